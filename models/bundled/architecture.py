@@ -4,7 +4,7 @@ python -m models.bundled.architecture FOLDER    # saves it with random weights, 
 
 One set of components serves both `FluxPipeline` (text to image) and `FluxKontextPipeline` (edits; call it with
 `_auto_resize=False, max_area=width * height`). Pictures are 64x64: the autoencoder makes 8x8 latents of 16 channels,
-Flux packs them 2x2, so the transformer sees 16 image tokens of 64 numbers (32 for an edit) and 20 text tokens.
+Flux packs them 2x2, so the transformer sees 16 image tokens of 64 numbers (32 for an edit) and 16 text tokens.
 """
 
 from __future__ import annotations
@@ -18,27 +18,20 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-IMAGE_SIZE = 64
-TEXT_TOKENS = 20
+from models.bundled.scenes import IMAGE_SIZE
+from models.bundled.wording import world_words
+
+TEXT_TOKENS = 16
+DEFAULT_STEPS = 8
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[EOS]"
-WORDS = (
-    "a an and the of on in at to it its is with into by but else everything same keep leave as while "
-    "large big small little larger bigger smaller enlarge shrink grow size half double "
-    "red orange yellow green blue purple black white "
-    "circle square triangle star ring cross shape object figure "
-    "left right top bottom centre center middle side edge upper lower "
-    "background backdrop behind coloured colored colour color plain solid "
-    "picture image drawing there one drawn placed near against filled for "
-    "make change turn paint recolour recolor replace swap substitute become instead more now set so"
-)
 # [EOS] has the highest number: CLIP reads the sentence there, and some versions find it as the largest token.
-VOCABULARY = (PAD, UNKNOWN, *WORDS.split(), END)
+VOCABULARY = (PAD, UNKNOWN, *world_words(), END)
 PAD_ID, UNKNOWN_ID, END_ID = 0, 1, len(VOCABULARY) - 1
 TEXT_WIDTH = 96
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of whole words, in lower case: a word it does not know becomes [UNK], text beyond 20 tokens is cut."""
+    """A tokenizer of whole words, in lower case: a word it does not know becomes [UNK], text beyond 16 tokens is cut."""
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Lowercase(), normalizers.Replace(Regex(r"[^\p{L}\p{N}]+"), " ")]
@@ -60,10 +53,11 @@ def make_pipeline(seed: int = 0) -> FluxPipeline:
             vae=AutoencoderKL(
                 down_block_types=("DownEncoderBlock2D",) * 4,
                 up_block_types=("UpDecoderBlock2D",) * 4,
-                block_out_channels=(16, 32, 48, 64),
+                block_out_channels=(16, 24, 48, 64),
                 layers_per_block=1,
                 latent_channels=16,
-                norm_num_groups=8,
+                # One group: more of them wash out a plain background's colour, and training takes several times longer.
+                norm_num_groups=1,
                 sample_size=IMAGE_SIZE,
                 scaling_factor=1.0,
                 shift_factor=0.0,

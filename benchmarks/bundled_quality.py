@@ -1,0 +1,179 @@
+"""Measure the bundled model through its saved pipeline: are pictures what was asked for, and how fast do they come?
+
+python -m benchmarks.bundled_quality [--model FOLDER] [--n 500] [--json FILE] [--sheet PICTURE]
+
+Prompts and edits come from scenes that training never drew. An edit starts from a drawn picture, not from one of the
+model's own, so that its figures do not carry the text-to-image model's mistakes. "Kept": every field that was not asked
+to change is as before, and the shape's centre moved by no more than 3 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import FluxKontextPipeline, FluxPipeline
+from PIL import Image
+
+from benchmarks.judge import read
+from models.bundled.architecture import DEFAULT_STEPS, IMAGE_SIZE
+from models.bundled.scenes import CENTRES, draw, draw_jitter, sample_edits, sample_scenes
+from models.bundled.wording import describe, instruct
+
+CHANGED_FIELD = {
+    "recolour": "colour",
+    "background": "background",
+    "replace": "shape",
+    "larger": "size",
+    "smaller": "size",
+}
+FURTHEST_MOVE = 3.0  # pixels
+
+
+def render(pipeline, texts: list[str], seeds: list[int], steps: int, batch: int, **call) -> list[Image.Image]:
+    """Pictures for the texts, one seeded generator each; a `source` list of pictures makes them edits."""
+    pipeline.set_progress_bar_config(disable=True)
+    sources = call.pop("source", None)
+    pictures = []
+    for start in range(0, len(texts), batch):
+        part = slice(start, start + batch)
+        if sources is not None:
+            call |= {"image": sources[part], "_auto_resize": False, "max_area": IMAGE_SIZE**2}
+        pictures += pipeline(
+            prompt=texts[part],
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
+            width=IMAGE_SIZE,
+            height=IMAGE_SIZE,
+            num_inference_steps=steps,
+            max_sequence_length=pipeline.tokenizer_2.model_max_length,
+            **call,
+        ).images
+    return pictures
+
+
+def measure_prompts(pipeline: FluxPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
+    """Shares of `n` held-out prompts drawn rightly, pictures/s, and (prompt, picture, wrong fields) for each."""
+    rng = np.random.default_rng((10, seed))
+    scenes = sample_scenes(rng, n, held_out=True)
+    texts = [describe(scene, rng) for scene in scenes]
+    started = time.perf_counter()
+    pictures = render(pipeline, texts, list(range(n)), steps, batch)
+    speed = n / (time.perf_counter() - started)
+    wrong = [read(picture).differences(scene) for scene, picture in zip(scenes, pictures, strict=True)]
+    fields = Counter(field for fields in wrong for field in fields)
+    return {
+        "n": n,
+        "colours_right": sum(not fields & {"background", "colour"} for fields in wrong) / n,
+        "all_right": sum(not fields for fields in wrong) / n,
+        "wrong_fields": dict(fields.most_common()),
+        "pictures_per_second": round(speed, 1),
+    }, list(zip(texts, pictures, wrong, strict=True))
+
+
+def measure_edits(pipeline: FluxKontextPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
+    """Shares of `n` held-out edits that did what was asked and nothing else, in all and by kind, and pictures/s."""
+    rng = np.random.default_rng((11, seed))
+    edits = sample_edits(rng, n, held_out=True)
+    texts = [instruct(*edit, rng) for edit in edits]
+    jitter = draw_jitter(rng, n)
+    sources = [Image.fromarray(picture) for picture in draw([before for before, _, _ in edits], jitter)]
+    started = time.perf_counter()
+    pictures = render(pipeline, texts, list(range(n)), steps, batch, source=sources)
+    speed = n / (time.perf_counter() - started)
+
+    rows = []
+    for (_, kind, after), moved, picture in zip(edits, jitter, pictures, strict=True):
+        reading = read(picture)
+        wrong = reading.differences(after)
+        distance = np.hypot(*(np.array(reading.centre) - CENTRES[after.position] - moved[:2]))
+        done = CHANGED_FIELD[kind] not in wrong
+        kept = not wrong - {CHANGED_FIELD[kind]} and bool(distance <= FURTHEST_MOVE)
+        rows.append((kind, done, kept, wrong))
+
+    def shares(chosen: list[tuple]) -> dict:
+        count = len(chosen)
+        return {
+            "n": count,
+            "done": sum(done for _, done, _, _ in chosen) / count,
+            "kept": sum(kept for _, _, kept, _ in chosen) / count,
+            "both": sum(done and kept for _, done, kept, _ in chosen) / count,
+        }
+
+    kinds = {kind: shares([row for row in rows if row[0] == kind]) for kind in CHANGED_FIELD}
+    result = {**shares(rows), "by_kind": kinds, "pictures_per_second": round(speed, 1)}
+    return result, list(zip(texts, sources, pictures, [row[3] for row in rows], strict=True))
+
+
+def report(prompts: dict, edits: dict) -> str:
+    """The figures as a Markdown table."""
+    lines = [
+        "| what, on held-out scenes | measured | aimed at |",
+        "| --- | --- | --- |",
+        f"| {prompts['n']} prompts: background and shape colour right | {prompts['colours_right']:.1%} | 97 % |",
+        f"| ... everything right: shape, size and position too | {prompts['all_right']:.1%} | 90 % |",
+        f"| {edits['n']} edits: the change that was asked for is made | {edits['done']:.1%} | 92 % |",
+        f"| ... nothing else changed | {edits['kept']:.1%} | 88 % |",
+        f"| ... both | {edits['both']:.1%} | - |",
+    ]
+    lines += [
+        f"| ... {kind}: made / nothing else / both | {share['done']:.0%} / {share['kept']:.0%} / {share['both']:.0%} | - |"
+        for kind, share in edits["by_kind"].items()
+    ]
+    speed, edit_speed = prompts["pictures_per_second"], edits["pictures_per_second"]
+    return "\n".join([*lines, f"| pictures/s: text to image / edit | {speed} / {edit_speed} | 20 |"])
+
+
+def save_sheet(path: Path, drawn: list, edited: list) -> None:
+    """One picture of 8 rows: 8 drawn prompts, then 4 edits as source and result. The first ones, not the best ones."""
+    sheet = Image.new("RGB", (16 * IMAGE_SIZE, 8 * IMAGE_SIZE))
+    for i in range(64):
+        x, y = i % 8 * IMAGE_SIZE, i // 8 * IMAGE_SIZE
+        sheet.paste(drawn[i][1], (x, y))
+    for i in range(32):
+        x, y = (8 + i % 4 * 2) * IMAGE_SIZE, i // 4 * IMAGE_SIZE
+        sheet.paste(edited[i][1], (x, y))
+        sheet.paste(edited[i][2], (x + IMAGE_SIZE, y))
+    sheet.save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("models/bundled/model"))
+    parser.add_argument("--n", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="another seed asks for other prompts and edits")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--sheet", type=Path, help="save the first pictures here, right or wrong")
+    options = parser.parse_args()
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    pipeline = FluxPipeline.from_pretrained(options.model, torch_dtype=torch.float32).to(device)
+    editor = FluxKontextPipeline.from_pipe(pipeline)
+    settings = (options.n, options.steps, options.batch, options.seed)
+    prompts, drawn = measure_prompts(pipeline, *settings)
+    edits, edited = measure_edits(editor, *settings)
+    machine = f"{os.cpu_count()} cores, " + (torch.cuda.get_device_name() if device == "cuda" else "no GPU")
+    command = shlex.join(["python", "-m", "benchmarks.bundled_quality", *sys.argv[1:]])
+    print(report(prompts, edits))
+    print(f"\n{options.steps} steps, batches of {options.batch}; `{command}`, {machine}, {date.today()}.")
+    if options.json:
+        about = {"command": command, "machine": machine, "date": str(date.today()), "steps": options.steps}
+        options.json.write_text(
+            json.dumps(about | {"batch": options.batch, "prompts": prompts, "edits": edits}, indent=1)
+        )
+    if options.sheet:
+        save_sheet(options.sheet, drawn, edited)
+
+
+if __name__ == "__main__":
+    main()

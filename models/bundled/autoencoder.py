@@ -1,0 +1,73 @@
+"""Train the bundled model's autoencoder: 64x64 pictures to 8x8 latents of 16 channels, with crisp edges.
+
+The loss is the pictures' absolute and squared error, the absolute error of their horizontal and vertical differences
+(edges and corners; it counts more and more, because at first it only teaches the decoder to draw nothing), and a small
+KL term, whose noise teaches the decoder to forgive the transformer's small mistakes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.bundled.loop import Run
+from models.bundled.scenes import draw, draw_jitter, sample_scenes
+
+KL_WEIGHT = 5e-4
+
+
+def to_tensor(pictures: np.ndarray, device="cpu") -> torch.Tensor:
+    """uint8 (n, 64, 64, 3) to float (n, 3, 64, 64) in -1..1, as the pipelines' own image processor does."""
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _edges(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return pictures.diff(dim=-1), pictures.diff(dim=-2)
+
+
+def train_autoencoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: int, device: str) -> None:
+    """Train `vae` in place, sets its scaling and shift factors; resumes from `folder`/autoencoder.pt."""
+    vae.to(device).train()
+    average = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(0.998))
+    optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+    state = {"model": vae, "average": average, "optimizer": optimizer}
+    run = Run("autoencoder", folder, minutes, 3e-3, optimizer, state)
+    losses: dict[str, float] = {}
+
+    def describe_losses() -> str:
+        return " ".join(f"{name} {value:.4f}" for name, value in losses.items())
+
+    for step in run.steps(describe_losses):
+        rng = np.random.default_rng((1, step))
+        scenes = sample_scenes(rng, batch)
+        pictures = to_tensor(draw(scenes, draw_jitter(rng, batch)), device)
+        posterior = vae.encode(pictures).latent_dist
+        drawn = vae.decode(posterior.sample()).sample
+        error = drawn - pictures
+        absolute = error.abs().mean()
+        edges = sum((a - b).abs().mean() for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
+        spread = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+        loss = absolute + error.square().mean() + run.share * edges + KL_WEIGHT * spread
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(vae)
+        if step % 20 == 19:
+            losses.update(absolute=absolute.item(), edges=edges.item(), kl=spread.item())
+
+    vae.load_state_dict(average.module.state_dict())
+    vae.eval()
+    latents = encode(vae, draw(sample_scenes(np.random.default_rng(2), 1024), np.zeros((1024, 3)) + (0, 0, 1)))
+    vae.register_to_config(scaling_factor=1 / latents.std().item(), shift_factor=latents.mean().item())
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
+    """uint8 pictures (n, 64, 64, 3) to raw latents (n, 16, 8, 8) on the CPU: the mode, as the edit pipeline takes it."""
+    parts = torch.split(to_tensor(pictures), 256)
+    return torch.cat([vae.encode(part.to(vae.device)).latent_dist.mode().cpu() for part in parts])

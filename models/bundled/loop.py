@@ -1,0 +1,67 @@
+"""A training loop's clock: a learning rate that follows a time budget, a progress bar, a checkpoint now and then."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+SAVE_EVERY = 120.0  # seconds
+
+
+class Run:
+    """One stage of training that lasts `minutes` in all, over as many interrupted attempts as it takes.
+
+    `state` names what a checkpoint holds: modules and optimisers, by name. The learning rate warms up over 200 steps and
+    then falls with the time that is spent, along half a cosine, to 1 % of `peak`.
+    """
+
+    def __init__(self, name: str, folder: Path, minutes: float, peak: float, optimizer, state: dict):
+        self.name, self.path, self.limit, self.peak = name, folder / f"{name}.pt", 60 * minutes, peak
+        self.optimizer, self.state = optimizer, state
+        self.step, self.seconds = 0, 0.0
+        if self.path.exists():
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            self.step, self.seconds = saved["step"], saved["seconds"]
+            for key, part in state.items():
+                part.load_state_dict(saved[key])
+
+    @property
+    def share(self) -> float:
+        """How much of the time is spent, 0..1."""
+        return self.seconds / self.limit
+
+    def save(self) -> None:
+        parts = {key: part.state_dict() for key, part in self.state.items()}
+        scratch = self.path.with_suffix(".tmp")
+        torch.save({"step": self.step, "seconds": self.seconds, **parts}, scratch)
+        os.replace(scratch, self.path)
+
+    def steps(self, describe: Callable[[], str]) -> Iterator[int]:
+        """The step numbers until the time is spent; the last checkpoint is written before this returns."""
+        saved, before = self.seconds, time.monotonic()
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with bar:
+            task = bar.add_task(self.name, total=self.limit, completed=self.seconds)
+            while self.seconds < self.limit:
+                decay = 0.505 + 0.495 * math.cos(math.pi * self.share)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.peak * decay * min(1.0, (self.step + 1) / 200)
+                yield self.step
+                self.step += 1
+                now = time.monotonic()
+                self.seconds, before = self.seconds + now - before, now
+                if self.step % 20 == 0:
+                    label = f"{self.name} step {self.step}: {describe()}"
+                    bar.update(task, completed=self.seconds, description=label)
+                if self.seconds - saved > SAVE_EVERY:
+                    self.save()
+                    saved = self.seconds
+                    if not bar.console.is_terminal:
+                        print(f"{self.seconds / 60:.1f} min, {self.name} step {self.step}: {describe()}", flush=True)
+        self.save()

@@ -1,0 +1,63 @@
+"""Train the bundled model from nothing, save it, and measure it through the saved pipeline.
+
+python -m models.bundled.train --autoencoder-minutes 20 --minutes 65               # two cores
+python -m models.bundled.train --batch 512 --autoencoder-batch 128 --pairs 200000  # a GPU, found by itself, in bfloat16
+
+It needs no data: the scenes are drawn by models/bundled/scenes.py. Killed, it goes on from its last checkpoint in
+--work when it is started again; with other settings, start with another --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import FluxPipeline
+
+from models.bundled.architecture import make_pipeline
+from models.bundled.autoencoder import train_autoencoder
+from models.bundled.flow import encode_edits, train_flow
+
+SHIPPED = Path(__file__).parent / "model"
+
+
+def train(options: argparse.Namespace) -> FluxPipeline:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(options.seed)
+    options.work.mkdir(parents=True, exist_ok=True)
+    pipeline = make_pipeline(options.seed).to(device)
+    train_autoencoder(pipeline.vae, options.work, options.autoencoder_minutes, options.autoencoder_batch, device=device)
+    print(f"Encoding {options.pairs} edits ...", flush=True)
+    edits = encode_edits(pipeline, options.pairs)
+    train_flow(pipeline, edits, options.work, options.minutes, options.batch, options.rate)
+    return pipeline
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("bundled-training"), help="checkpoints go here")
+    parser.add_argument("--output", type=Path, default=SHIPPED, help="the pipeline is saved here")
+    parser.add_argument("--autoencoder-minutes", type=float, default=20)
+    parser.add_argument("--autoencoder-batch", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=65, help="for the transformer and the text encoders")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate of the transformer")
+    parser.add_argument("--pairs", type=int, default=30_000, help="scenes and edits that are encoded beforehand")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+
+    pipeline = train(options)
+    pipeline.to("cpu")
+    # Half the bytes. Not the text encoders: loaded with no dtype given, they alone would stay in half precision.
+    pipeline.transformer.half()
+    pipeline.vae.half()
+    pipeline.save_pretrained(options.output, safe_serialization=True)
+    print(f"Saved to {options.output}.")
+    subprocess.run([sys.executable, "-m", "benchmarks.bundled_quality", "--model", str(options.output)], check=True)
+
+
+if __name__ == "__main__":
+    main()
