@@ -1,0 +1,71 @@
+"""The contact sheet: some of the dataset's rows on one page, each with its words, to look at before anything else."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
+
+from data.images import decode_picture
+from data.parquet import PICTURE
+
+ROWS = 24
+"""Rows that are shown, from the start of the dataset."""
+
+_SIDE = 160
+_GAP = 12
+_LINES = 4
+_LINE = 15
+_TEXT = _LINES * _LINE + 8
+
+
+def contact_sheet(paths: Sequence[Path], columns: int = 4) -> bytes:
+    """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture."""
+    rows = _first_rows(paths)
+    if not rows:
+        return _jpeg(Image.new("RGB", (_SIDE, _SIDE), "white"))
+    pictures = max(len(row["pictures"]) for row in rows)
+    columns = min(columns // min(pictures, 2), len(rows)) or 1
+    cell = (pictures * (_SIDE + _GAP), _TEXT + _SIDE + 2 * _GAP)
+    sheet = Image.new("RGB", (columns * (cell[0] + _GAP) + _GAP, -(-len(rows) // columns) * cell[1] + _GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for number, row in enumerate(rows):
+        left = _GAP + number % columns * (cell[0] + _GAP)
+        top = _GAP + number // columns * cell[1]
+        for place, (text, content) in enumerate(row["pictures"]):
+            x = left + place * (_SIDE + _GAP)
+            lines = textwrap.wrap(text or "", width=27, max_lines=_LINES, placeholder=" ...")
+            draw.multiline_text((x, top), "\n".join(lines), fill="black", font=font, spacing=2)
+            picture = decode_picture(content, "contact sheet")
+            # Small pictures are shown as the pixels that they are.
+            filter_ = Image.Resampling.NEAREST if max(picture.size) < _SIDE else Image.Resampling.LANCZOS
+            scale = _SIDE / max(picture.size)
+            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+            sheet.paste(picture.resize(size, filter_), (x, top + _TEXT))
+    return _jpeg(sheet)
+
+
+def _first_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        shown = [name for name in names if file.schema_arrow.field(name).type == PICTURE]
+        words = ["prompt"] if len(shown) == 1 else ["prompt", "edit_prompt"]
+        for batch in file.iter_batches(batch_size=ROWS, columns=[*shown, *words]):
+            for fields in batch.to_pylist():
+                rows.append({"pictures": [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words)]})
+                if len(rows) == ROWS:
+                    return rows
+    return rows
+
+
+def _jpeg(sheet: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()

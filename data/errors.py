@@ -1,0 +1,48 @@
+"""Every error that imagemill raises on purpose.
+
+ImagemillError
+├── RecipeError          what the person asked for cannot be built; the command exits with 2
+│   └── UnknownModel     the recipe names a model that is nowhere to be found
+├── InputError           the prompts file cannot be read, or has no good row
+├── OutputError          the output folder cannot be used
+│   ├── NotOurs          it holds something else, or another recipe's dataset
+│   └── FolderInUse      another build is writing to it
+├── BuildFailed          the build ended without a complete dataset; what was finished is kept
+└── BadRow               one row is at fault: it is set aside and the others go on
+"""
+
+
+class ImagemillError(Exception):
+    """Base class: its message is one clear sentence for the person at the terminal."""
+
+
+class RecipeError(ImagemillError):
+    """The recipe, or an option given beside it, is not valid."""
+
+
+class UnknownModel(RecipeError):
+    """A model is neither in the catalog, nor a local folder, nor a repository."""
+
+
+class InputError(ImagemillError):
+    """The prompts cannot be read as a whole: no such file, unknown format, no good row."""
+
+
+class OutputError(ImagemillError):
+    """The output folder cannot be used."""
+
+
+class NotOurs(OutputError):
+    """The output folder holds something that this build must not touch."""
+
+
+class FolderInUse(OutputError):
+    """Another build holds the output folder."""
+
+
+class BuildFailed(ImagemillError):
+    """The build stopped before the dataset was complete. Finished pictures are kept."""
+
+
+class BadRow(ImagemillError):
+    """A single row cannot be built, for the reason given. Every other row is."""

@@ -1,0 +1,56 @@
+"""Who a row is, which seed it gets, and which picture is which.
+
+These functions decide what is drawn again and what is not. A change to any of them redraws everybody's
+datasets: raise DRAWING_VERSION when, and only when, that is what must happen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from data.recipe import MAX_SEED
+
+DRAWING_VERSION = 1
+"""Version of our own code between a drawing's parameters and its pixels; part of every image key."""
+
+
+def digest(value: Any) -> str:
+    """32 hexadecimal digits (128 bits of BLAKE2b) over the JSON form of ``value``, keys sorted."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def content_id(asks: Mapping[str, Any], occurrence: int) -> str:
+    """The id of a row without one of its own: a hash of what it asks for (fields that are None do not count).
+
+    Two equal rows are two rows: ``occurrence`` counts from 1 and marks the second and later ones.
+    """
+    name = digest({key: value for key, value in asks.items() if value is not None})[:16]
+    return name if occurrence == 1 else f"{name}-{occurrence}"
+
+
+def picture_seed(base: int, row_id: str, variant: int, instruction: str | None = None) -> int:
+    """The seed of one picture, 0 to 2**32 - 1, from the recipe's seed, the row and the variant.
+
+    ``instruction`` is the edit's, by its text: an edit keeps its seed when others are added before it.
+    """
+    text = json.dumps([base, row_id, variant, instruction], ensure_ascii=False)
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big")
+
+
+def given_seed(seed: int, variant: int) -> int:
+    """The seed of a row's ``variant``-th picture (from 0) when the row itself names a seed: it counts up from there."""
+    return (seed + variant) % (MAX_SEED + 1)
+
+
+def image_key(task: str, model: Mapping[str, Any], decides: Mapping[str, Any]) -> str:
+    """The key of a picture: equal keys, equal pixels (on equal hardware and library versions).
+
+    ``model`` is the model's identity (models.catalog), ``decides`` everything else that decides pixels.
+    Fields that are None do not count, so that a field added later leaves older keys as they were.
+    """
+    given = {key: value for key, value in decides.items() if value is not None}
+    return digest({"version": DRAWING_VERSION, "task": task, "model": model, **given})

@@ -1,0 +1,32 @@
+"""JSON lines that grow while a build runs: appended whole, and read without the end that a kill may have cut."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one JSON line to a file and see it onto the disk."""
+    with open(path, "ab+") as file:
+        # After a line that a kill cut short, begin a new one.
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.write(b"\n")
+        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a file; none where there is no file; lines that a kill cut short are left out."""
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue

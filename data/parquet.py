@@ -1,0 +1,255 @@
+"""The dataset's Parquet files: their columns, how a shard is written, and how finished rows are found again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.images import LOSSLESS, Encoding
+from data.recipe import Recipe
+from data.records import CommittedFile
+
+# Nullable, in this order, not large_binary: anything else opens as a plain dict instead of a picture.
+PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+
+Kind = Literal["bool", "int", "float", "str", "json"]
+
+_ARROW = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "json": pa.string()}
+
+ROW_GROUP_BYTES = 100 * 2**20
+"""Row groups are closed near this size: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of one dataset."""
+
+    chained: bool
+    """Whether a picture is generated and then edited."""
+    edits: bool
+    encoding: Encoding
+    carried: Mapping[str, Kind]
+
+    @classmethod
+    def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
+        """The columns for a recipe whose prompts file has these other columns."""
+        return cls(
+            chained=recipe.generate is not None and recipe.edit is not None,
+            edits=recipe.edit is not None,
+            encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
+            carried=dict(carried),
+        )
+
+    @property
+    def picture_columns(self) -> tuple[str, ...]:
+        """The columns that hold pictures, in the order in which the pictures are made."""
+        return ("input_image", "edited_image") if self.edits else ("image",)
+
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with the metadata by which ``datasets`` knows pictures from dicts."""
+        fields = [pa.field(name, PICTURE) for name in self.picture_columns]
+        if self.edits:
+            fields.insert(1, pa.field("edit_prompt", pa.string()))
+        fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits)]
+        fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
+        features = {field.name: _feature(field) for field in fields}
+        metadata = {
+            "huggingface": json.dumps({"info": {"features": features}}),
+            "imagemill": json.dumps(asdict(self.encoding)),
+        }
+        return pa.schema(fields, metadata=metadata)
+
+
+def _columns(chained: bool, edits: bool) -> Iterator[tuple[str, pa.DataType]]:
+    yield "prompt", pa.string()
+    yield "id", pa.string()
+    yield "variant", pa.int32()
+    yield "negative_prompt", pa.string()
+    for prefix in ("", "edit_") if chained else ("",):
+        yield f"{prefix}seed", pa.int64()
+        yield f"{prefix}model", pa.string()
+        yield f"{prefix}model_revision", pa.string()
+        yield f"{prefix}steps", pa.int32()
+        yield f"{prefix}guidance_scale", pa.float64()
+        yield f"{prefix}batch_size", pa.int32()
+    yield "width", pa.int32()
+    yield "height", pa.int32()
+    yield "sha256", pa.string()
+    yield "image_key", pa.string()
+    if edits:
+        yield "input_sha256", pa.string()
+        yield "input_key", pa.string()
+    yield "row_key", pa.string()
+
+
+OWN_COLUMNS = frozenset(
+    ["image", "input_image", "edit_prompt", "edited_image", *(name for name, _ in _columns(chained=True, edits=True))]
+)
+"""Names that a carried column may not have; one that does is carried as ``source_<name>``."""
+
+
+def carried_name(name: str) -> str:
+    """The dataset's name for a column of the prompts file."""
+    return f"source_{name}" if name in OWN_COLUMNS else name
+
+
+def carried_kind(value: Any) -> Kind:
+    """How a carried value is stored; lists and dicts as JSON text."""
+    match value:
+        case bool():
+            return "bool"
+        case int():
+            return "int" if -(2**63) <= value < 2**63 else "json"
+        case float():
+            return "float"
+        case str():
+            return "str"
+        case _:
+            return "json"
+
+
+def merge_kinds(one: Kind, other: Kind) -> Kind:
+    """The kind that holds both: numbers widen, anything else becomes JSON text."""
+    if one == other:
+        return one
+    return "float" if {one, other} == {"int", "float"} else "json"
+
+
+def carried_value(value: Any, kind: Kind) -> Any:
+    """The value as its column stores it."""
+    if value is None:
+        return None
+    if kind == "json":
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return float(value) if kind == "float" else value
+
+
+def _feature(field: pa.Field) -> dict[str, str]:
+    if field.type == PICTURE:
+        return {"_type": "Image"}
+    return {"dtype": str(field.type).replace("double", "float64"), "_type": "Value"}
+
+
+def write_rows(path: Path, layout: Layout, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
+    """Write a whole, synced Parquet file from rows (column name -> value; pictures as {"bytes", "path"})."""
+    schema = layout.schema()
+    with open(path, "wb") as file:
+        sink = _HashingFile(file)
+        with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
+            count = 0
+            for group in _row_groups(rows, layout.picture_columns):
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                count += len(group)
+        file.flush()
+        os.fsync(file.fileno())
+    return CommittedFile(path.name, count, sink.size, sink.sha256.hexdigest())
+
+
+def _writer_options(schema: pa.Schema) -> dict[str, Any]:
+    pictures = {field.name for field in schema if field.type == PICTURE}
+    leaves = [leaf for name in schema.names for leaf in _leaves(name, name in pictures)]
+    return {
+        # Pictures are compressed already, and no two are alike.
+        "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
+        "use_dictionary": [name for name in schema.names if name not in pictures],
+        "write_page_index": True,
+    }
+
+
+def _leaves(name: str, picture: bool) -> list[str]:
+    return [f"{name}.bytes", f"{name}.path"] if picture else [name]
+
+
+def _row_groups(rows: Iterable[Mapping[str, Any]], picture_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
+    group: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum(len(row[name]["bytes"]) for name in picture_columns)
+        if size >= ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+class _HashingFile(io.RawIOBase):
+    """Hashes what is written on its way to the file, which is then never read again for it."""
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, content: Any) -> int:
+        self.sha256.update(content)
+        self.size += memoryview(content).nbytes
+        return self.file.write(content)
+
+
+def count_rows(path: Path) -> int | None:
+    """Rows of a Parquet file; None where it is not a whole one."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowInvalid, OSError):
+        return None
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+    """A committed file's columns, a few thousand rows at a time; columns that it does not have are left out."""
+    file = pq.ParquetFile(path)
+    present = [name for name in columns if name in file.schema_arrow.names]
+    for batch in file.iter_batches(batch_size=8192, columns=present):
+        yield batch.to_pydict()
+
+
+def read_encoding(path: Path) -> Encoding:
+    """How a committed file's pictures are encoded."""
+    return Encoding(**json.loads(pq.read_schema(path).metadata[b"imagemill"]))
+
+
+def read_picture_rows(path: Path, picture: str, rows: Sequence[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """A committed file's pictures in the column ``picture``, with the other columns, at these ascending row numbers."""
+    file = pq.ParquetFile(path)
+    others = [name for name in file.schema_arrow.names if file.schema_arrow.field(name).type != PICTURE]
+    wanted, first = list(rows), 0
+    for group in range(file.num_row_groups):
+        after = first + file.metadata.row_group(group).num_rows
+        here = [row - first for row in wanted if first <= row < after]
+        if here:
+            for fields in file.read_row_group(group, columns=[picture, *others]).take(here).to_pylist():
+                yield fields.pop(picture)["bytes"], fields
+        first = after
+
+
+def copy_without(source: Path, target: Path, row_keys: set[str]) -> CommittedFile:
+    """Write a whole, synced copy of a committed file without the rows that have these row keys."""
+    file = pq.ParquetFile(source)
+    schema = file.schema_arrow
+    with open(target, "wb") as out:
+        sink = _HashingFile(out)
+        with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
+            count = 0
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                kept = table.filter(pa.array(key not in row_keys for key in table["row_key"].to_pylist()))
+                writer.write_table(kept)
+                count += kept.num_rows
+        out.flush()
+        os.fsync(out.fileno())
+    return CommittedFile(target.name, count, sink.size, sink.sha256.hexdigest())

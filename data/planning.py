@@ -1,0 +1,210 @@
+"""From rows to what is still missing: each picture's key and seed, the anti-join with what is finished, the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from data.errors import BadRow, BuildFailed, InputError
+from data.folder import Folder
+from data.identity import digest, given_seed, image_key, picture_seed
+from data.parquet import Kind, Layout, carried_kind, carried_name, merge_kinds, read_columns, read_encoding
+from data.prompts import read_records
+from data.recipe import Recipe
+from data.records import Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
+from data.rows import RowMaker
+from data.worklist import Worklist
+
+
+def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
+    """Read the recipe's prompts into the worklist, bad lines with their reasons beside the good ones.
+
+    Raises InputError where no line is good, BuildFailed at the first bad one if the recipe says stop.
+    """
+    make = RowMaker(recipe)
+    kinds: dict[str, Kind] = {}
+    rows = faults = 0
+    for record in read_records(recipe.prompts):
+        own_id = None
+        try:
+            if record.fields is None:
+                raise BadRow(record.fault)
+            for own_id, row in make.rows(record.fields, record.line):
+                _note_kinds(row.carried, kinds)
+                worklist.add_row(own_id, row)
+                rows += 1
+        except BadRow as error:
+            faults += 1
+            fault = SetAside("load", own_id, recipe.prompts, record.line, str(error))
+            if recipe.on_bad_row == "stop":
+                raise BuildFailed(f"{fault.file}, line {fault.line}: {fault.reason} (on_bad_row is 'stop').") from error
+            worklist.add_fault(fault)
+    if not rows:
+        first = next(worklist.faults(), None)
+        why = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
+        raise InputError(f"the prompts file {recipe.prompts!r} has no good row ({why}).")
+    return Loaded(rows, faults, dict(sorted(kinds.items())))
+
+
+def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, Kind]) -> None:
+    for name, value in carried.items():
+        if value is None:
+            continue
+        kind = carried_kind(value)
+        known = kinds.get(name)
+        if known != kind:
+            kinds[name] = kind if known is None else merge_kinds(known, kind)
+
+
+def layout_of(recipe: Recipe, loaded: Loaded) -> Layout:
+    """The dataset's columns."""
+    return Layout.of(recipe, {carried_name(name): kind for name, kind in loaded.carried.items()})
+
+
+class ItemMaker:
+    """Makes the items that a row asks for."""
+
+    def __init__(self, recipe: Recipe, models: Mapping[str, ModelFacts], layout: Layout) -> None:
+        self.recipe = recipe
+        self.facts = models
+        self.layout_key = digest(asdict(layout))
+
+    def items(self, row: Row) -> Iterator[list[Item]]:
+        """Yield the row's items, those that share a generated picture together."""
+        variants = self.recipe.generate.images_per_prompt if self.recipe.generate else 1
+        for variant in range(variants):
+            generated = self._generate(row, variant) if self.recipe.generate else None
+            if self.recipe.edit is None:
+                yield [self._item(row, variant, generated, None)]
+            else:
+                edits = [self._edit(row, variant, generated, text) for text in row.edit_prompts]
+                yield [self._item(row, variant, generated, edit) for edit in edits]
+
+    def _generate(self, row: Row, variant: int) -> Drawing:
+        section, facts = self.recipe.generate, self.facts["generate"]
+        decides = {
+            "prompt": row.prompt,
+            "negative_prompt": row.negative_prompt or section.negative_prompt,
+            "seed": picture_seed(section.seed, row.id, variant) if row.seed is None else given_seed(row.seed, variant),
+            "width": row.width or section.width or facts.width,
+            "height": row.height or section.height or facts.height,
+            "steps": row.steps or section.steps or facts.steps,
+            "guidance_scale": _first(row.guidance_scale, section.guidance_scale, facts.guidance_scale),
+        }
+        self._check(row, decides, facts)
+        return Drawing(key=image_key("text-to-image", facts.identity, decides), **decides)
+
+    def _check(self, row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> None:
+        for name in ("width", "height"):
+            value = drawing[name]
+            if value is not None and value % facts.size_multiple:
+                raise BadRow(f"{name} is {value}: {facts.name!r} draws multiples of {facts.size_multiple} pixels")
+        if row.negative_prompt and not facts.negative_prompt:
+            raise BadRow(f"negative_prompt is {row.negative_prompt!r}: {facts.name!r} makes no use of negative prompts")
+
+    def _edit(self, row: Row, variant: int, generated: Drawing | None, instruction: str) -> Drawing:
+        section, facts = self.recipe.edit, self.facts["edit"]
+        # In a chain, a row's own settings are the generator's: the edit has the recipe's.
+        own = generated is None
+        decides = {
+            "prompt": instruction,
+            "seed": given_seed(row.seed, variant)
+            if own and row.seed is not None
+            else picture_seed(section.seed, row.id, variant, instruction),
+            "width": row.width if own else None,
+            "height": row.height if own else None,
+            "steps": (row.steps if own else None) or section.steps or facts.steps,
+            "guidance_scale": _first(row.guidance_scale if own else None, section.guidance_scale, facts.guidance_scale),
+            "negative_prompt": row.negative_prompt if own else None,
+        }
+        self._check(row if own else replace(row, negative_prompt=None), decides, facts)
+        source = generated.key if generated else f"sha256:{row.picture_hash}"
+        key = image_key("edit", facts.identity, {**decides, "source": source})
+        if generated:
+            return Drawing(key=key, **decides, source=generated.key)
+        return Drawing(key=key, **decides, source_path=row.picture, source_hash=row.picture_hash)
+
+    def _item(self, row: Row, variant: int, generated: Drawing | None, edit: Drawing | None) -> Item:
+        keys = [drawing.key for drawing in (generated, edit) if drawing]
+        row_key = digest([self.layout_key, row.id, variant, keys, row.prompt, row.carried])
+        return Item(row_key, row.id, variant, generated, edit, row.prompt, row.carried, row.file, row.line)
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def make_plan(
+    recipe: Recipe,
+    worklist: Worklist,
+    folder: Folder,
+    layout: Layout,
+    models: Mapping[str, ModelFacts],
+    known_failures: Mapping[str, SetAside],
+) -> Plan:
+    """Put every missing item into a shard of the worklist and return the sums. ``known_failures``: row key -> why it
+    was set aside before; such a row is not tried again."""
+    files, _ = folder.committed()
+    for file in files:
+        for columns in read_columns(folder.data / file.name, ["row_key"]):
+            worklist.add_finished(file.name, columns["row_key"])
+
+    make = ItemMaker(recipe, models, layout)
+    names = [facts.name for facts in models.values()]
+    rows = reused = failed = shard = filled = 0
+    for row in worklist.rows():
+        try:
+            groups = list(make.items(row))
+        except BadRow as error:
+            worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
+            continue
+        for group in groups:
+            rows += len(group)
+            missing = [item for item in group if not worklist.want(item.row_key)]
+            reused += len(group) - len(missing)
+            asked = [item for item in missing if item.row_key not in known_failures]
+            for item in missing:
+                if item.row_key in known_failures:
+                    worklist.add_fault(known_failures[item.row_key])
+            failed += len(missing) - len(asked)
+            if not asked:
+                continue
+            # A picture that two rows ask for is drawn once, in one shard.
+            home = worklist.shard_of(asked[0].drawings[0].key)
+            if home is None:
+                if filled and filled + len(asked) > recipe.shard_size:
+                    shard, filled = shard + 1, 0
+                home, filled = shard, filled + len(asked)
+            for item in asked:
+                worklist.add_item(home, item, names)
+    if rows > reused + failed:
+        for file in files:
+            _find_pictures(worklist, folder.data / file.name, layout)
+    drawings, restorable = worklist.totals()
+    return Plan(
+        rows=rows,
+        reused=reused,
+        removed=worklist.count_unwanted(),
+        set_aside=failed,
+        shards=shard + 1 if filled else 0,
+        drawings=drawings,
+        restorable=restorable,
+    )
+
+
+def _find_pictures(worklist: Worklist, path: Path, layout: Layout) -> None:
+    encoding = read_encoding(path)
+    if not encoding.lossless and encoding != layout.encoding:
+        return
+    first = 0
+    for columns in read_columns(path, ["image_key", "input_key"]):
+        # A lossy picture may be kept as it is, but nothing can be drawn from it.
+        if "input_key" not in columns:
+            worklist.restore_from(path.name, first, "image", columns["image_key"])
+        else:
+            worklist.restore_from(path.name, first, "edited_image", columns["image_key"])
+            if encoding.lossless:
+                worklist.restore_from(path.name, first, "input_image", columns["input_key"])
+        first += len(columns["image_key"])

@@ -1,0 +1,168 @@
+"""The recipe: everything a person decides about a dataset, checked once, at the border.
+
+The command line, the dashboard's form and docs/recipe.md are all drawn from these classes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+MAX_SEED = 2**32 - 1
+"""Largest seed: 32 bits, the range that the other tools' seed fields take."""
+
+MAX_SIDE = 8192
+"""Largest picture side, in pixels."""
+
+Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8)]
+Steps = Annotated[int, Field(ge=1, le=1000)]
+Guidance = Annotated[float, Field(ge=0, le=100)]
+Seed = Annotated[int, Field(ge=-1, le=MAX_SEED)]
+BatchSize = Annotated[int, Field(ge=1, le=1024)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Section(BaseModel):
+    """What every part of a recipe has in common: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Generate(Section):
+    """How pictures are drawn from prompts."""
+
+    model: Text = Field(
+        "bundled",
+        title="Model",
+        description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
+    )
+    revision: str | None = Field(
+        None, title="Revision", description="Commit, tag or branch of a repository; empty: the catalog's."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
+    )
+    width: Size | None = Field(
+        None, title="Width", description="Picture width in pixels, a multiple of 8; empty: the model's own."
+    )
+    height: Size | None = Field(
+        None, title="Height", description="Picture height in pixels, a multiple of 8; empty: the model's own."
+    )
+    steps: Steps | None = Field(
+        None, title="Steps", description="Denoising steps (num_inference_steps); empty: the model's own."
+    )
+    guidance_scale: Guidance | None = Field(
+        None, title="Guidance", description="How strongly the prompt is followed; empty: the model's own."
+    )
+    negative_prompt: str | None = Field(
+        None, title="Negative prompt", description="What the pictures should not show; a row's own goes first."
+    )
+    images_per_prompt: int = Field(
+        1, ge=1, le=10_000, title="Images per prompt", description="How many pictures each prompt gets."
+    )
+    seed: Seed = Field(
+        0, title="Seed", description="Decides every picture's own seed. -1: draw one once and record it."
+    )
+    batch_size: BatchSize = Field(
+        8, title="Batch size", description="Pictures drawn at once. Does not decide what is drawn again."
+    )
+
+
+class Edit(Section):
+    """How pictures are changed by an instruction."""
+
+    model: Text = Field(
+        "bundled",
+        title="Model",
+        description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
+    )
+    revision: str | None = Field(
+        None, title="Revision", description="Commit, tag or branch of a repository; empty: the catalog's."
+    )
+    instructions: list[Text] = Field(
+        [],
+        title="Instructions",
+        description="Each is applied to every picture; empty: each row's own edit_prompt or last user message.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
+    )
+    steps: Steps | None = Field(
+        None, title="Steps", description="Denoising steps (num_inference_steps); empty: the model's own."
+    )
+    guidance_scale: Guidance | None = Field(
+        None, title="Guidance", description="How strongly the instruction is followed; empty: the model's own."
+    )
+    seed: Seed = Field(0, title="Seed", description="Decides every edit's own seed. -1: draw one once and record it.")
+    batch_size: BatchSize = Field(
+        8, title="Batch size", description="Pictures drawn at once. Does not decide what is drawn again."
+    )
+
+    @model_validator(mode="after")
+    def _instructions_differ(self) -> Edit:
+        if len(set(self.instructions)) < len(self.instructions):
+            twice = next(i for i in self.instructions if self.instructions.count(i) > 1)
+            raise ValueError(f"instructions lists {twice!r} twice: give each instruction once")
+        return self
+
+
+class Columns(Section):
+    """Which field of the prompts file is what. Names match exactly, else without regard to case."""
+
+    prompt: Text = Field("prompt", title="Prompt", description="Field with the prompt.")
+    conversations: Text = Field(
+        "conversations",
+        title="Conversations",
+        description="Field with chat messages: each user message is one prompt; the last is an edit's instruction.",
+    )
+    images: Text = Field(
+        "images", title="Images", description="Field with the picture to edit: a path, or a list of one."
+    )
+    edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
+    id: Text = Field(
+        "id", title="Id", description="Field with the row's own id; rows without one are named by content."
+    )
+
+
+class Recipe(Section):
+    """A dataset to build: which prompts, which models, and where it goes."""
+
+    name: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$",
+        title="Name",
+        description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's.",
+    )
+    prompts: Text = Field(title="Prompts", description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt.")
+    output: str = Field("", title="Output", description="The folder for the dataset; empty: out/<name>.")
+    generate: Generate | None = Field(
+        None, title="Generate", description="Draw pictures from prompts; absent: pictures come from the rows."
+    )
+    edit: Edit | None = Field(None, title="Edit", description="Edit each picture; absent: pictures are not edited.")
+    columns: Columns = Field(Columns(), title="Columns", description="Which field of the prompts file is what.")
+    cache_dir: str | None = Field(
+        None, title="Model cache", description="Folder of the models from the hub; empty: the hub's own (HF_HOME)."
+    )
+    shard_size: int = Field(64, ge=1, le=100_000, title="Shard size", description="Rows built and committed together.")
+    image_format: Literal["png", "jpeg", "webp"] = Field(
+        "png", title="Image format", description="How pictures are stored; png is lossless."
+    )
+    quality: int = Field(
+        95, ge=1, le=100, title="Quality", description="For jpeg and webp: 1 (small) to 100 (best); png ignores it."
+    )
+    on_bad_row: Literal["set_aside", "stop"] = Field(
+        "set_aside", title="On a bad row", description="Set the row aside and go on, or stop the build."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Recipe:
+        if self.generate is None and self.edit is None:
+            raise ValueError("nothing to draw: give a 'generate' section, an 'edit' section, or both")
+        stem = Path(self.output).name if self.output else Path(self.prompts).name.split(".")[0]
+        name = self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "dataset"
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "output", self.output or f"out/{name}")
+        return self

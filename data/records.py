@@ -1,0 +1,189 @@
+"""The records that travel between the steps. Each is valid once built; none holds pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Stage = Literal["load", "generate", "edit", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing asked for: a line of the prompts file, or one user message of it."""
+
+    id: str
+    prompt: str | None
+    edit_prompts: tuple[str, ...]
+    picture: str | None
+    """Path of the picture to edit, or None where it is drawn first."""
+    picture_hash: str | None
+    """sha256 of that file's bytes, in hexadecimal."""
+    negative_prompt: str | None
+    seed: int | None
+    width: int | None
+    height: int | None
+    steps: int | None
+    guidance_scale: float | None
+    carried: Mapping[str, Any]
+    """The columns of the prompts file that imagemill does not read itself."""
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One picture to draw, with all that decides its pixels but the model, which a shard's step has in common."""
+
+    key: str
+    """Image key: 32 hexadecimal digits over everything that decides the pixels."""
+    prompt: str
+    seed: int
+    steps: int
+    negative_prompt: str | None = None
+    guidance_scale: float | None = None
+    width: int | None = None
+    """In pixels; None for an edit, which is as large as its source."""
+    height: int | None = None
+    source: str | None = None
+    """For an edit: the image key of the staged picture it starts from, or None where it starts from a file."""
+    source_path: str | None = None
+    """For an edit of a given picture: the path of that picture."""
+    source_hash: str | None = None
+    """sha256 of that picture's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the dataset to be: the drawings it needs and the columns that are known before anything is drawn."""
+
+    row_key: str
+    """32 hexadecimal digits over the row's drawings, columns and encoding: what makes it finished or not."""
+    id: str
+    variant: int
+    generate: Drawing | None
+    edit: Drawing | None
+    prompt: str | None
+    carried: Mapping[str, Any]
+    file: str
+    line: int
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """In the order in which they are drawn."""
+        return tuple(drawing for drawing in (self.generate, self.edit) if drawing is not None)
+
+    @property
+    def final(self) -> Drawing:
+        """The drawing whose picture the row is about."""
+        return self.drawings[-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, so that it can be stored and read back by ``from_json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Item:
+        """The inverse of ``to_json``."""
+        parts = {name: None if fields[name] is None else Drawing(**fields[name]) for name in ("generate", "edit")}
+        return cls(**{**fields, **parts})
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row, or one picture of it, that could not be built, and why."""
+
+    stage: Stage
+    id: str | None
+    file: str
+    line: int
+    reason: str
+    attempts: int = 1
+    row_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """How a staged picture was drawn; written beside it."""
+
+    key: str
+    sha256: str
+    """Of the encoded bytes."""
+    width: int
+    height: int
+    batch_size: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step of one shard did, small enough to be a task's result."""
+
+    drawn: int = 0
+    reused: int = 0
+    model_loads: int = 0
+    seconds: float = 0.0
+    """Time in the worker, loading included."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Image key -> reason, for pictures that could not be drawn."""
+    device: str | None = None
+    """Name of the device; None where nothing was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedFile:
+    """One finished Parquet file of the dataset."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What planning needs to know of a model; nothing here loads it."""
+
+    name: str
+    revision: str | None
+    """Commit of its repository, or the hash of its files."""
+    identity: Mapping[str, Any]
+    """All that makes it draw what it draws; part of every image key."""
+    width: int | None
+    height: int | None
+    steps: int
+    guidance_scale: float | None
+    size_multiple: int
+    """Widths and heights are multiples of this, in pixels."""
+    negative_prompt: bool
+    """Whether it makes use of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading the prompts gave."""
+
+    rows: int
+    set_aside: int
+    carried: Mapping[str, str]
+    """Carried column -> kind (data.parquet.Kind)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build has to do; the items themselves lie in the worklist."""
+
+    rows: int
+    """Rows of the finished dataset, were none set aside."""
+    reused: int
+    """Rows that are in the dataset already."""
+    removed: int
+    """Rows in the dataset that the recipe no longer asks for."""
+    set_aside: int
+    """Rows that an earlier build set aside."""
+    shards: int
+    drawings: Mapping[str, int]
+    """Model -> pictures to draw, staged and restorable ones included."""
+    restorable: int
+    """Pictures among these that lie in the dataset already, in other rows."""

@@ -1,0 +1,123 @@
+"""A shard's pictures and rows: what the dataset has already comes back to the staging, what is drawn becomes rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from data.errors import BadRow, BuildFailed
+from data.folder import Folder
+from data.images import LOSSLESS, Encoding, decode_picture
+from data.parquet import Layout, carried_name, carried_value, read_encoding, read_picture_rows
+from data.records import Drawing, Item, ModelFacts, Staged
+from data.staging import Staging
+from data.worklist import unique_drawings
+
+
+def encodings_of(items: Iterable[Item], layout: Layout) -> dict[str, tuple[Encoding, ...]]:
+    """Image key -> how that picture must be staged: in the dataset's encoding, and losslessly to draw from."""
+    # PNG, not JPEG: the editor must see exactly the generator's pixels.
+    source = (layout.encoding,) if layout.encoding.lossless else (layout.encoding, Encoding(LOSSLESS))
+    needed: dict[str, tuple[Encoding, ...]] = {}
+    for item in items:
+        if item.generate:
+            needed[item.generate.key] = source if item.edit else (layout.encoding,)
+        if item.edit:
+            needed[item.edit.key] = (layout.encoding,)
+    return needed
+
+
+def restore_pictures(folder: Folder, layout: Layout, items: list[Item], found: list[tuple[str, str, int, str]]) -> int:
+    """Stage those of the items' pictures that lie in the dataset already; returns how many.
+
+    ``found`` is the worklist's: (image key, file, row in it, picture column), by file and row.
+    """
+    staging, needed, drawings = Staging(folder.staged), encodings_of(items, layout), unique_drawings(items)
+    by_place = sorted(found, key=lambda one: (one[1], one[3], one[2]))
+    for (file, picture), group in groupby(by_place, key=lambda one: (one[1], one[3])):
+        path = folder.data / file
+        encoding = read_encoding(path)
+        places = list(group)
+        for (key, *_), (content, fields) in zip(
+            places, read_picture_rows(path, picture, [row for _, _, row, _ in places]), strict=True
+        ):
+            staged = _staged_from(key, picture, content, fields)
+            staging.put(content, staged, encoding.name)
+            staging.complete(drawings[key], needed[key], fields["model"])
+    return len(found)
+
+
+def _staged_from(key: str, picture: str, content: bytes, fields: Mapping[str, Any]) -> Staged:
+    edited_in_chain = picture == "edited_image" and "edit_batch_size" in fields
+    width, height = decode_picture(content, key).size
+    return Staged(
+        key=key,
+        sha256=fields["input_sha256"] if picture == "input_image" else fields["sha256"],
+        width=width,
+        height=height,
+        batch_size=fields["edit_batch_size"] if edited_in_chain else fields["batch_size"],
+        device="",
+    )
+
+
+def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[str, ModelFacts]) -> dict[str, Any]:
+    """The dataset's row for an item whose pictures are all staged. ``models`` has "generate", "edit" or both.
+
+    Raises BadRow where a given picture has changed since it was loaded, BuildFailed where a staged one is gone.
+    """
+    row: dict[str, Any] = {"id": item.id, "variant": item.variant, "row_key": item.row_key, "prompt": item.prompt}
+    if item.edit:
+        row["edit_prompt"] = item.edit.prompt
+    if item.generate is None:
+        content = read_given(item.edit)
+        row["input_image"] = {"bytes": content, "path": Path(item.edit.source_path).name}
+        row["input_sha256"] = item.edit.source_hash
+    columns = layout.picture_columns[-len(item.drawings) :]
+    for drawing, column in zip(item.drawings, columns, strict=True):
+        content, staged = _take(staging, drawing, layout.encoding)
+        row[column] = {"bytes": content, "path": f"{drawing.key}.{layout.encoding.image_format}"}
+        model = models["generate" if drawing is item.generate else "edit"]
+        row |= _provenance("edit_" if layout.chained and drawing is item.edit else "", drawing, staged, model)
+        if drawing is item.final:
+            row |= {"sha256": staged.sha256, "image_key": drawing.key, "width": staged.width, "height": staged.height}
+        else:
+            row |= {"input_sha256": staged.sha256, "input_key": drawing.key}
+    for name, value in item.carried.items():
+        column = carried_name(name)
+        if column in layout.carried:
+            row[column] = carried_value(value, layout.carried[column])
+    return row
+
+
+def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "seed": drawing.seed,
+        "model": model.name,
+        "model_revision": model.revision,
+        "steps": drawing.steps,
+        "guidance_scale": drawing.guidance_scale,
+        "batch_size": staged.batch_size,
+    }
+    named = {f"{prefix}{name}": value for name, value in fields.items()}
+    return named if prefix else {**named, "negative_prompt": drawing.negative_prompt}
+
+
+def _take(staging: Staging, drawing: Drawing, encoding: Encoding) -> tuple[bytes, Staged]:
+    found = staging.read(drawing.key, encoding.name)
+    if found is None:
+        raise BuildFailed(f"the staged picture {drawing.key} is gone or damaged; run the build again to draw it.")
+    return found
+
+
+def read_given(edit: Drawing) -> bytes:
+    """The bytes of the picture that an edit starts from. Raises BadRow where they are not those that were planned."""
+    try:
+        content = Path(edit.source_path).read_bytes()
+    except OSError as error:
+        raise BadRow(f"the picture {edit.source_path!r} cannot be read any more: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != edit.source_hash:
+        raise BadRow(f"the picture {edit.source_path!r} has changed since the build began")
+    return content

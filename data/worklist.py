@@ -1,0 +1,181 @@
+"""The worklist: rows asked for, rows finished and items to build, in an SQLite file beside the dataset.
+
+It is made anew by each build and holds nothing that is not elsewhere. On disk, and not in memory, so that a build of
+millions of rows needs no more memory than one of a hundred.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, replace
+from pathlib import Path
+
+from data.errors import BadRow
+from data.identity import content_id
+from data.records import Drawing, Item, Row, SetAside
+
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE rows (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, line INTEGER, row TEXT NOT NULL);
+CREATE TABLE repeats (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE faults (number INTEGER PRIMARY KEY, fault TEXT NOT NULL);
+CREATE TABLE finished (row_key TEXT PRIMARY KEY, file TEXT NOT NULL, wanted INTEGER DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE twice (row_key TEXT NOT NULL, file TEXT NOT NULL);
+CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEXT NOT NULL);
+CREATE TABLE drawings (
+    key TEXT PRIMARY KEY, shard INTEGER NOT NULL, model TEXT NOT NULL, file TEXT, row INTEGER, picture TEXT
+) WITHOUT ROWID;
+CREATE INDEX items_of_shard ON items (shard);
+CREATE INDEX drawings_of_shard ON drawings (shard);
+"""
+
+
+class Worklist:
+    """One build's worklist. A connection belongs to one thread; open another for another."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: Path) -> Iterator[Worklist]:
+        """A new, empty worklist in place of any that is there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with cls.open(path) as worklist:
+            worklist._db.executescript(_TABLES)
+            yield worklist
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Worklist]:
+        """The worklist at ``path``; what was written is kept when the block ends without an error."""
+        connection = sqlite3.connect(path)
+        try:
+            with connection:
+                yield cls(connection)
+        finally:
+            connection.close()
+
+    def add_row(self, own_id: str | None, row: Row) -> None:
+        """Add a row under its own id, or under one made from ``row``'s content. Raises BadRow."""
+        row_id = own_id or self._content_id(row)
+        row = replace(row, id=row_id)
+        try:
+            stored = json.dumps(astuple(row), ensure_ascii=False)
+            self._db.execute("INSERT INTO rows (id, line, row) VALUES (?, ?, ?)", (row_id, row.line, stored))
+        except sqlite3.IntegrityError as error:
+            first = self._db.execute("SELECT line FROM rows WHERE id = ?", (row_id,)).fetchone()[0]
+            raise BadRow(f"duplicate id {row_id!r}: line {first} has it too, and comes first") from error
+        except UnicodeEncodeError as error:
+            raise BadRow(f"text that is not valid Unicode: {error.reason}") from error
+
+    def _content_id(self, row: Row) -> str:
+        asks = {
+            "prompt": row.prompt,
+            "edit_prompts": row.edit_prompts or None,
+            "picture": row.picture_hash,
+            "negative_prompt": row.negative_prompt,
+            "seed": row.seed,
+            "width": row.width,
+            "height": row.height,
+            "steps": row.steps,
+            "guidance_scale": row.guidance_scale,
+        }
+        first = content_id(asks, 1)
+        times = self._db.execute(
+            "INSERT INTO repeats VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (first,)
+        ).fetchone()[0]
+        return content_id(asks, times)
+
+    def add_fault(self, fault: SetAside) -> None:
+        """Record a line of the prompts file that gave no row."""
+        self._db.execute("INSERT INTO faults (fault) VALUES (?)", (json.dumps(asdict(fault)),))
+
+    def faults(self) -> Iterator[SetAside]:
+        """The lines that gave no row, in order."""
+        for (fault,) in self._db.execute("SELECT fault FROM faults ORDER BY number"):
+            yield SetAside(**json.loads(fault))
+
+    def rows(self) -> Iterator[Row]:
+        """The rows in the order of the prompts file."""
+        for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
+            fields = json.loads(row)
+            fields[2] = tuple(fields[2])
+            yield Row(*fields)
+
+    def add_finished(self, file: str, row_keys: Iterable[str]) -> None:
+        """Note rows that a committed file holds; of a row in two files, the first counts and the other is unwanted."""
+        insert = "INSERT OR IGNORE INTO finished (row_key, file) VALUES (?, ?)"
+        for key in row_keys:
+            if not self._db.execute(insert, (key, file)).rowcount:
+                self._db.execute("INSERT INTO twice VALUES (?, ?)", (key, file))
+
+    def want(self, row_key: str) -> bool:
+        """Whether the row is finished; if so it is wanted still."""
+        return self._db.execute("UPDATE finished SET wanted = 1 WHERE row_key = ?", (row_key,)).rowcount == 1
+
+    def unwanted(self) -> dict[str, set[str]]:
+        """Committed file -> the keys of its rows that nobody asked for; files without any are left out."""
+        found: dict[str, set[str]] = {}
+        query = "SELECT file, row_key FROM finished WHERE NOT wanted UNION ALL SELECT file, row_key FROM twice"
+        for file, key in self._db.execute(query):
+            found.setdefault(file, set()).add(key)
+        return found
+
+    def count_unwanted(self) -> int:
+        """How many finished rows nobody asked for."""
+        query = "SELECT (SELECT COUNT(*) FROM finished WHERE NOT wanted) + (SELECT COUNT(*) FROM twice)"
+        return self._db.execute(query).fetchone()[0]
+
+    def shard_of(self, key: str) -> int | None:
+        """The shard that draws this picture, or None where none does yet."""
+        found = self._db.execute("SELECT shard FROM drawings WHERE key = ?", (key,)).fetchone()
+        return found and found[0]
+
+    def add_item(self, shard: int, item: Item, models: Iterable[str]) -> None:
+        """Put an item into a shard; ``models`` names the model of each of its drawings."""
+        self._db.execute(
+            "INSERT INTO items (shard, item) VALUES (?, ?)",
+            (shard, json.dumps(item.to_json(), ensure_ascii=False)),
+        )
+        for drawing, model in zip(item.drawings, models, strict=True):
+            self._db.execute(
+                "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)", (drawing.key, shard, model)
+            )
+
+    def restore_from(self, file: str, first_row: int, picture: str, keys: Iterable[str]) -> None:
+        """Note that a committed file's rows, from ``first_row`` on, hold these pictures in the column ``picture``."""
+        self._db.executemany(
+            "UPDATE drawings SET file = ?, row = ?, picture = ? WHERE key = ? AND file IS NULL",
+            ((file, first_row + offset, picture, key) for offset, key in enumerate(keys)),
+        )
+
+    def restorable(self, shard: int) -> list[tuple[str, str, int, str]]:
+        """(image key, file, row in it, picture column) of a shard's pictures that the dataset has, in order."""
+        query = "SELECT key, file, row, picture FROM drawings WHERE shard = ? AND file IS NOT NULL ORDER BY file, row"
+        return self._db.execute(query, (shard,)).fetchall()
+
+    def shard(self, number: int) -> list[Item]:
+        """A shard's items, in order."""
+        query = "SELECT item FROM items WHERE shard = ? ORDER BY number"
+        return [Item.from_json(json.loads(item)) for (item,) in self._db.execute(query, (number,))]
+
+    def totals(self) -> tuple[dict[str, int], int]:
+        """Drawings to make per model, and how many of all lie in the dataset already."""
+        per_model = dict(self._db.execute("SELECT model, COUNT(*) FROM drawings GROUP BY model ORDER BY model"))
+        restorable = self._db.execute("SELECT COUNT(*) FROM drawings WHERE file IS NOT NULL").fetchone()[0]
+        return per_model, restorable
+
+    def count_rows(self) -> int:
+        """How many rows were loaded."""
+        return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+
+
+def unique_drawings(items: Iterable[Item]) -> dict[str, Drawing]:
+    """Image key -> drawing, each once, over all steps of the items."""
+    return {drawing.key: drawing for item in items for drawing in item.drawings}

@@ -1,0 +1,170 @@
+"""Build a dataset: load prompts, plan, generate, edit, write Parquet, publish."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+
+from data.errors import BuildFailed
+from data.folder import Folder
+from data.lines import append_line
+from data.recipe import Recipe
+from data.records import Plan, StepReport
+from data.shards import restore_pictures
+from data.staging import Staging
+from data.worklist import Worklist
+from models.job import Job
+from tasks.edit import edit
+from tasks.generate import generate
+from tasks.gpu_runner import GpuTaskRunner
+from tasks.load_prompts import load_prompts
+from tasks.plan_shards import plan_shards
+from tasks.progress import Progress, watcher
+from tasks.publish import publish
+from tasks.settings import Build, make_build, resolve_models, settle
+from tasks.write_parquet import write_parquet
+
+
+def _run_name() -> str:
+    recipe = flow_run.parameters["recipe"]
+    name = recipe["name"] if isinstance(recipe, Mapping) else recipe.name
+    return f"{name}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@flow(name="build-dataset", flow_run_name=_run_name, task_runner=GpuTaskRunner(), persist_result=False)
+def build_dataset(recipe: Recipe) -> dict[str, Any]:
+    """Build the recipe's dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl)."""
+    folder, models = Folder(recipe.output), resolve_models(recipe)
+    with folder.hold(recipe.name):
+        progress = _watch()
+        try:
+            recipe = settle(recipe, models)
+            loaded = load_prompts(recipe)
+            build = make_build(recipe, models, loaded)
+            plan = plan_shards(build)
+            _announce(plan, progress)
+            _build_shards(build, plan, progress)
+            manifest = publish(build, progress.set_aside, sorted(progress.devices))
+        except BaseException as error:
+            _record(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
+            raise
+        set_aside = loaded.set_aside + plan.set_aside + len(progress.set_aside)
+        figures = _record(
+            folder,
+            progress,
+            status="complete",
+            rows=manifest["rows"],
+            kept=plan.reused,
+            removed=plan.removed,
+            set_aside=set_aside,
+            fingerprint=manifest["fingerprint"],
+        )
+        folder.clear_work()
+    return figures
+
+
+def _watch() -> Progress:
+    progress, log = Progress(), get_run_logger()
+    runner = FlowRunContext.get().task_runner
+    if not isinstance(runner, GpuTaskRunner):
+        raise BuildFailed(f"build_dataset needs GpuTaskRunner, not {type(runner).__name__}.")
+
+    def listen(event: dict[str, Any]) -> None:
+        progress.told(event)
+        if event["kind"] == "loaded":
+            log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
+
+    runner.listener = listen
+    if watch := watcher.get():
+        watch(progress)
+    return progress
+
+
+def _announce(plan: Plan, progress: Progress) -> None:
+    progress.plan(plan)
+    log = get_run_logger()
+    log.info("%d rows: %d finished already, %d to be removed.", plan.rows, plan.reused, plan.removed)
+    if not plan.shards:
+        log.info("Nothing to draw: no model is loaded.")
+        return
+    pictures = ", ".join(f"{count} with {model}" for model, count in plan.drawings.items())
+    log.info(
+        "To draw, in %d shards: %s; %d of them are in the dataset already.", plan.shards, pictures, plan.restorable
+    )
+
+
+def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
+    """Send the shards through in a bounded window: one is edited or written while the next is generated."""
+    window = FlowRunContext.get().task_runner.shards
+    under_way = deque()
+    for number in range(plan.shards):
+        if len(under_way) == window:
+            under_way.popleft().result()
+        under_way.append(build_shard.submit(build, number, plan.shards, progress))
+    while under_way:
+        under_way.popleft().result()
+
+
+@task(name="shard", persist_result=False)
+def build_shard(build: Build, number: int, total: int, progress: Progress) -> None:
+    """One shard, from its items to its committed file; each step is a task run of its own."""
+    with Worklist.open(build.folder.plan) as worklist:
+        items, found = worklist.shard(number), worklist.restorable(number)
+    restore_pictures(build.folder, build.layout, items, found)
+    failed: dict[str, str] = {}
+    for step, draw in (("generate", generate), ("edit", edit)):
+        if step in build.models:
+            job = build.job(step, items, without=failed)
+            report = _draw(draw, build, job, f"{step} shard {number + 1}/{total}")
+            progress.step_done(report)
+            failed |= report.failed
+    name = f"write shard {number + 1}/{total}"
+    set_aside = write_parquet.with_options(task_run_name=name)(build, number, items, failed)
+    progress.shard_done(set_aside)
+    for one in set_aside:
+        get_run_logger().warning("Set aside %s, line %d (%s): %s", one.file, one.line, one.stage, one.reason)
+    if set_aside and build.recipe.on_bad_row == "stop":
+        raise BuildFailed(
+            f"{set_aside[0].file}, line {set_aside[0].line}: {set_aside[0].reason} (on_bad_row is 'stop')."
+        )
+
+
+def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
+    step = step.with_options(task_run_name=name, result_storage=build.folder.results)
+    report, staging = step(job), Staging(build.folder.staged)
+    gone = [
+        one.key
+        for one in job.drawings
+        if one.key not in report.failed
+        and any(staging.find(one.key, encoding.name) is None for encoding in job.encodings[one.key])
+    ]
+    # A cached result is a reference; where its pictures are gone they are drawn again, never left out.
+    return step.with_options(refresh_cache=True)(job) if gone else report
+
+
+def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
+    """Add this run to runs.jsonl and return its line."""
+    seconds = time.monotonic() - progress.started
+    run = {
+        "started": progress.started_at.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "planned": progress.planned,
+        "reused": progress.reused,
+        "drawn": progress.drawn,
+        "set_aside": len(progress.set_aside),
+        "images_per_second": round(progress.drawn / seconds, 2),
+        "model_loads": len(progress.model_loads),
+        "loads": progress.model_loads,
+        "worker_seconds": round(progress.worker_seconds, 2),
+        "devices": sorted(progress.devices),
+        **more,
+    }
+    append_line(folder.runs, run)
+    return run

@@ -1,0 +1,93 @@
+"""A build seen from a terminal: the live bar, the summary and the exit code."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from data.folder import Folder
+from data.recipe import Recipe
+from tasks.settings import resolve_models
+
+errors = Console(stderr=True)
+
+
+def run_build(recipe: Recipe, workers: int | None, verbose: bool) -> int:
+    """Build the recipe's dataset and return the exit code. Raises ImagemillError."""
+    # Before Prefect starts, which takes seconds: what can be known to be wrong.
+    Folder(recipe.output).check_owner(recipe.name)
+    resolve_models(recipe)
+    # A tool that a person runs sends nothing to anybody.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
+    with _bar(show=errors.is_terminal and not verbose) as watch:
+        from flows.build_dataset import build_dataset
+        from tasks.gpu_runner import GpuTaskRunner
+        from tasks.progress import watcher
+
+        token = watcher.set(watch)
+        try:
+            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers))(recipe)
+        finally:
+            watcher.reset(token)
+    _summarise(recipe, figures)
+    return 0
+
+
+@contextmanager
+def _bar(show: bool) -> Iterator[Any]:
+    """A bar that follows the Progress it is handed, redrawn a few times a second; nothing where it is not shown."""
+    if not show:
+        yield None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    waiting = "starting Prefect" if os.environ.get("PREFECT_API_URL") else "starting Prefect's own server (5 to 10 s)"
+    stop = threading.Event()
+    with Progress(*columns, console=errors) as bar:
+        line = bar.add_task(waiting, total=None, rate="")
+
+        def follow(progress: Any) -> None:
+            while not stop.wait(0.2):
+                done, drawing = progress.drawn + progress.reused, progress.model_loads or progress.drawn
+                bar.update(
+                    line,
+                    description="drawing" if drawing else "planning, starting workers",
+                    total=progress.planned or None,
+                    completed=done,
+                    rate=f"{progress.rate():.1f} images/s" if progress.drawn else "",
+                )
+
+        def watch(progress: Any) -> None:
+            threading.Thread(target=follow, args=(progress,), daemon=True, name="bar").start()
+
+        try:
+            yield watch
+        finally:
+            stop.set()
+
+
+def _summarise(recipe: Recipe, figures: dict[str, Any]) -> None:
+    folder = Folder(recipe.output)
+    drawn = f"{figures['drawn']:,} drawn in {figures['seconds']:.0f} s ({figures['images_per_second']:.1f} images/s)"
+    if not figures["drawn"]:
+        drawn = "nothing to draw, no model loaded"
+    print(f"{folder.root}: {figures['rows']:,} rows; {drawn}; {figures['set_aside']} set aside.")
+    if figures["set_aside"]:
+        print(f"Set aside, with reasons: {folder.set_aside}")
+    print(f"Fingerprint: {figures['fingerprint']}")
+    print(f"Look at it:  {folder.contact_sheet}")
+    print(f'Open it:     datasets.load_dataset("parquet", data_files="{folder.data}/train-*.parquet", split="train")')

@@ -1,0 +1,73 @@
+"""The Hugging Face Hub, as far as a build needs it before anything is drawn: which commit, and small files of it.
+
+Tokens come from the environment (HF_TOKEN) or the hub's own login, never from a recipe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from data.errors import RecipeError, UnknownModel
+
+
+def resolve_commit(field: str, repository: str, revision: str | None, cache_dir: str | None) -> str:
+    """The commit that ``revision`` (None: the default branch) of a repository is at.
+
+    Where the hub cannot be reached, the commit in the local cache. Raises UnknownModel and RecipeError.
+    """
+    try:
+        return HfApi().model_info(repository, revision=revision).sha
+    except GatedRepoError as error:
+        raise RecipeError(_gated(field, repository)) from error
+    except RevisionNotFoundError as error:
+        raise UnknownModel(f"{field}: the repository {repository!r} has no revision {revision!r}.") from error
+    except RepositoryNotFoundError as error:
+        raise UnknownModel(
+            f"{field}: there is no repository {repository!r} that you may see. Check its name; for a private one put "
+            "a token with access into HF_TOKEN."
+        ) from error
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        return _cached_commit(field, repository, revision, cache_dir, error)
+
+
+def _cached_commit(
+    field: str, repository: str, revision: str | None, cache_dir: str | None, unreachable: Exception
+) -> str:
+    try:
+        index = hf_hub_download(
+            repository, "model_index.json", revision=revision, cache_dir=cache_dir, local_files_only=True
+        )
+    except (LocalEntryNotFoundError, EntryNotFoundError) as error:
+        raise UnknownModel(
+            f"{field}: {repository!r} is not in the local cache, and the hub cannot be reached "
+            f"({type(unreachable).__name__}). Connect, or name a local folder."
+        ) from error
+    return Path(index).parent.name
+
+
+def fetch_file(field: str, repository: str, commit: str, name: str, cache_dir: str | None) -> Path:
+    """The local path of one small file of a repository at a commit. Raises UnknownModel and RecipeError."""
+    try:
+        return Path(hf_hub_download(repository, name, revision=commit, cache_dir=cache_dir))
+    except GatedRepoError as error:
+        raise RecipeError(_gated(field, repository)) from error
+    except (EntryNotFoundError, RepositoryNotFoundError, LocalEntryNotFoundError) as error:
+        raise UnknownModel(f"{field}: {repository!r} has no {name} at {commit[:12]}: not a diffusers model?") from error
+
+
+def _gated(field: str, repository: str) -> str:
+    return (
+        f"{field}: the repository {repository!r} is gated. Accept its licence on its page, and put a token of that "
+        "account into HF_TOKEN."
+    )

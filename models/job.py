@@ -1,0 +1,23 @@
+"""What a worker is asked to draw. Imports no torch: the flow's process makes these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.images import Encoding
+from data.records import Drawing
+from models.catalog import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One step of one shard: what to draw, with which model, and where the pictures are staged."""
+
+    spec: ModelSpec
+    drawings: tuple[Drawing, ...]
+    encodings: Mapping[str, tuple[Encoding, ...]]
+    """Image key -> how that picture is staged."""
+    batch_size: int
+    staging: str
+    """Folder of the staged pictures, on a file system that the workers share."""

@@ -1,0 +1,74 @@
+"""How far a build is: counted from what the workers tell, shown by whoever asks for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from data.records import Plan, SetAside, StepReport
+
+
+@dataclass
+class Progress:
+    """The counts of one build; its methods may be called from any thread."""
+
+    planned: int = 0
+    """Pictures that the plan asks for."""
+    drawn: int = 0
+    reused: int = 0
+    """Pictures among these that were found: in the dataset, or staged by a build before."""
+    model_loads: list[dict[str, Any]] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    devices: set[str] = field(default_factory=set)
+    worker_seconds: float = 0.0
+    """Seconds that the workers spent on shards, loading included."""
+    started: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    first_drawn: tuple[float, int] | None = None
+    """When the first pictures were drawn (monotonic seconds), and how many."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def plan(self, plan: Plan) -> None:
+        """Take the plan's sums."""
+        self.planned = sum(plan.drawings.values())
+
+    def told(self, event: dict[str, Any]) -> None:
+        """Count what a worker tells."""
+        with self._lock:
+            match event["kind"]:
+                case "loaded":
+                    self.model_loads.append(event)
+                case "drawn":
+                    self.drawn += event["pictures"]
+                    self.first_drawn = self.first_drawn or (time.monotonic(), self.drawn)
+                case "reused":
+                    self.reused += event["pictures"]
+
+    def step_done(self, report: StepReport) -> None:
+        """Count what a finished step reports."""
+        with self._lock:
+            self.worker_seconds += report.seconds
+            if report.device:
+                self.devices.add(report.device)
+
+    def shard_done(self, set_aside: list[SetAside]) -> None:
+        """Count a committed shard's rows that were set aside."""
+        with self._lock:
+            self.set_aside.extend(set_aside)
+
+    def rate(self) -> float:
+        """Pictures drawn per second since the first were."""
+        if self.first_drawn is None:
+            return 0.0
+        first, pictures = self.first_drawn
+        seconds = time.monotonic() - first
+        return (self.drawn - pictures) / seconds if seconds > 0 else 0.0
+
+
+watcher: ContextVar[Callable[[Progress], None] | None] = ContextVar("watcher", default=None)
+"""Called with the build's progress when it begins, in the process that runs the flow."""

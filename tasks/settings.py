@@ -1,0 +1,105 @@
+"""What every task of one build has in common: the recipe, the folder, the columns and the models."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.folder import Folder
+from data.parquet import Layout
+from data.planning import layout_of
+from data.recipe import MAX_SEED, Recipe
+from data.records import Item, Loaded, ModelFacts
+from data.shards import encodings_of
+from models.catalog import ModelSpec, Step, check_settings, resolve
+from models.hub import resolve_commit
+from models.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build of one dataset. Its seeds are drawn and its models resolved."""
+
+    recipe: Recipe
+    models: Mapping[Step, ModelSpec]
+    layout: Layout
+    first_file: int
+    """Number of the Parquet file that shard 0 becomes."""
+
+    @property
+    def folder(self) -> Folder:
+        """The dataset's folder."""
+        return Folder(self.recipe.output)
+
+    @property
+    def facts(self) -> dict[Step, ModelFacts]:
+        """What planning and the files say of each model."""
+        return {step: spec.facts() for step, spec in self.models.items()}
+
+    def job(self, step: Step, items: list[Item], without: Mapping[str, str]) -> Job:
+        """What a worker has to draw for one step of a shard. ``without`` are keys of pictures that failed."""
+        drawings = {}
+        for item in items:
+            drawing = item.generate if step == "generate" else item.edit
+            if drawing is not None and drawing.source not in without:
+                drawings[drawing.key] = drawing
+        section = self.recipe.generate if step == "generate" else self.recipe.edit
+        encodings = encodings_of(items, self.layout)
+        return Job(
+            spec=self.models[step],
+            drawings=tuple(drawings.values()),
+            encodings={key: encodings[key] for key in drawings},
+            batch_size=section.batch_size,
+            staging=str(self.folder.staged.absolute()),
+        )
+
+
+def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
+    """The exact models of a recipe. Touches nothing; raises RecipeError.
+
+    A repository's newest commit is asked for once a dataset: a later build takes the one recorded in its folder, so
+    that a commit to the repository's readme does not redraw the dataset.
+    """
+    folder = Folder(recipe.output)
+    pinned = folder.pinned()
+    models: dict[Step, ModelSpec] = {}
+    for step, section in (("generate", recipe.generate), ("edit", recipe.edit)):
+        if section is None:
+            continue
+
+        def commit_of(repository: str, revision: str | None, field: str = f"recipe.{step}.model") -> str:
+            name = f"{repository}@{revision or 'default'}"
+            return pinned.get(name) or resolve_commit(field, repository, revision, recipe.cache_dir)
+
+        models[step] = resolve(step, section, recipe.cache_dir, commit_of)
+        check_settings(step, section, models[step])
+    return models
+
+
+def settle(recipe: Recipe, models: Mapping[Step, ModelSpec]) -> Recipe:
+    """The recipe with every seed drawn that it leaves to chance; these and the models' commits are recorded.
+
+    The folder must be held.
+    """
+    folder, changes = Folder(recipe.output), {}
+    for step, section in (("generate", recipe.generate), ("edit", recipe.edit)):
+        if section is None:
+            continue
+        spec = models[step]
+        if spec.revision:
+            folder.pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
+        if section.seed == -1:
+            seed = folder.pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
+            changes[step] = section.model_copy(update={"seed": seed})
+    return recipe.model_copy(update=changes)
+
+
+def make_build(recipe: Recipe, models: Mapping[Step, ModelSpec], loaded: Loaded) -> Build:
+    """The build of a settled recipe over a folder that is held. Damaged files go: their rows are drawn again."""
+    folder = Folder(recipe.output)
+    files, damaged = folder.committed()
+    for path in damaged:
+        folder.remove(path.name)
+    numbers = [int(file.name.removeprefix("train-").removesuffix(".parquet")) for file in files]
+    return Build(recipe, models, layout_of(recipe, loaded), max(numbers, default=-1) + 1)

@@ -1,0 +1,55 @@
+"""Write Parquet: a shard's staged pictures and their columns become one file of the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from prefect import task
+
+from data.errors import BadRow
+from data.lines import append_line
+from data.parquet import write_rows
+from data.records import Item, SetAside
+from data.shards import dataset_row
+from data.staging import Staging
+from data.worklist import unique_drawings
+from tasks.settings import Build
+
+
+@task(name="write parquet", retries=2, retry_delay_seconds=[1, 10], persist_result=False)
+def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[str, str]) -> list[SetAside]:
+    """Commit the shard as one file and return the rows that were set aside. ``failed`` maps image key to reason.
+
+    Its staged pictures go. Nothing of the file is visible before all of it is on the disk.
+    """
+    folder, staging = build.folder, Staging(build.folder.staged)
+    set_aside = [aside for item in items if (aside := _fault(item, failed))]
+    lost = {aside.row_key for aside in set_aside}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for item in items:
+            if item.row_key in lost:
+                continue
+            try:
+                yield dataset_row(staging, build.layout, item, build.facts)
+            except BadRow as error:
+                set_aside.append(SetAside("write", item.id, item.file, item.line, str(error), 1, item.row_key))
+
+    name = f"train-{build.first_file + shard:05d}.parquet"
+    file = write_rows(folder.scratch(name), build.layout, rows())
+    for aside in set_aside:
+        append_line(folder.failures, asdict(aside))
+    if file.rows:
+        folder.commit(folder.scratch(name), name, file)
+    for key in unique_drawings(items):
+        staging.remove(key)
+    return set_aside
+
+
+def _fault(item: Item, failed: Mapping[str, str]) -> SetAside | None:
+    for stage, drawing in (("generate", item.generate), ("edit", item.edit)):
+        if drawing is not None and drawing.key in failed:
+            return SetAside(stage, item.id, item.file, item.line, failed[drawing.key], 1, item.row_key)
+    return None
