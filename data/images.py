@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin
 
 from data.errors import BadRow
 from data.records import Drawing
@@ -17,6 +17,8 @@ LOSSLESS = "png"
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded, in pixels: a small file can unpack to gigabytes."""
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 """Formats that are read, by content, whatever the file is called."""
@@ -61,35 +63,58 @@ class Encoding:
 def inspect_picture(path: Path) -> str:
     """Check that ``path`` is a picture that can be read and return its bytes' sha256. Raises BadRow.
 
-    Reads the header only; a picture that is cut short is found when it is decoded.
+    Decodes the header only; a picture that is cut short is found when it is drawn from.
     """
     try:
+        # A device or a pipe could be read for ever.
+        if path.exists() and not path.is_file():
+            raise BadRow(f"the picture {str(path)!r} is not a file")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise BadRow(f"missing picture: {str(path)!r} does not exist") from error
     except OSError as error:
         raise BadRow(f"the picture {str(path)!r} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BadRow(f"the picture {str(path)!r} cannot be read: {error}") from error
     _open(content, str(path))
     return hashlib.sha256(content).hexdigest()
 
 
 def decode_picture(content: bytes, name: str) -> Image.Image:
-    """The picture as RGB, upright (EXIF orientation applied). Raises BadRow with ``name`` in its reason."""
+    """The picture as RGB, upright (EXIF orientation applied), on white where it is transparent, 16 bits cut to 8.
+
+    Raises BadRow with ``name`` in its reason.
+    """
     picture = _open(content, name)
     try:
-        upright = ImageOps.exif_transpose(picture)
-        return upright.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+        return _to_rgb(ImageOps.exif_transpose(picture))
+    # There is nothing that a decoder does not raise over damaged bytes; struct.error has been seen.
+    except Exception as error:
         raise BadRow(f"undecodable picture: {name!r} ({error})") from error
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        # Pillow's own conversion clips: all but the darkest 256 of 65,536 greys would be white.
+        picture = picture.point(lambda value: value * (1 / 256)).convert("L")
+    if picture.has_transparency_data:
+        # Pillow's own conversion shows the colours that lie hidden under transparent pixels.
+        shown = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return picture.convert("RGB")
 
 
 def _open(content: bytes, name: str) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise BadRow(f"the picture {name!r} has too many pixels, over {MAX_PIXELS:,}") from error
+    except Exception as error:
         raise BadRow(f"undecodable picture: {name!r} is none of {', '.join(FORMATS)}, or is damaged") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise BadRow(f"the picture {name!r} has {picture.width} x {picture.height} pixels, over {MAX_PIXELS:,}")
+    if picture.mode in ("I", "F"):
+        raise BadRow(f"the picture {name!r} has 32 bits a channel (mode {picture.mode}): save it with 8 or 16")
     return picture
 
 

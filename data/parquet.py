@@ -98,8 +98,12 @@ OWN_COLUMNS = frozenset(
 
 
 def carried_name(name: str) -> str:
-    """The dataset's name for a column of the prompts file."""
-    return f"source_{name}" if name in OWN_COLUMNS else name
+    """The dataset's name for a column of the prompts file; no two columns get the same one."""
+    bare = name
+    while bare.startswith("source_"):
+        bare = bare.removeprefix("source_")
+    # What is called source_image already makes room for an image that will be.
+    return f"source_{name}" if bare in OWN_COLUMNS else name
 
 
 def carried_kind(value: Any) -> Kind:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,19 +16,25 @@ from data.recipe import MAX_SEED, Columns, Guidance, Recipe, Size, Steps
 from data.records import Row
 
 
-def _blank_is_none(value: Any) -> Any:
+def _given(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("input should be a number, not true or false")
     return None if isinstance(value, str) and not value.strip() else value
 
 
-class Overrides(BaseModel):
-    """What a row may decide for itself; the names of its fields are the columns that are read."""
+def _given_text(value: Any) -> Any:
+    return (value.strip() or None) if isinstance(value, str) else value
 
-    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), BeforeValidator(_blank_is_none)] = None
-    width: Annotated[Size | None, BeforeValidator(_blank_is_none)] = None
-    height: Annotated[Size | None, BeforeValidator(_blank_is_none)] = None
-    steps: Annotated[Steps | None, BeforeValidator(_blank_is_none)] = None
-    guidance_scale: Annotated[Guidance | None, BeforeValidator(_blank_is_none)] = None
-    negative_prompt: str | None = None
+
+class Overrides(BaseModel):
+    """What a row may decide for itself; the names of its fields are the columns that are read. Blank: not given."""
+
+    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), BeforeValidator(_given)] = None
+    width: Annotated[Size | None, BeforeValidator(_given)] = None
+    height: Annotated[Size | None, BeforeValidator(_given)] = None
+    steps: Annotated[Steps | None, BeforeValidator(_given)] = None
+    guidance_scale: Annotated[Guidance | None, Field(allow_inf_nan=False), BeforeValidator(_given)] = None
+    negative_prompt: Annotated[str | None, BeforeValidator(_given_text)] = None
 
 
 NO_OVERRIDES = Overrides()
@@ -43,14 +49,14 @@ class Names:
     read: frozenset[str]
 
     @classmethod
-    def of(cls, keys: tuple[str, ...], columns: Columns) -> Names:
-        """Match each wanted name exactly, else without regard to case."""
+    def of(cls, keys: tuple[str, ...], columns: Columns, unused: Collection[str]) -> Names:
+        """Match each wanted name exactly, else without regard to case; what fills an ``unused`` role is not read."""
         lower = {key.lower(): key for key in reversed(keys)}
 
         def find(name: str) -> str | None:
             return name if name in keys else lower.get(name.lower())
 
-        wanted = {role: find(name) for role, name in columns.model_dump().items()}
+        wanted = {role: find(name) for role, name in columns.model_dump().items() if role not in unused}
         found = {role: key for role, key in wanted.items() if key is not None}
         overrides = {name: key for name in Overrides.model_fields if (key := find(name)) is not None}
         return cls(found, overrides, frozenset([*found.values(), *overrides.values()]))
@@ -61,7 +67,9 @@ class RowMaker:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.folder = Path(recipe.prompts).parent
+        self.folder = Path(recipe.prompts).expanduser().parent
+        # What this recipe does not read is carried.
+        self.unused = [role for role, is_used in _uses(recipe) if not is_used]
         self._keys: tuple[str, ...] | None = None
         self._names = Names({}, {}, frozenset())
 
@@ -69,22 +77,23 @@ class RowMaker:
         """Yield (the row's own id or None, the row without its id). Raises BadRow."""
         keys = tuple(fields)
         if keys != self._keys:
-            self._keys, self._names = keys, Names.of(keys, self.recipe.columns)
+            self._keys, self._names = keys, Names.of(keys, self.recipe.columns, self.unused)
         names = self._names
         asked = {role: fields[key] for role, key in names.columns.items() if fields[key] is not None}
         overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
         carried = {key: value for key, value in fields.items() if key not in names.read}
         own_id = _own_id(asked.get("id"), self.recipe.columns.id)
-        messages = _user_messages(asked["conversations"]) if "conversations" in asked else []
+        messages = _user_messages(asked["conversations"], self.recipe.columns.conversations) if _talks(asked) else []
+        own = _text(asked.get("prompt"), self.recipe.columns.prompt)
 
         if self.recipe.generate is None:
-            prompts: list[str | None] = [_text(asked.get("prompt"))]
+            prompts: list[str | None] = [own or None]
         else:
-            prompts = list(messages) or [_text(asked.get("prompt"))]
+            prompts = list(messages) or [own]
             if not prompts[0]:
-                raise BadRow(_no_prompt(asked, self.recipe))
-        instructions = self._instructions(asked, messages)
-        picture, picture_hash = self._picture(asked) if self.recipe.generate is None else (None, None)
+                raise BadRow(self._lacks("prompt", "prompt", "conversations", fields=fields))
+        instructions = self._instructions(asked, messages, own, fields)
+        picture, picture_hash = self._picture(asked, fields) if self.recipe.generate is None else (None, None)
 
         for number, prompt in enumerate(prompts):
             row_id = f"{own_id}-{number}" if own_id is not None and len(prompts) > 1 else own_id
@@ -108,27 +117,40 @@ class RowMaker:
                 ),
             )
 
-    def _instructions(self, asked: Mapping[str, Any], messages: list[str]) -> tuple[str, ...]:
+    def _lacks(self, what: str, *roles: str, fields: Mapping[str, Any]) -> str:
+        """Why a row without ``what`` cannot be built: its field is empty, or there is none."""
+        for role in roles:
+            if role in self._names.columns:
+                return f"the {what} is empty ({self._names.columns[role]!r})"
+        names = " nor ".join(repr(getattr(self.recipe.columns, role)) for role in roles)
+        neither = "neither " if len(roles) > 1 else "no "
+        has = ", ".join(map(repr, list(fields)[:8])) or "nothing"
+        return f"no {what}: the row has {neither}{names}, but {has}; recipe.columns says which field is what"
+
+    def _instructions(
+        self, asked: Mapping[str, Any], messages: list[str], prompt: str, fields: Mapping[str, Any]
+    ) -> tuple[str, ...]:
         edit = self.recipe.edit
         if edit is None:
             return ()
         if edit.instructions:
             return tuple(edit.instructions)
-        own = asked.get("edit_prompt")
-        given = [_text(one) for one in (own if isinstance(own, list) else [own])]
-        if not any(given) and self.recipe.generate is None:
-            given = messages[-1:] or [_text(asked.get("prompt"))]
+        own, alone = asked.get("edit_prompt"), self.recipe.generate is None
+        given = [_text(one, self.recipe.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
+        if not any(given) and alone:
+            given = messages[-1:] or [prompt]
         if not given or not all(given):
-            raise BadRow(
-                f"no edit instruction: the row has no {self.recipe.columns.edit_prompt!r} "
-                "and recipe.edit.instructions is empty"
-            )
+            roles = ("edit_prompt", "conversations", "prompt") if alone else ("edit_prompt",)
+            lacks = self._lacks("edit instruction", *roles, fields=fields)
+            raise BadRow(f"{lacks} (recipe.edit.instructions is empty too)")
         return tuple(dict.fromkeys(given))
 
-    def _picture(self, asked: Mapping[str, Any]) -> tuple[str, str]:
+    def _picture(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
         value = asked.get("images")
         paths = value if isinstance(value, list) else [value]
-        if not paths or not all(isinstance(path, str) and path for path in paths):
+        if not any(paths):
+            raise BadRow(self._lacks("picture", "images", fields=fields))
+        if not all(isinstance(path, str) and path for path in paths):
             raise BadRow(f"no picture: {self.recipe.columns.images!r} must be a path or a list of one, not {value!r}")
         if len(paths) > 1:
             raise BadRow(f"{len(paths)} pictures in {self.recipe.columns.images!r}: the edit takes one")
@@ -146,39 +168,48 @@ def _overrides(given: dict[str, Any]) -> Overrides:
         raise BadRow(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg'].lower()}") from error
 
 
+def _uses(recipe: Recipe) -> Iterator[tuple[str, bool]]:
+    """Which role of recipe.columns this recipe reads at all."""
+    yield "images", recipe.generate is None
+    yield "edit_prompt", recipe.edit is not None and not recipe.edit.instructions
+
+
 def _own_id(value: Any, name: str) -> str | None:
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, (dict, list, bool)):
         raise BadRow(f"{name} is {value!r}: an id is a text or a number")
     return str(value)
 
 
-def _user_messages(conversations: Any) -> list[str]:
+def _talks(asked: Mapping[str, Any]) -> bool:
+    """Whether the row has a conversation; an empty one counts as none, so that its prompt is read."""
+    return asked.get("conversations") not in (None, "", [])
+
+
+def _user_messages(conversations: Any, name: str) -> list[str]:
     if isinstance(conversations, str):
         try:
             conversations = json.loads(conversations)
-        except json.JSONDecodeError as error:
-            raise BadRow(f"conversations is not a list of messages: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise BadRow(f"{name} is not a list of messages: {error}") from error
     if not isinstance(conversations, list) or not all(isinstance(message, dict) for message in conversations):
-        raise BadRow('conversations must be a list such as [{"role": "user", "content": "..."}]')
-    messages = [_text(message.get("content")) for message in conversations if message.get("role") == "user"]
+        raise BadRow(f'{name} must be a list such as [{{"role": "user", "content": "..."}}]')
+    messages = [_text(message.get("content"), f"{name}: content") for message in conversations if _is_user(message)]
     if not messages:
-        raise BadRow("conversations has no message whose role is 'user'")
+        raise BadRow(f"{name} has no message whose role is 'user'")
     if not all(messages):
-        raise BadRow("conversations has a user message without text")
+        raise BadRow(f"{name} has a user message without text")
     return messages
 
 
-def _text(value: Any) -> str:
+def _is_user(message: Mapping[str, Any]) -> bool:
+    return message.get("role") == "user"
+
+
+def _text(value: Any, name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise BadRow(f"expected a text, not {value!r}")
+        raise BadRow(f"{name} is {value!r}: expected a text")
     return value.strip()
-
-
-def _no_prompt(asked: Mapping[str, Any], recipe: Recipe) -> str:
-    if "prompt" in asked:
-        return "the prompt is empty"
-    return f"no prompt: the row has neither {recipe.columns.prompt!r} nor {recipe.columns.conversations!r}"
