@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 MAX_SEED = 2**32 - 1
 """Largest seed: 32 bits, the range that the other tools' seed fields take."""
@@ -17,12 +18,33 @@ MAX_SEED = 2**32 - 1
 MAX_SIDE = 8192
 """Largest picture side, in pixels."""
 
-Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8)]
-Steps = Annotated[int, Field(ge=1, le=1000)]
-Guidance = Annotated[float, Field(ge=0, le=100)]
-Seed = Annotated[int, Field(ge=-1, le=MAX_SEED)]
-BatchSize = Annotated[int, Field(ge=1, le=1024)]
+
+def _number(value: Any) -> Any:
+    # YAML's "yes" and JSON's "true" would else count as 1.
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "must be a number, not true or false")
+    return value
+
+
+def _blank(value: Any) -> Any:
+    """An empty field of a form, or a YAML key with nothing behind it: as if it were not there."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _blank_or_text(value: Any) -> Any:
+    return "" if value is None else _blank(value) or ("" if isinstance(value, str) else value)
+
+
+Number = BeforeValidator(_number)
+
+Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8), Number]
+Steps = Annotated[int, Field(ge=1, le=1000), Number]
+Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Number]
+Seed = Annotated[int, Field(ge=-1, le=MAX_SEED), Number]
+BatchSize = Annotated[int, Field(ge=1, le=1024), Number]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+MaybeText = Annotated[str | None, BeforeValidator(_blank)]
+OwnOrEmpty = Annotated[str, BeforeValidator(_blank_or_text)]
 
 
 class Section(BaseModel):
@@ -39,7 +61,7 @@ class Generate(Section):
         title="Model",
         description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
     )
-    revision: str | None = Field(
+    revision: MaybeText = Field(
         None, title="Revision", description="Commit, tag or branch of a repository; empty: the catalog's."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -57,7 +79,7 @@ class Generate(Section):
     guidance_scale: Guidance | None = Field(
         None, title="Guidance", description="How strongly the prompt is followed; empty: the model's own."
     )
-    negative_prompt: str | None = Field(
+    negative_prompt: MaybeText = Field(
         None, title="Negative prompt", description="What the pictures should not show; a row's own goes first."
     )
     images_per_prompt: int = Field(
@@ -79,7 +101,7 @@ class Edit(Section):
         title="Model",
         description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
     )
-    revision: str | None = Field(
+    revision: MaybeText = Field(
         None, title="Revision", description="Commit, tag or branch of a repository; empty: the catalog's."
     )
     instructions: list[Text] = Field(
@@ -130,20 +152,20 @@ class Columns(Section):
 class Recipe(Section):
     """A dataset to build: which prompts, which models, and where it goes."""
 
-    name: str = Field(
+    name: OwnOrEmpty = Field(
         "",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$",
         title="Name",
         description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's.",
     )
     prompts: Text = Field(title="Prompts", description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt.")
-    output: str = Field("", title="Output", description="The folder for the dataset; empty: out/<name>.")
+    output: OwnOrEmpty = Field("", title="Output", description="The folder for the dataset; empty: out/<name>.")
     generate: Generate | None = Field(
         None, title="Generate", description="Draw pictures from prompts; absent: pictures come from the rows."
     )
     edit: Edit | None = Field(None, title="Edit", description="Edit each picture; absent: pictures are not edited.")
     columns: Columns = Field(Columns(), title="Columns", description="Which field of the prompts file is what.")
-    cache_dir: str | None = Field(
+    cache_dir: MaybeText = Field(
         None, title="Model cache", description="Folder of the models from the hub; empty: the hub's own (HF_HOME)."
     )
     shard_size: int = Field(64, ge=1, le=100_000, title="Shard size", description="Rows built and committed together.")
@@ -153,6 +175,13 @@ class Recipe(Section):
     quality: int = Field(
         95, ge=1, le=100, title="Quality", description="For jpeg and webp: 1 (small) to 100 (best); png ignores it."
     )
+    max_set_aside: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        title="Most rows set aside",
+        description="Share of rows (0 to 1) that may be set aside; more, and the build ends as failed, all that is good kept.",
+    )
     on_bad_row: Literal["set_aside", "stop"] = Field(
         "set_aside", title="On a bad row", description="Set the row aside and go on, or stop the build."
     )
@@ -160,7 +189,14 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
         if self.generate is None and self.edit is None:
-            raise ValueError("nothing to draw: give a 'generate' section, an 'edit' section, or both")
+            raise ValueError(
+                "nothing to draw: give a 'generate' section, an 'edit' section, or both "
+                "('generate: {}' is one that leaves everything open)"
+            )
+        for field in ("prompts", "output", "cache_dir"):
+            path = getattr(self, field)
+            if path and path.startswith("~/"):
+                object.__setattr__(self, field, str(Path(path).expanduser()))
         stem = Path(self.output).name if self.output else Path(self.prompts).name.split(".")[0]
         name = self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "dataset"
         object.__setattr__(self, "name", name)

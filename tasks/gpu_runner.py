@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Self
 from uuid import uuid4
 
+import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -129,4 +130,7 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
         }
         specs[number] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)
+    # Read as soon as a worker process imports distributed, which else tells of every start and stop.
+    quiet = "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"
+    with dask.config.set({quiet: "warning"}):
+        return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)

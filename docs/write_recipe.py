@@ -1,0 +1,83 @@
+"""Write docs/recipe.md from the recipe's classes: `make docs`. With --check, only say whether it is current."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from data.recipe import Recipe
+
+PAGE = Path(__file__).parent / "recipe.md"
+
+HEAD = """# The recipe
+
+A recipe is a YAML file, the form in the Prefect dashboard, or flags: `generate.seed` below is `generate: {seed: 7}` in
+YAML, `--generate.seed 7` as a flag, and `--set generate.seed=7` over a file. This page is made from the recipe's
+classes (`data/recipe.py`) by `make docs`.
+
+A row of the prompts file may give its own `seed`, `negative_prompt`, `width`, `height`, `steps` and `guidance_scale`.
+They are the generator's where pictures are generated, and the edit's where they come from the rows. Columns that
+imagemill does not read are carried into the dataset.
+
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    schema = Recipe.model_json_schema()
+    tables = [_table("Recipe", schema, schema, "")]
+    for name in ("generate", "edit", "columns"):
+        section = _resolve(schema["properties"][name], schema)
+        tables.append(_table(f"{name}", section, schema, f"{name}."))
+    # A name in angle brackets would be taken for HTML.
+    return HEAD + "\n".join(tables).replace("<", "\\<")
+
+
+def _table(title: str, section: dict[str, Any], schema: dict[str, Any], prefix: str) -> str:
+    lines = [f"## {title}", "", section.get("description", ""), "", "| field | allowed | default | what it does |"]
+    lines.append("|---|---|---|---|")
+    for name, field in section["properties"].items():
+        if _resolve(field, schema) is not field:
+            what = f"{field['description']} See [{name}](#{name})."
+            default = "absent" if field.get("default", ...) is None else "see there"
+            lines.append(f"| `{prefix}{name}` | a section | {default} | {what} |")
+            continue
+        lines.append(f"| `{prefix}{name}` | {_allowed(field)} | {_default(field)} | {field['description']} |")
+    return "\n".join([*lines, ""])
+
+
+def _resolve(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for choice in (field, *field.get("anyOf", ())):
+        if "$ref" in choice:
+            return schema["$defs"][choice["$ref"].rsplit("/", 1)[1]]
+    return field
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    choices = [_allowed_one(choice) for choice in field.get("anyOf", [field]) if choice.get("type") != "null"]
+    return ", ".join(choices)
+
+
+def _allowed_one(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]
+    if "minimum" in field and "maximum" in field:
+        kind += f", {field['minimum']:g} to {field['maximum']:.15g}"
+    if "multipleOf" in field:
+        kind += f", multiple of {field['multipleOf']}"
+    return kind
+
+
+def _default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return "**required**"
+    return "empty" if field["default"] in (None, "", []) else f"`{field['default']}`"
+
+
+if __name__ == "__main__":
+    text = page()
+    if "--check" in sys.argv:
+        sys.exit(0 if PAGE.exists() and PAGE.read_text() == text else "docs/recipe.md is not current: run `make docs`.")
+    PAGE.write_text(text)

@@ -1,0 +1,127 @@
+"""What the tests share: one Prefect server, one small model with random weights, one cluster of workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+}
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(true: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    """The first true value of ``true()``; fails the test with ``what`` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := true():
+            return value
+        time.sleep(0.02)
+    pytest.fail(f"waited {seconds} s in vain for {what}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API address of a real Prefect server with a home of its own, used by this process and its children."""
+    home = tmp_path_factory.mktemp("prefect")
+    os.environ["PREFECT_HOME"] = str(home)
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/api"
+    log = (home / "server.log").open("wb")
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def healthy() -> bool:
+        assert process.poll() is None, (home / "server.log").read_text()
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_until(healthy, "the Prefect server", 120)
+        os.environ["PREFECT_API_URL"] = address
+        yield address
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Flux pipeline with random weights, saved as any other model is."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    command = [sys.executable, "-m", "models.bundled.architecture", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a running cluster of two CPU workers, in which models stay loaded from test to test."""
+    from tasks.gpu_runner import start_cluster
+
+    with start_cluster(workers=2, gpus=[]) as running:
+        yield running.scheduler_address
+
+
+@pytest.fixture
+def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
+    """The fields of a recipe: four prompts, each drawn and then edited."""
+    prompts = tmp_path / "prompts.jsonl"
+    write_prompts(prompts, ["a fox", "a kite", "a ring", "a star"])
+    small = {"model": str(model), "steps": 1, "batch_size": 2}
+    return {
+        "name": "small",
+        "prompts": str(prompts),
+        "output": str(tmp_path / "out"),
+        "generate": {**small, "width": 64, "height": 64},
+        "edit": {**small, "instructions": ["make it red"]},
+        "shard_size": 2,
+    }
+
+
+def write_prompts(path: Path, prompts: list[str | dict[str, Any]]) -> None:
+    """Write prompts (texts, or whole rows) as JSON lines."""
+    rows = [{"prompt": prompt} if isinstance(prompt, str) else prompt for prompt in prompts]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+Build = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def build(server: str, cluster: str) -> Build:
+    """Builds a recipe's fields, with dotted overrides, on the shared cluster; returns the run's figures."""
+    from data.recipe_input import load_recipe
+    from flows.build_dataset import build_dataset
+    from tasks.gpu_runner import GpuTaskRunner
+
+    def run(fields: dict[str, Any], overrides: dict[str, Any] | None = None, **runner: Any) -> dict[str, Any]:
+        task_runner = GpuTaskRunner(**{"address": cluster, **runner})
+        return build_dataset.with_options(task_runner=task_runner)(load_recipe(json.loads(json.dumps(fields)), overrides))
+
+    return run
