@@ -19,12 +19,15 @@ _SIZES = (
     (10_000_000, "1M<n<10M"),
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
+    (10_000_000_000, "1B<n<10B"),
+    (100_000_000_000, "10B<n<100B"),
+    (1_000_000_000_000, "100B<n<1T"),
 )
 
 
 def size_category(rows: int) -> str:
     """The Hub's name for a dataset of that many rows."""
-    return next((name for limit, name in _SIZES if rows < limit), "n>1T" if rows >= 10**12 else "1B<n<1T")
+    return next((name for limit, name in _SIZES if rows < limit), "n>1T")
 
 
 def dataset_card(

@@ -38,6 +38,7 @@ XMP = (
 
 _EXIF_USER_COMMENT = 0x9286
 _EXIF_IFD = 0x8769
+_EXIF_ROOM = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,21 @@ def encode_picture(picture: Image.Image, encoding: Encoding, parameters: str) ->
         picture.save(buffer, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL)
         return buffer.getvalue()
     exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_EXIF_USER_COMMENT] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    exif.get_ifd(_EXIF_IFD)[_EXIF_USER_COMMENT] = b"UNICODE\0" + _short_enough(parameters.encode("utf-16-be"))
     if encoding.image_format == "jpeg":
         picture.save(buffer, "JPEG", quality=encoding.quality, subsampling=0, exif=exif, xmp=XMP)
     else:
         picture.save(buffer, "WEBP", quality=encoding.quality, method=4, exif=exif, xmp=XMP)
     return buffer.getvalue()
+
+
+def _short_enough(text: bytes) -> bytes:
+    """UTF-16 text, its middle left out where a JPEG could not hold it: EXIF has 64 KB there."""
+    if len(text) <= _EXIF_ROOM:
+        return text
+    head, tail = text[: _EXIF_ROOM * 3 // 4], text[-_EXIF_ROOM // 5 // 2 * 2 :]
+    kept = head.decode("utf-16-be", "ignore") + " ... " + tail.decode("utf-16-be", "ignore")
+    return kept.encode("utf-16-be")
 
 
 def generation_parameters(drawing: Drawing, size: tuple[int, int], model: str) -> str:

@@ -91,12 +91,16 @@ def _explain(fault: Mapping[str, Any]) -> str:
             return f"{field} is not a field: {hint}Known here: {', '.join(known)}."
         case "value_error":
             return f"{field}: {context['error']}."
+        case "model_type":
+            known = _section(fault["loc"]).model_fields
+            return f"{field} is {value!r}: it must be a section, such as {{{next(iter(known))}: ...}}, or be left out."
+        case "string_type" if isinstance(value, bool):
+            return f"{field} is {value!r}: YAML reads yes, no, on and off so; put the text in quotes."
         case "string_pattern_mismatch":
             return f"{field} is {value!r}, which does not fit: {_describe(fault['loc'])}"
         case _:
-            return (
-                f"{field} is {value!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}. {_describe(fault['loc'])}".strip()
-            )
+            fits = _fits(fault["loc"]) or f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+            return f"{field} is {value!r}: {fits}. {_describe(fault['loc'])}".strip()
 
 
 def _section(path: tuple[str | int, ...]) -> type[BaseModel]:
@@ -113,6 +117,18 @@ def _section(path: tuple[str | int, ...]) -> type[BaseModel]:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _fits(path: tuple[str | int, ...]) -> str:
+    """What a field of numbers may hold; empty for other fields."""
+    *section, name = [str(part) for part in path if not isinstance(part, int)] or [""]
+    schema = _section(tuple(section)).model_json_schema()["properties"].get(name, {})
+    for kind in (schema, *schema.get("anyOf", ())):
+        if kind.get("type") in ("integer", "number") and "minimum" in kind:
+            number = "a whole number" if kind["type"] == "integer" else "a number"
+            steps = f", a multiple of {kind['multipleOf']}" if "multipleOf" in kind else ""
+            return f"it must be {number} from {kind['minimum']:g} to {kind['maximum']:.10g}{steps}"
+    return ""
 
 
 def _describe(path: tuple[str | int, ...]) -> str:

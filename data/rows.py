@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +13,11 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from data.errors import BadRow
 from data.images import inspect_picture
-from data.recipe import MAX_SEED, Columns, Guidance, Recipe, Size, Steps
+from data.recipe import MAX_SEED, Columns, Guidance, Number, Recipe, Size, Steps
 from data.records import Row
 
 
 def _given(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("input should be a number, not true or false")
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -29,11 +28,11 @@ def _given_text(value: Any) -> Any:
 class Overrides(BaseModel):
     """What a row may decide for itself; the names of its fields are the columns that are read. Blank: not given."""
 
-    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), BeforeValidator(_given)] = None
+    seed: Annotated[Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None, BeforeValidator(_given)] = None
     width: Annotated[Size | None, BeforeValidator(_given)] = None
     height: Annotated[Size | None, BeforeValidator(_given)] = None
     steps: Annotated[Steps | None, BeforeValidator(_given)] = None
-    guidance_scale: Annotated[Guidance | None, Field(allow_inf_nan=False), BeforeValidator(_given)] = None
+    guidance_scale: Annotated[Guidance | None, BeforeValidator(_given)] = None
     negative_prompt: Annotated[str | None, BeforeValidator(_given_text)] = None
 
 
@@ -63,22 +62,18 @@ class Names:
 
 
 class RowMaker:
-    """Makes rows from records for one recipe. Keeps nothing but the spelling of the last heading."""
+    """Makes rows from records for one recipe. Keeps nothing but the last few headings' spellings."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.folder = Path(recipe.prompts).expanduser().parent
         # What this recipe does not read is carried.
         self.unused = [role for role, is_used in _uses(recipe) if not is_used]
-        self._keys: tuple[str, ...] | None = None
-        self._names = Names({}, {}, frozenset())
+        self._names = lru_cache(maxsize=64)(lambda keys: Names.of(keys, recipe.columns, self.unused))
 
     def rows(self, fields: Mapping[str, Any], line: int) -> Iterator[tuple[str | None, Row]]:
         """Yield (the row's own id or None, the row without its id). Raises BadRow."""
-        keys = tuple(fields)
-        if keys != self._keys:
-            self._keys, self._names = keys, Names.of(keys, self.recipe.columns, self.unused)
-        names = self._names
+        names = self._names(tuple(fields))
         asked = {role: fields[key] for role, key in names.columns.items() if fields[key] is not None}
         overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
         carried = {key: value for key, value in fields.items() if key not in names.read}
@@ -119,9 +114,10 @@ class RowMaker:
 
     def _lacks(self, what: str, *roles: str, fields: Mapping[str, Any]) -> str:
         """Why a row without ``what`` cannot be built: its field is empty, or there is none."""
+        known = self._names(tuple(fields)).columns
         for role in roles:
-            if role in self._names.columns:
-                return f"the {what} is empty ({self._names.columns[role]!r})"
+            if role in known:
+                return f"the {what} is empty ({known[role]!r})"
         names = " nor ".join(repr(getattr(self.recipe.columns, role)) for role in roles)
         neither = "neither " if len(roles) > 1 else "no "
         has = ", ".join(map(repr, list(fields)[:8])) or "nothing"
@@ -165,7 +161,8 @@ def _overrides(given: dict[str, Any]) -> Overrides:
         return Overrides.model_validate(given)
     except ValidationError as error:
         fault = error.errors()[0]
-        raise BadRow(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg'].lower()}") from error
+        why = fault["msg"]
+        raise BadRow(f"{fault['loc'][0]} is {fault['input']!r}: {why[:1].lower()}{why[1:]}") from error
 
 
 def _uses(recipe: Recipe) -> Iterator[tuple[str, bool]]:

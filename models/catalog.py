@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from data.errors import RecipeError, UnknownModel
 from data.identity import digest
@@ -107,7 +107,7 @@ def resolve(
     """
     name, field = section.model, f"recipe.{step}.model"
     entry = _catalog()["models"].get(name)
-    folder = HERE / entry["folder"] if entry and "folder" in entry else Path(name)
+    folder = HERE / entry["folder"] if entry and "folder" in entry else Path(name).expanduser()
     if entry is None and not (folder / "model_index.json").is_file() and not _REPOSITORY.fullmatch(name):
         raise UnknownModel(
             f"{field} is {name!r}, which is neither in the catalog ({', '.join(known_models())}), "
@@ -124,7 +124,7 @@ def resolve(
         wanted = section.revision or (entry or {}).get("revision")
         commit = wanted if _COMMIT.fullmatch(wanted or "") else (commit_of or _ask(field, cache_dir))(source, wanted)
         index = None if entry else _fetch_index(field, source, commit, cache_dir)
-    family_name = entry["family"] if entry else json.loads(index or "{}").get("_class_name")
+    family_name = entry["family"] if entry else _class_name(field, name, index)
     family = _catalog()["families"].get(family_name)
     if family is None:
         raise RecipeError(
@@ -135,7 +135,7 @@ def resolve(
     if section.dtype != "auto":
         settings["dtype"] = section.dtype
     elif entry is None and files:
-        settings["dtype"] = _saved_dtype(folder) or settings["dtype"]
+        settings["dtype"] = _saved_dtype(field, folder) or settings["dtype"]
     if step not in settings:
         raise RecipeError(f"{field} is {name!r}, which cannot {step}: {_able(step)}.")
     return ModelSpec(
@@ -148,7 +148,8 @@ def resolve(
         width=settings["width"],
         height=settings["height"],
         steps=settings["steps"],
-        guidance_scale=settings["guidance_scale"],
+        # A float whichever way the catalog has it: 3 and 3.0 would be two keys for the same pixels.
+        guidance_scale=None if settings["guidance_scale"] is None else float(settings["guidance_scale"]),
         size_multiple=settings["size_multiple"],
         negative_prompt=settings["negative_prompt"],
         max_sequence_length=settings.get("max_sequence_length"),
@@ -184,14 +185,29 @@ def _model_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _saved_dtype(folder: Path) -> str | None:
+def _class_name(field: str, name: str, index: str | None) -> str | None:
+    try:
+        found = json.loads(index or "{}")
+    except ValueError as error:
+        raise RecipeError(f"{field} is {name!r}, whose model_index.json is not JSON: {error}.") from error
+    return found.get("_class_name") if isinstance(found, dict) else None
+
+
+def _saved_dtype(field: str, folder: Path) -> str | None:
     """The dtype of a folder's largest weights; None where it has none that a pipeline can be loaded in."""
     weights = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
     if not weights:
         return None
-    with safe_open(weights[-1], framework="np") as file:
-        first = file.get_slice(next(iter(file.keys())))
-        return _DTYPES.get(first.get_dtype())
+    try:
+        with safe_open(weights[-1], framework="np") as file:
+            names = list(file.keys())
+            return _DTYPES.get(file.get_slice(names[0]).get_dtype()) if names else None
+    except SafetensorError as error:
+        # Most often the pointer that Git leaves in the place of a large file.
+        raise RecipeError(
+            f"{field} is {str(folder)!r}, whose {weights[-1].relative_to(folder)} is not safetensors: {error}. "
+            "Copy or download the model again."
+        ) from error
 
 
 def _hash(path: Path) -> str:
@@ -221,9 +237,10 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
     for name in ("width", "height"):
         value = getattr(section, name)
         if value is not None and value % spec.size_multiple:
+            near = max(1, round(value / spec.size_multiple)) * spec.size_multiple
             raise RecipeError(
                 f"recipe.{step}.{name} is {value}: the model {spec.name!r} draws sizes that are multiples of "
-                f"{spec.size_multiple} pixels, for instance {round(value / spec.size_multiple) * spec.size_multiple}."
+                f"{spec.size_multiple} pixels, for instance {near}."
             )
     if section.negative_prompt and not spec.negative_prompt:
         raise RecipeError(

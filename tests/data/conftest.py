@@ -1,0 +1,109 @@
+"""What the tests of data/ share: a prompts file loaded into a worklist, and a dataset's layout and rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from data.images import Encoding, encode_picture
+from data.parquet import Layout
+from data.planning import load_rows
+from data.recipe_input import load_recipe
+from data.records import Loaded, Row, SetAside
+from data.worklist import Worklist
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What loading a prompts file gave."""
+
+    loaded: Loaded
+    rows: list[Row]
+    faults: list[SetAside]
+
+    @property
+    def row(self) -> Row:
+        (row,) = self.rows
+        return row
+
+    @property
+    def reason(self) -> str:
+        (fault,) = self.faults
+        return fault.reason
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Outcome]:
+    """Loads ``content`` (text, bytes, a list of JSON rows, or None for a file that is there) as a prompts file."""
+
+    def load(content: str | bytes | list[Any] | None, name: str = "prompts.jsonl", **fields: Any) -> Outcome:
+        path = tmp_path / name
+        if isinstance(content, list):
+            content = "".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in content)
+        if content is not None:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        if not {"generate", "edit"} & set(fields):
+            fields["generate"] = {}
+        recipe = load_recipe({"prompts": str(path), **fields})
+        with Worklist.create(tmp_path / "work" / "plan.sqlite") as worklist:
+            loaded = load_rows(recipe, worklist)
+            return Outcome(loaded, list(worklist.rows()), list(worklist.faults()))
+
+    return load
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A small red picture beside the prompts file."""
+    path = tmp_path / "pictures" / "red.png"
+    path.parent.mkdir()
+    Image.new("RGB", (24, 16), "red").save(path)
+    return path
+
+
+@pytest.fixture
+def layout() -> Layout:
+    """A text-to-image dataset with four carried columns."""
+    carried = {"note": "str", "score": "float", "count": "int", "tags": "json"}
+    return Layout(chained=False, edits=False, encoding=Encoding("png"), carried=carried)
+
+
+@pytest.fixture
+def dataset_rows() -> list[dict[str, Any]]:
+    """Three rows of that dataset, with real PNG pictures."""
+    rows = []
+    for number, colour in enumerate(("red", "green", "blue")):
+        content = encode_picture(Image.new("RGB", (8, 6), colour), Encoding("png"), "a prompt")
+        rows.append(
+            {
+                "image": {"bytes": content, "path": f"{number}.png"},
+                "prompt": f"all {colour}",
+                "id": f"row-{number}",
+                "variant": 0,
+                "negative_prompt": None,
+                "seed": 2**32 - 1 - number,
+                "model": "bundled",
+                "model_revision": "abc",
+                "steps": 4,
+                "guidance_scale": None,
+                "batch_size": 2,
+                "width": 8,
+                "height": 6,
+                "sha256": f"{number:064x}",
+                "image_key": f"{number:032x}",
+                "row_key": f"{number + 16:032x}",
+                "note": "né" if number else None,
+                "score": 0.5 + number,
+                "count": number,
+                "tags": '["a"]',
+            }
+        )
+    return rows

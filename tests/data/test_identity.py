@@ -1,0 +1,145 @@
+"""Who a row is, which seed it gets, which picture is which: what is drawn again and what is not."""
+
+import itertools
+
+import pytest
+
+from data.identity import content_id, digest, given_seed, image_key, picture_seed
+from data.parquet import Layout
+from data.planning import ItemMaker
+from data.recipe_input import load_recipe
+from data.records import ModelFacts
+
+FACTS = ModelFacts("m", "1", {"files": "abc", "dtype": "float32"}, 64, 64, 4, 3.5, 8, True)
+
+
+def keys_of(row, facts=FACTS, **generate):
+    """The image keys of a row's drawings for a recipe with these fields (recipe.* ones as recipe_*)."""
+    fields = {name.removeprefix("recipe_"): generate.pop(name) for name in list(generate) if name.startswith("recipe_")}
+    recipe = load_recipe({"prompts": "p.jsonl", "generate": generate, **fields})
+    groups = ItemMaker(recipe, {"generate": facts}, Layout.of(recipe, {})).items(row)
+    return [item.final.key for group in groups for item in group]
+
+
+@pytest.fixture
+def row(load):
+    return load([{"prompt": "a", "id": "x"}]).row
+
+
+def test_equal_rows_are_two_rows(load):
+    ids = [row.id for row in load([{"prompt": "a"}, {"prompt": "b"}, {"prompt": " a "}, {"prompt": "a"}]).rows]
+    assert len(set(ids)) == 4
+    assert (ids[2], ids[3]) == (f"{ids[0]}-2", f"{ids[0]}-3")
+
+
+def test_ids_stay_when_rows_are_reordered_or_inserted_or_carry_more(load):
+    asked = [{"prompt": "a"}, {"prompt": "b", "seed": 3}, {"prompt": "c", "width": 64}]
+    before = {row.prompt: row.id for row in load(asked).rows}
+    more = [{"prompt": "new"}, *reversed([{**one, "note": "n"} for one in asked])]
+    assert before.items() <= {row.prompt: row.id for row in load(more).rows}.items()
+
+
+def test_a_row_has_one_id_in_every_format(load):
+    as_json = load([{"prompt": "a", "seed": 3, "guidance_scale": 2, "negative_prompt": None}]).row
+    as_csv = load("prompt,guidance_scale,seed,note\na,2.0,3,x\n", "p.csv").row
+    assert as_json.id == as_csv.id
+
+
+@pytest.mark.parametrize(
+    "change", [{"prompt": "b"}, {"seed": 1}, {"seed": 0}, {"width": 64}, {"steps": 2}, {"guidance_scale": 0}]
+)
+def test_what_a_row_asks_for_decides_its_id(load, change):
+    first, second = load([{"prompt": "a"}, {"prompt": "a", **change}]).rows
+    assert first.id.split("-")[0] != second.id.split("-")[0]
+
+
+def test_ids_and_keys_are_what_they_were(load):
+    # A change here redraws everybody's datasets: see DRAWING_VERSION.
+    assert load([{"prompt": "a"}]).row.id == "db6facb96888bd63"
+    assert image_key("text-to-image", {"files": "f"}, {"prompt": "é", "seed": 1}) == "000f078459bf275f9586c48c2ee942c7"
+    assert picture_seed(0, "row", 1) == 388667073
+
+
+def test_seeds_have_32_bits_and_differ():
+    seeds = [
+        picture_seed(base, f"row-{row}", variant)
+        for base, row, variant in itertools.product((0, 1), range(500), (0, 1))
+    ]
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert len(set(seeds)) == len(seeds)
+    assert max(seeds) > 2**31
+
+
+def test_an_edit_keeps_its_seed_when_others_are_added():
+    assert picture_seed(0, "x", 0, "redder") == picture_seed(0, "x", 0, "redder") != picture_seed(0, "x", 0, "bluer")
+
+
+def test_a_given_seed_counts_up_and_stays_in_32_bits(load):
+    assert [given_seed(2**32 - 1, variant) for variant in range(3)] == [2**32 - 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "setting", [{"batch_size": 3}, {"recipe_shard_size": 2}, {"recipe_output": "else"}, {"recipe_name": "n"}]
+)
+def test_what_does_not_decide_pixels_leaves_the_key(row, setting):
+    assert keys_of(row, **setting) == keys_of(row)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"recipe_image_format": "jpeg"},
+        {"recipe_quality": 5},
+        {"width": 64},
+        {"steps": 4},
+        {"guidance_scale": 3.5},
+        {"negative_prompt": " "},
+    ],
+)
+def test_the_models_own_settings_said_aloud_leave_the_key(row, setting):
+    assert keys_of(row, **setting) == keys_of(row)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"seed": 1}, {"width": 72}, {"height": 72}, {"steps": 5}, {"guidance_scale": 0}, {"negative_prompt": "n"}],
+)
+def test_each_field_that_decides_pixels_changes_the_key(row, setting):
+    assert keys_of(row, **setting) != keys_of(row)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"prompt": "b"},
+        {"seed": 1},
+        {"width": 72},
+        {"height": 72},
+        {"steps": 5},
+        {"guidance_scale": 0},
+        {"negative_prompt": "n"},
+    ],
+)
+def test_a_rows_own_settings_change_the_key(load, row, setting):
+    assert keys_of(load([{"prompt": "a", "id": "x", **setting}]).row) != keys_of(row)
+
+
+def test_the_model_changes_the_key_and_its_name_does_not(row):
+    named = ModelFacts("other name", "1", FACTS.identity, 64, 64, 4, 3.5, 8, True)
+    other = ModelFacts("m", "1", {"files": "abd", "dtype": "float32"}, 64, 64, 4, 3.5, 8, True)
+    assert keys_of(row, named) == keys_of(row) != keys_of(row, other)
+
+
+def test_each_variant_is_another_picture(row):
+    keys = keys_of(row, images_per_prompt=3)
+    assert len(set(keys)) == 3
+    assert keys[:1] == keys_of(row)
+
+
+def test_fields_that_are_none_do_not_count():
+    assert content_id({"prompt": "a", "later": None}, 1) == content_id({"prompt": "a"}, 1)
+    assert image_key("edit", {}, {"seed": 1, "later": None}) == image_key("edit", {}, {"seed": 1})
+
+
+def test_the_order_of_fields_does_not_count():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
