@@ -46,6 +46,7 @@ class Folder:
         self.state = self.root / ".imagemill"
         self.about = self.state / "folder.json"
         self.journal = self.state / "files.jsonl"
+        self.merge = self.state / "merge.json"
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.results = self.state / "results"

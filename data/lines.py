@@ -24,9 +24,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON lines of a file; none where there is no file; lines that a kill cut short are left out."""
     if not path.exists():
         return
-    with open(path, encoding="utf-8") as file:
+    # As bytes: a kill may cut a letter in two.
+    with open(path, "rb") as file:
         for line in file:
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
+                value = json.loads(line)
+            except ValueError:
                 continue
+            if isinstance(value, dict):
+                yield value

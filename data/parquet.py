@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -241,19 +241,55 @@ def read_picture_rows(path: Path, picture: str, rows: Sequence[int]) -> Iterator
         first = after
 
 
-def copy_without(source: Path, target: Path, row_keys: set[str]) -> CommittedFile:
-    """Write a whole, synced copy of a committed file without the rows that have these row keys."""
-    file = pq.ParquetFile(source)
-    schema = file.schema_arrow
+def merge_files(
+    sources: Sequence[Path], target: Path, schema: pa.Schema, without: Collection[str] = ()
+) -> CommittedFile:
+    """Write a whole, synced file with the rows of committed files, but for those with these row keys.
+
+    Columns that a source lacks are null, columns that the schema lacks go. Memory: one row group of each kind.
+    """
     with open(target, "wb") as out:
         sink = _HashingFile(out)
         with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
             count = 0
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                kept = table.filter(pa.array(key not in row_keys for key in table["row_key"].to_pylist()))
-                writer.write_table(kept)
-                count += kept.num_rows
+            for group in _grouped(_row_groups_of(sources, schema, without)):
+                writer.write_table(group)
+                count += group.num_rows
         out.flush()
         os.fsync(out.fileno())
     return CommittedFile(target.name, count, sink.size, sink.sha256.hexdigest())
+
+
+def _row_groups_of(sources: Sequence[Path], schema: pa.Schema, without: Collection[str]) -> Iterator[pa.Table]:
+    for source in sources:
+        file = pq.ParquetFile(source)
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            if without:
+                table = table.filter(pa.array(key not in without for key in table["row_key"].to_pylist()))
+            columns = [
+                table[field.name].cast(field.type)
+                if field.name in table.column_names
+                else pa.nulls(table.num_rows, field.type)
+                for field in schema
+            ]
+            yield pa.Table.from_arrays(columns, schema=schema)
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Small row groups put together, up to about ROW_GROUP_BYTES."""
+    waiting: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        if waiting and size + table.nbytes > ROW_GROUP_BYTES:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, size = [], 0
+        waiting.append(table)
+        size += table.nbytes
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The Arrow schema of a committed file, metadata included."""
+    return pq.read_schema(path)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from data.errors import BadRow, BuildFailed, InputError
+from data.errors import BadRow, BuildFailed, InputError, RecipeError
 from data.folder import Folder
 from data.identity import digest, given_seed, image_key, picture_seed
+from data.lines import read_lines
 from data.parquet import Kind, Layout, carried_kind, carried_name, merge_kinds, read_columns, read_encoding
 from data.prompts import read_records
 from data.recipe import Recipe
-from data.records import Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
+from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
 from data.rows import RowMaker
 from data.worklist import Worklist
 
@@ -26,21 +27,31 @@ def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
     make = RowMaker(recipe)
     kinds: dict[str, Kind] = {}
     rows = faults = 0
+
+    def set_aside(line: int, row_id: str | None, error: BadRow) -> None:
+        fault = SetAside("load", row_id, recipe.prompts, line, str(error))
+        if recipe.on_bad_row == "stop":
+            raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
+        worklist.add_fault(fault)
+
     for record in read_records(recipe.prompts):
-        own_id = None
         try:
             if record.fields is None:
                 raise BadRow(record.fault)
-            for own_id, row in make.rows(record.fields, record.line):
-                _note_kinds(row.carried, kinds)
-                worklist.add_row(own_id, row)
-                rows += 1
+            asked = list(make.rows(record.fields, record.line))
         except BadRow as error:
+            set_aside(record.line, make.own_id(record.fields), error)
             faults += 1
-            fault = SetAside("load", own_id, recipe.prompts, record.line, str(error))
-            if recipe.on_bad_row == "stop":
-                raise BuildFailed(f"{fault.file}, line {fault.line}: {fault.reason} (on_bad_row is 'stop').") from error
-            worklist.add_fault(fault)
+            continue
+        for own_id, row in asked:
+            try:
+                worklist.add_row(own_id, row)
+            except BadRow as error:
+                set_aside(record.line, own_id, error)
+                faults += 1
+            else:
+                _note_kinds(row.carried, kinds)
+                rows += 1
     if not rows:
         first = next(worklist.faults(), None)
         why = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
@@ -79,7 +90,10 @@ class ItemMaker:
             if self.recipe.edit is None:
                 yield [self._item(row, variant, generated, None)]
             else:
-                edits = [self._edit(row, variant, generated, text) for text in row.edit_prompts]
+                edits = [
+                    self._edit(row, variant, generated, text)
+                    for text in self.recipe.edit.instructions or row.edit_prompts
+                ]
                 yield [self._item(row, variant, generated, edit) for edit in edits]
 
     def _generate(self, row: Row, variant: int) -> Drawing:
@@ -148,8 +162,8 @@ def make_plan(
     was set aside before; such a row is not tried again."""
     files, _ = folder.committed()
     for file in files:
-        for columns in read_columns(folder.data / file.name, ["row_key"]):
-            worklist.add_finished(file.name, columns["row_key"])
+        for columns in read_columns(folder.data / file.name, ["row_key", "id"]):
+            worklist.add_finished(file.name, zip(columns["row_key"], columns["id"], strict=True))
 
     make = ItemMaker(recipe, models, layout)
     names = [facts.name for facts in models.values()]
@@ -158,6 +172,7 @@ def make_plan(
         try:
             groups = list(make.items(row))
         except BadRow as error:
+            failed += 1
             worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
             continue
         for group in groups:
@@ -180,13 +195,14 @@ def make_plan(
             for item in asked:
                 worklist.add_item(home, item, names)
     if rows > reused + failed:
-        for file in files:
-            _find_pictures(worklist, folder.data / file.name, layout)
+        lossy = sum(_find_pictures(worklist, folder.data / file.name, layout) for file in files)
+        if lossy:
+            raise RecipeError(_would_redraw(lossy, folder, files, layout))
     drawings, restorable = worklist.totals()
     return Plan(
         rows=rows,
         reused=reused,
-        removed=worklist.count_unwanted(),
+        removed=worklist.count_unwanted(keep_gone=recipe.on_removed == "keep"),
         set_aside=failed,
         shards=shard + 1 if filled else 0,
         drawings=drawings,
@@ -194,17 +210,29 @@ def make_plan(
     )
 
 
-def _find_pictures(worklist: Worklist, path: Path, layout: Layout) -> None:
+def _find_pictures(worklist: Worklist, path: Path, layout: Layout) -> int:
+    """Note which of the pictures to draw a committed file holds; returns how many it holds in no usable encoding."""
     encoding = read_encoding(path)
-    if not encoding.lossless and encoding != layout.encoding:
-        return
-    first = 0
+    lossy = first = 0
     for columns in read_columns(path, ["image_key", "input_key"]):
+        final, source = columns["image_key"], columns.get("input_key")
+        if not encoding.lossless and encoding != layout.encoding:
+            lossy += worklist.count_drawings(final)
+            continue
+        worklist.restore_from(path.name, first, "image" if source is None else "edited_image", final)
         # A lossy picture may be kept as it is, but nothing can be drawn from it.
-        if "input_key" not in columns:
-            worklist.restore_from(path.name, first, "image", columns["image_key"])
-        else:
-            worklist.restore_from(path.name, first, "edited_image", columns["image_key"])
-            if encoding.lossless:
-                worklist.restore_from(path.name, first, "input_image", columns["input_key"])
-        first += len(columns["image_key"])
+        if source is not None and encoding.lossless:
+            worklist.restore_from(path.name, first, "input_image", source)
+        first += len(final)
+    return lossy
+
+
+def _would_redraw(pictures: int, folder: Folder, files: Sequence[CommittedFile], layout: Layout) -> str:
+    kept = sorted({read_encoding(folder.data / file.name).name for file in files} - {layout.encoding.name})
+    speed = next((run["images_per_second"] for run in reversed([*read_lines(folder.runs)]) if run["drawn"]), None)
+    cost = f", about {pictures / speed:,.0f} s at the last build's pace" if speed else ""
+    return (
+        f"recipe.image_format and quality ask for {layout.encoding.name}, but {pictures} finished pictures are kept "
+        f"only as {', '.join(kept)}, which has lost pixels: they would have to be drawn again{cost}. Set the format "
+        "back, or give recipe.output another folder to draw them there."
+    )

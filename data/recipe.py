@@ -149,6 +149,15 @@ class Columns(Section):
     )
 
 
+class Checks(Section):
+    """What is looked for in every picture before it is kept; one that fails is drawn once more, then set aside."""
+
+    not_finite: bool = Field(True, title="Not finite", description="Values that are not numbers (NaN or infinite).")
+    blank: bool = Field(True, title="Blank", description="Pictures of one colour, or black all over.")
+    size: bool = Field(True, title="Size", description="Pictures of another size than was asked for.")
+    unchanged: bool = Field(True, title="Unchanged", description="Edits that are identical to their source.")
+
+
 class Recipe(Section):
     """A dataset to build: which prompts, which models, and where it goes."""
 
@@ -175,12 +184,18 @@ class Recipe(Section):
     quality: int = Field(
         95, ge=1, le=100, title="Quality", description="For jpeg and webp: 1 (small) to 100 (best); png ignores it."
     )
+    on_removed: Literal["drop", "keep"] = Field(
+        "drop",
+        title="On a removed prompt",
+        description="Rows whose prompt is gone from the prompts file leave the dataset, or are kept.",
+    )
+    checks: Checks = Field(Checks(), title="Checks", description="What is looked for in every picture.")
     max_set_aside: float = Field(
         0.05,
         ge=0,
         le=1,
         title="Most rows set aside",
-        description="Share of rows (0 to 1) that may be set aside; more, and the build ends as failed, all that is good kept.",
+        description="Share of rows (0 to 1) that may be set aside; with more the build fails, the good rows kept.",
     )
     on_bad_row: Literal["set_aside", "stop"] = Field(
         "set_aside", title="On a bad row", description="Set the row aside and go on, or stop the build."

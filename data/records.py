@@ -14,8 +14,11 @@ class Row:
     """One thing asked for: a line of the prompts file, or one user message of it."""
 
     id: str
+    seed_id: str
+    """What a generated picture's seed is made from: the id, or, without an id of its own, what the picture shows."""
     prompt: str | None
     edit_prompts: tuple[str, ...]
+    """The row's own instructions; none where the recipe's are applied."""
     picture: str | None
     """Path of the picture to edit, or None where it is drawn first."""
     picture_hash: str | None
@@ -117,6 +120,14 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a picture could not be drawn."""
+
+    reason: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
     """What one step of one shard did, small enough to be a task's result."""
 
@@ -125,8 +136,8 @@ class StepReport:
     model_loads: int = 0
     seconds: float = 0.0
     """Time in the worker, loading included."""
-    failed: Mapping[str, str] = field(default_factory=dict)
-    """Image key -> reason, for pictures that could not be drawn."""
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+    """Image key -> why that picture could not be drawn."""
     device: str | None = None
     """Name of the device; None where nothing was drawn."""
 

@@ -72,7 +72,7 @@ class RowMaker:
         self._names = lru_cache(maxsize=64)(lambda keys: Names.of(keys, recipe.columns, self.unused))
 
     def rows(self, fields: Mapping[str, Any], line: int) -> Iterator[tuple[str | None, Row]]:
-        """Yield (the row's own id or None, the row without its id). Raises BadRow."""
+        """Yield (the row's own id or None, the row without its ids). Raises BadRow."""
         names = self._names(tuple(fields))
         asked = {role: fields[key] for role, key in names.columns.items() if fields[key] is not None}
         overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
@@ -96,6 +96,7 @@ class RowMaker:
                 row_id,
                 Row(
                     id="",
+                    seed_id="",
                     prompt=prompt,
                     edit_prompts=instructions,
                     picture=picture,
@@ -112,6 +113,14 @@ class RowMaker:
                 ),
             )
 
+    def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
+        """The id that a record gives itself, if it gives a usable one."""
+        name = self._names(tuple(fields)).columns.get("id") if fields else None
+        try:
+            return _own_id(fields[name], self.recipe.columns.id) if name else None
+        except BadRow:
+            return None
+
     def _lacks(self, what: str, *roles: str, fields: Mapping[str, Any]) -> str:
         """Why a row without ``what`` cannot be built: its field is empty, or there is none."""
         known = self._names(tuple(fields)).columns
@@ -127,10 +136,8 @@ class RowMaker:
         self, asked: Mapping[str, Any], messages: list[str], prompt: str, fields: Mapping[str, Any]
     ) -> tuple[str, ...]:
         edit = self.recipe.edit
-        if edit is None:
+        if edit is None or edit.instructions:
             return ()
-        if edit.instructions:
-            return tuple(edit.instructions)
         own, alone = asked.get("edit_prompt"), self.recipe.generate is None
         given = [_text(one, self.recipe.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
         if not any(given) and alone:

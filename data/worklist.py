@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from data.errors import BadRow
@@ -20,10 +20,13 @@ from data.records import Drawing, Item, Row, SetAside
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
+PRAGMA cache_size = -65536;
 CREATE TABLE rows (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, line INTEGER, row TEXT NOT NULL);
 CREATE TABLE repeats (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE faults (number INTEGER PRIMARY KEY, fault TEXT NOT NULL);
-CREATE TABLE finished (row_key TEXT PRIMARY KEY, file TEXT NOT NULL, wanted INTEGER DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE finished (
+    row_key TEXT PRIMARY KEY, file TEXT NOT NULL, id TEXT NOT NULL, wanted INTEGER DEFAULT 0
+) WITHOUT ROWID;
 CREATE TABLE twice (row_key TEXT NOT NULL, file TEXT NOT NULL);
 CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEXT NOT NULL);
 CREATE TABLE drawings (
@@ -32,6 +35,9 @@ CREATE TABLE drawings (
 CREATE INDEX items_of_shard ON items (shard);
 CREATE INDEX drawings_of_shard ON drawings (shard);
 """
+
+# Not dataclasses.astuple, which copies deeply: it took two fifths of the time of loading.
+_ROW = tuple(field.name for field in fields(Row))
 
 
 class Worklist:
@@ -63,10 +69,10 @@ class Worklist:
 
     def add_row(self, own_id: str | None, row: Row) -> None:
         """Add a row under its own id, or under one made from ``row``'s content. Raises BadRow."""
-        row_id = own_id or self._content_id(row)
-        row = replace(row, id=row_id)
+        row_id, seed_id = (own_id, own_id) if own_id else self._content_ids(row)
+        row = replace(row, id=row_id, seed_id=seed_id)
         try:
-            stored = json.dumps(astuple(row), ensure_ascii=False)
+            stored = json.dumps([getattr(row, name) for name in _ROW], ensure_ascii=False)
             self._db.execute("INSERT INTO rows (id, line, row) VALUES (?, ?, ?)", (row_id, row.line, stored))
         except sqlite3.IntegrityError as error:
             first = self._db.execute("SELECT line FROM rows WHERE id = ?", (row_id,)).fetchone()[0]
@@ -74,11 +80,9 @@ class Worklist:
         except UnicodeEncodeError as error:
             raise BadRow(f"text that is not valid Unicode: {error.reason}") from error
 
-    def _content_id(self, row: Row) -> str:
-        asks = {
+    def _content_ids(self, row: Row) -> tuple[str, str]:
+        draws = {
             "prompt": row.prompt,
-            "edit_prompts": row.edit_prompts or None,
-            "picture": row.picture_hash,
             "negative_prompt": row.negative_prompt,
             "seed": row.seed,
             "width": row.width,
@@ -86,11 +90,13 @@ class Worklist:
             "steps": row.steps,
             "guidance_scale": row.guidance_scale,
         }
-        first = content_id(asks, 1)
+        asks = {**draws, "edit_prompts": row.edit_prompts or None, "picture": row.picture_hash}
         times = self._db.execute(
-            "INSERT INTO repeats VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (first,)
+            "INSERT INTO repeats VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times",
+            (content_id(asks, 1),),
         ).fetchone()[0]
-        return content_id(asks, times)
+        # Rows that differ in their instructions alone start from one picture.
+        return content_id(asks, times), content_id(draws, times)
 
     def add_fault(self, fault: SetAside) -> None:
         """Record a line of the prompts file that gave no row."""
@@ -104,33 +110,33 @@ class Worklist:
     def rows(self) -> Iterator[Row]:
         """The rows in the order of the prompts file."""
         for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
-            fields = json.loads(row)
-            fields[2] = tuple(fields[2])
-            yield Row(*fields)
+            values = dict(zip(_ROW, json.loads(row), strict=True))
+            yield Row(**{**values, "edit_prompts": tuple(values["edit_prompts"])})
 
-    def add_finished(self, file: str, row_keys: Iterable[str]) -> None:
-        """Note rows that a committed file holds; of a row in two files, the first counts and the other is unwanted."""
-        insert = "INSERT OR IGNORE INTO finished (row_key, file) VALUES (?, ?)"
-        for key in row_keys:
-            if not self._db.execute(insert, (key, file)).rowcount:
+    def add_finished(self, file: str, rows: Iterable[tuple[str, str]]) -> None:
+        """Note the rows (row key, id) of a committed file; of a row in two files the first counts."""
+        insert = "INSERT OR IGNORE INTO finished (row_key, file, id) VALUES (?, ?, ?)"
+        for key, row_id in rows:
+            if not self._db.execute(insert, (key, file, row_id)).rowcount:
                 self._db.execute("INSERT INTO twice VALUES (?, ?)", (key, file))
 
     def want(self, row_key: str) -> bool:
         """Whether the row is finished; if so it is wanted still."""
         return self._db.execute("UPDATE finished SET wanted = 1 WHERE row_key = ?", (row_key,)).rowcount == 1
 
-    def unwanted(self) -> dict[str, set[str]]:
-        """Committed file -> the keys of its rows that nobody asked for; files without any are left out."""
+    def unwanted(self, keep_gone: bool) -> dict[str, set[str]]:
+        """Committed file -> the keys of its rows that are to leave it; files without any are left out.
+
+        With ``keep_gone`` rows stay whose id nobody asks for any more; those that were asked for anew never do.
+        """
         found: dict[str, set[str]] = {}
-        query = "SELECT file, row_key FROM finished WHERE NOT wanted UNION ALL SELECT file, row_key FROM twice"
-        for file, key in self._db.execute(query):
+        for file, key in self._db.execute(f"SELECT file, row_key FROM ({_unwanted(keep_gone)})"):
             found.setdefault(file, set()).add(key)
         return found
 
-    def count_unwanted(self) -> int:
-        """How many finished rows nobody asked for."""
-        query = "SELECT (SELECT COUNT(*) FROM finished WHERE NOT wanted) + (SELECT COUNT(*) FROM twice)"
-        return self._db.execute(query).fetchone()[0]
+    def count_unwanted(self, keep_gone: bool) -> int:
+        """How many finished rows are to leave the dataset."""
+        return self._db.execute(f"SELECT COUNT(*) FROM ({_unwanted(keep_gone)})").fetchone()[0]
 
     def shard_of(self, key: str) -> int | None:
         """The shard that draws this picture, or None where none does yet."""
@@ -155,6 +161,11 @@ class Worklist:
             ((file, first_row + offset, picture, key) for offset, key in enumerate(keys)),
         )
 
+    def count_drawings(self, keys: Iterable[str | None]) -> int:
+        """How many of these pictures are to be drawn."""
+        query = "SELECT COUNT(*) FROM drawings WHERE key = ?"
+        return sum(self._db.execute(query, (key,)).fetchone()[0] for key in keys)
+
     def restorable(self, shard: int) -> list[tuple[str, str, int, str]]:
         """(image key, file, row in it, picture column) of a shard's pictures that the dataset has, in order."""
         query = "SELECT key, file, row, picture FROM drawings WHERE shard = ? AND file IS NOT NULL ORDER BY file, row"
@@ -174,6 +185,11 @@ class Worklist:
     def count_rows(self) -> int:
         """How many rows were loaded."""
         return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+
+
+def _unwanted(keep_gone: bool) -> str:
+    gone = " AND id IN (SELECT id FROM rows)" if keep_gone else ""
+    return f"SELECT file, row_key FROM finished WHERE NOT wanted{gone} UNION ALL SELECT file, row_key FROM twice"
 
 
 def unique_drawings(items: Iterable[Item]) -> dict[str, Drawing]:

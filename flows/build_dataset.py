@@ -16,7 +16,7 @@ from data.errors import BuildFailed
 from data.folder import Folder
 from data.lines import append_line
 from data.recipe import Recipe
-from data.records import Plan, StepReport
+from data.records import Failure, Plan, StepReport
 from data.shards import restore_pictures
 from data.staging import Staging
 from data.worklist import Worklist
@@ -39,27 +39,30 @@ def _run_name() -> str:
 
 
 @flow(name="build-dataset", flow_run_name=_run_name, task_runner=GpuTaskRunner(), persist_result=False)
-def build_dataset(recipe: Recipe) -> dict[str, Any]:
-    """Build the recipe's dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl)."""
+def build_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
+    """Build the recipe's dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl).
+
+    ``retry_set_aside``: try the rows again that a build before has set aside.
+    """
     folder, models = Folder(recipe.output), resolve_models(recipe)
     with folder.hold(recipe.name):
         progress = _watch()
         try:
             recipe = settle(recipe, models)
             loaded = load_prompts(recipe)
-            build = make_build(recipe, models, loaded)
+            build = make_build(recipe, models, loaded, retry_set_aside)
             plan = plan_shards(build)
             _announce(plan, progress)
             _build_shards(build, plan, progress)
-            manifest = publish(build, progress.set_aside, sorted(progress.devices))
+            manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
             _record(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
             raise
-        set_aside = loaded.set_aside + plan.set_aside + len(progress.set_aside)
+        allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)
         figures = _record(
             folder,
             progress,
-            status="complete",
+            status="complete" if set_aside <= allowed else "failed",
             rows=manifest["rows"],
             kept=plan.reused,
             removed=plan.removed,
@@ -67,6 +70,12 @@ def build_dataset(recipe: Recipe) -> dict[str, Any]:
             fingerprint=manifest["fingerprint"],
         )
         folder.clear_work()
+    if set_aside > allowed:
+        raise BuildFailed(
+            f"{set_aside} rows are set aside, more than recipe.max_set_aside allows ({recipe.max_set_aside:.0%} of "
+            f"{manifest['rows'] + set_aside}); their reasons are in {folder.set_aside}. The {manifest['rows']} good "
+            "rows are kept. Mend the rows, raise max_set_aside, or try these again with --retry-set-aside."
+        )
     return figures
 
 
@@ -118,7 +127,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
     with Worklist.open(build.folder.plan) as worklist:
         items, found = worklist.shard(number), worklist.restorable(number)
     restore_pictures(build.folder, build.layout, items, found)
-    failed: dict[str, str] = {}
+    failed: dict[str, Failure] = {}
     for step, draw in (("generate", generate), ("edit", edit)):
         if step in build.models:
             job = build.job(step, items, without=failed)
@@ -137,7 +146,9 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
 
 
 def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
-    step = step.with_options(task_run_name=name, result_storage=build.folder.results)
+    step = step.with_options(
+        task_run_name=name, result_storage=build.folder.results, refresh_cache=build.retry_set_aside
+    )
     report, staging = step(job), Staging(build.folder.staged)
     gone = [
         one.key

@@ -58,6 +58,7 @@ def build(
     set: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None,
     flags: Annotated[RecipeFlags | None, Parameter(name="*")] = None,
     workers: int | None = None,
+    retry_set_aside: bool = False,
     verbose: Annotated[bool, Parameter(alias="-v")] = False,
 ) -> int:
     """Build a dataset, drawing only what is missing.
@@ -72,6 +73,8 @@ def build(
         field=value, with the field's dotted name: --set generate.seed=7
     workers
         Worker processes. By default one per GPU, or one on the CPU.
+    retry_set_aside
+        Try the rows again that a build before has set aside.
     verbose
         Show Prefect's log.
     """
@@ -80,7 +83,7 @@ def build(
     checked = load_recipe(recipe or {}, overrides)
     from flows.terminal import run_build
 
-    return run_build(checked, workers, verbose)
+    return run_build(checked, workers, retry_set_aside, verbose)
 
 
 def _dotted(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

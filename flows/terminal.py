@@ -18,7 +18,7 @@ from tasks.settings import resolve_models
 errors = Console(stderr=True)
 
 
-def run_build(recipe: Recipe, workers: int | None, verbose: bool) -> int:
+def run_build(recipe: Recipe, workers: int | None, retry_set_aside: bool, verbose: bool) -> int:
     """Build the recipe's dataset and return the exit code. Raises ImagemillError."""
     # Before Prefect starts, which takes seconds: what can be known to be wrong.
     Folder(recipe.output).check_owner(recipe.name)
@@ -34,7 +34,7 @@ def run_build(recipe: Recipe, workers: int | None, verbose: bool) -> int:
 
         token = watcher.set(watch)
         try:
-            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers))(recipe)
+            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers))(recipe, retry_set_aside)
         finally:
             watcher.reset(token)
     _summarise(recipe, figures)

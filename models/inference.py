@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.errors import BadRow, ImagemillError
-from data.images import LOSSLESS, decode_picture
-from data.records import Drawing, StepReport
+from data.errors import BadRow, BuildFailed, ImagemillError, OutputError
+from data.images import LOSSLESS, Encoding, decode_picture
+from data.records import Drawing, Failure, StepReport
 from data.shards import read_given
 from data.staging import Drawn, Staging
 from models.catalog import ModelSpec
+from models.checks import find_fault
 from models.job import Job
 from models.loading import device_name
 from models.resident import Report, resident_pipeline
@@ -37,6 +38,10 @@ class Asked:
     source: Image.Image | None
     width: int
     height: int
+
+
+Picture = tuple[Asked, Image.Image]
+Outcome = tuple[Asked, Image.Image, bool]
 
 
 def draw(job: Job, report: Report) -> StepReport:
@@ -59,21 +64,24 @@ def draw(job: Job, report: Report) -> StepReport:
         report(event)
 
     pipeline = resident_pipeline(job.spec, watch)
-    failed: dict[str, str] = {}
+    failed: dict[str, Failure] = {}
+    drawn = 0
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders:
         writes = []
         for batch in _batches(_asked(missing, staging, job.spec, failed), job.batch_size):
-            pictures = _draw_apart(pipeline, job, batch, failed)
-            drawn = Drawn(job.spec.name, job.batch_size, device_name(pipeline.device))
+            pictures = _draw_good(pipeline, job, batch, failed)
+            how = Drawn(job.spec.name, job.batch_size, device_name(pipeline.device))
             for asked, picture in pictures:
-                writes.append(
-                    encoders.submit(staging.stage, picture, asked.drawing, job.encodings[asked.drawing.key], drawn)
-                )
+                encodings = job.encodings[asked.drawing.key]
+                writes.append(encoders.submit(_stage, staging, picture, asked.drawing, encodings, how))
+            drawn += len(pictures)
             report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
+            if not drawn:
+                _check_model(pipeline, job, batch[0], failed)
         for write in writes:
             write.result()
     return StepReport(
-        drawn=len(missing) - len(failed),
+        drawn=drawn,
         reused=len(job.drawings) - len(missing),
         model_loads=len(loads),
         seconds=round(time.perf_counter() - started, 3),
@@ -82,12 +90,14 @@ def draw(job: Job, report: Report) -> StepReport:
     )
 
 
-def _asked(drawings: Sequence[Drawing], staging: Staging, spec: ModelSpec, failed: dict[str, str]) -> Iterator[Asked]:
+def _asked(
+    drawings: Sequence[Drawing], staging: Staging, spec: ModelSpec, failed: dict[str, Failure]
+) -> Iterator[Asked]:
     for drawing in drawings:
         try:
             yield _with_source(drawing, staging, spec)
         except BadRow as error:
-            failed[drawing.key] = str(error)
+            failed[drawing.key] = Failure(str(error))
 
 
 def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
@@ -123,32 +133,70 @@ def _batches(asked: Iterator[Asked], batch_size: int) -> Iterator[list[Asked]]:
     yield from waiting.values()
 
 
-def _draw_apart(pipeline: Any, job: Job, batch: list[Asked], failed: dict[str, str]) -> list[tuple[Asked, Image.Image]]:
+def _stage(staging: Staging, picture: Image.Image, drawing: Drawing, encodings: Iterable[Encoding], how: Drawn) -> None:
+    try:
+        staging.stage(picture, drawing, encodings, how)
+    except OSError as error:
+        raise OutputError(
+            f"cannot stage pictures in {str(staging.folder)!r}: {error.strerror or error}. Make room, or give "
+            "recipe.output another disk, and run the build again: what is finished is kept."
+        ) from error
+
+
+def _draw_good(pipeline: Any, job: Job, batch: list[Asked], failed: dict[str, Failure]) -> list[Picture]:
+    """Draw a batch and check its pictures; a faulty one is drawn once more, with the same seed, and then set aside."""
+    good, faulty = _check(_draw_apart(pipeline, job, batch, failed, 1), job)
+    if faulty:
+        again = _draw_apart(pipeline, job, [asked for asked, _ in faulty], failed, 2)
+        better, faulty = _check(again, job)
+        good += better
+        failed |= {asked.drawing.key: Failure(fault, 2) for asked, fault in faulty}
+    return good
+
+
+def _check(pictures: list[Outcome], job: Job) -> tuple[list[Picture], list[tuple[Asked, str]]]:
+    good, faulty = [], []
+    for asked, picture, is_finite in pictures:
+        fault = find_fault(picture, is_finite, asked.source, (asked.width, asked.height), job.checks)
+        if fault:
+            faulty.append((asked, fault))
+        else:
+            good.append((asked, picture))
+    return good, faulty
+
+
+def _draw_apart(pipeline: Any, job: Job, batch: list[Asked], failed: dict[str, Failure], attempt: int) -> list[Outcome]:
     """Draw a batch; if it fails, its halves, until the pictures at fault stand alone in ``failed``."""
     try:
-        pictures = draw_batch(pipeline, job.spec, batch, job.batch_size)
+        return draw_batch(pipeline, job.spec, batch, job.batch_size)
     except ImagemillError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a pipeline may raise, the rest of the shard goes on
         if len(batch) == 1:
-            failed[batch[0].drawing.key] = f"{type(error).__name__}: {error}"
+            failed[batch[0].drawing.key] = Failure(f"{type(error).__name__}: {error}", attempt)
             return []
         middle = len(batch) // 2
-        return [
-            *_draw_apart(pipeline, job, batch[:middle], failed),
-            *_draw_apart(pipeline, job, batch[middle:], failed),
-        ]
-    good = []
-    for asked, picture in zip(batch, pictures, strict=True):
-        if picture is None:
-            failed[asked.drawing.key] = "the picture has values that are not numbers (NaN or infinite)"
-        else:
-            good.append((asked, picture))
-    return good
+        first = _draw_apart(pipeline, job, batch[:middle], failed, attempt + 1)
+        return first + _draw_apart(pipeline, job, batch[middle:], failed, attempt + 1)
 
 
-def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_size: int) -> list[Image.Image | None]:
-    """Draw one batch, padded to ``batch_size``; None stands for a picture that is not finite.
+def _check_model(pipeline: Any, job: Job, like: Asked, failed: Mapping[str, Failure]) -> None:
+    """Raises BuildFailed when pictures failed alike and a plain one of the same shape fails too: no row is at fault."""
+    if len(failed) < 2 or len({failure.reason for failure in failed.values()}) > 1:
+        return
+    source = like.source and Image.new("RGB", like.source.size, "gray")
+    plain = replace(like, drawing=replace(like.drawing, prompt="a picture", seed=0), source=source)
+    try:
+        draw_batch(pipeline, job.spec, [plain], job.batch_size)
+    except Exception as error:
+        raise BuildFailed(
+            f"the model {job.spec.name!r} fails on every picture of {like.width} x {like.height} pixels and "
+            f"{like.drawing.steps} steps, so no single row is at fault: {type(error).__name__}: {error}"
+        ) from error
+
+
+def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_size: int) -> list[Outcome]:
+    """Draw one batch, padded to ``batch_size``; each picture comes with whether its values were all finite.
 
     With one seeded generator an image and every batch of the same size, a picture's bits do not depend on its
     neighbours or its place (measured; see docs/architecture.md).
@@ -180,7 +228,7 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
         # The rounding of diffusers' own conversion to PIL, on the device: a quarter of the bytes to copy.
         pixels = (values.float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         array: np.ndarray = pixels.cpu().numpy()
-    return [Image.fromarray(one) if good else None for one, good in zip(array, finite, strict=True)]
+    return [(one, Image.fromarray(pixels), ok) for one, pixels, ok in zip(batch, array, finite, strict=True)]
 
 
 def _text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:

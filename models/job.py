@@ -19,5 +19,7 @@ class Job:
     encodings: Mapping[str, tuple[Encoding, ...]]
     """Image key -> how that picture is staged."""
     batch_size: int
+    checks: frozenset[str]
+    """Names of the recipe's checks that are on."""
     staging: str
     """Folder of the staged pictures, on a file system that the workers share."""

@@ -14,5 +14,6 @@ from tasks.settings import Build
 @task(name="plan shards", task_run_name="plan shards of {build.recipe.name}", persist_result=False)
 def plan_shards(build: Build) -> Plan:
     """Put every missing item into a shard and return the sums. Loads no model."""
+    failures = {} if build.retry_set_aside else known_failures(build.folder)
     with Worklist.open(build.folder.plan) as worklist:
-        return make_plan(build.recipe, worklist, build.folder, build.layout, build.facts, known_failures(build.folder))
+        return make_plan(build.recipe, worklist, build.folder, build.layout, build.facts, failures)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import task
 
 from data.card import dataset_card
 from data.contact_sheet import contact_sheet
-from data.folder import Folder
 from data.manifest import make_manifest, write_manifest, write_set_aside
-from data.parquet import copy_without
 from data.records import SetAside
+from data.tidying import compact, conform, remove_rows
 from data.worklist import Worklist
 from tasks.settings import Build
 
@@ -20,13 +19,17 @@ from tasks.settings import Build
 @task(
     name="publish", task_run_name="publish {build.recipe.name}", retries=2, retry_delay_seconds=2, persist_result=False
 )
-def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> dict[str, Any]:
-    """Make the folder a finished dataset and return its manifest. Nothing is drawn here."""
+def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int]:
+    """Make the folder a finished dataset; returns its manifest and how many rows are set aside. Nothing is drawn."""
     folder = build.folder
     with Worklist.open(folder.plan) as worklist:
-        remove_rows(folder, worklist.unwanted())
-        write_set_aside(folder, worklist.faults(), set_aside)
+        keep = build.recipe.on_removed == "keep"
+        remove_rows(folder, worklist.unwanted(keep_gone=keep))
+        count = write_set_aside(folder, worklist.faults(), set_aside)
     folder.failures.unlink(missing_ok=True)
+    if keep:
+        conform(folder, build.layout)
+    compact(folder)
     files, _ = folder.committed()
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices)
     licences = [spec.licence for spec in build.models.values()]
@@ -34,14 +37,4 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str])
     folder.write(folder.contact_sheet, contact_sheet([folder.data / file.name for file in files]))
     folder.write(folder.card, card.encode())
     write_manifest(folder, manifest)
-    return manifest
-
-
-def remove_rows(folder: Folder, unwanted: Mapping[str, set[str]]) -> None:
-    """Take rows out of committed files: a file is replaced as a whole, or goes when none of its rows is left."""
-    for name, row_keys in unwanted.items():
-        file = copy_without(folder.data / name, folder.scratch(name), row_keys)
-        if file.rows:
-            folder.commit(folder.scratch(name), name, file)
-        else:
-            folder.remove(name)
+    return manifest, count

@@ -10,8 +10,9 @@ from data.folder import Folder
 from data.parquet import Layout
 from data.planning import layout_of
 from data.recipe import MAX_SEED, Recipe
-from data.records import Item, Loaded, ModelFacts
+from data.records import Failure, Item, Loaded, ModelFacts
 from data.shards import encodings_of
+from data.tidying import finish_merge
 from models.catalog import ModelSpec, Step, check_settings, resolve
 from models.hub import resolve_commit
 from models.job import Job
@@ -26,6 +27,8 @@ class Build:
     layout: Layout
     first_file: int
     """Number of the Parquet file that shard 0 becomes."""
+    retry_set_aside: bool = False
+    """Whether rows are tried again that a build before has set aside."""
 
     @property
     def folder(self) -> Folder:
@@ -37,7 +40,7 @@ class Build:
         """What planning and the files say of each model."""
         return {step: spec.facts() for step, spec in self.models.items()}
 
-    def job(self, step: Step, items: list[Item], without: Mapping[str, str]) -> Job:
+    def job(self, step: Step, items: list[Item], without: Mapping[str, Failure]) -> Job:
         """What a worker has to draw for one step of a shard. ``without`` are keys of pictures that failed."""
         drawings = {}
         for item in items:
@@ -51,6 +54,7 @@ class Build:
             drawings=tuple(drawings.values()),
             encodings={key: encodings[key] for key in drawings},
             batch_size=section.batch_size,
+            checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
             staging=str(self.folder.staged.absolute()),
         )
 
@@ -95,11 +99,14 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec]) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def make_build(recipe: Recipe, models: Mapping[Step, ModelSpec], loaded: Loaded) -> Build:
+def make_build(
+    recipe: Recipe, models: Mapping[Step, ModelSpec], loaded: Loaded, retry_set_aside: bool = False
+) -> Build:
     """The build of a settled recipe over a folder that is held. Damaged files go: their rows are drawn again."""
     folder = Folder(recipe.output)
+    finish_merge(folder)
     files, damaged = folder.committed()
     for path in damaged:
         folder.remove(path.name)
     numbers = [int(file.name.removeprefix("train-").removesuffix(".parquet")) for file in files]
-    return Build(recipe, models, layout_of(recipe, loaded), max(numbers, default=-1) + 1)
+    return Build(recipe, models, layout_of(recipe, loaded), max(numbers, default=-1) + 1, retry_set_aside)

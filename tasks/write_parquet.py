@@ -11,7 +11,7 @@ from prefect import task
 from data.errors import BadRow
 from data.lines import append_line
 from data.parquet import write_rows
-from data.records import Item, SetAside
+from data.records import Failure, Item, SetAside
 from data.shards import dataset_row
 from data.staging import Staging
 from data.worklist import unique_drawings
@@ -19,8 +19,8 @@ from tasks.settings import Build
 
 
 @task(name="write parquet", retries=2, retry_delay_seconds=[1, 10], persist_result=False)
-def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[str, str]) -> list[SetAside]:
-    """Commit the shard as one file and return the rows that were set aside. ``failed`` maps image key to reason.
+def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[str, Failure]) -> list[SetAside]:
+    """Commit the shard as one file and return the rows that were set aside. ``failed``: image key -> why.
 
     Its staged pictures go. Nothing of the file is visible before all of it is on the disk.
     """
@@ -48,8 +48,9 @@ def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[s
     return set_aside
 
 
-def _fault(item: Item, failed: Mapping[str, str]) -> SetAside | None:
+def _fault(item: Item, failed: Mapping[str, Failure]) -> SetAside | None:
     for stage, drawing in (("generate", item.generate), ("edit", item.edit)):
         if drawing is not None and drawing.key in failed:
-            return SetAside(stage, item.id, item.file, item.line, failed[drawing.key], 1, item.row_key)
+            failure = failed[drawing.key]
+            return SetAside(stage, item.id, item.file, item.line, failure.reason, failure.attempts, item.row_key)
     return None

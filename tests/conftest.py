@@ -120,8 +120,10 @@ def build(server: str, cluster: str) -> Build:
     from flows.build_dataset import build_dataset
     from tasks.gpu_runner import GpuTaskRunner
 
-    def run(fields: dict[str, Any], overrides: dict[str, Any] | None = None, **runner: Any) -> dict[str, Any]:
-        task_runner = GpuTaskRunner(**{"address": cluster, **runner})
-        return build_dataset.with_options(task_runner=task_runner)(load_recipe(json.loads(json.dumps(fields)), overrides))
+    def run(
+        fields: dict[str, Any], overrides: dict[str, Any] | None = None, retry_set_aside: bool = False
+    ) -> dict[str, Any]:
+        flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+        return flow(load_recipe(json.loads(json.dumps(fields)), overrides), retry_set_aside)
 
     return run

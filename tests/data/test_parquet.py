@@ -16,8 +16,8 @@ from data.parquet import (
     carried_kind,
     carried_name,
     carried_value,
-    copy_without,
     count_rows,
+    merge_files,
     merge_kinds,
     read_columns,
     read_encoding,
@@ -126,9 +126,10 @@ def test_rows_and_pictures_are_found_again(tmp_path, layout, dataset_rows):
     assert found[1][0] == dataset_rows[2]["image"]["bytes"]
 
 
-def test_a_copy_without_rows_keeps_the_others_as_they_are(tmp_path, layout, dataset_rows, open_dataset):
+def test_a_row_that_is_taken_out_leaves_the_others_as_they_are(tmp_path, layout, dataset_rows, open_dataset):
     write_rows(tmp_path / "a.parquet", layout, dataset_rows)
-    file = copy_without(tmp_path / "a.parquet", tmp_path / "b.parquet", {dataset_rows[1]["row_key"]})
+    without = {dataset_rows[1]["row_key"]}
+    file = merge_files([tmp_path / "a.parquet"], tmp_path / "b.parquet", layout.schema(), without)
     assert (file.rows, file.bytes) == (2, (tmp_path / "b.parquet").stat().st_size)
     kept = open_dataset(tmp_path / "b.parquet")
     assert kept["id"][:] == ["row-0", "row-2"]

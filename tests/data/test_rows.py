@@ -136,7 +136,7 @@ def test_what_a_recipe_does_not_read_is_carried(load):
     found = load([{"prompt": "a", "edit_prompt": "b", "images": "c.png"}])
     assert found.row.carried == {"edit_prompt": "b", "images": "c.png"}
     found = load([{"prompt": "a", "edit_prompt": "b"}], generate={}, edit={"instructions": ["i"]})
-    assert (found.row.carried, found.row.edit_prompts) == ({"edit_prompt": "b"}, ("i",))
+    assert (found.row.carried, found.row.edit_prompts) == ({"edit_prompt": "b"}, ())
 
 
 def test_an_edit_row_takes_the_last_user_message_and_a_picture_beside_the_file(load, picture):
