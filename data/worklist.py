@@ -182,6 +182,20 @@ class Worklist:
         restorable = self._db.execute("SELECT COUNT(*) FROM drawings WHERE file IS NOT NULL").fetchone()[0]
         return per_model, restorable
 
+    def missing(self) -> dict[str, int]:
+        """Model -> pictures to draw that lie in no committed file."""
+        query = "SELECT model, COUNT(*) FROM drawings WHERE file IS NULL GROUP BY model ORDER BY model"
+        return dict(self._db.execute(query))
+
+    def model_of(self, key: str) -> str | None:
+        """The model of a picture to draw that lies in no committed file; None where it is not such a one."""
+        found = self._db.execute("SELECT model FROM drawings WHERE key = ? AND file IS NULL", (key,)).fetchone()
+        return found and found[0]
+
+    def count_items(self) -> int:
+        """How many rows are in shards."""
+        return self._db.execute("SELECT COUNT(*) FROM items").fetchone()[0]
+
     def count_rows(self) -> int:
         """How many rows were loaded."""
         return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from data.folder import Folder
 from data.parquet import Layout
@@ -81,20 +82,20 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
     return models
 
 
-def settle(recipe: Recipe, models: Mapping[Step, ModelSpec]) -> Recipe:
+def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., Any] | None = None) -> Recipe:
     """The recipe with every seed drawn that it leaves to chance; these and the models' commits are recorded.
 
-    The folder must be held.
+    ``pin`` records a decision; by default in the recipe's folder (Folder.pin), which must then be held.
     """
-    folder, changes = Folder(recipe.output), {}
+    pin, changes = pin or Folder(recipe.output).pin, {}
     for step, section in (("generate", recipe.generate), ("edit", recipe.edit)):
         if section is None:
             continue
         spec = models[step]
         if spec.revision:
-            folder.pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
+            pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
         if section.seed == -1:
-            seed = folder.pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
+            seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
     return recipe.model_copy(update=changes)
 
