@@ -12,11 +12,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,10 +28,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from data.errors import FolderInUse, NotOurs
+from data.errors import FolderInUse, NotOurs, OutputError
 from data.lines import append_line, read_lines
 from data.parquet import count_rows
 from data.records import CommittedFile
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a full or read-only disk below ``folder`` into one clear OutputError."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        if not (getattr(error, "errno", None) in _FULL or "disk is full" in str(error)):
+            raise
+        raise OutputError(
+            f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Make room and run the "
+            "build again, or give recipe.output another disk: what is finished is kept."
+        ) from error
 
 
 class Folder:

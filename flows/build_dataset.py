@@ -13,7 +13,7 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from data.errors import BuildFailed
-from data.folder import Folder
+from data.folder import Folder, explain_full_disk
 from data.lines import append_line
 from data.recipe import Recipe
 from data.records import Failure, Plan, StepReport
@@ -45,7 +45,7 @@ def build_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, An
     ``retry_set_aside``: try the rows again that a build before has set aside.
     """
     folder, models = Folder(recipe.output), resolve_models(recipe)
-    with folder.hold(recipe.name):
+    with explain_full_disk(folder.root), folder.hold(recipe.name):
         progress = _watch()
         try:
             recipe = settle(recipe, models)

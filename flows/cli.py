@@ -24,6 +24,7 @@ app = App(
     help="Build image datasets with diffusion models: reproducible, resumable, drawn once.",
     version=lambda: version("imagemill"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
 
@@ -58,6 +59,7 @@ def build(
     set: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None,
     flags: Annotated[RecipeFlags | None, Parameter(name="*")] = None,
     workers: int | None = None,
+    cluster: Annotated[str | None, Parameter(env_var="IMAGEMILL_CLUSTER")] = None,
     retry_set_aside: bool = False,
     verbose: Annotated[bool, Parameter(alias="-v")] = False,
 ) -> int:
@@ -73,6 +75,8 @@ def build(
         field=value, with the field's dotted name: --set generate.seed=7
     workers
         Worker processes. By default one per GPU, or one on the CPU.
+    cluster
+        Address of a Dask scheduler that is already up, such as tcp://127.0.0.1:8786; models stay loaded on its workers.
     retry_set_aside
         Try the rows again that a build before has set aside.
     verbose
@@ -83,7 +87,7 @@ def build(
     checked = load_recipe(recipe or {}, overrides)
     from flows.terminal import run_build
 
-    return run_build(checked, workers, retry_set_aside, verbose)
+    return run_build(checked, workers, cluster, retry_set_aside, verbose)
 
 
 def _dotted(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -100,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     try:
         code = app(arguments, result_action="return_value")
+    except KeyboardInterrupt:
+        print("imagemill: stopped; run the same command again to go on from here.", file=sys.stderr)
+        sys.exit(130)
     except RecipeError as error:
         print(f"imagemill: {error}", file=sys.stderr)
         sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from tasks.settings import resolve_models
 errors = Console(stderr=True)
 
 
-def run_build(recipe: Recipe, workers: int | None, retry_set_aside: bool, verbose: bool) -> int:
+def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_set_aside: bool, verbose: bool) -> int:
     """Build the recipe's dataset and return the exit code. Raises ImagemillError."""
     # Before Prefect starts, which takes seconds: what can be known to be wrong.
     Folder(recipe.output).check_owner(recipe.name)
@@ -27,6 +28,8 @@ def run_build(recipe: Recipe, workers: int | None, retry_set_aside: bool, verbos
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
+    # A service manager's way to say Ctrl-C. Prefect records the crash and then hands the signal on to this.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _bar(show=errors.is_terminal and not verbose) as watch:
         from flows.build_dataset import build_dataset
         from tasks.gpu_runner import GpuTaskRunner
@@ -34,7 +37,7 @@ def run_build(recipe: Recipe, workers: int | None, retry_set_aside: bool, verbos
 
         token = watcher.set(watch)
         try:
-            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers))(recipe, retry_set_aside)
+            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))(recipe, retry_set_aside)
         finally:
             watcher.reset(token)
     _summarise(recipe, figures)

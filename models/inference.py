@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.errors import BadRow, BuildFailed, ImagemillError, OutputError
+from data.errors import BadRow, BuildFailed, ImagemillError
+from data.folder import explain_full_disk
 from data.images import LOSSLESS, Encoding, decode_picture
 from data.records import Drawing, Failure, StepReport
 from data.shards import read_given
@@ -134,13 +135,8 @@ def _batches(asked: Iterator[Asked], batch_size: int) -> Iterator[list[Asked]]:
 
 
 def _stage(staging: Staging, picture: Image.Image, drawing: Drawing, encodings: Iterable[Encoding], how: Drawn) -> None:
-    try:
+    with explain_full_disk(staging.folder):
         staging.stage(picture, drawing, encodings, how)
-    except OSError as error:
-        raise OutputError(
-            f"cannot stage pictures in {str(staging.folder)!r}: {error.strerror or error}. Make room, or give "
-            "recipe.output another disk, and run the build again: what is finished is kept."
-        ) from error
 
 
 def _draw_good(pipeline: Any, job: Job, batch: list[Asked], failed: dict[str, Failure]) -> list[Picture]:

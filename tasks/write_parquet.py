@@ -9,16 +9,24 @@ from typing import Any
 from prefect import task
 
 from data.errors import BadRow
+from data.folder import explain_full_disk
 from data.lines import append_line
 from data.parquet import write_rows
 from data.records import Failure, Item, SetAside
 from data.shards import dataset_row
 from data.staging import Staging
 from data.worklist import unique_drawings
+from tasks.caching import is_worth_a_retry
 from tasks.settings import Build
 
 
-@task(name="write parquet", retries=2, retry_delay_seconds=[1, 10], persist_result=False)
+@task(
+    name="write parquet",
+    retries=2,
+    retry_delay_seconds=[1, 10],
+    retry_condition_fn=is_worth_a_retry,
+    persist_result=False,
+)
 def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[str, Failure]) -> list[SetAside]:
     """Commit the shard as one file and return the rows that were set aside. ``failed``: image key -> why.
 
@@ -38,11 +46,12 @@ def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[s
                 set_aside.append(SetAside("write", item.id, item.file, item.line, str(error), 1, item.row_key))
 
     name = f"train-{build.first_file + shard:05d}.parquet"
-    file = write_rows(folder.scratch(name), build.layout, rows())
-    for aside in set_aside:
-        append_line(folder.failures, asdict(aside))
-    if file.rows:
-        folder.commit(folder.scratch(name), name, file)
+    with explain_full_disk(folder.root):
+        file = write_rows(folder.scratch(name), build.layout, rows())
+        for aside in set_aside:
+            append_line(folder.failures, asdict(aside))
+        if file.rows:
+            folder.commit(folder.scratch(name), name, file)
     for key in unique_drawings(items):
         staging.remove(key)
     return set_aside

@@ -81,7 +81,7 @@ def test_given_pictures_are_edited_as_dataflow_writes_them(build: Build, fields:
     given = {**fields, "generate": None, "edit": edit, "prompts": str(samples / "edits.jsonl")}
     assert build(given)["drawn"] == 4
     rows = rows_of(fields["output"])
-    assert [row["edit_prompt"] for row in rows][0] == "make the circle blue"
+    assert rows[0]["edit_prompt"] == "make the circle blue"
     assert rows[0]["input_image"]["bytes"] == (samples / "pictures" / "red-circle.png").read_bytes()
 
 

@@ -217,10 +217,11 @@ def make_blank(model: Path, target: Path) -> None:
 
 
 def test_a_staged_picture_that_is_damaged_is_drawn_again(tmp_path: Path):
+    from PIL import Image
+
     from data.images import Encoding
     from data.records import Drawing
     from data.staging import Drawn
-    from PIL import Image
 
     staging, drawing = Staging(tmp_path), Drawing("ab" * 16, "a fox", 1, 1)
     staging.stage(Image.new("RGB", (8, 8), "red"), drawing, [Encoding("png")], Drawn("m", 1, "cpu"))

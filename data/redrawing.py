@@ -1,0 +1,190 @@
+"""From a dataset's rows back to what drew them, and from what is drawn again to how it compares.
+
+A row holds all that its pictures were drawn from, the input picture's size by its pixels. So a sample of rows can be
+drawn again years later, without the prompts file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import OutputError
+from data.folder import Folder
+from data.identity import image_key
+from data.images import LOSSLESS, Encoding, decode_picture
+from data.parquet import read_encoding, read_picture_rows
+from data.records import Drawing, Failure
+from data.staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A row of the dataset and the drawings that made it."""
+
+    id: str
+    file: str
+    fields: Mapping[str, Any]
+    """Its columns but for the pictures."""
+    content: bytes
+    """The final picture, encoded."""
+    encoding: Encoding
+    generate: Drawing | None
+    edit: Drawing | None
+    known: bool
+    """Whether the drawings, with the manifest's models, have the row's image key: else it was drawn otherwise."""
+
+    @property
+    def final(self) -> Drawing:
+        """The drawing of the picture that the row is about."""
+        return self.edit or self.generate
+
+    def batch_size(self, step: str) -> int:
+        """The recorded batch size of ``generate`` or ``edit``."""
+        chained = step == "edit" and self.generate is not None
+        return self.fields["edit_batch_size" if chained else "batch_size"]
+
+
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """How a picture that was drawn again compares with the dataset's."""
+
+    id: str
+    file: str
+    equal: bool
+    """Whether all its bytes, or at least all its pixels, are the same."""
+    result: str
+    """``bit-equal``, ``pixel-equal`` (the file's bytes differ: another encoder), ``differs`` or ``not drawn``."""
+    psnr: float | None = None
+    """Peak signal-to-noise ratio in decibels where it differs; above 40 the eye sees nothing."""
+    why: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
+    """``count`` rows (all, where there are fewer), chosen by ``seed``, in the dataset's order.
+
+    Pictures that the rows' edits started from are put into the folder ``given``. Raises OutputError where a file of the
+    dataset cannot be read.
+    """
+    chosen = sorted(random.Random(seed).sample(range(manifest["rows"]), min(count, manifest["rows"])))
+    first = 0
+    for file in manifest["files"]:
+        here = [number - first for number in chosen if first <= number < first + file["rows"]]
+        first += file["rows"]
+        if here:
+            yield from _sample_file(folder.data / file["name"], here, manifest, given)
+
+
+def _sample_file(path: Path, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
+    recipe, models = manifest["recipe"], manifest["models"]
+    final = "image" if recipe["edit"] is None else "edited_image"
+    try:
+        encoding = read_encoding(path)
+        inputs = [None] * len(rows)
+        if recipe["edit"] is not None:
+            inputs = (content for content, _ in read_picture_rows(path, "input_image", rows))
+        for (content, fields), source in zip(read_picture_rows(path, final, rows), inputs, strict=True):
+            generate = _generate(fields, source) if recipe["generate"] is not None else None
+            edit = _edit(fields, generate, source, given) if recipe["edit"] is not None else None
+            keys = _keys(fields, generate, edit, {step: model["identity"] for step, model in models.items()})
+            known = fields["image_key"] in keys
+            yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so nothing of it can be drawn again: "
+            "run `imagemill build` with the dataset's recipe, which mends it."
+        ) from error
+
+
+def _generate(fields: Mapping[str, Any], source: bytes | None) -> Drawing:
+    # The columns width and height are the final picture's.
+    size = (fields["width"], fields["height"]) if source is None else decode_picture(source, fields["id"]).size
+    return Drawing(
+        key=fields["image_key"] if source is None else fields["input_key"],
+        prompt=fields["prompt"],
+        negative_prompt=fields["negative_prompt"],
+        seed=fields["seed"],
+        steps=fields["steps"],
+        guidance_scale=fields["guidance_scale"],
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, given: Path) -> Drawing:
+    prefix = "edit_" if generate else ""
+    common = {
+        "key": fields["image_key"],
+        "prompt": fields["edit_prompt"],
+        "seed": fields[f"{prefix}seed"],
+        "steps": fields[f"{prefix}steps"],
+        "guidance_scale": fields[f"{prefix}guidance_scale"],
+    }
+    if generate:
+        return Drawing(**common, source=generate.key)
+    sha256 = hashlib.sha256(source).hexdigest()
+    path = given / sha256
+    path.write_bytes(source)
+    return Drawing(
+        **common,
+        negative_prompt=fields["negative_prompt"],
+        width=fields["width"],
+        height=fields["height"],
+        source_path=str(path),
+        source_hash=sha256,
+    )
+
+
+def _keys(
+    fields: Mapping[str, Any], generate: Drawing | None, edit: Drawing | None, models: Mapping[str, Any]
+) -> set[str]:
+    """The image keys that the row's picture can have, if the models drew it that the manifest describes."""
+    if generate and image_key("text-to-image", models["generate"], _decides(generate)) != generate.key:
+        return set()
+    if edit is None:
+        return {generate.key}
+    source = generate.key if generate else f"sha256:{edit.source_hash}"
+    # A row that gave no size, or only one side, has the size of its source in these columns.
+    sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
+    decides = {**_decides(edit), "source": source}
+    return {image_key("edit", models["edit"], {**decides, "width": w, "height": h}) for w, h in sizes}
+
+
+def _decides(drawing: Drawing) -> dict[str, Any]:
+    names = ("prompt", "negative_prompt", "seed", "width", "height", "steps", "guidance_scale")
+    return {name: getattr(drawing, name) for name in names}
+
+
+def compare_redrawn(row: Sampled, staging: Staging, failed: Mapping[str, Failure]) -> Redrawn:
+    """Hold what was drawn again, and staged, against the row. ``failed``: image key -> why it could not be drawn."""
+    for drawing in (row.generate, row.edit):
+        if drawing is not None and drawing.key in failed:
+            return Redrawn(row.id, row.file, False, "not drawn", why=failed[drawing.key].reason)
+    found = staging.read(row.final.key, row.encoding.name)
+    if found is None:
+        return Redrawn(row.id, row.file, False, "not drawn", why="it was not staged")
+    if found[0] == row.content:
+        return Redrawn(row.id, row.file, True, "bit-equal")
+    mine, theirs = (np.asarray(decode_picture(one, row.id), np.float64) for one in (found[0], row.content))
+    if mine.shape != theirs.shape:
+        sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (mine, theirs)]
+        return Redrawn(row.id, row.file, False, "differs", why=f"{sizes[0]} pixels, not {sizes[1]}")
+    error = float(np.mean((mine - theirs) ** 2))
+    if error == 0:
+        return Redrawn(row.id, row.file, True, "pixel-equal")
+    return Redrawn(row.id, row.file, False, "differs", psnr=round(float(10 * np.log10(255**2 / error)), 2))
+
+
+def encodings_to_redraw(row: Sampled, drawing: Drawing) -> tuple[Encoding, ...]:
+    """How a drawing is staged to be compared, or to be drawn from."""
+    return (row.encoding,) if drawing is row.final else (Encoding(LOSSLESS),)

@@ -1,0 +1,186 @@
+"""Hold a finished dataset against its manifest: its files, its columns, every picture's bytes, its fingerprint.
+
+Everything is streamed: memory does not grow with the dataset but for the fingerprint's 48 bytes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from data.errors import OutputError
+from data.finished import find_finished, read_rows
+from data.folder import Folder, hash_file
+from data.images import Encoding
+from data.manifest import fingerprint
+from data.parquet import OWN_COLUMNS, Layout, read_schema
+
+Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "picture", "fingerprint"]
+
+SHOWN = 20
+"""Faults that a report names one by one; it counts all of them."""
+
+_PICTURES = (("image", "sha256"), ("edited_image", "sha256"), ("input_image", "input_sha256"))
+_KINDS = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.string(): "str"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is not as the manifest, or the row itself, says."""
+
+    kind: Kind
+    file: str
+    """Name of the Parquet file; manifest.json where it is about the dataset as a whole."""
+    what: str
+    id: str | None = None
+    """Of the row, where it is one row's picture."""
+
+
+@dataclass
+class Report:
+    """What was looked at, and what was found."""
+
+    output: str
+    files: int = 0
+    rows: int = 0
+    pictures: int = 0
+    bytes: int = 0
+    """Of the files."""
+    fingerprint: str | None = None
+    """Of what is there; None where a file cannot be read."""
+    faults: list[Fault] = field(default_factory=list)
+    """The first SHOWN of them."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Kind -> how many in all."""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing differs."""
+        return not self.counts
+
+    def add(self, fault: Fault) -> None:
+        """Count a fault, and keep it if it is one of the first."""
+        self.counts[fault.kind] += 1
+        if len(self.faults) < SHOWN:
+            self.faults.append(fault)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "good": self.good, "counts": dict(self.counts)}
+
+
+def verify_files(output: str | Path) -> Report:
+    """Hold every byte of a finished dataset against its manifest. Raises NotOurs and OutputError where there is none."""
+    folder, manifest = find_finished(output)
+    report = Report(str(output))
+    listed = {file["name"]: file for file in manifest["files"]}
+    present = {path.name: path for path in sorted(folder.data.iterdir())} if folder.data.is_dir() else {}
+    for name in sorted({*listed, *present}):
+        if name not in present:
+            report.add(Fault("missing", name, "the manifest lists this file, and it is not there"))
+        elif name not in listed:
+            why = "a file that the manifest does not list: left by a build that was interrupted, or put there"
+            report.add(Fault("extra", name, why))
+        else:
+            _verify_file(report, present[name], listed[name])
+            _verify_schema(report, present[name], manifest["recipe"])
+            _verify_rows(report, present[name], listed[name]["rows"])
+    if report.good and report.rows != manifest["rows"]:
+        what = f"{report.rows} rows were found, and the manifest says {manifest['rows']}"
+        report.add(Fault("rows", folder.manifest.name, what))
+    _verify_fingerprint(report, folder, manifest, [present[name] for name in listed if name in present])
+    return report
+
+
+def _verify_file(report: Report, path: Path, listed: Mapping[str, Any]) -> None:
+    size = path.stat().st_size
+    report.files += 1
+    report.bytes += size
+    if size != listed["bytes"]:
+        report.add(Fault("size", path.name, f"{size:,} bytes, and the manifest says {listed['bytes']:,}"))
+    elif (found := hash_file(path)) != listed["sha256"]:
+        report.add(Fault("sha256", path.name, f"sha256 {found}, and the manifest says {listed['sha256']}"))
+
+
+def _verify_schema(report: Report, path: Path, recipe: Mapping[str, Any]) -> None:
+    try:
+        schema = read_schema(path)
+    except (pa.ArrowException, OSError):
+        return  # Told of when its rows are read.
+    for what in _schema_faults(schema, recipe):
+        report.add(Fault("schema", path.name, what))
+
+
+def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str]:
+    edits, generates = recipe["edit"] is not None, recipe["generate"] is not None
+    carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
+    wanted = Layout(edits and generates, edits, Encoding(recipe["image_format"]), carried).schema()
+    for item in wanted:
+        if item.name not in schema.names:
+            yield f"there is no column {item.name!r}"
+        elif schema.field(item.name).type != item.type:
+            yield f"the column {item.name!r} is {schema.field(item.name).type}, and should be {item.type}"
+    unknown = [name for name in schema.names if name not in wanted.names]
+    if unknown:
+        yield f"columns that this recipe does not give: {', '.join(unknown)}"
+    features = _features(schema)
+    if features is None:
+        yield "no 'huggingface' metadata: pictures would open as plain dicts"
+    elif not unknown and features != _features(wanted):
+        yield "the 'huggingface' metadata does not describe the columns: some would open as something else"
+
+
+def _features(schema: pa.Schema) -> Any:
+    try:
+        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _verify_rows(report: Report, path: Path, expected: int) -> None:
+    columns = ["id", "image", "input_image", "edited_image", "sha256", "input_sha256"]
+    count = 0
+    try:
+        for row in read_rows(path, columns):
+            count += 1
+            for picture, sha256 in _PICTURES:
+                if picture in row:
+                    _verify_picture(report, path.name, row, picture, sha256)
+    except OutputError as error:
+        report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))
+    else:
+        if count != expected:
+            report.add(Fault("rows", path.name, f"{count} rows, and the manifest says {expected}"))
+    report.rows += count
+
+
+def _verify_picture(report: Report, file: str, row: Mapping[str, Any], picture: str, sha256: str) -> None:
+    report.pictures += 1
+    content = (row[picture] or {}).get("bytes")
+    if content is None:
+        what = f"{picture} has no bytes"
+    else:
+        found = hashlib.sha256(content).hexdigest()
+        if found == row.get(sha256):
+            return
+        what = f"the bytes of {picture} have sha256 {found}, and the row's {sha256} is {row.get(sha256)}"
+    report.add(Fault("picture", file, what, row.get("id")))
+
+
+def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Path]) -> None:
+    try:
+        report.fingerprint = fingerprint(paths)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        what = f"it cannot be made: {' '.join(str(error).split())[:200]}"
+    else:
+        if report.fingerprint == manifest["fingerprint"]:
+            return
+        what = f"{report.fingerprint}, and the manifest says {manifest['fingerprint']}"
+    report.add(Fault("fingerprint", folder.manifest.name, what))

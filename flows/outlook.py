@@ -1,0 +1,95 @@
+"""What a build would do, and cost, without doing any of it: no model is loaded and the output folder is only read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data.errors import OutputError
+from data.finished import recent_pace
+from data.folder import Folder
+from data.manifest import known_failures
+from data.parquet import Layout
+from data.planning import layout_of, load_rows, make_plan
+from data.recipe import Recipe
+from data.worklist import Worklist
+from tasks.settings import resolve_models, settle
+
+
+def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
+    """The figures of the build that the recipe asks for now. Needs no lock and writes nothing to the output folder.
+
+    ``rows``, ``reused``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> pictures to draw, ``restored`` and
+    ``staged`` are pictures that are not drawn because the dataset, or an interrupted build, has them. ``seconds`` and
+    ``bytes`` (of the finished files, with ``bytes_added`` new) are estimated from the dataset's own runs and files, None
+    where it has none. Raises ImagemillError as the build would.
+    """
+    folder = Folder(recipe.output)
+    folder.check_owner(recipe.name)
+    models = resolve_models(recipe)
+    recipe = settle(recipe, models, _only_read(folder))
+    facts = {step: spec.facts() for step, spec in models.items()}
+    failures = {} if retry_set_aside else known_failures(folder)
+    try:
+        files, damaged = folder.committed()
+        with tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch:
+            with Worklist.create(Path(scratch) / "plan.sqlite") as worklist:
+                loaded = load_rows(recipe, worklist)
+                layout = layout_of(recipe, loaded)
+                plan = make_plan(recipe, worklist, folder, layout, facts, failures)
+                draw, to_build = worklist.missing(), worklist.count_items()
+                staged = _take_out_staged(draw, worklist, folder, layout)
+    except FileNotFoundError as error:
+        if error.filename is None or not Path(error.filename).is_relative_to(folder.root):
+            raise
+        raise OutputError(
+            f"{error.filename!r} went while the plan was made: a build is changing the dataset. Plan again when it is "
+            "done."
+        ) from error
+    finished, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+    pace, row_bytes = recent_pace(folder), size / finished if finished else None
+    rows, pictures = finished - plan.removed + to_build, sum(draw.values())
+    return {
+        "name": recipe.name,
+        "output": recipe.output,
+        "rows": rows,
+        "reused": plan.reused,
+        "new": to_build,
+        "removed": plan.removed,
+        "set_aside": loaded.set_aside + plan.set_aside,
+        "damaged_files": [path.name for path in damaged],
+        "draw": draw,
+        "pictures": pictures,
+        "restored": plan.restorable,
+        "staged": staged,
+        "images_per_second": pace and round(pace, 3),
+        "seconds": 0.0 if not pictures else pace and round(pictures / pace, 1),
+        "bytes_per_row": row_bytes and round(row_bytes),
+        "bytes_added": row_bytes and round(to_build * row_bytes),
+        "bytes": row_bytes and round(rows * row_bytes),
+    }
+
+
+def _only_read(folder: Folder) -> Callable[..., Any]:
+    """As Folder.pin, but what is decided now is forgotten: the build decides it."""
+    pinned = folder.pinned()
+
+    def pin(name: str, decide: Callable[[], Any]) -> Any:
+        return pinned[name] if name in pinned else decide()
+
+    return pin
+
+
+def _take_out_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, layout: Layout) -> int:
+    """Take the pictures out of ``draw`` that an interrupted build has staged; returns how many they are."""
+    usable = {".png", f".{layout.encoding.name}"}
+    staged = {path.stem for path in folder.staged.glob("??/*") if path.suffix in usable}
+    count = 0
+    for key in staged:
+        model = worklist.model_of(key)
+        if model is not None:
+            draw[model] -= 1
+            count += 1
+    return count

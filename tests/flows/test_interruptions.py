@@ -1,0 +1,202 @@
+"""Interrupted builds: killed, told to stop, out of disk; what was drawn stays, and readers see whole files only."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.conftest import Build, wait_until, write_prompts
+from tests.flows.test_build_dataset import rows_of
+
+Start = Callable[[], subprocess.Popen]
+
+PROMPTS = [f"number {number}" for number in range(12)]
+
+
+@pytest.fixture
+def recipe(fields: dict, tmp_path: Path) -> Path:
+    """A recipe file of twelve prompts in six shards, each drawn and edited."""
+    write_prompts(Path(fields["prompts"]), PROMPTS)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+@pytest.fixture
+def start(server: str, cluster: str, recipe: Path) -> Iterator[Start]:
+    """Starts `imagemill build` of the recipe in a process of its own, on the shared cluster."""
+    started: list[subprocess.Popen] = []
+
+    def run(*arguments: str) -> subprocess.Popen:
+        code = "from flows.cli import main; main()"
+        options = arguments or ("--cluster", cluster)
+        command = [sys.executable, "-c", code, "build", str(recipe), *options]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def found(output: Path) -> int:
+    """Pictures that a build of ``output`` would find: in committed files, and staged."""
+    staged = output / ".imagemill" / "staged"
+    return 2 * len(rows_of(output)) + len(list(staged.glob("*/*.png")))
+
+
+def runs(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "runs.jsonl").read_text().splitlines()]
+
+
+def undisturbed(build: Build, fields: dict, tmp_path: Path) -> str:
+    return build(fields, {"output": str(tmp_path / "undisturbed")})["fingerprint"]
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_lose_no_picture_and_change_no_pixel(
+    build: Build, fields: dict, start: Start, tmp_path: Path
+):
+    expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
+    chance, finished = random.Random(20), 0
+    for _ in range(20):
+        process = start()
+        wait_until(lambda p=process: (output / ".imagemill" / "lock").exists() or p.poll() is not None, "the build")
+        time.sleep(chance.uniform(0, 2.5))
+        process.kill()
+        process.wait()
+        for path in output.glob("data/*"):
+            pq.read_table(path)
+        if (output / "manifest.json").exists():
+            finished += 1
+            assert json.loads((output / "manifest.json").read_text())["fingerprint"] == expected
+            shutil.rmtree(output)
+    before = found(output) if output.exists() else 0
+    last = build(fields)
+    assert last["fingerprint"] == expected
+    assert last["drawn"] <= 24 - before
+    assert sorted(path.name for path in (output / ".imagemill").iterdir()) == ["files.jsonl", "folder.json"]
+    assert finished < 20
+
+
+def test_rerun_after_a_kill_draws_only_the_missing_images(build: Build, fields: dict, start: Start, tmp_path: Path):
+    expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
+    process = start()
+    wait_until(lambda: found(output) >= 6, "six pictures")
+    process.kill()
+    process.wait()
+    before = found(output)
+    figures = build(fields)
+    assert before >= 6
+    assert figures["drawn"] <= 24 - before
+    assert figures["fingerprint"] == expected
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_build_that_is_told_to_stop_stops_and_can_be_resumed(
+    build: Build, fields: dict, start: Start, tmp_path: Path, sign: signal.Signals
+):
+    output = Path(fields["output"])
+    process = start()
+    wait_until(lambda: found(output) >= 2, "two pictures")
+    process.send_signal(sign)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, 2), errors
+    assert "imagemill: stopped" in errors
+    assert "Traceback" not in errors
+    assert runs(output)[-1]["status"] == "stopped"
+    assert not (output / ".imagemill" / "lock").exists()
+    before = found(output)
+    assert build(fields)["drawn"] <= 24 - before
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_build_that_is_killed(start: Start, fields: dict):
+    output = Path(fields["output"])
+    process = start("--workers", "1")
+    wait_until(lambda: found(output) >= 1, "a picture")
+    workers = children(process.pid)
+    assert workers
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(alive, workers)), "the workers to end", seconds=10)
+
+
+def children(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_reader_sees_whole_files_only_while_a_build_runs(build: Build, fields: dict):
+    write_prompts(Path(fields["prompts"]), PROMPTS)
+    data, done, broken, reads = Path(fields["output"]) / "data", threading.Event(), [], []
+
+    def read() -> None:
+        while not done.is_set():
+            for path in data.glob("*"):
+                try:
+                    reads.append(pq.read_table(path).num_rows)
+                except FileNotFoundError:
+                    continue  # merged into another file since it was listed
+                except (pa.ArrowException, OSError) as error:
+                    broken.append((path.name, error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        build(fields)
+    finally:
+        done.set()
+        reader.join()
+    assert broken == []
+    assert sum(reads) >= 12
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 KiB; skipped where this user may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_stops_the_build_with_one_message_and_keeps_what_is_finished(
+    build: Build, fields: dict, recipe: Path, start: Start, small_disk: Path, tmp_path: Path
+):
+    expected = undisturbed(build, fields, tmp_path)
+    fields["output"] = str(small_disk / "out")
+    recipe.write_text(yaml.safe_dump(fields))
+    _, errors = (process := start()).communicate(timeout=90)
+    assert process.returncode == 1
+    assert "No space left on device. Make room and run the build again" in errors
+    assert "Traceback" not in errors
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    figures = build(fields)
+    assert (figures["status"], figures["fingerprint"]) == ("complete", expected)
