@@ -60,18 +60,20 @@ def compare(one: str | Path, other: str | Path) -> Difference:
 
     Only pictures are compared: rows that differ in a label alone are the same.
     """
-    with tempfile.TemporaryDirectory(prefix="imagemill-diff-") as scratch:
-        with closing(sqlite3.connect(Path(scratch) / "diff.sqlite")) as database:
-            database.executescript(_TABLES)
-            for side, output in (("a", one), ("b", other)):
-                _load(database, side, output)
-                database.executescript(_NUMBER.format(side=side))
-            return Difference(
-                same=database.execute(_SAME).fetchone()[0],
-                only_a=_some(database, _ONLY, "mine.id", one="a", other="b"),
-                only_b=_some(database, _ONLY, "mine.id", one="b", other="a"),
-                changed=_some(database, _CHANGED, "a.id"),
-            )
+    with (
+        tempfile.TemporaryDirectory(prefix="imagemill-diff-") as scratch,
+        closing(sqlite3.connect(Path(scratch) / "diff.sqlite")) as database,
+    ):
+        database.executescript(_TABLES)
+        for side, output in (("a", one), ("b", other)):
+            _load(database, side, output)
+            database.executescript(_NUMBER.format(side=side))
+        return Difference(
+            same=database.execute(_SAME).fetchone()[0],
+            only_a=_some(database, _ONLY, "mine.id", one="a", other="b"),
+            only_b=_some(database, _ONLY, "mine.id", one="b", other="a"),
+            changed=_some(database, _CHANGED, "a.id"),
+        )
 
 
 def _load(database: sqlite3.Connection, side: str, output: str | Path) -> None:

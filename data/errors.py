@@ -6,10 +6,15 @@ ImagemillError
 ├── InputError           the prompts file cannot be read, or has no good row
 ├── OutputError          the output folder cannot be used
 │   ├── NotOurs          it holds something else, or another recipe's dataset
-│   └── FolderInUse      another build is writing to it
+│   ├── FolderInUse      another build is writing to it
+│   └── DatasetDiffers   a finished dataset is not, or no longer, what its manifest says
 ├── BuildFailed          the build ended without a complete dataset; what was finished is kept
 └── BadRow               one row is at fault: it is set aside and the others go on
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 
 class ImagemillError(Exception):
@@ -38,6 +43,14 @@ class NotOurs(OutputError):
 
 class FolderInUse(OutputError):
     """Another build holds the output folder."""
+
+
+class DatasetDiffers(OutputError):
+    """A finished dataset is not what its manifest says; ``report`` is all that was found."""
+
+    def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report or {}
 
 
 class BuildFailed(ImagemillError):

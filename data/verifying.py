@@ -77,7 +77,7 @@ class Report:
 
 
 def verify_files(output: str | Path) -> Report:
-    """Hold every byte of a finished dataset against its manifest. Raises NotOurs and OutputError where there is none."""
+    """Hold every byte of a finished dataset against its manifest. Raises NotOurs and OutputError."""
     folder, manifest = find_finished(output)
     report = Report(str(output))
     listed = {file["name"]: file for file in manifest["files"]}

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from pydantic import BaseModel, Field, create_model
 
 from data.errors import ImagemillError, RecipeError
@@ -50,44 +50,117 @@ def _plain(kind: Any) -> Any:
 
 RecipeFlags = _flags(Recipe)
 
+RecipeFile = Annotated[
+    Path | None,
+    Parameter(help="A YAML file. Flags and --set go over what it says; without one, flags are the recipe."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    Parameter(consume_multiple=False, help="field=value, with the field's dotted name: --set generate.seed=7"),
+]
+Flags = Annotated[RecipeFlags | None, Parameter(name="*")]
+Workers = Annotated[int | None, Parameter(help="Worker processes. By default one per GPU, or one on the CPU.")]
+Cluster = Annotated[
+    str | None,
+    Parameter(
+        env_var="IMAGEMILL_CLUSTER",
+        help="Address of a Dask scheduler that is already up, such as tcp://127.0.0.1:8786; models stay loaded on its "
+        "workers.",
+    ),
+]
+RetrySetAside = Annotated[bool, Parameter(help="Try the rows again that a build before has set aside.")]
+Output = Annotated[str, Parameter(help="The folder of a dataset that imagemill built.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
+
 
 @app.command
 def build(
-    recipe: Path | None = None,
+    recipe: RecipeFile = None,
     /,
     *,
-    set: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None,
-    flags: Annotated[RecipeFlags | None, Parameter(name="*")] = None,
-    workers: int | None = None,
-    cluster: Annotated[str | None, Parameter(env_var="IMAGEMILL_CLUSTER")] = None,
-    retry_set_aside: bool = False,
-    verbose: Annotated[bool, Parameter(alias="-v")] = False,
+    set: Assignments = None,
+    flags: Flags = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    retry_set_aside: RetrySetAside = False,
+    verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
 ) -> int:
     """Build a dataset, drawing only what is missing.
 
     Exits with 0 when the dataset is complete, 1 when it is not, 2 for a bad recipe.
-
-    Parameters
-    ----------
-    recipe
-        A YAML file. Flags and --set go over what it says; without one, flags are the recipe.
-    set
-        field=value, with the field's dotted name: --set generate.seed=7
-    workers
-        Worker processes. By default one per GPU, or one on the CPU.
-    cluster
-        Address of a Dask scheduler that is already up, such as tcp://127.0.0.1:8786; models stay loaded on its workers.
-    retry_set_aside
-        Try the rows again that a build before has set aside.
-    verbose
-        Show Prefect's log.
     """
-    overrides = dict(parse_assignment(text) for text in set or ())
-    overrides |= _dotted(flags.model_dump(exclude_unset=True) if flags else {})
-    checked = load_recipe(recipe or {}, overrides)
+    checked = _checked(recipe, set, flags)
     from flows.terminal import run_build
 
     return run_build(checked, workers, cluster, retry_set_aside, verbose)
+
+
+@app.command
+def plan(
+    recipe: RecipeFile = None,
+    /,
+    *,
+    set: Assignments = None,
+    flags: Flags = None,
+    retry_set_aside: RetrySetAside = False,
+    json: Json = False,
+) -> int:
+    """Say what a build would draw, and about how long it would take. Nothing is drawn, loaded or written.
+
+    Exits with 0, 1 where the output folder or the prompts cannot be used, 2 for a bad recipe.
+    """
+    checked = _checked(recipe, set, flags)
+    from flows.reports import print_plan
+
+    return print_plan(checked, retry_set_aside, json)
+
+
+@app.command
+def verify(
+    output: Output,
+    /,
+    *,
+    regenerate: Annotated[
+        int, Parameter(validator=validators.Number(gte=0), help="Draw this many rows again and compare them.")
+    ] = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Decides which rows are drawn again.")] = 0,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    json: Json = False,
+) -> int:
+    """Hold a finished dataset against its manifest: files, columns, every picture, the fingerprint.
+
+    Exits with 0 when all is good, 1 when something differs. Nothing is written into the folder.
+    """
+    from flows.reports import print_verified
+
+    return print_verified(output, regenerate, seed, workers, cluster, json)
+
+
+@app.command
+def history(output: Output, /, *, json: Json = False) -> int:
+    """List the runs that built a dataset, oldest first."""
+    from flows.reports import print_history
+
+    return print_history(output, json)
+
+
+@app.command
+def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
+    """Compare the pictures of two finished datasets: rows only in A, only in B, or drawn alike with other bytes.
+
+    Exits with 0 when both hold the same pictures, 1 when they differ.
+    """
+    from flows.reports import print_difference
+
+    return print_difference(a, b, json)
+
+
+def _checked(recipe: Path | None, assignments: list[str] | None, flags: BaseModel | None) -> Recipe:
+    """The recipe with what was given beside it. Raises RecipeError."""
+    overrides = dict(parse_assignment(text) for text in assignments or ())
+    overrides |= _dotted(flags.model_dump(exclude_unset=True) if flags else {})
+    return load_recipe(recipe or {}, overrides)
 
 
 def _dotted(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,10 +21,10 @@ from tasks.settings import resolve_models, settle
 def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
     """The figures of the build that the recipe asks for now. Needs no lock and writes nothing to the output folder.
 
-    ``rows``, ``reused``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> pictures to draw, ``restored`` and
-    ``staged`` are pictures that are not drawn because the dataset, or an interrupted build, has them. ``seconds`` and
-    ``bytes`` (of the finished files, with ``bytes_added`` new) are estimated from the dataset's own runs and files, None
-    where it has none. Raises ImagemillError as the build would.
+    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> pictures to draw,
+    ``restored`` and ``staged`` are pictures that are not drawn because the dataset, or an interrupted build, has them.
+    ``seconds`` and ``bytes`` (of all its files, ``bytes_added`` of the new rows) are estimated from the dataset's own
+    runs and files, None where it has none. Raises ImagemillError as the build would.
     """
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
@@ -34,13 +34,15 @@ def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
     failures = {} if retry_set_aside else known_failures(folder)
     try:
         files, damaged = folder.committed()
-        with tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch:
-            with Worklist.create(Path(scratch) / "plan.sqlite") as worklist:
-                loaded = load_rows(recipe, worklist)
-                layout = layout_of(recipe, loaded)
-                plan = make_plan(recipe, worklist, folder, layout, facts, failures)
-                draw, to_build = worklist.missing(), worklist.count_items()
-                staged = _take_out_staged(draw, worklist, folder, layout)
+        with (
+            tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch,
+            Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
+        ):
+            loaded = load_rows(recipe, worklist)
+            layout = layout_of(recipe, loaded)
+            plan = make_plan(recipe, worklist, folder, layout, facts, failures)
+            draw, to_build = worklist.missing(), worklist.count_items()
+            staged = _take_out_staged(draw, worklist, folder, layout)
     except FileNotFoundError as error:
         if error.filename is None or not Path(error.filename).is_relative_to(folder.root):
             raise

@@ -24,10 +24,7 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     # Before Prefect starts, which takes seconds: what can be known to be wrong.
     Folder(recipe.output).check_owner(recipe.name)
     resolve_models(recipe)
-    # A tool that a person runs sends nothing to anybody.
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
+    quiet_prefect(verbose)
     # A service manager's way to say Ctrl-C. Prefect records the crash and then hands the signal on to this.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _bar(show=errors.is_terminal and not verbose) as watch:
@@ -42,6 +39,14 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
             watcher.reset(token)
     _summarise(recipe, figures)
     return 0
+
+
+def quiet_prefect(verbose: bool = False) -> None:
+    """Settle what Prefect says, and to whom, before it is imported."""
+    # A tool that a person runs sends nothing to anybody.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
 
 
 @contextmanager

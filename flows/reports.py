@@ -1,0 +1,173 @@
+"""What the commands that only look print: for a person, or as one JSON object for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from data.comparing import Some, compare
+from data.errors import DatasetDiffers
+from data.finished import find_dataset, read_runs
+from data.recipe import Recipe
+from data.verifying import verify_files
+
+
+def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
+    """What a build of the recipe would do; returns the exit code. Raises ImagemillError."""
+    from flows.outlook import look_ahead
+
+    figures = look_ahead(recipe, retry_set_aside)
+    if as_json:
+        return _print_json(figures)
+    kept = figures["rows"] - figures["reused"] - figures["new"]
+    print(f"{figures['output']}: {figures['rows']:,} rows when it is built")
+    _line("reused", f"{figures['reused']:,} rows are finished")
+    if kept:
+        _line("kept", f"{kept:,} rows whose prompt is gone")
+    _line("new", f"{figures['new']:,} rows")
+    _line("removed", f"{figures['removed']:,} rows")
+    _line("set aside", f"{figures['set_aside']:,} rows")
+    if figures["damaged_files"]:
+        _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are drawn again")
+    models = [f"{count:,} with {model}" for model, count in figures["draw"].items() if count]
+    _line("to draw", f"{figures['pictures']:,} pictures" + (f" ({', '.join(models)})" if models else ""))
+    if figures["restored"] or figures["staged"]:
+        _line("not drawn", f"{figures['restored']:,} pictures of other rows, {figures['staged']:,} staged before")
+    _line("time", _time(figures))
+    _line("disk", _disk(figures))
+    return 0
+
+
+def _time(figures: Mapping[str, Any]) -> str:
+    if not figures["pictures"]:
+        return "nothing to draw: a few seconds"
+    if figures["seconds"] is None:
+        return "unknown: nothing was drawn for this dataset yet"
+    took = timedelta(seconds=round(figures["seconds"]))
+    return f"about {took} (hours:minutes:seconds), at the {figures['images_per_second']:.2f} images/s of the last runs"
+
+
+def _disk(figures: Mapping[str, Any]) -> str:
+    if figures["bytes"] is None:
+        return "unknown: this dataset has no finished row yet"
+    each, added = decimal(figures["bytes_per_row"]), decimal(figures["bytes_added"])
+    return f"about {added} more, {decimal(figures['bytes'])} in all ({each} a row)"
+
+
+def _line(name: str, text: str) -> None:
+    print(f"  {name:<10} {text}")
+
+
+def print_verified(
+    output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None, as_json: bool
+) -> int:
+    """What was found in a finished dataset; returns 0 where all is good, else 1. Raises ImagemillError."""
+    report = _draw_again(output, regenerate, seed, workers, cluster) if regenerate else verify_files(output).to_json()
+    code = 0 if report["good"] else 1
+    if as_json:
+        return _print_json(report) or code
+    size = f"{report['files']:,} files, {report['rows']:,} rows, {report['pictures']:,} pictures"
+    print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
+    if report["counts"]:
+        _print_faults(report, regenerate)
+    else:
+        print(f"All is as the manifest says. Fingerprint: {report['fingerprint']}")
+    if report.get("redrawn"):
+        _print_redrawn(report)
+    return code
+
+
+def _draw_again(output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None) -> dict[str, Any]:
+    from flows.terminal import quiet_prefect
+
+    quiet_prefect()
+    from flows.verify_dataset import verify_dataset
+    from tasks.gpu_runner import GpuTaskRunner
+
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))
+    try:
+        return flow(output, regenerate, seed)
+    except DatasetDiffers as error:
+        return error.report
+
+
+def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
+    count = sum(report["counts"].values())
+    print(f"{count:,} {'thing is' if count == 1 else 'things are'} not as the manifest says:")
+    for fault in report["faults"]:
+        row = f", row {fault['id']}" if fault["id"] is not None else ""
+        print(f"  {fault['kind']:<11} {fault['file']}{row}: {fault['what']}")
+    if count > len(report["faults"]):
+        print(f"  ... and {count - len(report['faults']):,} more")
+    if regenerate:
+        print("Nothing was drawn again: the files go first.")
+    print("To mend it run `imagemill build` with the dataset's recipe: damaged files' rows are drawn again.")
+
+
+def _print_redrawn(report: Mapping[str, Any]) -> None:
+    print(f"Drawn again: {report['redrawn']:,} rows, {report['bit_equal']:,} of them bit-equal")
+    for one in report["not_bit_equal"]:
+        how = f"PSNR {one['psnr']:.1f} dB" if one["psnr"] is not None else one["why"] or "only its encoding differs"
+        print(f"  {one['result']:<11} {one['file']}, row {one['id']}: {how}")
+    for name, (before, now) in report["differing"].items():
+        print(f"  {name}: {now} now, {before} in the manifest")
+    if report["not_bit_equal"] and not report["differing"]:
+        print("  Hardware, versions and models are those that the manifest records.")
+
+
+def print_history(output: str, as_json: bool) -> int:
+    """The runs of a dataset, oldest first. Raises ImagemillError."""
+    runs = read_runs(find_dataset(output))
+    if as_json:
+        return _print_json({"output": output, "runs": runs})
+    table = Table(box=box.SIMPLE_HEAD, title=None)
+    table.add_column("started (UTC)", no_wrap=True)
+    for name in ("seconds", "status", "planned", "reused", "drawn", "set aside", "images/s", "loads"):
+        table.add_column(name, justify="left" if name == "status" else "right")
+    for run in runs:
+        table.add_row(str(run.get("started", "?"))[:16].replace("T", " "), *_cells(run))
+    Console().print(table)
+    last = runs[-1] if runs else {}
+    print(f"The last run stopped: {last['error']}" if "error" in last else f"{len(runs)} runs")
+    return 0
+
+
+def _cells(run: Mapping[str, Any]) -> Sequence[str]:
+    numbers = ("planned", "reused", "drawn", "set_aside", "images_per_second", "model_loads")
+    return [f"{run.get('seconds', 0):.1f}", run.get("status", "?"), *(f"{run.get(name, '?')}" for name in numbers)]
+
+
+def print_difference(one: str, other: str, as_json: bool) -> int:
+    """What two datasets do not have in common; returns 0 where they are equal, else 1. Raises ImagemillError."""
+    found = compare(one, other)
+    code = 0 if found.equal else 1
+    if as_json:
+        return _print_json({"a": one, "b": other, "equal": found.equal, **asdict(found)}) or code
+    _line("same", _rows(found.same))
+    _print_some(f"only in {one}", found.only_a)
+    _print_some(f"only in {other}", found.only_b)
+    _print_some("same key, other bytes", found.changed)
+    return code
+
+
+def _print_some(what: str, some: Some) -> None:
+    named = f": {', '.join(some.ids)}" if some.ids else ""
+    more = ", ..." if some.rows > len(some.ids) else ""
+    print(f"  {what}  {_rows(some.rows)}{named}{more}")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
+def _print_json(value: Any) -> int:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+    return 0

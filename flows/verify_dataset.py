@@ -1,0 +1,119 @@
+"""Verify a dataset: hold it against its manifest, draw a sample of it again, and compare."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.context import FlowRunContext
+from pydantic import Field
+
+from data.errors import DatasetDiffers, OutputError, RecipeError
+from data.finished import find_finished
+from data.folder import Folder
+from data.recipe_input import parse_recipe
+from data.redrawing import differing, sample_rows
+from data.verifying import verify_files
+from models.catalog import ModelSpec, Step
+from tasks.gpu_runner import GpuTaskRunner
+from tasks.regenerate import regenerate as regenerate_rows
+from tasks.settings import resolve_models
+
+ROWS_AT_ONCE = 16
+"""Rows that one task draws again."""
+
+
+@flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
+def verify_dataset(
+    output: Annotated[str, Field(description="The folder of a finished dataset.")],
+    regenerate: Annotated[int, Field(ge=0, description="How many rows to draw again and compare.")] = 0,
+    seed: Annotated[int, Field(ge=0, description="Decides which rows these are.")] = 0,
+) -> dict[str, Any]:
+    """Verify the finished dataset in ``output`` and return the report. Raises DatasetDiffers where anything differs.
+
+    Nothing is drawn again where the files are not as the manifest says. Nothing is written into the folder.
+    """
+    report = check_files(output)
+    if regenerate and report["good"]:
+        report |= _regenerate(output, regenerate, seed)
+        report["good"] = not report["redrawn_otherwise"]
+    if not report["good"]:
+        raise DatasetDiffers(summary(report), report)
+    get_run_logger().info("%s", summary(report))
+    return report
+
+
+@task(name="verify files", task_run_name="verify the files of {output}", persist_result=False)
+def check_files(output: str) -> dict[str, Any]:
+    """Files, columns, every picture's bytes and the fingerprint against the manifest."""
+    return verify_files(output).to_json()
+
+
+def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
+    folder, manifest = find_finished(output)
+    models = _models(folder, manifest)
+    window = FlowRunContext.get().task_runner.shards
+    under_way, results, devices = deque(), [], set()
+
+    def take() -> None:
+        some, names = under_way.popleft().result()
+        results.extend(some)
+        devices.update(names)
+
+    with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
+        sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
+        while some := list(islice(sample, ROWS_AT_ONCE)):
+            if len(under_way) == window:
+                take()
+            # A folder for each: two tasks may draw the same input picture.
+            under_way.append(regenerate_rows.submit(some, models, Path(tempfile.mkdtemp(dir=scratch))))
+        while under_way:
+            take()
+    facts = {step: spec.facts() for step, spec in models.items()}
+    return {
+        "redrawn": len(results),
+        "bit_equal": sum(one.result == "bit-equal" for one in results),
+        "redrawn_otherwise": sum(not one.good for one in results),
+        "not_bit_equal": [one.to_json() for one in results if one.result != "bit-equal"],
+        "differing": differing(manifest, facts, devices),
+    }
+
+
+def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, ModelSpec]:
+    """The models of the manifest's recipe, as they are now."""
+    try:
+        # Where the folder lies now: a repository's commit is recorded in it.
+        recipe = parse_recipe({**manifest["recipe"], "output": str(folder.root)})
+        return resolve_models(recipe)
+    except RecipeError as error:
+        raise OutputError(
+            f"nothing of {str(folder.root)!r} can be drawn again, as the recipe in its manifest cannot be used here: "
+            f"{error}"
+        ) from error
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report in a few sentences."""
+    where = report["output"]
+    size = f"{report['files']} files, {report['rows']:,} rows, {report['pictures']:,} pictures"
+    if report["counts"]:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in report["counts"].items())
+        first = report["faults"][0]
+        return (
+            f"{where!r} is not what its manifest says ({kinds}). The first: {first['file']}: {first['what']}. Run "
+            "`imagemill build` with the dataset's recipe: it draws the rows of damaged and missing files again."
+        )
+    if not report.get("redrawn"):
+        return f"{where!r} is what its manifest says: {size}."
+    drawn = f"{report['redrawn']} rows drawn again, {report['bit_equal']} of them bit-equal"
+    if report["good"]:
+        return f"{where!r} is what its manifest says: {size}; {drawn}."
+    differs = ", ".join(report["differing"]) or "nothing that the manifest records"
+    return (
+        f"{where!r} is as its manifest says, but does not draw the same pictures now: {drawn}; what differs: {differs}."
+    )

@@ -1,0 +1,60 @@
+"""Regenerate: a few rows of a finished dataset are drawn again, aside, and held against what the dataset has."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from prefect import task
+
+from data.records import Drawing, Failure
+from data.redrawing import Redrawn, Sampled, compare_redrawn, encodings_to_redraw
+from data.staging import Staging
+from models.catalog import ModelSpec, Step
+from models.job import Job
+from tasks.caching import is_worth_a_retry
+from tasks.gpu_runner import draw_on_gpu
+
+
+@task(
+    name="regenerate",
+    retries=2,
+    retry_delay_seconds=[2, 20],
+    retry_condition_fn=is_worth_a_retry,
+    persist_result=False,
+)
+def regenerate(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: Path) -> tuple[list[Redrawn], set[str]]:
+    """Draw the rows again and compare; returns the results and the devices that drew. ``staging`` is removed."""
+    failed: dict[str, Failure] = {}
+    devices: set[str] = set()
+    for job in redrawing_jobs(rows, models, staging):
+        report = draw_on_gpu(job)
+        failed |= report.failed
+        devices |= {report.device} if report.device else set()
+    results = [compare_redrawn(row, Staging(staging), failed) for row in rows]
+    shutil.rmtree(staging, ignore_errors=True)
+    return results, devices
+
+
+def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: Path) -> list[Job]:
+    """What to draw for these rows, generating before editing, each with the batch size that is recorded beside it."""
+    jobs = []
+    for step in ("generate", "edit"):
+        by_size: dict[int, dict[str, tuple[Sampled, Drawing]]] = {}
+        for row in rows:
+            drawing = row.generate if step == "generate" else row.edit
+            if drawing is not None and row.known:
+                by_size.setdefault(row.batch_size(step), {})[drawing.key] = (row, drawing)
+        for batch_size, asked in sorted(by_size.items()):
+            job = Job(
+                spec=models[step],
+                drawings=tuple(drawing for _, drawing in asked.values()),
+                encodings={key: encodings_to_redraw(row, drawing) for key, (row, drawing) in asked.items()},
+                batch_size=batch_size,
+                # What it draws is compared, whatever it is.
+                checks=frozenset(),
+                staging=str(staging),
+            )
+            jobs.append(job)
+    return jobs
