@@ -33,7 +33,6 @@ from data.lines import append_line, read_lines
 from data.parquet import count_rows
 from data.records import CommittedFile
 
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

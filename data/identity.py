@@ -7,10 +7,10 @@ datasets: raise DRAWING_VERSION when, and only when, that is what must happen.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from data.fast_json import dump
 from data.recipe import MAX_SEED
 
 DRAWING_VERSION = 1
@@ -19,17 +19,22 @@ DRAWING_VERSION = 1
 
 def digest(value: Any) -> str:
     """32 hexadecimal digits (128 bits of BLAKE2b) over the JSON form of ``value``, keys sorted."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(_bytes(value), digest_size=16).hexdigest()
 
 
-def content_id(asks: Mapping[str, Any], occurrence: int) -> str:
-    """The id of a row without one of its own: a hash of what it asks for (fields that are None do not count).
+def _bytes(value: Any) -> bytes:
+    text = dump(value)
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
-    Two equal rows are two rows: ``occurrence`` counts from 1 and marks the second and later ones.
-    """
-    name = digest({key: value for key, value in asks.items() if value is not None})[:16]
-    return name if occurrence == 1 else f"{name}-{occurrence}"
+
+def content_id(asks: Mapping[str, Any]) -> str:
+    """The id of a row without one of its own: a hash of what it asks for (fields that are None do not count)."""
+    return digest({key: value for key, value in asks.items() if value is not None})[:16]
+
+
+def numbered(content: str, occurrence: int) -> str:
+    """Two equal rows are two rows: ``occurrence`` counts from 1 and marks the second and later ones."""
+    return content if occurrence == 1 else f"{content}-{occurrence}"
 
 
 def picture_seed(base: int, row_id: str, variant: int, instruction: str | None = None) -> int:
@@ -37,8 +42,8 @@ def picture_seed(base: int, row_id: str, variant: int, instruction: str | None =
 
     ``instruction`` is the edit's, by its text: an edit keeps its seed when others are added before it.
     """
-    text = json.dumps([base, row_id, variant, instruction], ensure_ascii=False)
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big")
+    text = _bytes([base, row_id, variant, instruction])
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
 
 def given_seed(seed: int, variant: int) -> int:

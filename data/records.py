@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Stage = Literal["load", "generate", "edit", "write"]
@@ -84,13 +84,18 @@ class Item:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, so that it can be stored and read back by ``from_json``."""
-        return asdict(self)
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "generate": _plain(self.generate), "edit": _plain(self.edit)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Item:
         """The inverse of ``to_json``."""
         parts = {name: None if fields[name] is None else Drawing(**fields[name]) for name in ("generate", "edit")}
         return cls(**{**fields, **parts})
+
+
+def _plain(drawing: Drawing | None) -> dict[str, Any] | None:
+    return drawing and {name: getattr(drawing, name) for name in drawing.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

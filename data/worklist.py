@@ -6,15 +6,16 @@ millions of rows needs no more memory than one of a hundred.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from data.errors import BadRow
-from data.identity import content_id
+from data.fast_json import dump, load
+from data.identity import content_id, numbered
 from data.records import Drawing, Item, Row, SetAside
 
 _TABLES = """
@@ -38,6 +39,7 @@ CREATE INDEX drawings_of_shard ON drawings (shard);
 
 # Not dataclasses.astuple, which copies deeply: it took two fifths of the time of loading.
 _ROW = tuple(field.name for field in fields(Row))
+_EDIT_PROMPTS = _ROW.index("edit_prompts")
 
 
 class Worklist:
@@ -69,49 +71,43 @@ class Worklist:
 
     def add_row(self, own_id: str | None, row: Row) -> None:
         """Add a row under its own id, or under one made from ``row``'s content. Raises BadRow."""
-        row_id, seed_id = (own_id, own_id) if own_id else self._content_ids(row)
-        row = replace(row, id=row_id, seed_id=seed_id)
+        values = [getattr(row, name) for name in _ROW]
+        if own_id:
+            values[:2] = own_id, own_id
+            if not self._insert(values):
+                first = self._db.execute("SELECT line FROM rows WHERE id = ?", (own_id,)).fetchone()[0]
+                raise BadRow(f"duplicate id {own_id!r}: line {first} has it too, and comes first")
+            return
+        values[:2] = content, shown = _content_ids(row)
+        if not self._insert(values):
+            query = "INSERT INTO repeats VALUES (?, 2) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
+            times = self._db.execute(query, (content,)).fetchone()[0]
+            values[:2] = numbered(content, times), numbered(shown, times)
+            self._insert(values)
+
+    def _insert(self, values: list[Any]) -> bool:
+        """Insert a row, its id first; False where that id is taken."""
+        insert = "INSERT OR IGNORE INTO rows (id, line, row) VALUES (?, ?, ?)"
         try:
-            stored = json.dumps([getattr(row, name) for name in _ROW], ensure_ascii=False)
-            self._db.execute("INSERT INTO rows (id, line, row) VALUES (?, ?, ?)", (row_id, row.line, stored))
-        except sqlite3.IntegrityError as error:
-            first = self._db.execute("SELECT line FROM rows WHERE id = ?", (row_id,)).fetchone()[0]
-            raise BadRow(f"duplicate id {row_id!r}: line {first} has it too, and comes first") from error
+            return self._db.execute(insert, (values[0], values[-1], dump(values))).rowcount == 1
         except UnicodeEncodeError as error:
             raise BadRow(f"text that is not valid Unicode: {error.reason}") from error
 
-    def _content_ids(self, row: Row) -> tuple[str, str]:
-        draws = {
-            "prompt": row.prompt,
-            "negative_prompt": row.negative_prompt,
-            "seed": row.seed,
-            "width": row.width,
-            "height": row.height,
-            "steps": row.steps,
-            "guidance_scale": row.guidance_scale,
-        }
-        asks = {**draws, "edit_prompts": row.edit_prompts or None, "picture": row.picture_hash}
-        times = self._db.execute(
-            "INSERT INTO repeats VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times",
-            (content_id(asks, 1),),
-        ).fetchone()[0]
-        # Rows that differ in their instructions alone start from one picture.
-        return content_id(asks, times), content_id(draws, times)
-
     def add_fault(self, fault: SetAside) -> None:
         """Record a line of the prompts file that gave no row."""
-        self._db.execute("INSERT INTO faults (fault) VALUES (?)", (json.dumps(asdict(fault)),))
+        self._db.execute("INSERT INTO faults (fault) VALUES (?)", (dump(asdict(fault)),))
 
     def faults(self) -> Iterator[SetAside]:
         """The lines that gave no row, in order."""
         for (fault,) in self._db.execute("SELECT fault FROM faults ORDER BY number"):
-            yield SetAside(**json.loads(fault))
+            yield SetAside(**load(fault))
 
     def rows(self) -> Iterator[Row]:
         """The rows in the order of the prompts file."""
         for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
-            values = dict(zip(_ROW, json.loads(row), strict=True))
-            yield Row(**{**values, "edit_prompts": tuple(values["edit_prompts"])})
+            values = load(row)
+            values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
+            yield Row(*values)
 
     def add_finished(self, file: str, rows: Iterable[tuple[str, str]]) -> None:
         """Note the rows (row key, id) of a committed file; of a row in two files the first counts."""
@@ -147,7 +143,7 @@ class Worklist:
         """Put an item into a shard; ``models`` names the model of each of its drawings."""
         self._db.execute(
             "INSERT INTO items (shard, item) VALUES (?, ?)",
-            (shard, json.dumps(item.to_json(), ensure_ascii=False)),
+            (shard, dump(item.to_json())),
         )
         for drawing, model in zip(item.drawings, models, strict=True):
             self._db.execute(
@@ -174,7 +170,7 @@ class Worklist:
     def shard(self, number: int) -> list[Item]:
         """A shard's items, in order."""
         query = "SELECT item FROM items WHERE shard = ? ORDER BY number"
-        return [Item.from_json(json.loads(item)) for (item,) in self._db.execute(query, (number,))]
+        return [Item.from_json(load(item)) for (item,) in self._db.execute(query, (number,))]
 
     def totals(self) -> tuple[dict[str, int], int]:
         """Drawings to make per model, and how many of all lie in the dataset already."""
@@ -204,6 +200,23 @@ class Worklist:
 def _unwanted(keep_gone: bool) -> str:
     gone = " AND id IN (SELECT id FROM rows)" if keep_gone else ""
     return f"SELECT file, row_key FROM finished WHERE NOT wanted{gone} UNION ALL SELECT file, row_key FROM twice"
+
+
+def _content_ids(row: Row) -> tuple[str, str]:
+    """The id of a row's content, and that of the picture it starts from: rows of one prompt and two edits share it."""
+    shows = {
+        "prompt": row.prompt,
+        "negative_prompt": row.negative_prompt,
+        "seed": row.seed,
+        "width": row.width,
+        "height": row.height,
+        "steps": row.steps,
+        "guidance_scale": row.guidance_scale,
+    }
+    shown = content_id(shows)
+    if not row.edit_prompts and row.picture_hash is None:
+        return shown, shown
+    return content_id({**shows, "edit_prompts": row.edit_prompts or None, "picture": row.picture_hash}), shown
 
 
 def unique_drawings(items: Iterable[Item]) -> dict[str, Drawing]:
