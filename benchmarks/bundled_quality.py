@@ -124,10 +124,9 @@ def report(prompts: dict, edits: dict) -> str:
         f"| ... nothing else changed | {edits['kept']:.1%} | 88 % |",
         f"| ... both | {edits['both']:.1%} | - |",
     ]
-    lines += [
-        f"| ... {kind}: made / nothing else / both | {share['done']:.0%} / {share['kept']:.0%} / {share['both']:.0%} | - |"
-        for kind, share in edits["by_kind"].items()
-    ]
+    for kind, share in edits["by_kind"].items():
+        figures = " / ".join(f"{share[name]:.0%}" for name in ("done", "kept", "both"))
+        lines.append(f"| ... {kind}: made / nothing else / both | {figures} | - |")
     speed, edit_speed = prompts["pictures_per_second"], edits["pictures_per_second"]
     return "\n".join([*lines, f"| pictures/s: text to image / edit | {speed} / {edit_speed} | 20 |"])
 

@@ -31,7 +31,7 @@ TEXT_WIDTH = 96
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of whole words, in lower case: a word it does not know becomes [UNK], text beyond 16 tokens is cut."""
+    """A tokenizer of lower-case words: one that it does not know becomes [UNK], text beyond 16 tokens is cut."""
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Lowercase(), normalizers.Replace(Regex(r"[^\p{L}\p{N}]+"), " ")]
@@ -44,12 +44,12 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_pipeline(seed: int = 0) -> FluxPipeline:
-    """The bundled model with random weights: the same ones for the same seed, and no effect on torch's own generator."""
+    """The bundled model with random weights: the same for the same seed, with no effect on torch's own generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return FluxPipeline(
-            # shift 1, no dynamic shifting: at 16 image tokens there is little redundancy to compensate for.
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False),
+            # Shifted towards noise: what a picture shows is decided there, as the training's noise levels explain.
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False),
             vae=AutoencoderKL(
                 down_block_types=("DownEncoderBlock2D",) * 4,
                 up_block_types=("UpDecoderBlock2D",) * 4,

@@ -15,9 +15,13 @@ from diffusers import AutoencoderKL
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.bundled.loop import Run
-from models.bundled.scenes import draw, draw_jitter, sample_scenes
+from models.bundled.scenes import CENTRES, IMAGE_SIZE, Scene, draw, draw_jitter, sample_scenes
 
 KL_WEIGHT = 5e-4
+CROP = 32
+WHOLE_FROM = (
+    0.7  # of the time is spent on crops round the shape, where there is something to learn; then whole pictures
+)
 
 
 def to_tensor(pictures: np.ndarray, device="cpu") -> torch.Tensor:
@@ -25,17 +29,23 @@ def to_tensor(pictures: np.ndarray, device="cpu") -> torch.Tensor:
     return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def _crops(pictures: np.ndarray, scenes: list[Scene], rng: np.random.Generator) -> np.ndarray:
+    """(n, 32, 32, 3) out of (n, 64, 64, 3): somewhere round each picture's shape."""
+    corners = np.array([CENTRES[scene.position] for scene in scenes]) - CROP // 2
+    corners = (corners + rng.integers(-12, 13, corners.shape)).clip(0, IMAGE_SIZE - CROP)
+    return np.stack([picture[y : y + CROP, x : x + CROP] for picture, (x, y) in zip(pictures, corners, strict=True)])
+
+
 def _edges(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return pictures.diff(dim=-1), pictures.diff(dim=-2)
 
 
 def train_autoencoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: int, device: str) -> None:
-    """Train `vae` in place, sets its scaling and shift factors; resumes from `folder`/autoencoder.pt."""
+    """Train `vae` in place and set its scaling and shift factors; resumes from `folder`/autoencoder.pt."""
     vae.to(device).train()
     average = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(0.998))
     optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    state = {"model": vae, "average": average, "optimizer": optimizer}
-    run = Run("autoencoder", folder, minutes, 3e-3, optimizer, state)
+    run = Run("autoencoder", folder, minutes, 2e-3, [optimizer], {"model": vae, "average": average})
     losses: dict[str, float] = {}
 
     def describe_losses() -> str:
@@ -43,8 +53,10 @@ def train_autoencoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: i
 
     for step in run.steps(describe_losses):
         rng = np.random.default_rng((1, step))
-        scenes = sample_scenes(rng, batch)
-        pictures = to_tensor(draw(scenes, draw_jitter(rng, batch)), device)
+        whole = run.share >= WHOLE_FROM
+        scenes = sample_scenes(rng, batch if whole else 4 * batch)
+        drawings = draw(scenes, draw_jitter(rng, len(scenes)))
+        pictures = to_tensor(drawings if whole else _crops(drawings, scenes, rng), device)
         posterior = vae.encode(pictures).latent_dist
         drawn = vae.decode(posterior.sample()).sample
         error = drawn - pictures
@@ -62,12 +74,12 @@ def train_autoencoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: i
 
     vae.load_state_dict(average.module.state_dict())
     vae.eval()
-    latents = encode(vae, draw(sample_scenes(np.random.default_rng(2), 1024), np.zeros((1024, 3)) + (0, 0, 1)))
+    latents = encode(vae, draw(sample_scenes(np.random.default_rng(2), 1024), np.tile((0.0, 0.0, 1.0), (1024, 1))))
     vae.register_to_config(scaling_factor=1 / latents.std().item(), shift_factor=latents.mean().item())
 
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
-    """uint8 pictures (n, 64, 64, 3) to raw latents (n, 16, 8, 8) on the CPU: the mode, as the edit pipeline takes it."""
+    """uint8 pictures (n, 64, 64, 3) to raw latents (n, 16, 8, 8) on the CPU: the mode, as the edit pipeline does."""
     parts = torch.split(to_tensor(pictures), 256)
     return torch.cat([vae.encode(part.to(vae.device)).latent_dist.mode().cpu() for part in parts])

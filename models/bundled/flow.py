@@ -19,12 +19,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.bundled.architecture import TEXT_TOKENS
 from models.bundled.autoencoder import encode
 from models.bundled.loop import Run
+from models.bundled.muon import Muon
+from models.bundled.reading import Reader, labels
 from models.bundled.scenes import Scene, draw, draw_jitter, sample_edits
 from models.bundled.wording import describe, instruct
 
 UNKNOWN_WORD_SHARE = 0.1  # of the texts get a word from outside the vocabulary, so that [UNK] comes to mean nothing
 SOURCE_NOISE = 0.05  # an edit's source may be one of the model's own pictures, a little off the drawn ones
 CHUNK = 2048
+READING_STEPS = 600
+READING_WEIGHT = 0.05  # of the reading loss while the transformer learns
+# Noise levels are logit-normal round this mean. A thousand latent numbers that say little show what they say through
+# a lot of noise, so the text has something to decide near sigma 1 only; with a mean of 0 hardly a sample is there.
+NOISE_MEAN, NOISE_SPREAD = 1.5, 1.2
 
 
 class Denoiser(nn.Module):
@@ -36,8 +43,12 @@ class Denoiser(nn.Module):
         self.text_encoder = pipeline.text_encoder
         self.text_encoder_2 = pipeline.text_encoder_2
 
-    def forward(self, noisy, sigma, tokens, source=None):
-        """noisy, source (n, 16, 64); sigma (n,); tokens (n, TEXT_TOKENS), the same for both tokenizers -> (n, 16, 64)."""
+    def read(self, tokens):
+        """tokens (n, TEXT_TOKENS) for both encoders -> CLIP's (n, width) and T5's (n, TEXT_TOKENS, width)."""
+        return self.text_encoder(tokens).pooler_output, self.text_encoder_2(tokens)[0]
+
+    def forward(self, noisy, sigma, text, source=None):
+        """noisy, source (n, 16, 64); sigma (n,); text as `read` gives it -> velocity (n, 16, 64)."""
         ids = FluxPipeline._prepare_latent_image_ids(len(noisy), 4, 4, noisy.device, noisy.dtype)
         hidden = noisy
         if source is not None:
@@ -45,8 +56,8 @@ class Denoiser(nn.Module):
             ids = torch.cat([ids, ids + torch.tensor([1, 0, 0], device=ids.device, dtype=ids.dtype)])
         velocity = self.transformer(
             hidden_states=hidden,
-            encoder_hidden_states=self.text_encoder_2(tokens)[0],
-            pooled_projections=self.text_encoder(tokens).pooler_output,
+            pooled_projections=text[0],
+            encoder_hidden_states=text[1],
             timestep=sigma,
             img_ids=ids,
             txt_ids=torch.zeros(TEXT_TOKENS, 3, device=ids.device, dtype=ids.dtype),
@@ -75,19 +86,24 @@ def zero_gates(transformer: nn.Module) -> None:
         nn.init.zeros_(linear.bias)
 
 
-def encode_edits(pipeline: FluxPipeline, n: int) -> Edits:
-    """`n` edits from the scenes that training may draw, with the pipeline's shift and scaling factors applied."""
+def encode_edits(pipeline: FluxPipeline, n: int, folder: Path) -> Edits:
+    """`n` edits from the scenes that training may draw, shifted and scaled as the pipeline does; kept in `folder`."""
     rng = np.random.default_rng(3)
     rows = sample_edits(rng, n)
+    path = folder / f"edits-{n}.pt"
+    if path.exists():
+        return Edits(rows, *torch.load(path, weights_only=True))
     shift, scale = pipeline.vae.config.shift_factor, pipeline.vae.config.scaling_factor
     packed: tuple[list, list] = ([], [])
     for start in range(0, n, CHUNK):
         chunk = rows[start : start + CHUNK]
         jitter = draw_jitter(rng, len(chunk))
         for side, parts in zip((0, 2), packed, strict=True):
-            latents = (encode(pipeline.vae, draw([row[side] for row in chunk], jitter)) - shift) * scale
-            parts.append(FluxPipeline._pack_latents(latents, *latents.shape).half())
-    return Edits(rows, torch.cat(packed[0]), torch.cat(packed[1]))
+            encoded = (encode(pipeline.vae, draw([row[side] for row in chunk], jitter)) - shift) * scale
+            parts.append(FluxPipeline._pack_latents(encoded, *encoded.shape).half())
+    latents = [torch.cat(parts) for parts in packed]
+    torch.save(latents, path)
+    return Edits(rows, *latents)
 
 
 def _with_unknown_word(text: str, rng: np.random.Generator) -> str:
@@ -97,18 +113,32 @@ def _with_unknown_word(text: str, rng: np.random.Generator) -> str:
     return " ".join(words)
 
 
-def draw_batch(edits: Edits, rng: np.random.Generator, n: int, editing: bool):
-    """Texts, packed latents to learn, and the packed latents of the sources (None when the text alone must do)."""
-    picks = rng.integers(len(edits.rows), size=n)
-    if editing:
-        texts = [instruct(*edits.rows[i], rng) for i in picks]
-        latents, source = edits.after[picks].float(), edits.before[picks].float()
-        source = source + SOURCE_NOISE * torch.randn_like(source)
+def draw_texts(edits: Edits, rng: np.random.Generator, picks: np.ndarray, side: int | None):
+    """Texts for the picked edits and what they ask for (n, 5): instructions, or prompts for one side (0, 2) of them."""
+    rows = [edits.rows[i] for i in picks]
+    if side is None:
+        texts, wanted = [instruct(*row, rng) for row in rows], [labels(row[2], before=row[0]) for row in rows]
     else:
-        side = rng.integers(2)
-        texts = [describe(edits.rows[i][2 * side], rng) for i in picks]
-        latents, source = (edits.before, edits.after)[side][picks].float(), None
-    return [_with_unknown_word(text, rng) for text in texts], latents, source
+        texts, wanted = [describe(row[side], rng) for row in rows], [labels(row[side]) for row in rows]
+    return [_with_unknown_word(text, rng) for text in texts], torch.tensor(wanted)
+
+
+def teach_reading(model: Denoiser, reader: Reader, tokenizer, edits: Edits, device) -> None:
+    """Train the text encoders alone, with the heads of `reader`, until they can say what a text asks for."""
+    encoders = [*model.text_encoder.parameters(), *model.text_encoder_2.parameters(), *reader.parameters()]
+    optimizer = torch.optim.AdamW(encoders, weight_decay=0.01)
+    for step in range(READING_STEPS):
+        rng = np.random.default_rng((5, step))
+        texts, wanted = draw_texts(edits, rng, rng.integers(len(edits.rows), size=128), None if step % 2 else 0)
+        tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        loss = reader(*model.read(tokens.to(device)), wanted.to(device))
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50, (READING_STEPS - step) / 200)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 100 == 99:
+            print(f"reading, step {step + 1}: {loss.item():.4f}", flush=True)
 
 
 def train_flow(pipeline: FluxPipeline, edits: Edits, folder: Path, minutes: float, batch: int, peak: float) -> None:
@@ -116,29 +146,49 @@ def train_flow(pipeline: FluxPipeline, edits: Edits, folder: Path, minutes: floa
     device = pipeline.device
     zero_gates(pipeline.transformer)
     model = Denoiser(pipeline).train()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.97), weight_decay=0.01)
-    run = Run("flow", folder, minutes, peak, optimizer, {"model": model, "average": average, "optimizer": optimizer})
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
+    blocks = [pipeline.transformer.transformer_blocks, pipeline.transformer.single_transformer_blocks]
+    # Not the norms' modulations: they begin at zero and see one token a picture.
+    matrices = [p for b in blocks for name, p in b.named_parameters() if p.ndim == 2 and "norm" not in name]
+    taken = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in taken]
+    optimizers = [torch.optim.AdamW(others, betas=(0.9, 0.97), weight_decay=0.01), Muon(matrices)]
+    reader = Reader().to(device)
+    optimizers.append(torch.optim.AdamW(reader.parameters(), weight_decay=0.01))
+    run = Run("flow", folder, minutes, peak, optimizers, {"model": model, "average": average, "reader": reader})
     losses: dict[bool, torch.Tensor] = {}
 
     def describe_losses() -> str:
         return " ".join(f"{'edit' if editing else 'text'} {losses[editing]:.4f}" for editing in sorted(losses))
 
+    if run.step == 0:
+        teach_reading(model, reader, pipeline.tokenizer, edits, device)
     for step in run.steps(describe_losses):
-        editing = step % 2 == 1
-        texts, latents, source = draw_batch(edits, np.random.default_rng((4, step)), batch, editing)
+        rng = np.random.default_rng((4, step))
+        picks = rng.integers(len(edits.rows), size=batch)
+        editing = step % 5 in (1, 3)
+        side = None if editing else 2 * int(rng.integers(2))
+        texts, wanted = draw_texts(edits, rng, picks, side)
         tokens = pipeline.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        latents, tokens = latents.to(device), tokens.to(device)
-        sigma = torch.sigmoid(torch.randn(batch, device=device))
+        latents = (edits.before if side == 0 else edits.after)[picks].float().to(device)
+        source = None
+        if editing:
+            source = edits.before[picks].float().to(device)
+            source = source + SOURCE_NOISE * torch.randn_like(source)
+        sigma = torch.sigmoid(NOISE_MEAN + NOISE_SPREAD * torch.randn(batch, device=device))
         noise = torch.randn_like(latents)
         noisy = latents + sigma[:, None, None] * (noise - latents)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            velocity = model(noisy, sigma, tokens, None if source is None else source.to(device))
+            text = model.read(tokens.to(device))
+            velocity = model(noisy, sigma, text, source)
+            reading = reader(*text, wanted.to(device))
         loss = (velocity.float() - (noise - latents)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        (loss + READING_WEIGHT * reading.float()).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         average.update_parameters(model)
         losses[editing] = torch.lerp(losses.get(editing, loss.detach()), loss.detach(), 0.02)
 

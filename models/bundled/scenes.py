@@ -1,8 +1,8 @@
-"""The bundled model's world: one coloured shape on a coloured background, drawn, described and edited by a seeded script.
+"""The bundled model's world: a coloured shape on a coloured background, drawn and edited by a seeded script.
 
-A picture is 64x64, uint8 RGB. A scene says shape, colour, background, size and position; 3,360 scenes exist. One in ten is
-held out by a hash: training never draws it, neither as a picture nor as an edit's source or target, and the benchmark
-asks for nothing else. Within a scene the centre moves by up to 1.5 pixels and the radius by up to 5 %.
+A picture is 64x64, uint8 RGB. A scene says shape, colour, background, size and position; 3,360 scenes exist. One in
+ten is held out by a hash: training never draws it, neither as a picture nor as an edit's source or target, and the
+benchmark asks for nothing else. Within a scene the centre moves by up to 1.5 pixels and the radius by up to 5 %.
 """
 
 from __future__ import annotations

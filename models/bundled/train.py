@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from models.bundled.autoencoder import train_autoencoder
 from models.bundled.flow import encode_edits, train_flow
 
 SHIPPED = Path(__file__).parent / "model"
+WORK = Path(tempfile.gettempdir()) / "imagemill-bundled"
 
 
 def train(options: argparse.Namespace) -> FluxPipeline:
@@ -31,14 +33,14 @@ def train(options: argparse.Namespace) -> FluxPipeline:
     pipeline = make_pipeline(options.seed).to(device)
     train_autoencoder(pipeline.vae, options.work, options.autoencoder_minutes, options.autoencoder_batch, device=device)
     print(f"Encoding {options.pairs} edits ...", flush=True)
-    edits = encode_edits(pipeline, options.pairs)
+    edits = encode_edits(pipeline, options.pairs, options.work)
     train_flow(pipeline, edits, options.work, options.minutes, options.batch, options.rate)
     return pipeline
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("bundled-training"), help="checkpoints go here")
+    parser.add_argument("--work", type=Path, default=WORK, help="checkpoints go here")
     parser.add_argument("--output", type=Path, default=SHIPPED, help="the pipeline is saved here")
     parser.add_argument("--autoencoder-minutes", type=float, default=20)
     parser.add_argument("--autoencoder-batch", type=int, default=16)
