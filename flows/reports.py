@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
@@ -28,19 +26,20 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
     if as_json:
         return _print_json(figures)
     kept = figures["rows"] - figures["reused"] - figures["new"]
-    print(f"{figures['output']}: {figures['rows']:,} rows when it is built")
-    _line("reused", f"{figures['reused']:,} rows are finished")
+    print(f"{figures['output']}: {_count(figures['rows'], 'row')} when it is built")
+    _line("reused", f"{_count(figures['reused'], 'finished row')}")
     if kept:
-        _line("kept", f"{kept:,} rows whose prompt is gone")
-    _line("new", f"{figures['new']:,} rows")
-    _line("removed", f"{figures['removed']:,} rows")
-    _line("set aside", f"{figures['set_aside']:,} rows")
+        _line("kept", f"{_count(kept, 'row')} that no prompt asks for any more")
+    for what in ("new", "removed", "set_aside"):
+        _line(what.replace("_", " "), _count(figures[what], "row"))
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are drawn again")
     models = [f"{count:,} with {model}" for model, count in figures["draw"].items() if count]
-    _line("to draw", f"{figures['pictures']:,} pictures" + (f" ({', '.join(models)})" if models else ""))
+    _line("to draw", _count(figures["pictures"], "picture") + (f" ({', '.join(models)})" if models else ""))
     if figures["restored"] or figures["staged"]:
-        _line("not drawn", f"{figures['restored']:,} pictures of other rows, {figures['staged']:,} staged before")
+        _line(
+            "not drawn", f"{_count(figures['restored'], 'picture')} of other rows, {figures['staged']:,} staged before"
+        )
     _line("time", _time(figures))
     _line("disk", _disk(figures))
     return 0
@@ -51,8 +50,15 @@ def _time(figures: Mapping[str, Any]) -> str:
         return "nothing to draw: a few seconds"
     if figures["seconds"] is None:
         return "unknown: nothing was drawn for this dataset yet"
-    took = timedelta(seconds=round(figures["seconds"]))
-    return f"about {took} (hours:minutes:seconds), at the {figures['images_per_second']:.2f} images/s of the last runs"
+    took = _duration(figures["seconds"])
+    return f"about {took}, at the {figures['images_per_second']:.2f} images/s of the last runs"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def _disk(figures: Mapping[str, Any]) -> str:
@@ -74,7 +80,7 @@ def print_verified(
     code = 0 if report["good"] else 1
     if as_json:
         return _print_json(report) or code
-    size = f"{report['files']:,} files, {report['rows']:,} rows, {report['pictures']:,} pictures"
+    size = ", ".join(_count(report[what], what.removesuffix("s")) for what in ("files", "rows", "pictures"))
     print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
     if report["counts"]:
         _print_faults(report, regenerate)
@@ -113,7 +119,7 @@ def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
 
 
 def _print_redrawn(report: Mapping[str, Any]) -> None:
-    print(f"Drawn again: {report['redrawn']:,} rows, {report['bit_equal']:,} of them bit-equal")
+    print(f"Drawn again: {_count(report['redrawn'], 'row')}, {report['bit_equal']:,} of them bit-equal")
     for one in report["not_bit_equal"]:
         how = f"PSNR {one['psnr']:.1f} dB" if one["psnr"] is not None else one["why"] or "only its encoding differs"
         print(f"  {one['result']:<11} {one['file']}, row {one['id']}: {how}")
@@ -128,15 +134,17 @@ def print_history(output: str, as_json: bool) -> int:
     runs = read_runs(find_dataset(output))
     if as_json:
         return _print_json({"output": output, "runs": runs})
-    table = Table(box=box.SIMPLE_HEAD, title=None)
+    # Without lines, it fits into 80 columns.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("started (UTC)", no_wrap=True)
     for name in ("seconds", "status", "planned", "reused", "drawn", "set aside", "images/s", "loads"):
-        table.add_column(name, justify="left" if name == "status" else "right")
+        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for run in runs:
         table.add_row(str(run.get("started", "?"))[:16].replace("T", " "), *_cells(run))
     Console().print(table)
     last = runs[-1] if runs else {}
-    print(f"The last run stopped: {last['error']}" if "error" in last else f"{len(runs)} runs")
+    if "error" in last:
+        print(f"The last run stopped: {last['error']}")
     return 0
 
 
@@ -151,7 +159,7 @@ def print_difference(one: str, other: str, as_json: bool) -> int:
     code = 0 if found.equal else 1
     if as_json:
         return _print_json({"a": one, "b": other, "equal": found.equal, **asdict(found)}) or code
-    _line("same", _rows(found.same))
+    print(f"  the same pictures  {_count(found.same, 'row')}")
     _print_some(f"only in {one}", found.only_a)
     _print_some(f"only in {other}", found.only_b)
     _print_some("same key, other bytes", found.changed)
@@ -161,11 +169,11 @@ def print_difference(one: str, other: str, as_json: bool) -> int:
 def _print_some(what: str, some: Some) -> None:
     named = f": {', '.join(some.ids)}" if some.ids else ""
     more = ", ..." if some.rows > len(some.ids) else ""
-    print(f"  {what}  {_rows(some.rows)}{named}{more}")
+    print(f"  {what}  {_count(some.rows, 'row')}{named}{more}")
 
 
-def _rows(count: int) -> str:
-    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _print_json(value: Any) -> int:

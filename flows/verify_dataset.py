@@ -100,7 +100,7 @@ def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, ModelSpec
 def summary(report: Mapping[str, Any]) -> str:
     """The report in a few sentences."""
     where = report["output"]
-    size = f"{report['files']} files, {report['rows']:,} rows, {report['pictures']:,} pictures"
+    size = f"files: {report['files']}, rows: {report['rows']:,}, pictures: {report['pictures']:,}"
     if report["counts"]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report["counts"].items())
         first = report["faults"][0]
@@ -110,7 +110,7 @@ def summary(report: Mapping[str, Any]) -> str:
         )
     if not report.get("redrawn"):
         return f"{where!r} is what its manifest says: {size}."
-    drawn = f"{report['redrawn']} rows drawn again, {report['bit_equal']} of them bit-equal"
+    drawn = f"rows drawn again: {report['redrawn']}, {report['bit_equal']} of them bit-equal"
     if report["good"]:
         return f"{where!r} is what its manifest says: {size}; {drawn}."
     differs = ", ".join(report["differing"]) or "nothing that the manifest records"

@@ -90,13 +90,18 @@ def cluster() -> Iterator[str]:
 @pytest.fixture
 def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
     """The fields of a recipe: four prompts, each drawn and then edited."""
-    prompts = tmp_path / "prompts.jsonl"
+    return small_fields(tmp_path, model)
+
+
+def small_fields(folder: Path, model: Path) -> dict[str, Any]:
+    """The fields of a recipe for four prompts, which are written into the folder; each is drawn and then edited."""
+    prompts = folder / "prompts.jsonl"
     write_prompts(prompts, ["a fox", "a kite", "a ring", "a star"])
     small = {"model": str(model), "steps": 1, "batch_size": 2}
     return {
         "name": "small",
         "prompts": str(prompts),
-        "output": str(tmp_path / "out"),
+        "output": str(folder / "out"),
         "generate": {**small, "width": 64, "height": 64},
         "edit": {**small, "instructions": ["make it red"]},
         "shard_size": 2,
@@ -112,7 +117,7 @@ def write_prompts(path: Path, prompts: list[str | dict[str, Any]]) -> None:
 Build = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build(server: str, cluster: str) -> Build:
     """Builds a recipe's fields, with dotted overrides, on the shared cluster; returns the run's figures."""
     from data.recipe_input import load_recipe
