@@ -11,7 +11,7 @@ from typing import Any
 
 from data.finished import find_finished, read_rows
 
-SHOWN = 10
+SHOWN = 5
 """Ids that are named of each kind; all are counted."""
 
 # Numbered within their key, so that rows that ask for one picture twice are compared one by one.

@@ -68,8 +68,10 @@ def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str
         with pq.ParquetFile(path) as file:
             names = [name for name in columns if name in file.schema_arrow.names] if columns else None
             pictures = any(field.type == PICTURE for field in file.schema_arrow if names is None or field.name in names)
-            for batch in file.iter_batches(BATCH_ROWS if pictures else 8192, columns=names):
-                yield from batch.to_pylist()
+            # Row group by row group: over several at once pyarrow holds on to all that it has read of the file.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS if pictures else 8192, row_groups=[group], columns=names):
+                    yield from batch.to_pylist()
     except FileNotFoundError as error:
         raise OutputError(f"{str(path)!r} is missing; `imagemill verify` says what else is.") from error
     except (pa.ArrowException, OSError, ValueError) as error:

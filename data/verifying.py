@@ -106,7 +106,9 @@ def _verify_file(report: Report, path: Path, listed: Mapping[str, Any]) -> None:
     if size != listed["bytes"]:
         report.add(Fault("size", path.name, f"{size:,} bytes, and the manifest says {listed['bytes']:,}"))
     elif (found := hash_file(path)) != listed["sha256"]:
-        report.add(Fault("sha256", path.name, f"sha256 {found}, and the manifest says {listed['sha256']}"))
+        report.add(
+            Fault("sha256", path.name, f"sha256 {_short(found)}, and the manifest says {_short(listed['sha256'])}")
+        )
 
 
 def _verify_schema(report: Report, path: Path, recipe: Mapping[str, Any]) -> None:
@@ -170,7 +172,9 @@ def _verify_picture(report: Report, file: str, row: Mapping[str, Any], picture: 
         found = hashlib.sha256(content).hexdigest()
         if found == row.get(sha256):
             return
-        what = f"the bytes of {picture} have sha256 {found}, and the row's {sha256} is {row.get(sha256)}"
+        what = (
+            f"the bytes of {picture} have sha256 {_short(found)}, and the row's {sha256} is {_short(row.get(sha256))}"
+        )
     report.add(Fault("picture", file, what, row.get("id")))
 
 
@@ -182,5 +186,10 @@ def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, A
     else:
         if report.fingerprint == manifest["fingerprint"]:
             return
-        what = f"{report.fingerprint}, and the manifest says {manifest['fingerprint']}"
+        what = f"{_short(report.fingerprint)}, and the manifest says {_short(manifest['fingerprint'])}"
     report.add(Fault("fingerprint", folder.manifest.name, what))
+
+
+def _short(sha256: Any) -> str:
+    """Enough of a hash to tell it from another."""
+    return f"{sha256[:12]}..." if isinstance(sha256, str) else repr(sha256)

@@ -159,17 +159,17 @@ def print_difference(one: str, other: str, as_json: bool) -> int:
     code = 0 if found.equal else 1
     if as_json:
         return _print_json({"a": one, "b": other, "equal": found.equal, **asdict(found)}) or code
-    print(f"  the same pictures  {_count(found.same, 'row')}")
+    print(f"{one} and {other}: {_count(found.same, 'row')} with the same pictures")
     _print_some(f"only in {one}", found.only_a)
     _print_some(f"only in {other}", found.only_b)
-    _print_some("same key, other bytes", found.changed)
+    _print_some("in both, with other bytes", found.changed)
     return code
 
 
 def _print_some(what: str, some: Some) -> None:
-    named = f": {', '.join(some.ids)}" if some.ids else ""
-    more = ", ..." if some.rows > len(some.ids) else ""
-    print(f"  {what}  {_count(some.rows, 'row')}{named}{more}")
+    named = f" ({', '.join(some.ids)}" if some.ids else ""
+    more = "" if not named else ", ...)" if some.rows > len(some.ids) else ")"
+    print(f"  {what}: {_count(some.rows, 'row')}{named}{more}")
 
 
 def _count(count: int, what: str) -> str:
