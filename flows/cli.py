@@ -178,7 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(arguments, result_action="return_value")
     except KeyboardInterrupt:
-        print("imagemill: stopped; run the same command again to go on from here.", file=sys.stderr)
+        from flows.terminal import STOPPED
+
+        print(STOPPED, file=sys.stderr)
         sys.exit(130)
     except RecipeError as error:
         print(f"imagemill: {error}", file=sys.stderr)

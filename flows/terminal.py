@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from data.folder import Folder
 from data.recipe import Recipe
 from tasks.settings import resolve_models
 
+STOPPED = "imagemill: stopped; run the same command again to go on from here."
+
+STOP_SECONDS = 8
+"""Seconds from a signal until the process ends, whatever it still waits for."""
+
 errors = Console(stderr=True)
 
 
@@ -25,8 +31,9 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     Folder(recipe.output).check_owner(recipe.name)
     resolve_models(recipe)
     quiet_prefect(verbose)
-    # A service manager's way to say Ctrl-C. Prefect records the crash and then hands the signal on to this.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, _stop)
     with _bar(show=errors.is_terminal and not verbose) as watch:
         from flows.build_dataset import build_dataset
         from tasks.gpu_runner import GpuTaskRunner
@@ -47,6 +54,19 @@ def quiet_prefect(verbose: bool = False) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
+
+
+def _stop(sign: int, frame: Any) -> None:
+    """End the build, and the process in any case: Prefect may wait long for a server that Ctrl-C has ended too."""
+
+    def end_now() -> None:
+        print(STOPPED, file=sys.stderr, flush=True)
+        os._exit(128 + sign)
+
+    end = threading.Timer(STOP_SECONDS, end_now)
+    end.daemon = True
+    end.start()
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Any, Self
 from uuid import uuid4
 
-import dask
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from dask import config
+from distributed import CancelledError, Client, Nanny, Scheduler, SpecCluster
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from data.errors import BuildFailed
 from models.job import Job
 from tasks.worker_side import draw_and_tell
 
@@ -49,6 +50,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self._starting = threading.Lock()
         self._cluster: SpecCluster | None = None
         self._client: Client | None = None
+        self._stopped = False
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
@@ -56,17 +58,20 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
     def draw(self, job: Job) -> Any:
         """Draw a job on a free worker and wait for it. Raises what the worker raised."""
-        client = self.client()
-        future = client.submit(draw_and_tell, job, self._topic, pure=False)
+        future = self.client().submit(draw_and_tell, job, self._topic, pure=False)
         try:
             return future.result()
+        except CancelledError as error:
+            raise BuildFailed("the build was stopped while it waited for a worker.") from error
         finally:
             if not future.done():
                 future.cancel()
 
     def client(self) -> Client:
-        """The cluster's client; starts the cluster on first need."""
+        """The cluster's client; starts the cluster on first need. Raises BuildFailed once the runner is stopped."""
         with self._starting:
+            if self._stopped:
+                raise BuildFailed("the build was stopped.")
             if self._client is None:
                 if self.address is None:
                     self._cluster = start_cluster(self.workers, self.gpus)
@@ -79,14 +84,21 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             self.listener(stamped[1])
 
     def __exit__(self, *exception: Any) -> None:
+        if exception[0] is not None:
+            # First of all: the threads that Prefect now waits for are themselves waiting for the workers.
+            self._close()
         super().__exit__(*exception)
+        self._close()
+
+    def _close(self) -> None:
         with self._starting:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
-            if self._cluster is not None:
-                self._cluster.close()
-                self._cluster = None
+            self._stopped = True
+            client, cluster = self._client, self._cluster
+            self._client = self._cluster = None
+        if client is not None:
+            client.close()
+        if cluster is not None:
+            cluster.close()
 
 
 def draw_on_gpu(job: Job) -> Any:
@@ -129,8 +141,8 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
             "dashboard": False,
         }
         specs[number] = {"cls": Nanny, "options": options}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
     # Read as soon as a worker process imports distributed, which else tells of every start and stop.
     quiet = "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"
-    with dask.config.set({quiet: "warning"}):
+    with config.set({quiet: "warning"}):
         return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)
