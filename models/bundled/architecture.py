@@ -22,7 +22,7 @@ from models.bundled.scenes import IMAGE_SIZE
 from models.bundled.wording import world_words
 
 TEXT_TOKENS = 16
-DEFAULT_STEPS = 8
+DEFAULT_STEPS = 4
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[EOS]"
 # [EOS] has the highest number: CLIP reads the sentence there, and some versions find it as the largest token.
 VOCABULARY = (PAD, UNKNOWN, *world_words(), END)
