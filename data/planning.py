@@ -219,8 +219,10 @@ def _find_pictures(worklist: Worklist, path: Path, layout: Layout) -> int:
         if not encoding.lossless and encoding != layout.encoding:
             lossy += worklist.count_drawings(final)
             continue
-        worklist.restore_from(path.name, first, "image" if source is None else "edited_image", final)
+        picture = "image" if source is None else "edited_image"
         # A lossy picture may be kept as it is, but nothing can be drawn from it.
+        if encoding.lossless or picture == layout.picture_columns[-1]:
+            worklist.restore_from(path.name, first, picture, final)
         if source is not None and encoding.lossless:
             worklist.restore_from(path.name, first, "input_image", source)
         first += len(final)

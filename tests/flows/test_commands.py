@@ -126,6 +126,13 @@ def test_a_plan_counts_what_an_interrupted_build_has_staged(
     assert (plan["staged"], plan["pictures"]) == (2, 6) == (figures["reused"], figures["drawn"])
 
 
+def test_a_plan_does_not_count_on_lossy_pictures_to_edit_from(build: Build, fields: dict, report: Callable):
+    build(fields, {"edit": None, "image_format": "jpeg"})
+    plan = report("plan", recipe_file({**fields, "image_format": "jpeg"}))[1]
+    figures = build(fields, {"image_format": "jpeg"})
+    assert (plan["pictures"], plan["restored"]) == (figures["drawn"], 0) == (8, 0)
+
+
 def test_a_plan_estimates_time_and_disk_from_the_datasets_own_runs(mine: dict, report: Callable):
     run = json.loads((Path(mine["output"]) / "runs.jsonl").read_text())
     size = json.loads((Path(mine["output"]) / "manifest.json").read_text())["bytes"]
