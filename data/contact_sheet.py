@@ -24,13 +24,13 @@ _LINE = 15
 _TEXT = _LINES * _LINE + 8
 
 
-def contact_sheet(paths: Sequence[Path], columns: int = 4) -> bytes:
+def contact_sheet(paths: Sequence[Path], columns: int = 6) -> bytes:
     """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture."""
     rows = _first_rows(paths)
     if not rows:
         return _jpeg(Image.new("RGB", (_SIDE, _SIDE), "white"))
     pictures = max(len(row["pictures"]) for row in rows)
-    columns = min(columns // min(pictures, 2), len(rows)) or 1
+    columns = min(columns // pictures, len(rows))
     cell = (pictures * (_SIDE + _GAP), _TEXT + _SIDE + 2 * _GAP)
     sheet = Image.new("RGB", (columns * (cell[0] + _GAP) + _GAP, -(-len(rows) // columns) * cell[1] + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)

@@ -14,17 +14,19 @@ from models.loading import device_name, load_pipeline, pick_device, same_parts
 
 Report = Callable[[dict[str, Any]], None]
 
-_loaded: dict[str, Any] = {}
+_loaded: dict[str, dict[str, Any]] = {}
+"""Weights -> pipeline class -> the pipeline of that class around these weights."""
+
 _loading = threading.Lock()
 
 
 def resident_pipeline(spec: ModelSpec, report: Report) -> Any:
     """The spec's pipeline; loaded if this process has none with the same weights, which ``report`` is told."""
     with _loading:
-        pipeline = _loaded.get(spec.weights_key)
-        if pipeline is None:
+        if spec.weights_key not in _loaded:
             started, device = time.perf_counter(), pick_device()
-            pipeline = _loaded[spec.weights_key] = load_pipeline(spec, device)
+            pipeline = load_pipeline(spec, device)
+            _loaded[spec.weights_key] = {spec.pipeline: pipeline}
             report(
                 {
                     "kind": "loaded",
@@ -34,7 +36,10 @@ def resident_pipeline(spec: ModelSpec, report: Report) -> Any:
                     "gib": round(_bytes(pipeline) / 2**30, 3),
                 }
             )
-        return same_parts(pipeline, spec)
+        pipelines = _loaded[spec.weights_key]
+        if spec.pipeline not in pipelines:
+            pipelines[spec.pipeline] = same_parts(next(iter(pipelines.values())), spec)
+        return pipelines[spec.pipeline]
 
 
 def _bytes(pipeline: Any) -> int:

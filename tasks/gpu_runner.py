@@ -142,7 +142,8 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
         }
         specs[number] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
-    # Read as soon as a worker process imports distributed, which else tells of every start and stop.
+    # Read as soon as a worker process imports distributed, which else tells of every start, stop and error; what a
+    # job raises is raised where it is waited for.
     quiet = "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"
-    with config.set({quiet: "warning"}):
+    with config.set({quiet: "critical"}):
         return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)

@@ -1,0 +1,30 @@
+"""A pipeline that costs nothing, so that a benchmark measures imagemill alone. It draws noise from each seed.
+
+IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # what models/loading.py calls instead of from_pretrained
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+
+class StandIn:
+    """Called as a text-to-image pipeline is; gives coloured noise of the size asked for."""
+
+    components: dict[str, Any] = {}  # noqa: RUF012 - diffusers' own name, never changed
+    device = torch.device("cpu")
+
+    def __call__(
+        self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
+    ) -> SimpleNamespace:
+        """Pictures as ``output_type="pt"`` gives them: float32, batch x 3 x height x width, 0 to 1."""
+        small = torch.stack([torch.rand((3, 8, 8), generator=one) for one in generator])
+        return SimpleNamespace(images=torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear"))
+
+
+def make_pipeline(spec: Any, device: torch.device) -> StandIn:
+    """The stand-in, whatever the spec."""
+    return StandIn()
