@@ -138,7 +138,8 @@ class StepReport:
 
     drawn: int = 0
     reused: int = 0
-    model_loads: int = 0
+    loads: tuple[Mapping[str, Any], ...] = ()
+    """Each model that was loaded for it: model, device, seconds, GiB and worker."""
     seconds: float = 0.0
     """Time in the worker, loading included."""
     failed: Mapping[str, Failure] = field(default_factory=dict)

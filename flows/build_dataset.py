@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -149,7 +150,7 @@ def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
     step = step.with_options(
         task_run_name=name, result_storage=build.folder.results, refresh_cache=build.retry_set_aside
     )
-    report, staging = step(job), Staging(build.folder.staged)
+    report, staging = _run(step, job), Staging(build.folder.staged)
     gone = [
         one.key
         for one in job.drawings
@@ -157,7 +158,18 @@ def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
         and any(staging.find(one.key, encoding.name) is None for encoding in job.encodings[one.key])
     ]
     # A cached result is a reference; where its pictures are gone they are drawn again, never left out.
-    return step.with_options(refresh_cache=True)(job) if gone else report
+    return _run(step.with_options(refresh_cache=True), job) if gone else report
+
+
+def _run(step: Any, job: Job) -> StepReport:
+    state = step(job, return_state=True)
+    report: StepReport = state.result()
+    # What a run before has drawn is not drawn by this one.
+    return (
+        replace(report, drawn=0, reused=len(job.drawings) - len(report.failed), loads=())
+        if state.name == "Cached"
+        else report
+    )
 
 
 def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:

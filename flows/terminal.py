@@ -90,13 +90,12 @@ def _bar(show: bool) -> Iterator[Any]:
 
         def follow(progress: Any) -> None:
             while not stop.wait(0.2):
-                done, drawing = progress.drawn + progress.reused, progress.model_loads or progress.drawn
                 bar.update(
                     line,
-                    description="drawing" if drawing else "planning, starting workers",
+                    description="drawing" if progress.is_drawing else "planning, starting workers",
                     total=progress.planned or None,
-                    completed=done,
-                    rate=f"{progress.rate():.1f} images/s" if progress.drawn else "",
+                    completed=progress.seen,
+                    rate=f"{progress.rate():.1f} images/s" if progress.seen_drawn else "",
                 )
 
         def watch(progress: Any) -> None:

@@ -84,7 +84,7 @@ def draw(job: Job, report: Report) -> StepReport:
     return StepReport(
         drawn=drawn,
         reused=len(job.drawings) - len(missing),
-        model_loads=len(loads),
+        loads=tuple(loads),
         seconds=round(time.perf_counter() - started, 3),
         failed=failed,
         device=device_name(pipeline.device),

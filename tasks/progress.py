@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,14 +22,19 @@ class Progress:
     drawn: int = 0
     reused: int = 0
     """Pictures among these that were found: in the dataset, or staged by a build before."""
-    model_loads: list[dict[str, Any]] = field(default_factory=list)
+    model_loads: list[Mapping[str, Any]] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     devices: set[str] = field(default_factory=set)
     worker_seconds: float = 0.0
     """Seconds that the workers spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    first_drawn: tuple[float, int] | None = None
+    seen: int = 0
+    """Pictures that the workers have told of so far, ..."""
+    seen_drawn: int = 0
+    """... and those among them that were drawn."""
+    is_drawing: bool = False
+    first_seen: tuple[float, int] | None = None
     """When the first pictures were drawn (monotonic seconds), and how many."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -38,20 +43,25 @@ class Progress:
         self.planned = sum(plan.drawings.values())
 
     def told(self, event: dict[str, Any]) -> None:
-        """Count what a worker tells."""
+        """Take what a worker tells while it draws. It may come late: what counts is the step's report."""
         with self._lock:
             match event["kind"]:
                 case "loaded":
-                    self.model_loads.append(event)
+                    self.is_drawing = True
                 case "drawn":
-                    self.drawn += event["pictures"]
-                    self.first_drawn = self.first_drawn or (time.monotonic(), self.drawn)
+                    self.is_drawing = True
+                    self.seen += event["pictures"]
+                    self.seen_drawn += event["pictures"]
+                    self.first_seen = self.first_seen or (time.monotonic(), self.seen_drawn)
                 case "reused":
-                    self.reused += event["pictures"]
+                    self.seen += event["pictures"]
 
     def step_done(self, report: StepReport) -> None:
         """Count what a finished step reports."""
         with self._lock:
+            self.drawn += report.drawn
+            self.reused += report.reused
+            self.model_loads.extend(report.loads)
             self.worker_seconds += report.seconds
             if report.device:
                 self.devices.add(report.device)
@@ -63,11 +73,11 @@ class Progress:
 
     def rate(self) -> float:
         """Pictures drawn per second since the first were."""
-        if self.first_drawn is None:
+        if self.first_seen is None:
             return 0.0
-        first, pictures = self.first_drawn
+        first, pictures = self.first_seen
         seconds = time.monotonic() - first
-        return (self.drawn - pictures) / seconds if seconds > 0 else 0.0
+        return (self.seen_drawn - pictures) / seconds if seconds > 0 else 0.0
 
 
 watcher: ContextVar[Callable[[Progress], None] | None] = ContextVar("watcher", default=None)

@@ -82,7 +82,7 @@ def test_a_plan_estimates_time_and_disk_from_the_datasets_own_runs(mine: dict, r
     size = json.loads((Path(mine["output"]) / "manifest.json").read_text())["bytes"]
     write_prompts(Path(mine["prompts"]), [*FOUR, *(f"number {number}" for number in range(4))])
     plan = report("plan", recipe_file(mine))[1]
-    assert plan["seconds"] == pytest.approx(run["seconds"], rel=0.01)
+    assert plan["seconds"] == pytest.approx(run["seconds"], abs=0.1)
     assert (plan["bytes_added"], plan["bytes"]) == (size, 2 * size)
 
 
