@@ -86,9 +86,9 @@ class _RemoteLock:
     def __init__(self, path: RemotePath, root: str) -> None:
         self.path = path
         self.root = root
-        self.me = {**_me(), "token": uuid4().hex}
+        self.me = {**_me(), "pids": _process_space(), "token": uuid4().hex}
         self.until = 0.0
-        """Until when it holds, in this process's monotonic seconds."""
+        """Until when it holds, in seconds since 1970, as others read it: a machine that slept counts its sleep."""
         self.taken_away = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lock", daemon=True)
@@ -98,7 +98,7 @@ class _RemoteLock:
         holder: dict[str, Any] = {}
         # Again, once a dead holder's lock is gone.
         for attempt in range(3):
-            asked = time.monotonic()
+            asked = time.time()
             with suppress(FileExistsError):
                 self.path.create(self._content())
             if attempt:
@@ -118,7 +118,7 @@ class _RemoteLock:
 
     def is_lost(self) -> bool:
         """Whether somebody else may hold it by now."""
-        return self.taken_away or time.monotonic() > self.until
+        return self.taken_away or time.time() > self.until
 
     def release(self) -> None:
         """Let it go, if it is still this one's."""
@@ -130,7 +130,7 @@ class _RemoteLock:
 
     def _keep(self) -> None:
         while not self._stop.wait(RENEW_SECONDS):
-            asked = time.monotonic()
+            asked = time.time()
             # A store that cannot be reached for a moment is asked again; is_lost counts the time.
             with suppress(OutputError):
                 if self.is_lost() or _read(self.path).get("token") != self.me["token"]:
@@ -157,7 +157,17 @@ def _read(path: RemotePath) -> dict[str, Any]:
 def _is_dead(holder: dict[str, Any]) -> bool:
     if holder.get("expires", 0) < time.time():
         return True
-    return holder.get("host") == socket.gethostname() and not _is_alive(holder["pid"])
+    # Two containers may have one name, and each its own process 7.
+    here = (socket.gethostname(), _process_space())
+    return (holder.get("host"), holder.get("pids")) == here and not _is_alive(holder["pid"])
+
+
+def _process_space() -> str:
+    """Which numbering of processes this one is in; empty where the system does not say."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _is_alive(pid: int) -> bool:

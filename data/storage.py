@@ -140,6 +140,8 @@ def locate(output: str | Path) -> Location:
             f"recipe.output is {str(output)!r}, which cannot be opened: {error}. Give a folder, or a URL that fsspec "
             "knows: s3:// needs the package s3fs (pip install 'imagemill[s3]'), gs:// gcsfs ('imagemill[gcs]')."
         ) from error
+    if not key.strip("/"):
+        raise OutputError(f"recipe.output is {str(output)!r}, which names no bucket. Give it as s3://bucket/name.")
     return RemotePath(key.rstrip("/"), fs)
 
 

@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
+import s3fs
 
 from data.errors import FolderInUse, InputError, NotOurs, OutputError
 from data.folder import Folder
@@ -22,6 +24,7 @@ from data.locking import check_still_held
 from data.parquet import read_columns, write_rows
 from data.prompts import read_records
 from data.storage import RemotePath, locate, work_folder
+from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -129,6 +132,34 @@ def test_another_machines_lock_blocks_until_it_expires(bucket: str, url: str):
         assert json.loads(Folder(url).lock.read_bytes())["host"] == socket.gethostname()
 
 
+def test_of_many_that_find_a_dead_holder_one_takes_its_place(bucket: str, url: str):
+    put_lock(bucket, expires=time.time() - 1)
+    results, done = [], threading.Event()
+
+    def take() -> None:
+        try:
+            with Folder(url).hold("night"):
+                results.append("held")
+                done.wait(30)
+        except FolderInUse:
+            results.append("refused")
+
+    threads = [threading.Thread(target=take) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(results) == 6, "six answers")
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["held"] + ["refused"] * 5
+
+
+def test_a_process_of_another_container_is_not_taken_for_dead(bucket: str, url: str):
+    put_lock(bucket, host=socket.gethostname(), pid=2**30, pids="pid:[1]", expires=time.time() + 60)
+    with pytest.raises(FolderInUse), Folder(url).hold("night"):
+        pytest.fail("held")
+
+
 def test_a_lock_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("data.locking.RENEW_SECONDS", 0.1)
     folder = Folder(url)
@@ -187,9 +218,25 @@ def test_a_damaged_or_replaced_object_is_noticed(bucket: str, dataset: Folder, d
     assert damaged == [dataset.data / "train-00000.parquet"]
 
 
-def test_columns_are_read_without_the_pictures_beside_them(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
-    (columns,) = read_columns(dataset.data / "train-00000.parquet", ["row_key", "id"])
+def test_columns_are_read_without_the_pictures_beside_them(
+    url: str, layout, dataset_rows, monkeypatch: pytest.MonkeyPatch
+):
+    folder, name, fetched = Folder(url), "train-00000.parquet", []
+    with folder.hold("night"):
+        heavy = [{**row, "image": {"bytes": os.urandom(10**6), "path": "0.png"}} for row in dataset_rows]
+        file = write_rows(folder.scratch(name), layout, heavy)
+        folder.commit(folder.scratch(name), name, file)
+    fetch = s3fs.core.S3File._fetch_range
+
+    def noted(self: s3fs.core.S3File, start: int, end: int) -> bytes:
+        fetched.append(end - start)
+        return fetch(self, start, end)
+
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", noted)
+    (columns,) = read_columns(folder.data / name, ["row_key", "id"])
     assert columns["id"] == ["row-0", "row-1", "row-2"]
+    assert len(fetched) <= 4
+    assert sum(fetched) < 200_000 < file.bytes
 
 
 def test_what_was_decided_once_stays_and_runs_are_added(dataset: Folder, url: str):
@@ -214,11 +261,34 @@ def test_prompts_are_read_from_the_store(bucket: str):
     [
         ("zzz://bucket/name", r"cannot be opened: .*zzz.* a URL that fsspec knows"),
         ("s3://no-such-bucket-here/name", r"there is no such bucket"),
+        ("s3://", r"names no bucket. Give it as s3://bucket/name"),
     ],
 )
 def test_a_place_that_cannot_be_used_is_told_in_one_message(bucket: str, output: str, message: str):
     with pytest.raises(OutputError, match=message), Folder(output).hold("night"):
         pytest.fail("held")
+
+
+def test_missing_credentials_are_told_in_one_message(object_store: str):
+    code = """
+from data.errors import InputError, OutputError
+from data.folder import Folder
+from data.prompts import read_records
+for error, use in ((OutputError, lambda: Folder("s3://b/n").check_owner("n")),
+                   (InputError, lambda: list(read_records("s3://b/prompts.jsonl")))):
+    try:
+        use()
+    except error as caught:
+        print(caught)
+"""
+    hidden = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nowhere", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    output, prompts = done.stdout.splitlines()
+    assert "Unable to locate credentials. Check the name, the credentials (for s3://: AWS_PROFILE" in output
+    assert "'s3://b/prompts.jsonl' cannot be read: Unable to locate credentials" in prompts
 
 
 def test_a_missing_package_is_told_by_name(monkeypatch: pytest.MonkeyPatch):

@@ -89,10 +89,12 @@ def test_a_build_into_a_bucket_equals_the_one_into_a_folder_and_draws_once(
     assert [run["drawn"] for run in runs] == [8, 0, 2]
 
 
-def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: Path):
+def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     build(remote)
     import datasets
 
+    # The tests keep off the Hub; the store is on this machine.
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     files = f"{remote['output']}/data/train-*.parquet"
     rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert [row["prompt"] for row in rows] == ["a fox", "a kite", "a ring", "a star"]
