@@ -8,6 +8,8 @@
     lock          held while a build runs
     files.jsonl   the committed files, one line each as they are committed
     staged/  results/  tmp/  plan.sqlite   of the build under way; gone when it is complete
+
+For a URL all but the last line lies there, and the last line, with a journal, in a work folder on this machine.
 """
 
 from __future__ import annotations
@@ -107,12 +109,13 @@ class Folder:
     def hold(self, name: str) -> Iterator[None]:
         """Hold the folder for a build of the dataset ``name``. Raises NotOurs and FolderInUse, touching nothing."""
         self.check_owner(name)
-        about = self._read_about()
         self.state.mkdir(parents=True, exist_ok=True)
         with hold_remote(self.lock, str(self.root)) if self.is_remote else hold_local(self.state, str(self.root)):
+            # Again: another build may have begun, and ended, since.
+            self.check_owner(name)
             if self.is_remote:
                 self._fetch_journal()
-            self.write(self.about, _json(about or {"name": name, "pinned": {}}))
+            self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
 
     def pinned(self) -> dict[str, Any]:

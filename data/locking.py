@@ -46,7 +46,8 @@ def hold_local(state: Path, root: str) -> Iterator[None]:
     except Timeout as error:
         raise FolderInUse(_held_by(root, json.loads(holder.read_bytes()) if holder.exists() else {})) from error
     try:
-        temporary = state / f"holder.{os.getpid()}"
+        temporary = state / "tmp" / f"holder.{os.getpid()}"
+        temporary.parent.mkdir(exist_ok=True)
         temporary.write_text(json.dumps(_me()))
         os.replace(temporary, holder)
         yield

@@ -59,6 +59,10 @@ def keys(bucket: str) -> list[str]:
     return [one["Key"].removeprefix("sets/small/") for one in listed]
 
 
+def runs(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Folder(fields["output"]).runs.read_bytes().splitlines()]
+
+
 def rows_of(output: str) -> list[dict[str, Any]]:
     paths = sorted(s3fs.S3FileSystem(use_listings_cache=False).glob(f"{output}/data/*.parquet"))
     return [row for path in paths for row in pq.read_table(f"s3://{path}").to_pylist()]
@@ -85,8 +89,7 @@ def test_a_build_into_a_bucket_equals_the_one_into_a_folder_and_draws_once(
     grown = build(remote)
     assert (grown["drawn"], grown["kept"], grown["removed"], grown["rows"]) == (2, 3, 1, 4)
     assert grown["fingerprint"] == build(fields)["fingerprint"]
-    runs = [json.loads(line) for line in Folder(remote["output"]).runs.read_bytes().splitlines()]
-    assert [run["drawn"] for run in runs] == [8, 0, 2]
+    assert [run["drawn"] for run in runs(remote)] == [8, 0, 2]
 
 
 def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -136,10 +139,12 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
     process.kill()
     process.wait()
     before = found()
-    figures = build(remote)
     assert before >= 6
-    assert figures["drawn"] <= 24 - before
-    assert figures["fingerprint"] == expected
+    said, errors = (process := start("build", remote, "--cluster", cluster)).communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert f"Fingerprint: {expected}" in said
+    assert f'data_files="{remote["output"]}/data/train-*.parquet"' in said
+    assert runs(remote)[-1]["drawn"] <= 24 - before
 
 
 def test_a_second_build_at_once_is_refused_with_who_holds_it(build: Build, remote: dict):
