@@ -167,9 +167,7 @@ class Recipe(Section):
         title="Name",
         description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's.",
     )
-    prompts: Text = Field(
-        title="Prompts", description="The prompts file, or its URL: .jsonl, .csv, .tsv, .parquet or .txt."
-    )
+    prompts: Text = Field(title="Prompts", description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt.")
     output: OwnOrEmpty = Field(
         "",
         title="Output",

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -116,8 +117,10 @@ class RemotePath:
         if info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
         # Where the store says nothing of the kind, no version is known twice and sha256 decides.
-        version = next((str(info[name]) for name in _VERSIONS if info.get(name)), uuid4().hex)
-        return info["size"], {"version": version}
+        version = next((info[name] for name in _VERSIONS if info.get(name)), uuid4().hex)
+        # A listing may tell in seconds what a single file's facts tell as a date.
+        version = version.timestamp() if isinstance(version, datetime) else version
+        return info["size"], {"version": f"{version:.3f}" if isinstance(version, float) else str(version)}
 
     def _info(self) -> dict[str, Any] | None:
         with _explained(self), suppress(FileNotFoundError):

@@ -249,6 +249,23 @@ def test_what_was_decided_once_stays_and_runs_are_added(dataset: Folder, url: st
     assert dataset.runs.read_bytes().splitlines() == [b'{"drawn": 1}', b'{"drawn": 2}']
 
 
+def test_any_url_that_fsspec_writes_to_will_do(layout, dataset_rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path))
+    folder, name = Folder("memory://sets/night"), "train-00000.parquet"
+    with folder.hold("night"):
+        folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows))
+        folder.share_journal()
+        with pytest.raises(FolderInUse), Folder("memory://sets/night").hold("night"):
+            pytest.fail("held")
+    monkeypatch.setattr("data.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    (file,), damaged = Folder("memory://sets/night").committed()
+    assert (file.rows, damaged, folder.lock.exists()) == (3, [], False)
+    folder.remove(name)
+    assert list(folder.data.iterdir()) == []
+    with pytest.raises(NotOurs):
+        Folder("memory://sets").check_owner("night")
+
+
 def test_prompts_are_read_from_the_store(bucket: str):
     boto3.client("s3").put_object(Bucket=bucket, Key="prompts.jsonl", Body=b'{"prompt": "a fox"}\n')
     assert [record.fields for record in read_records(f"s3://{bucket}/prompts.jsonl")] == [{"prompt": "a fox"}]

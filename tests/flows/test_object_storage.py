@@ -195,6 +195,21 @@ def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
     assert verify_files(remote["output"]).good
 
 
+def test_a_changed_recipe_draws_only_what_is_new_and_the_files_open_together(
+    build: Build, fields: dict, remote: dict, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("data.tidying.SMALL_BYTES", 0)
+    build(remote)
+    # The generated pictures that the second instruction starts from come back from the bucket.
+    remote["edit"]["instructions"] = ["make it red", "make it blue"]
+    assert build(remote)["drawn"] == 4
+    write_prompts(Path(fields["prompts"]), [{"prompt": "a new one", "rating": 3}])
+    figures = build(remote, {"on_removed": "keep"})
+    assert (figures["drawn"], figures["rows"]) == (3, 10)
+    assert {"rating"} <= set.intersection(*(set(row) for row in rows_of(remote["output"])))
+    assert verify_files(remote["output"]).good
+
+
 def test_the_commands_that_look_read_a_remote_dataset(build: Build, remote: dict, cluster: str):
     from flows.outlook import look_ahead
     from flows.reports import print_difference, print_history, print_verified
