@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.images import decode_picture
 from data.parquet import PICTURE
+from data.storage import Location, arrow_source
 
 ROWS = 24
 """Rows that are shown, from the start of the dataset."""
@@ -24,7 +24,7 @@ _LINE = 15
 _TEXT = _LINES * _LINE + 8
 
 
-def contact_sheet(paths: Sequence[Path], columns: int = 6) -> bytes:
+def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
     """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture."""
     rows = _first_rows(paths)
     if not rows:
@@ -50,10 +50,10 @@ def contact_sheet(paths: Sequence[Path], columns: int = 6) -> bytes:
     return _jpeg(sheet)
 
 
-def _first_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in paths:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(arrow_source(path))
         names = file.schema_arrow.names
         shown = [name for name in names if file.schema_arrow.field(name).type == PICTURE]
         words = ["prompt"] if len(shown) == 1 else ["prompt", "edit_prompt"]

@@ -14,6 +14,7 @@ from data.errors import NotOurs, OutputError
 from data.folder import Folder
 from data.lines import read_lines
 from data.parquet import PICTURE
+from data.storage import Location, arrow_source
 
 RECENT = 5
 """Runs that drew something from which the pace is taken."""
@@ -59,13 +60,13 @@ def _damaged(folder: Folder, why: str) -> str:
     )
 
 
-def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """A committed file's rows, pictures as {"bytes", "path"}; columns that it does not have are left out.
 
     Raises OutputError where the file cannot be read.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(arrow_source(path)) as file:
             names = [name for name in columns if name in file.schema_arrow.names] if columns else None
             pictures = any(field.type == PICTURE for field in file.schema_arrow if names is None or field.name in names)
             # Row group by row group: over several at once pyarrow holds on to all that it has read of the file.

@@ -8,30 +8,29 @@
     lock          held while a build runs
     files.jsonl   the committed files, one line each as they are committed
     staged/  results/  tmp/  plan.sqlite   of the build under way; gone when it is complete
+
+For a URL all but the last line lies there, and the last line, with a journal, in a work folder on this machine.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from data.errors import FolderInUse, NotOurs, OutputError
-from data.lines import append_line, read_lines
+from data.errors import NotOurs, OutputError
+from data.lines import append_line, json_line, read_lines
+from data.locking import check_still_held, hold_local, hold_remote
 from data.parquet import count_rows
 from data.records import CommittedFile
+from data.storage import Location, RemotePath, hash_file, locate, look, work_folder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -46,7 +45,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
             raise
         raise OutputError(
             f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Make room and run the "
-            "build again, or give recipe.output another disk: what is finished is kept."
+            "build again, or give recipe.output (of a URL IMAGEMILL_WORK) another disk: what is finished is kept."
         ) from error
 
 
@@ -54,22 +53,32 @@ class Folder:
     """One dataset's folder. Making the object touches nothing."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = locate(root)
+        self.is_remote = isinstance(self.root, RemotePath)
         self.data = self.root / "data"
         self.manifest = self.root / "manifest.json"
         self.card = self.root / "README.md"
         self.contact_sheet = self.root / "contact_sheet.jpg"
         self.runs = self.root / "runs.jsonl"
         self.set_aside = self.root / "set_aside.jsonl"
-        self.state = self.root / ".imagemill"
-        self.about = self.state / "folder.json"
+        shared = self.root / ".imagemill"
+        self.about = shared / "folder.json"
+        self.lock = shared / "lock"
+        self.merge = shared / "merge.json"
+        self.shared_journal = shared / "files.jsonl"
+        # What only the machine needs that builds, and its workers.
+        self.state = work_folder(self.root) if self.is_remote else shared
         self.journal = self.state / "files.jsonl"
-        self.merge = self.state / "merge.json"
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.results = self.state / "results"
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
+
+    @property
+    def disk(self) -> Path:
+        """What lies on this machine's own disk: the folder itself, or a remote dataset's work."""
+        return self.state if self.is_remote else self.root
 
     def _read_about(self) -> dict[str, Any]:
         """Whose folder this is: {"name", "pinned"}; empty where there is no dataset yet. Raises NotOurs."""
@@ -77,7 +86,10 @@ class Folder:
             if path.exists():
                 about = json.loads(path.read_bytes())
                 return {"name": about["name"], "pinned": about["pinned"]}
-        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+        # A build that is just beginning, or died then, has left nothing but .imagemill.
+        if self.root.exists() and (
+            not self.root.is_dir() or any(path.name != ".imagemill" for path in self.root.iterdir())
+        ):
             raise NotOurs(
                 f"the output folder {str(self.root)!r} exists and is not an imagemill dataset; nothing in it was "
                 "touched. Give recipe.output another folder, or an empty one."
@@ -97,28 +109,14 @@ class Folder:
     def hold(self, name: str) -> Iterator[None]:
         """Hold the folder for a build of the dataset ``name``. Raises NotOurs and FolderInUse, touching nothing."""
         self.check_owner(name)
-        about = self._read_about()
         self.state.mkdir(parents=True, exist_ok=True)
-        lock, holder = FileLock(self.state / "lock"), self.state / "holder.json"
-        try:
-            # The system lets go of the lock when its holder dies, however it dies.
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            who = json.loads(holder.read_bytes()) if holder.exists() else {}
-            raise FolderInUse(
-                f"another build holds the output folder {str(self.root)!r}: process {who.get('pid', '?')} on "
-                f"{who.get('host', '?')}, since {who.get('since', '?')}. Wait for it, or stop it and run this again."
-            ) from error
-        try:
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            self.write(holder, _json({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
-            self.write(self.about, _json(about or {"name": name, "pinned": {}}))
+        with hold_remote(self.lock, str(self.root)) if self.is_remote else hold_local(self.state, str(self.root)):
+            # Again: another build may have begun, and ended, since.
+            self.check_owner(name)
+            if self.is_remote:
+                self._fetch_journal()
+            self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            # Removed while it is held: whoever opened this file before can then not take it for the lock.
-            (self.state / "lock").unlink(missing_ok=True)
-            lock.release()
 
     def pinned(self) -> dict[str, Any]:
         """What the recipe leaves open and was decided once for this folder: drawn seeds, resolved revisions."""
@@ -139,9 +137,11 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a committed file."""
+        if self.is_remote:
+            check_still_held(self.lock)
         (self.data / name).unlink(missing_ok=True)
 
-    def write(self, path: Path, content: bytes) -> None:
+    def write(self, path: Location, content: bytes) -> None:
         """Write a file so that it is there wholly or not at all, even after a power cut."""
         temporary = self.scratch(f"{path.name}.{os.getpid()}")
         with open(temporary, "wb") as file:
@@ -150,18 +150,30 @@ class Folder:
             os.fsync(file.fileno())
         self.publish(temporary, path)
 
-    @staticmethod
-    def publish(temporary: Path, path: Path) -> None:
+    def publish(self, temporary: Path, path: Location) -> None:
         """Give a whole and synced file its place."""
+        if isinstance(path, RemotePath):
+            check_still_held(self.lock)
+            path.put(temporary)
+            temporary.unlink()
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, path)
         sync_folder(path.parent)
 
-    def committed(self) -> tuple[list[CommittedFile], list[Path]]:
+    def add_run(self, run: Mapping[str, Any]) -> None:
+        """Add a run's line to runs.jsonl."""
+        if self.is_remote:
+            # An object cannot grow: it is put anew.
+            self.write(self.runs, b"".join(json_line(one) for one in [*read_lines(self.runs), run]))
+        else:
+            append_line(self.runs, run)
+
+    def committed(self) -> tuple[list[CommittedFile], list[Location]]:
         """The Parquet files in data/, by name: those that are as they were committed, and those that are damaged.
 
-        A file is trusted by size and time of change; where these are not as recorded (a copied folder, a lost
-        journal, an edited file), its sha256 decides.
+        A file is trusted by size and time of change, a remote one by size and its store's version of it; where these
+        are not as recorded (a copied folder, a lost journal, an edited file), its sha256 decides.
         """
         known = self._known()
         whole, damaged = [], []
@@ -176,15 +188,37 @@ class Folder:
     def commit(self, temporary: Path, name: str, file: CommittedFile) -> None:
         """Give a whole and synced Parquet file its place in data/, in place of one of the same name."""
         # The journal goes first: a kill in between leaves either file known by its sha256.
-        entry = {**asdict(file), "name": name, "mtime_ns": temporary.stat().st_mtime_ns}
+        target, entry = self.data / name, {**asdict(file), "name": name}
+        if not self.is_remote:
+            append_line(self.journal, entry | look(temporary)[1])
+            self.publish(temporary, target)
+            return
         append_line(self.journal, entry)
-        self.publish(temporary, self.data / name)
+        if target.exists():
+            self.share_journal()
+        self.publish(temporary, target)
+        append_line(self.journal, entry | look(target)[1])
+
+    def share_journal(self) -> None:
+        """Put a remote dataset's journal beside it: another machine's build then knows its files without reading them.
+
+        Only where a file is replaced and when a dataset is complete: a file that is new is known by being whole.
+        """
+        if self.is_remote:
+            self.write(self.shared_journal, self.journal.read_bytes())
+
+    def _fetch_journal(self) -> None:
+        """Make this machine's journal hold what other machines have committed, each line once."""
+        lines = [json_line(entry) for journal in (self.shared_journal, self.journal) for entry in read_lines(journal)]
+        self.write(self.journal, b"".join(dict.fromkeys(lines)))
 
     def _known(self) -> dict[str, list[dict[str, Any]]]:
-        """All that the manifest and the journal say of each committed file."""
+        """All that the manifest and the journals say of each committed file."""
         entries = json.loads(self.manifest.read_bytes())["files"] if self.manifest.exists() else []
         known: dict[str, list[dict[str, Any]]] = {}
-        for entry in [*entries, *read_lines(self.journal)]:
+        for journal in dict.fromkeys((self.journal, self.shared_journal)):
+            entries += read_lines(journal)
+        for entry in entries:
             known.setdefault(entry["name"], []).append(entry)
         return known
 
@@ -196,16 +230,16 @@ class Folder:
             path.unlink()
 
 
-def _recognise(path: Path, known: list[dict[str, Any]]) -> CommittedFile | None:
+def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:
     """The committed file at ``path`` if it is one that was committed, or whole and never heard of; else None."""
-    stat = path.stat()
+    size, version = look(path)
     for entry in known:
-        if (entry["bytes"], entry.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+        if entry["bytes"] == size and version.items() <= entry.items():
             return CommittedFile(path.name, entry["rows"], entry["bytes"], entry["sha256"])
     sha256, rows = hash_file(path), count_rows(path)
     if rows is None or (known and all(entry["sha256"] != sha256 for entry in known)):
         return None
-    return CommittedFile(path.name, rows, stat.st_size, sha256)
+    return CommittedFile(path.name, rows, size, sha256)
 
 
 def sync_folder(folder: Path) -> None:
@@ -215,12 +249,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def hash_file(path: Path) -> str:
-    """sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(value: Any) -> bytes:

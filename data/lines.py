@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from data.storage import Location
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
@@ -15,17 +18,22 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
         # After a line that a kill cut short, begin a new one.
         if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             file.write(b"\n")
-        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+        file.write(json_line(value))
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """One line as it is written."""
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def read_lines(path: Location) -> Iterator[dict[str, Any]]:
     """The JSON lines of a file; none where there is no file; lines that a kill cut short are left out."""
     if not path.exists():
         return
-    # As bytes: a kill may cut a letter in two.
-    with open(path, "rb") as file:
+    # As bytes: a kill may cut a letter in two. Each read of a remote file is a request: that is one.
+    with path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes()) as file:
         for line in file:
             try:
                 value = json.loads(line)

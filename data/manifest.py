@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from data.lines import read_lines
 from data.parquet import read_columns
 from data.recipe import Recipe
 from data.records import CommittedFile, ModelFacts, SetAside
+from data.storage import Location
 
 PACKAGES = (
     "imagemill",
@@ -35,7 +35,7 @@ PACKAGES = (
 _PAIR = np.dtype([("key", "S16"), ("sha256", "S32")])
 
 
-def fingerprint(paths: Iterable[Path]) -> str:
+def fingerprint(paths: Iterable[Location]) -> str:
     """sha256, in hexadecimal, over the sorted (image key, sha256 of the encoded bytes) of every drawn picture.
 
     Rows, files and their order do not matter; a picture in two rows counts twice. 48 bytes of memory a picture.
@@ -94,6 +94,7 @@ def make_manifest(
 
 def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
     """Write manifest.json, the last file of a build."""
+    folder.share_journal()
     folder.write(folder.manifest, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
 
 

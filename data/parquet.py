@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from data.images import LOSSLESS, Encoding
 from data.recipe import Recipe
 from data.records import CommittedFile
+from data.storage import Location, arrow_source
 
 # Nullable, in this order, not large_binary: anything else opens as a plain dict instead of a picture.
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -206,30 +207,30 @@ class _HashingFile(io.RawIOBase):
         return self.file.write(content)
 
 
-def count_rows(path: Path) -> int | None:
+def count_rows(path: Location) -> int | None:
     """Rows of a Parquet file; None where it is not a whole one."""
     try:
-        return pq.read_metadata(path).num_rows
+        return pq.read_metadata(arrow_source(path)).num_rows
     except (pa.ArrowInvalid, OSError):
         return None
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
     """A committed file's columns, a few thousand rows at a time; columns that it does not have are left out."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(arrow_source(path))
     present = [name for name in columns if name in file.schema_arrow.names]
     for batch in file.iter_batches(batch_size=8192, columns=present):
         yield batch.to_pydict()
 
 
-def read_encoding(path: Path) -> Encoding:
+def read_encoding(path: Location) -> Encoding:
     """How a committed file's pictures are encoded."""
-    return Encoding(**json.loads(pq.read_schema(path).metadata[b"imagemill"]))
+    return Encoding(**json.loads(pq.read_schema(arrow_source(path)).metadata[b"imagemill"]))
 
 
-def read_picture_rows(path: Path, picture: str, rows: Sequence[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def read_picture_rows(path: Location, picture: str, rows: Sequence[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """A committed file's pictures in the column ``picture``, with the other columns, at these ascending row numbers."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(arrow_source(path))
     others = [name for name in file.schema_arrow.names if file.schema_arrow.field(name).type != PICTURE]
     wanted, first = list(rows), 0
     for group in range(file.num_row_groups):
@@ -242,7 +243,7 @@ def read_picture_rows(path: Path, picture: str, rows: Sequence[int]) -> Iterator
 
 
 def merge_files(
-    sources: Sequence[Path], target: Path, schema: pa.Schema, without: Collection[str] = ()
+    sources: Sequence[Location], target: Path, schema: pa.Schema, without: Collection[str] = ()
 ) -> CommittedFile:
     """Write a whole, synced file with the rows of committed files, but for those with these row keys.
 
@@ -260,9 +261,9 @@ def merge_files(
     return CommittedFile(target.name, count, sink.size, sink.sha256.hexdigest())
 
 
-def _row_groups_of(sources: Sequence[Path], schema: pa.Schema, without: Collection[str]) -> Iterator[pa.Table]:
+def _row_groups_of(sources: Sequence[Location], schema: pa.Schema, without: Collection[str]) -> Iterator[pa.Table]:
     for source in sources:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(arrow_source(source))
         for number in range(file.num_row_groups):
             table = file.read_row_group(number)
             if without:
@@ -290,6 +291,6 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def read_schema(path: Path) -> pa.Schema:
+def read_schema(path: Location) -> pa.Schema:
     """The Arrow schema of a committed file, metadata included."""
-    return pq.read_schema(path)
+    return pq.read_schema(arrow_source(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from data.errors import BadRow, BuildFailed, InputError, RecipeError
@@ -16,6 +15,7 @@ from data.prompts import read_records
 from data.recipe import Recipe
 from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
 from data.rows import RowMaker
+from data.storage import Location
 from data.worklist import Worklist
 
 
@@ -210,7 +210,7 @@ def make_plan(
     )
 
 
-def _find_pictures(worklist: Worklist, path: Path, layout: Layout) -> int:
+def _find_pictures(worklist: Worklist, path: Location, layout: Layout) -> int:
     """Note which of the pictures to draw a committed file holds; returns how many it holds in no usable encoding."""
     encoding = read_encoding(path)
     lossy = first = 0

@@ -12,6 +12,7 @@ import logging
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import PurePosixPath
@@ -54,8 +55,8 @@ def read_records(path: str) -> Iterator[Record]:
         # No such protocol, or one (s3://, https://) whose package is not installed.
         raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
     try:
-        with opened as file:
-            yield from read(file)
+        with ExitStack() as stack:
+            yield from read(_enter(stack, opened))
     except FileNotFoundError as error:
         raise InputError(f"the prompts file {path!r} does not exist. Give recipe.prompts the path of one.") from error
     except IsADirectoryError as error:
@@ -68,6 +69,16 @@ def read_records(path: str) -> Iterator[Record]:
         raise InputError(f"the prompts file {path!r} is not Parquet, or is damaged: {error}") from error
     except OSError as error:
         raise InputError(f"the prompts file {path!r} cannot be read: {error}.") from error
+
+
+def _enter(stack: ExitStack, opened: fsspec.core.OpenFile) -> BinaryIO:
+    try:
+        return stack.enter_context(opened)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        raise
+    # A store's client has errors of its own, such as that there are no credentials.
+    except Exception as error:
+        raise OSError(str(error)) from error
 
 
 def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:

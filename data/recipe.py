@@ -168,7 +168,11 @@ class Recipe(Section):
         description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's.",
     )
     prompts: Text = Field(title="Prompts", description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt.")
-    output: OwnOrEmpty = Field("", title="Output", description="The folder for the dataset; empty: out/<name>.")
+    output: OwnOrEmpty = Field(
+        "",
+        title="Output",
+        description="The folder for the dataset, or a URL such as s3://bucket/name; empty: out/<name>.",
+    )
     generate: Generate | None = Field(
         None, title="Generate", description="Draw pictures from prompts; absent: pictures come from the rows."
     )

@@ -24,6 +24,7 @@ from data.manifest import package_versions
 from data.parquet import read_encoding, read_picture_rows
 from data.records import Drawing, Failure, ModelFacts
 from data.staging import Staging
+from data.storage import Location
 
 Result = Literal["bit-equal", "pixel-equal", "differs", "not drawn", "skipped"]
 
@@ -95,7 +96,7 @@ def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: i
             yield from _sample_file(folder.data / file["name"], here, manifest, given)
 
 
-def _sample_file(path: Path, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
+def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
     recipe, models = manifest["recipe"], manifest["models"]
     final = "image" if recipe["edit"] is None else "edited_image"
     try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from data.folder import Folder, hash_file
+from data.folder import Folder
 from data.parquet import Layout, merge_files, read_encoding, read_schema
 from data.records import CommittedFile
+from data.storage import hash_file
 
 SMALL_BYTES = 100 * 2**20
 """Files below this are merged: about a row group of the size that the Hub's viewer recommends."""

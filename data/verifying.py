@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from data.errors import OutputError
 from data.finished import find_finished, read_rows
-from data.folder import Folder, hash_file
+from data.folder import Folder
 from data.images import Encoding
 from data.manifest import fingerprint
 from data.parquet import OWN_COLUMNS, Layout, read_schema
+from data.storage import Location, hash_file, look
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "picture", "fingerprint"]
 
@@ -99,8 +100,8 @@ def verify_files(output: str | Path) -> Report:
     return report
 
 
-def _verify_file(report: Report, path: Path, listed: Mapping[str, Any]) -> None:
-    size = path.stat().st_size
+def _verify_file(report: Report, path: Location, listed: Mapping[str, Any]) -> None:
+    size, _ = look(path)
     report.files += 1
     report.bytes += size
     if size != listed["bytes"]:
@@ -111,7 +112,7 @@ def _verify_file(report: Report, path: Path, listed: Mapping[str, Any]) -> None:
         )
 
 
-def _verify_schema(report: Report, path: Path, recipe: Mapping[str, Any]) -> None:
+def _verify_schema(report: Report, path: Location, recipe: Mapping[str, Any]) -> None:
     try:
         schema = read_schema(path)
     except (pa.ArrowException, OSError):
@@ -146,7 +147,7 @@ def _features(schema: pa.Schema) -> Any:
         return None
 
 
-def _verify_rows(report: Report, path: Path, expected: int) -> None:
+def _verify_rows(report: Report, path: Location, expected: int) -> None:
     columns = ["id", "image", "input_image", "edited_image", "sha256", "input_sha256"]
     count = 0
     try:
@@ -178,7 +179,7 @@ def _verify_picture(report: Report, file: str, row: Mapping[str, Any], picture: 
     report.add(Fault("picture", file, what, row.get("id")))
 
 
-def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Path]) -> None:
+def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Location]) -> None:
     try:
         report.fingerprint = fingerprint(paths)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:

@@ -15,7 +15,6 @@ from prefect.runtime import flow_run
 
 from data.errors import BuildFailed
 from data.folder import Folder, explain_full_disk
-from data.lines import append_line
 from data.recipe import Recipe
 from data.records import Failure, Plan, StepReport
 from data.shards import restore_pictures
@@ -46,7 +45,7 @@ def build_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, An
     ``retry_set_aside``: try the rows again that a build before has set aside.
     """
     folder, models = Folder(recipe.output), resolve_models(recipe)
-    with explain_full_disk(folder.root), folder.hold(recipe.name):
+    with explain_full_disk(folder.disk), folder.hold(recipe.name):
         progress = _watch()
         try:
             recipe = settle(recipe, models)
@@ -189,5 +188,5 @@ def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
         "devices": sorted(progress.devices),
         **more,
     }
-    append_line(folder.runs, run)
+    folder.add_run(run)
     return run

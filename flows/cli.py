@@ -69,7 +69,7 @@ Cluster = Annotated[
     ),
 ]
 RetrySetAside = Annotated[bool, Parameter(help="Try the rows again that a build before has set aside.")]
-Output = Annotated[str, Parameter(help="The folder of a dataset that imagemill built.")]
+Output = Annotated[str, Parameter(help="The folder, or the URL, of a dataset that imagemill built.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
 
 

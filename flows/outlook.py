@@ -44,7 +44,7 @@ def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
             draw, to_build = worklist.missing(), worklist.count_items()
             staged = _take_out_staged(draw, worklist, folder, layout)
     except FileNotFoundError as error:
-        if error.filename is None or not Path(error.filename).is_relative_to(folder.root):
+        if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
             raise
         raise OutputError(
             f"{error.filename!r} went while the plan was made: a build is changing the dataset. Plan again when it is "

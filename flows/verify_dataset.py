@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 16
 
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
-    output: Annotated[str, Field(description="The folder of a finished dataset.")],
+    output: Annotated[str, Field(description="The folder, or the URL, of a finished dataset.")],
     regenerate: Annotated[int, Field(ge=0, description="How many rows to draw again and compare.")] = 0,
     seed: Annotated[int, Field(ge=0, description="Decides which rows these are.")] = 0,
 ) -> dict[str, Any]:

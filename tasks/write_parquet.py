@@ -46,7 +46,7 @@ def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[s
                 set_aside.append(SetAside("write", item.id, item.file, item.line, str(error), 1, item.row_key))
 
     name = f"train-{build.first_file + shard:05d}.parquet"
-    with explain_full_disk(folder.root):
+    with explain_full_disk(folder.disk):
         file = write_rows(folder.scratch(name), build.layout, rows())
         for aside in set_aside:
             append_line(folder.failures, asdict(aside))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -131,3 +133,36 @@ def build(server: str, cluster: str) -> Build:
         return flow(load_recipe(json.loads(json.dumps(fields)), overrides), retry_set_aside)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The address of a real S3 server on the loopback, which this process and its children take for Amazon's."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    store = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
+    store.start()
+    address = "http://{}:{}".format(*store.get_host_and_port())
+    settings = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    os.environ |= settings
+    yield address
+    for name in settings:
+        del os.environ[name]
+    store.stop()
+
+
+@pytest.fixture
+def bucket(object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a new bucket; what builds into it keep on this machine lies in ``tmp_path / "work"``."""
+    import boto3
+
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "work"))
+    name = f"bucket-{uuid4()}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name

@@ -1,0 +1,239 @@
+"""A dataset that is built into an object store: the same one, drawn once, and whole at every moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow.parquet as pq
+import pytest
+import s3fs
+import yaml
+
+from data.comparing import compare
+from data.errors import DatasetDiffers, FolderInUse, NotOurs
+from data.folder import Folder
+from data.recipe_input import load_recipe
+from data.storage import RemotePath
+from data.verifying import verify_files
+from tests.conftest import Build, wait_until, write_prompts
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def remote(fields: dict, bucket: str) -> dict[str, Any]:
+    """The fields of a recipe whose dataset goes into the object store."""
+    return {**fields, "output": f"s3://{bucket}/sets/small"}
+
+
+@pytest.fixture
+def start(server: str, cluster: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Starts `imagemill <command>` in a process of its own."""
+    started: list[subprocess.Popen] = []
+
+    def run(command: str, fields: dict[str, Any], *options: str) -> subprocess.Popen:
+        recipe = tmp_path / f"{len(started)}.yaml"
+        recipe.write_text(yaml.safe_dump(fields))
+        code = "from flows.cli import main; main()"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        arguments = [sys.executable, "-c", code, command, str(recipe), *options]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(arguments, **pipes, text=True, env=environment, cwd=ROOT))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def keys(bucket: str) -> list[str]:
+    listed = boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
+    return [one["Key"].removeprefix("sets/small/") for one in listed]
+
+
+def runs(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Folder(fields["output"]).runs.read_bytes().splitlines()]
+
+
+def rows_of(output: str) -> list[dict[str, Any]]:
+    paths = sorted(s3fs.S3FileSystem(use_listings_cache=False).glob(f"{output}/data/*.parquet"))
+    return [row for path in paths for row in pq.read_table(f"s3://{path}").to_pylist()]
+
+
+def test_a_build_into_a_bucket_equals_the_one_into_a_folder_and_draws_once(
+    build: Build, fields: dict, remote: dict, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    local, first = build(fields), build(remote)
+    assert (first["drawn"], first["fingerprint"]) == (8, local["fingerprint"])
+    assert compare(fields["output"], remote["output"]).equal
+    assert verify_files(remote["output"]).good
+    dataset = ["data/train-00000.parquet", "README.md", "contact_sheet.jpg", "manifest.json", "runs.jsonl"]
+    assert sorted(keys(bucket)) == sorted([".imagemill/files.jsonl", ".imagemill/folder.json", *dataset])
+    assert [path.name for path in (tmp_path / "work").glob("*/*")] == ["files.jsonl"]
+
+    second = build(remote)
+    assert (second["drawn"], second["model_loads"], second["kept"]) == (0, 0, 4)
+    assert second["fingerprint"] == local["fingerprint"]
+
+    # From here on another machine, which has nothing of the first one's work.
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
+    write_prompts(Path(fields["prompts"]), ["a new one", "a fox", "a kite", "a ring"])
+    grown = build(remote)
+    assert (grown["drawn"], grown["kept"], grown["removed"], grown["rows"]) == (2, 3, 1, 4)
+    assert grown["fingerprint"] == build(fields)["fingerprint"]
+    assert [run["drawn"] for run in runs(remote)] == [8, 0, 2]
+
+
+def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    build(remote)
+    import datasets
+
+    # The tests keep off the Hub; the store is on this machine.
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    files = f"{remote['output']}/data/train-*.parquet"
+    rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert [row["prompt"] for row in rows] == ["a fox", "a kite", "a ring", "a star"]
+    assert rows[0]["edited_image"].size == (64, 64)
+
+
+def test_prompts_and_output_both_lie_in_the_store(build: Build, remote: dict, bucket: str):
+    content = Path(remote["prompts"]).read_bytes()
+    boto3.client("s3").put_object(Bucket=bucket, Key="prompts.jsonl", Body=content)
+    figures = build(remote, {"prompts": f"s3://{bucket}/prompts.jsonl"})
+    assert (figures["status"], figures["drawn"]) == ("complete", 8)
+
+
+def test_the_manifest_is_put_after_all_that_it_describes(build: Build, remote: dict, monkeypatch: pytest.MonkeyPatch):
+    puts, put = [], RemotePath.put
+
+    def noted(path: RemotePath, local: Path) -> None:
+        put(path, local)
+        puts.append(path.name)
+
+    monkeypatch.setattr(RemotePath, "put", noted)
+    build(remote)
+    assert puts[-2:] == ["manifest.json", "runs.jsonl"]
+    assert {"train-00000.parquet", "train-00001.parquet", "README.md", "contact_sheet.jpg"} <= set(puts[:-2])
+
+
+def test_a_rerun_after_a_kill_draws_only_the_missing_images(
+    build: Build, fields: dict, remote: dict, start: Callable, cluster: str, tmp_path: Path
+):
+    write_prompts(Path(fields["prompts"]), [f"number {number}" for number in range(12)])
+    expected = build(fields)["fingerprint"]
+
+    def found() -> int:
+        staged = list((tmp_path / "work").glob("*/staged/*/*.png"))
+        return 2 * len(rows_of(remote["output"])) + len(staged)
+
+    process = start("build", remote, "--cluster", cluster)
+    wait_until(lambda: found() >= 6 or process.poll() is not None, "six pictures")
+    process.kill()
+    process.wait()
+    before = found()
+    assert before >= 6
+    said, errors = (process := start("build", remote, "--cluster", cluster)).communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert f"Fingerprint: {expected}" in said
+    assert f'data_files="{remote["output"]}/data/train-*.parquet"' in said
+    assert runs(remote)[-1]["drawn"] <= 24 - before
+
+
+def test_a_second_build_at_once_is_refused_with_who_holds_it(build: Build, remote: dict):
+    with Folder(remote["output"]).hold("small"), pytest.raises(FolderInUse, match=rf"process {os.getpid()} on"):
+        build(remote)
+    assert build(remote)["drawn"] == 8
+
+
+def test_a_foreign_prefix_is_refused_untouched(build: Build, remote: dict, bucket: str):
+    boto3.client("s3").put_object(Bucket=bucket, Key="sets/small/beach.jpg", Body=b"x")
+    with pytest.raises(NotOurs, match="nothing in it was touched"):
+        build(remote)
+    assert keys(bucket) == ["beach.jpg"]
+
+
+@pytest.mark.parametrize("damage", ["corrupted", "deleted"])
+def test_only_a_damaged_objects_rows_are_built_again(
+    build: Build, remote: dict, bucket: str, damage: str, monkeypatch: pytest.MonkeyPatch
+):
+    # Small files are not merged here, so that one of two is damaged.
+    monkeypatch.setattr("data.tidying.SMALL_BYTES", 0)
+    expected, client = build(remote)["fingerprint"], boto3.client("s3")
+    place = {"Bucket": bucket, "Key": "sets/small/data/train-00001.parquet"}
+    if damage == "deleted":
+        client.delete_object(**place)
+    else:
+        content = bytearray(client.get_object(**place)["Body"].read())
+        content[len(content) // 2] ^= 1
+        client.put_object(**place, Body=bytes(content))
+    assert verify_files(remote["output"]).good is False
+    figures = build(remote)
+    assert (figures["drawn"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)
+    assert verify_files(remote["output"]).good
+
+
+def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
+    build: Build, remote: dict, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("data.tidying.finish_merge", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        build(remote)
+    monkeypatch.undo()
+    assert ".imagemill/merge.json" in keys(bucket)
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
+    figures = build(remote)
+    assert (figures["drawn"], figures["rows"], figures["kept"]) == (0, 4, 4)
+    assert ".imagemill/merge.json" not in keys(bucket)
+    assert verify_files(remote["output"]).good
+
+
+def test_a_changed_recipe_draws_only_what_is_new_and_the_files_open_together(
+    build: Build, fields: dict, remote: dict, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("data.tidying.SMALL_BYTES", 0)
+    build(remote)
+    # The generated pictures that the second instruction starts from come back from the bucket.
+    remote["edit"]["instructions"] = ["make it red", "make it blue"]
+    assert build(remote)["drawn"] == 4
+    write_prompts(Path(fields["prompts"]), [{"prompt": "a new one", "rating": 3}])
+    figures = build(remote, {"on_removed": "keep"})
+    assert (figures["drawn"], figures["rows"]) == (3, 10)
+    assert {"rating"} <= set.intersection(*(set(row) for row in rows_of(remote["output"])))
+    assert verify_files(remote["output"]).good
+
+
+def test_the_commands_that_look_read_a_remote_dataset(build: Build, remote: dict, cluster: str):
+    from flows.outlook import look_ahead
+    from flows.reports import print_difference, print_history, print_verified
+    from flows.verify_dataset import verify_dataset
+    from tasks.gpu_runner import GpuTaskRunner
+
+    assert look_ahead(load_recipe(remote))["pictures"] == 8
+    build(remote)
+    figures = look_ahead(load_recipe(remote))
+    assert (figures["reused"], figures["pictures"], figures["output"]) == (4, 0, remote["output"])
+    assert print_history(remote["output"], True) == 0
+    assert print_verified(remote["output"], 0, 0, None, None, True) == 0
+    assert print_difference(remote["output"], remote["output"], True) == 0
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+    assert flow(remote["output"], regenerate=2)["bit_equal"] == 2
+    Folder(remote["output"]).card.unlink()
+    (Folder(remote["output"]).data / "train-00000.parquet").unlink()
+    with pytest.raises(DatasetDiffers, match="missing"):
+        flow(remote["output"])
+
+
+def test_a_bucket_that_is_not_there_is_told_in_one_message(remote: dict, start: Callable, cluster: str):
+    process = start("build", {**remote, "output": "s3://no-such-bucket-here/set", "name": "set"}, "--cluster", cluster)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert "there is no such bucket" in errors
+    assert "Traceback" not in errors
