@@ -53,8 +53,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Generate(Section):
-    """How pictures are drawn from prompts."""
+class ModelChoice(Section):
+    """Which model a step uses."""
 
     model: Text = Field(
         "bundled",
@@ -67,6 +67,11 @@ class Generate(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
     )
+
+
+class Generate(ModelChoice):
+    """How pictures are drawn from prompts."""
+
     width: Size | None = Field(
         None, title="Width", description="Picture width in pixels, a multiple of 8; empty: the model's own."
     )
@@ -93,24 +98,13 @@ class Generate(Section):
     )
 
 
-class Edit(Section):
+class Edit(ModelChoice):
     """How pictures are changed by an instruction."""
 
-    model: Text = Field(
-        "bundled",
-        title="Model",
-        description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
-    )
-    revision: MaybeText = Field(
-        None, title="Revision", description="Commit, tag or branch of a repository; empty: the catalog's."
-    )
     instructions: list[Text] = Field(
         [],
         title="Instructions",
         description="Each is applied to every picture; empty: each row's own edit_prompt or last user message.",
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
     )
     steps: Steps | None = Field(
         None, title="Steps", description="Denoising steps (num_inference_steps); empty: the model's own."

@@ -33,3 +33,13 @@ class StepCache(CachePolicy):
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
     """Whether trying again can help: not where the recipe, the input or the folder is at fault."""
     return not isinstance(state.result(raise_on_failure=False), ImagemillError)
+
+
+DRAWING: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [2, 20],
+    "retry_condition_fn": is_worth_a_retry,
+    "cache_policy": StepCache(),
+    "persist_result": True,
+}
+"""What the tasks that draw have in common."""
