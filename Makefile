@@ -1,5 +1,5 @@
 # make demo   a first dataset, a minute after cloning
-# make test   lint, import contracts and every test
+# make test   lint, import contracts, docs/recipe.md current, and every test
 # make docs   write docs/recipe.md anew from the recipe's classes
 # make lock   resolve requirements.lock anew
 PYTHON ?= python3
@@ -24,6 +24,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python docs/write_recipe.py --check
 	$(BIN)/python -m pytest
 
 docs: setup
