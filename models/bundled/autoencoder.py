@@ -40,6 +40,15 @@ def _edges(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return pictures.diff(dim=-1), pictures.diff(dim=-2)
 
 
+def _loss(drawn: torch.Tensor, pictures: torch.Tensor, edge_weight: float) -> tuple[torch.Tensor, dict[str, float]]:
+    """How far the drawn pictures are from what they should be, and its parts for the progress bar."""
+    error = drawn - pictures
+    absolute = error.abs().mean()
+    edges = sum((a - b).abs().mean() for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
+    loss = absolute + error.square().mean() + edge_weight * edges
+    return loss, {"absolute": absolute.item(), "edges": edges.item()}
+
+
 def train_autoencoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: int, device: str) -> None:
     """Train `vae` in place and set its scaling and shift factors; resumes from `folder`/autoencoder.pt."""
     vae.to(device).train()
@@ -58,24 +67,49 @@ def train_autoencoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: i
         drawings = draw(scenes, draw_jitter(rng, len(scenes)))
         pictures = to_tensor(drawings if whole else _crops(drawings, scenes, rng), device)
         posterior = vae.encode(pictures).latent_dist
-        drawn = vae.decode(posterior.sample()).sample
-        error = drawn - pictures
-        absolute = error.abs().mean()
-        edges = sum((a - b).abs().mean() for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
+        loss, losses = _loss(vae.decode(posterior.sample()).sample, pictures, edge_weight=run.share)
         spread = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-        loss = absolute + error.square().mean() + run.share * edges + KL_WEIGHT * spread
         optimizer.zero_grad()
-        loss.backward()
+        (loss + KL_WEIGHT * spread).backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         average.update_parameters(vae)
-        if step % 20 == 19:
-            losses.update(absolute=absolute.item(), edges=edges.item(), kl=spread.item())
 
     vae.load_state_dict(average.module.state_dict())
     vae.eval()
     latents = encode(vae, draw(sample_scenes(np.random.default_rng(2), 1024), np.tile((0.0, 0.0, 1.0), (1024, 1))))
     vae.register_to_config(scaling_factor=1 / latents.std().item(), shift_factor=latents.mean().item())
+
+
+def train_decoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: int, device: str) -> None:
+    """Train the decoder further, alone: the latents that the transformer learns stay as they are.
+
+    Resumes from `folder`/decoder.pt.
+    """
+    vae.to(device).train()
+    average = AveragedModel(vae.decoder, multi_avg_fn=get_ema_multi_avg_fn(0.998))
+    optimizer = torch.optim.AdamW(vae.decoder.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+    run = Run("decoder", folder, minutes, 2e-3, [optimizer], {"model": vae.decoder, "average": average})
+    losses: dict[str, float] = {}
+
+    def describe_losses() -> str:
+        return " ".join(f"{name} {value:.4f}" for name, value in losses.items())
+
+    for step in run.steps(describe_losses):
+        rng = np.random.default_rng((6, step))
+        scenes = sample_scenes(rng, batch)
+        pictures = to_tensor(draw(scenes, draw_jitter(rng, batch)), device)
+        with torch.no_grad():
+            latents = vae.encode(pictures).latent_dist.sample()
+        loss, losses = _loss(vae.decode(latents).sample, pictures, edge_weight=1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(vae.decoder)
+
+    vae.decoder.load_state_dict(average.module.state_dict())
+    vae.eval()
 
 
 @torch.no_grad()

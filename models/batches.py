@@ -1,0 +1,71 @@
+"""A job's drawings become batches: each with its source picture, the rows of a batch alike in shape and settings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from data.errors import BadRow
+from data.images import LOSSLESS, decode_picture
+from data.records import Drawing, Failure
+from data.shards import read_given
+from data.staging import Staging
+from models.catalog import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A drawing with its source picture, if it has one, ready for the device."""
+
+    drawing: Drawing
+    source: Image.Image | None
+    width: int
+    height: int
+
+
+def prepare_drawings(
+    drawings: Sequence[Drawing], staging: Staging, spec: ModelSpec, failed: dict[str, Failure]
+) -> Iterator[Asked]:
+    """The drawings with their source pictures; one whose source cannot be read goes into ``failed``."""
+    for drawing in drawings:
+        try:
+            yield _with_source(drawing, staging, spec)
+        except BadRow as error:
+            failed[drawing.key] = Failure(str(error))
+
+
+def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
+    if drawing.source is not None:
+        found = staging.read(drawing.source, LOSSLESS)
+        if found is None:
+            raise BadRow(f"the picture to edit, {drawing.source}, is not staged")
+        source = decode_picture(found[0], drawing.source)
+    elif drawing.source_path is not None:
+        source = decode_picture(read_given(drawing), drawing.source_path)
+    else:
+        return Asked(drawing, None, drawing.width, drawing.height)
+    # The source's own shape, cut down to what the model can draw, unless the row says otherwise.
+    width, height = ((side // spec.size_multiple or 1) * spec.size_multiple for side in source.size)
+    return Asked(drawing, source, drawing.width or width, drawing.height or height)
+
+
+def cut_batches(asked: Iterator[Asked], batch_size: int) -> Iterator[list[Asked]]:
+    """Cut into batches whose rows share everything that is one argument of a call."""
+    waiting: dict[tuple[Any, ...], list[Asked]] = defaultdict(list)
+    for one in asked:
+        shape = (
+            one.width,
+            one.height,
+            one.source.size if one.source else None,
+            one.drawing.steps,
+            one.drawing.guidance_scale,
+            one.drawing.negative_prompt is None,
+        )
+        waiting[shape].append(one)
+        if len(waiting[shape]) == batch_size:
+            yield waiting.pop(shape)
+    yield from waiting.values()

@@ -1,0 +1,61 @@
+"""One call of a diffusers pipeline: a batch of rows in, pictures out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from models.batches import Asked
+from models.catalog import ModelSpec
+
+Outcome = tuple[Asked, Image.Image, bool]
+"""A row, its picture, and whether all of the picture's values were finite."""
+
+
+def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_size: int) -> list[Outcome]:
+    """Draw one batch, padded to ``batch_size``; each picture comes with whether its values were all finite.
+
+    With one seeded generator an image and every batch of the same size, a picture's bits do not depend on its
+    neighbours or its place (measured; see docs/architecture.md).
+    """
+    padded = [*batch, *[batch[-1]] * (batch_size - len(batch))]
+    first = padded[0]
+    given: dict[str, Any] = {
+        "prompt": [one.drawing.prompt for one in padded],
+        "width": first.width,
+        "height": first.height,
+        "num_inference_steps": first.drawing.steps,
+        "guidance_scale": first.drawing.guidance_scale,
+        # On the CPU, so that a picture's noise is the same whatever the device.
+        "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in padded],
+        "negative_prompt": None
+        if first.drawing.negative_prompt is None
+        else [one.drawing.negative_prompt for one in padded],
+        "image": None if first.source is None else [one.source for one in padded],
+        "max_sequence_length": _text_tokens(pipeline, spec),
+        # Kontext else resizes its source to one of its training sizes of about a megapixel.
+        "max_area": first.width * first.height,
+        "_auto_resize": False,
+    }
+    takes = inspect.signature(type(pipeline).__call__).parameters
+    arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+    with torch.inference_mode():
+        values = pipeline(**arguments, output_type="pt").images[: len(batch)]
+        finite = torch.isfinite(values).flatten(1).all(dim=1).tolist()
+        # The rounding of diffusers' own conversion to PIL, on the device: a quarter of the bytes to copy.
+        pixels = (values.float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        array: np.ndarray = pixels.cpu().numpy()
+    return [(one, Image.fromarray(pixels), ok) for one, pixels, ok in zip(batch, array, finite, strict=True)]
+
+
+def _text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:
+    """``max_sequence_length``: the spec's, else what the pipeline's long text encoder was made for, 512 at the most."""
+    tokenizer = getattr(pipeline, "tokenizer_2", None)
+    if spec.max_sequence_length or tokenizer is None:
+        return spec.max_sequence_length
+    return min(512, tokenizer.model_max_length)
