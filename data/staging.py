@@ -2,17 +2,20 @@
 
 A picture is staged by its image key, so that whoever needs it next - an edit, the shard's Parquet file, or the
 build that comes after a kill - finds it, whatever drew it. A finished shard's pictures are removed.
+
+A staged picture is one file: a line of JSON, how it was drawn (data.records.Staged), and then the encoded picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import threading
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 from PIL import Image
 
 from data.images import LOSSLESS, Encoding, decode_picture, encode_picture, generation_parameters
@@ -33,14 +36,24 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._prefix = str(folder)
 
     def put(self, content: bytes, drawn: Staged, encoding: str) -> None:
         """Stage the encoded picture; it is there wholly or not at all."""
         path = self._path(drawn.key, encoding)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The record goes first: a picture that is there has its record.
-        _replace(self._record_path(path), json.dumps(asdict(drawn)).encode())
-        _replace(path, content)
+        temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
+        try:
+            self._write(temporary, content, drawn)
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._write(temporary, content, drawn)
+        os.replace(temporary, path)
+
+    @staticmethod
+    def _write(path: str, content: bytes, drawn: Staged) -> None:
+        # No fsync: after a power cut the sha256 in the record tells a damaged picture, and it is drawn again.
+        with open(path, "wb", buffering=0) as file:
+            file.write(orjson.dumps(drawn) + b"\n" + content)
 
     def stage(self, picture: Image.Image, drawing: Drawing, encodings: Iterable[Encoding], drawn: Drawn) -> None:
         """Encode a picture in every way that is needed and stage it, the lossless one first."""
@@ -66,37 +79,39 @@ class Staging:
 
     def find(self, key: str, encoding: str) -> Staged | None:
         """How the picture was drawn, or None where it is not staged in this encoding."""
-        path = self._path(key, encoding)
-        if not path.exists():
+        try:
+            with open(self._path(key, encoding), "rb") as file:
+                return _record(file.readline())
+        except FileNotFoundError:
             return None
-        return Staged(**json.loads(self._record_path(path).read_bytes()))
 
     def read(self, key: str, encoding: str) -> tuple[bytes, Staged] | None:
         """The encoded picture and how it was drawn; None where it is not staged, or is damaged (then it goes)."""
-        drawn = self.find(key, encoding)
-        if drawn is None:
+        path = self._path(key, encoding)
+        try:
+            with open(path, "rb") as file:
+                record, _, content = file.read().partition(b"\n")
+        except FileNotFoundError:
             return None
-        content = self._path(key, encoding).read_bytes()
-        if hashlib.sha256(content).hexdigest() != drawn.sha256:
-            self.remove(key)
+        drawn = _record(record)
+        if drawn is None or hashlib.sha256(content).hexdigest() != drawn.sha256:
+            Path(path).unlink(missing_ok=True)
             return None
         return content, drawn
 
-    def remove(self, key: str) -> None:
-        """Remove the picture in every encoding."""
-        for path in (self.folder / key[:2]).glob(f"{key}.*"):
-            path.unlink(missing_ok=True)
+    def remove(self, key: str, encodings: Iterable[Encoding]) -> None:
+        """Remove the picture in these encodings."""
+        for encoding in encodings:
+            Path(self._path(key, encoding.name)).unlink(missing_ok=True)
 
-    def _path(self, key: str, encoding: str) -> Path:
-        return self.folder / key[:2] / f"{key}.{encoding}"
-
-    @staticmethod
-    def _record_path(path: Path) -> Path:
-        return path.with_name(path.name + ".json")
+    def _path(self, key: str, encoding: str) -> str:
+        # Not a Path: making one takes longer than opening the file.
+        return f"{self._prefix}/{key[:2]}/{key}.{encoding}"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    # No fsync: after a power cut the sha256 in the record tells a damaged picture, and it is drawn again.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+def _record(line: bytes) -> Staged | None:
+    try:
+        return Staged(**orjson.loads(line))
+    except (ValueError, TypeError):
+        # What a power cut has left.
+        return None

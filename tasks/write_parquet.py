@@ -13,9 +13,8 @@ from data.folder import explain_full_disk
 from data.lines import append_line
 from data.parquet import write_rows
 from data.records import Failure, Item, SetAside
-from data.shards import dataset_row
+from data.shards import dataset_row, encodings_of
 from data.staging import Staging
-from data.worklist import unique_drawings
 from tasks.caching import is_worth_a_retry
 from tasks.settings import Build
 
@@ -52,8 +51,8 @@ def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[s
             append_line(folder.failures, asdict(aside))
         if file.rows:
             folder.commit(folder.scratch(name), name, file)
-    for key in unique_drawings(items):
-        staging.remove(key)
+    for key, encodings in encodings_of(items, build.layout).items():
+        staging.remove(key, encodings)
     return set_aside
 
 
