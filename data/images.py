@@ -26,6 +26,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 PNG_LEVEL = 6
 """zlib level of the PNG pictures in the dataset."""
 
+WEBP_METHOD = 2
+"""WebP effort, 0 (fast) to 6 (small): twice as fast as 4, and no larger (benchmarks/encoding.py)."""
+
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's Digital Source Type of media made by a trained model."""
 
@@ -139,7 +142,7 @@ def encode_picture(picture: Image.Image, encoding: Encoding, parameters: str) ->
     if encoding.image_format == "jpeg":
         picture.save(buffer, "JPEG", quality=encoding.quality, subsampling=0, exif=exif, xmp=XMP)
     else:
-        picture.save(buffer, "WEBP", quality=encoding.quality, method=4, exif=exif, xmp=XMP)
+        picture.save(buffer, "WEBP", quality=encoding.quality, method=WEBP_METHOD, exif=exif, xmp=XMP)
     return buffer.getvalue()
 
 

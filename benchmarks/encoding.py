@@ -1,0 +1,81 @@
+"""What encoding a picture costs, and its size: python benchmarks/encoding.py [SIDE ...]
+
+One thread, pictures with the spectrum of photographs (1/f noise in three correlated channels, so neither flat nor
+white noise) at 64, 512 and 1024 pixels a side by default; PNG at each zlib level, JPEG, and WebP at each method, at the
+recipe's default quality. Medians of five. Prints a table a side and writes encoding.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.images import PNG_LEVEL, WEBP_METHOD
+
+SIDES = (64, 512, 1024)
+ROUNDS = 5
+QUALITY = 95
+SHIPPED = {f"png, level {PNG_LEVEL}", f"webp, method {WEBP_METHOD}", "jpeg"}
+
+
+def photograph(side: int, seed: int) -> Image.Image:
+    """A picture with a photograph's spectrum: amplitude falls with frequency as 1/f (Field, JOSA A 4, 1987)."""
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
+    frequency[0, 0] = 1
+    planes = []
+    for _ in range(3):
+        spectrum = np.fft.rfft2(rng.standard_normal((side, side))) / frequency
+        plane = np.fft.irfft2(spectrum, (side, side))
+        planes.append((plane - plane.mean()) / plane.std())
+    luma, red, blue = planes
+    colours = np.stack([luma + 0.3 * red, luma - 0.1 * red - 0.1 * blue, luma + 0.3 * blue], axis=-1)
+    return Image.fromarray(np.clip(128 + 45 * colours, 0, 255).astype(np.uint8))
+
+
+def ways() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name of each way to encode, and what Pillow is told."""
+    for level in range(10):
+        yield f"png, level {level}", {"format": "PNG", "compress_level": level}
+    yield "jpeg", {"format": "JPEG", "quality": QUALITY, "subsampling": 0}
+    for method in range(7):
+        yield f"webp, method {method}", {"format": "WEBP", "quality": QUALITY, "method": method}
+
+
+def measure(pictures: list[Image.Image], options: dict[str, Any]) -> tuple[float, int]:
+    """Median seconds a picture, and mean bytes."""
+    seconds, sizes = [], []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        started = time.perf_counter()
+        picture.save(buffer, **options)
+        seconds.append(time.perf_counter() - started)
+        sizes.append(buffer.tell())
+    return statistics.median(seconds), round(statistics.mean(sizes))
+
+
+def main() -> None:
+    """Measure each side."""
+    figures = []
+    for side in [int(word) for word in sys.argv[1:]] or SIDES:
+        pictures = [photograph(side, seed) for seed in range(ROUNDS)]
+        print(f"\n{side} x {side}        ms a picture   pictures/s   KiB   (* is what imagemill uses)")
+        for name, options in ways():
+            seconds, size = measure(pictures, options)
+            figures.append({"side": side, "way": name, "ms": round(1000 * seconds, 2), "bytes": size})
+            star = "*" if name in SHIPPED else " "
+            print(f"{star} {name:16} {1000 * seconds:11.2f} {1 / seconds:12.1f} {size / 1024:7.0f}", flush=True)
+    Path("encoding.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
