@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from data.speed import Speed
+
 MAX_SEED = 2**32 - 1
 """Largest seed: 32 bits, the range that the other tools' seed fields take."""
 
@@ -66,6 +68,9 @@ class ModelChoice(Section):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
+    )
+    speed: Speed = Field(
+        Speed(), title="Speed", description="How the model draws faster; what changes pixels is off by default."
     )
 
 

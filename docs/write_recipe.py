@@ -27,9 +27,11 @@ def page() -> str:
     """The page's text."""
     schema = Recipe.model_json_schema()
     tables = [_table("Recipe", schema, schema, "")]
-    for name in ("generate", "edit", "columns"):
+    for name in ("generate", "edit", "columns", "checks"):
         section = _resolve(schema["properties"][name], schema)
-        tables.append(_table(f"{name}", section, schema, f"{name}."))
+        tables.append(_table(name, section, schema, f"{name}."))
+    generate = _resolve(schema["properties"]["generate"], schema)
+    tables.append(_table("speed", _resolve(generate["properties"]["speed"], schema), schema, "generate.speed."))
     # A name in angle brackets would be taken for HTML.
     return HEAD + "\n".join(tables).replace("<", "\\<")
 
@@ -62,6 +64,8 @@ def _allowed(field: dict[str, Any]) -> str:
 def _allowed_one(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
+    if field["type"] == "boolean":
+        return "`true`, `false`"
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]
     if "minimum" in field and "maximum" in field:
         kind += f", {field['minimum']:g} to {field['maximum']:.15g}"
@@ -73,6 +77,8 @@ def _allowed_one(field: dict[str, Any]) -> str:
 def _default(field: dict[str, Any]) -> str:
     if "default" not in field:
         return "**required**"
+    if isinstance(field["default"], bool):
+        return f"`{str(field['default']).lower()}`"
     return "empty" if field["default"] in (None, "", []) else f"`{field['default']}`"
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from data.errors import RecipeError, UnknownModel
 from data.identity import digest
 from data.recipe import Edit, Generate
 from data.records import ModelFacts
+from data.speed import Speed
 
 Step = Literal["generate", "edit"]
 
@@ -56,18 +57,26 @@ class ModelSpec:
     max_sequence_length: int | None
     licence: str
     cache_dir: str | None
+    speed: Speed = field(default_factory=Speed)
 
     @property
     def identity(self) -> dict[str, Any]:
         """All of the model that decides pixels. Where it lies does not."""
         weights = {"files": self.files} if self.files else {"repository": self.source, "revision": self.revision}
         call = {"max_sequence_length": self.max_sequence_length} if self.max_sequence_length else {}
-        return {**weights, **call, "pipeline": self.pipeline, "dtype": self.dtype}
+        speed = self.speed.identity()
+        return {
+            **weights,
+            **call,
+            "pipeline": self.pipeline,
+            "dtype": self.dtype,
+            **({"speed": speed} if speed else {}),
+        }
 
     @property
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
-        return digest([self.files or [self.source, self.revision], self.dtype])
+        return digest([self.files or [self.source, self.revision], self.dtype, self.speed.model_dump()])
 
     def facts(self) -> ModelFacts:
         """What planning needs to know."""
@@ -155,6 +164,7 @@ def resolve(
         max_sequence_length=settings.get("max_sequence_length"),
         licence=settings.get("licence", "unknown"),
         cache_dir=cache_dir,
+        speed=section.speed,
     )
 
 
@@ -232,6 +242,12 @@ def _fetch_index(field: str, repository: str, commit: str, cache_dir: str | None
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
     """Raises RecipeError when the section asks its model for what it cannot do."""
+    if section.speed.step_cache == "first_block" and section.batch_size > 1:
+        raise RecipeError(
+            f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that a "
+            f"picture would depend on its neighbours, and recipe.{step}.batch_size is {section.batch_size}: "
+            "set batch_size to 1, or take 'taylorseer' or 'magcache'."
+        )
     if not isinstance(section, Generate):
         return
     for name in ("width", "height"):

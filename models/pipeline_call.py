@@ -12,6 +12,7 @@ from PIL import Image
 
 from models.batches import Asked
 from models.catalog import ModelSpec
+from models.speed import cache_steps
 
 Outcome = tuple[Asked, Image.Image, bool]
 """A row, its picture, and whether all of the picture's values were finite."""
@@ -44,6 +45,7 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
     }
     takes = inspect.signature(type(pipeline).__call__).parameters
     arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+    cache_steps(pipeline, spec.speed, spec.name, first.drawing.steps)
     with torch.inference_mode():
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
         finite = torch.isfinite(values).flatten(1).all(dim=1).tolist()

@@ -11,6 +11,7 @@ import torch
 
 from models.catalog import ModelSpec
 from models.loading import device_name, load_pipeline, pick_device, same_parts
+from models.speed import speed_up
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -25,7 +26,7 @@ def resident_pipeline(spec: ModelSpec, report: Report) -> Any:
     with _loading:
         if spec.weights_key not in _loaded:
             started, device = time.perf_counter(), pick_device()
-            pipeline = load_pipeline(spec, device)
+            pipeline = speed_up(load_pipeline(spec, device), spec.speed, spec.name)
             _loaded[spec.weights_key] = {spec.pipeline: pipeline}
             report(
                 {
