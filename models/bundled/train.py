@@ -1,7 +1,7 @@
 """Train the bundled model from nothing, save it, and measure it through the saved pipeline.
 
-python -m models.bundled.train --autoencoder-minutes 20 --minutes 65               # two cores
-python -m models.bundled.train --batch 512 --autoencoder-batch 128 --pairs 200000  # a GPU, found by itself, in bfloat16
+python -m models.bundled.train --autoencoder-minutes 20 --minutes 75 --decoder-minutes 25  # two cores
+python -m models.bundled.train --batch 512 --autoencoder-batch 128 --pairs 200000  # a GPU, found by itself, in bf16
 
 It needs no data: the scenes are drawn by models/bundled/scenes.py. Killed, it goes on from its last checkpoint in
 --work when it is started again; with other settings, start with another --work.
@@ -19,7 +19,7 @@ import torch
 from diffusers import FluxPipeline
 
 from models.bundled.architecture import make_pipeline
-from models.bundled.autoencoder import train_autoencoder
+from models.bundled.autoencoder import train_autoencoder, train_decoder
 from models.bundled.flow import encode_edits, train_flow
 
 SHIPPED = Path(__file__).parent / "model"
@@ -35,6 +35,7 @@ def train(options: argparse.Namespace) -> FluxPipeline:
     print(f"Encoding {options.pairs} edits ...", flush=True)
     edits = encode_edits(pipeline, options.pairs, options.work)
     train_flow(pipeline, edits, options.work, options.minutes, options.batch, options.rate)
+    train_decoder(pipeline.vae, options.work, options.decoder_minutes, options.autoencoder_batch, device=device)
     return pipeline
 
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--autoencoder-minutes", type=float, default=20)
     parser.add_argument("--autoencoder-batch", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=65, help="for the transformer and the text encoders")
+    parser.add_argument("--decoder-minutes", type=float, default=25, help="for the autoencoder's decoder alone")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate of the transformer")
     parser.add_argument("--pairs", type=int, default=30_000, help="scenes and edits that are encoded beforehand")
