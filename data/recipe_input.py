@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from data.errors import RecipeError
 from data.recipe import Recipe
+from data.tokens import refuse_tokens
 
 
 def load_recipe(source: Recipe | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -70,6 +71,7 @@ def set_field(fields: dict[str, Any], dotted: str, value: Any) -> None:
 
 def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
     """Check the fields. Raises RecipeError that names the first faulty field, its value and what is allowed."""
+    refuse_tokens(fields)
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.context import FlowRunContext
-from prefect.runtime import flow_run
 
 from data.errors import BuildFailed
 from data.folder import Folder, explain_full_disk
 from data.recipe import Recipe
+from data.recipe_input import load_recipe
 from data.records import Failure, Plan, StepReport
 from data.shards import restore_pictures
 from data.staging import Staging
 from data.worklist import Worklist
+from flows.naming import run_name
 from models.job import Job
 from tasks.edit import edit
 from tasks.generate import generate
@@ -32,18 +31,27 @@ from tasks.settings import Build, make_build, resolve_models, settle
 from tasks.write_parquet import write_parquet
 
 
-def _run_name() -> str:
-    recipe = flow_run.parameters["recipe"]
-    name = recipe["name"] if isinstance(recipe, Mapping) else recipe.name
-    return f"{name}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+# The parameters are checked here, not by Prefect, whose message for a bad recipe is far from the command line's.
+@flow(
+    name="build-dataset",
+    flow_run_name=run_name,
+    task_runner=GpuTaskRunner(),
+    persist_result=False,
+    validate_parameters=False,
+)
+def build_dataset(
+    recipe: Recipe | str,
+    retry_set_aside: bool = False,
+    overrides: dict[str, Any] = {},  # noqa: B006 - the dashboard's form shows a plain default; nobody changes it
+) -> dict[str, Any]:
+    """Build a dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl).
 
-
-@flow(name="build-dataset", flow_run_name=_run_name, task_runner=GpuTaskRunner(), persist_result=False)
-def build_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
-    """Build the recipe's dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl).
-
-    ``retry_set_aside``: try the rows again that a build before has set aside.
+    Args:
+        recipe: What to build: the recipe's fields, or the path of a YAML file on the machine that builds.
+        retry_set_aside: Try the rows again that a build before has set aside.
+        overrides: Fields that go over the recipe's, by their dotted names: {"generate.seed": 7}.
     """
+    recipe = load_recipe(recipe, overrides)
     folder, models = Folder(recipe.output), resolve_models(recipe)
     with explain_full_disk(folder.disk), folder.hold(recipe.name):
         progress = _watch()
@@ -131,10 +139,10 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
     for step, draw in (("generate", generate), ("edit", edit)):
         if step in build.models:
             job = build.job(step, items, without=failed)
-            report = _draw(draw, build, job, f"{step} shard {number + 1}/{total}")
+            report = _draw(draw, build, job, f"{step} {number + 1}/{total}")
             progress.step_done(report)
             failed |= report.failed
-    name = f"write shard {number + 1}/{total}"
+    name = f"write {number + 1}/{total}"
     set_aside = write_parquet.with_options(task_run_name=name)(build, number, items, failed)
     progress.shard_done(set_aside)
     for one in set_aside:

@@ -156,6 +156,33 @@ def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
     return print_difference(a, b, json)
 
 
+@app.command(name="setup-prefect")
+def setup_prefect(
+    *,
+    runs_at_once: Annotated[
+        int, Parameter(validator=validators.Number(gte=1), help="Runs that the work pool allows at a time.")
+    ] = 1,
+    silent_seconds: Annotated[
+        int,
+        Parameter(
+            validator=validators.Number(gte=10),
+            help="Without a heartbeat for so long, a run counts as crashed. Heartbeats come every 30 s.",
+        ),
+    ] = 90,
+) -> int:
+    """Make a Prefect server ready: the work pool, the deployments of prefect.yaml, and what brings crashed builds back.
+
+    It asks nothing, and can be called again at any time. The server is the one that PREFECT_API_URL names.
+    """
+    from flows.terminal import quiet_prefect
+
+    quiet_prefect()
+    from flows.setup_prefect import set_up
+
+    set_up(runs_at_once, silent_seconds)
+    return 0
+
+
 def _checked(recipe: Path | None, assignments: list[str] | None, flags: BaseModel | None) -> Recipe:
     """The recipe with what was given beside it. Raises RecipeError."""
     overrides = dict(parse_assignment(text) for text in assignments or ())

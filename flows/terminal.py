@@ -36,9 +36,11 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
         signal.signal(sign, _stop)
     with _bar(show=errors.is_terminal and not verbose) as watch:
         from flows.build_dataset import build_dataset
+        from flows.server import check_server
         from tasks.gpu_runner import GpuTaskRunner
         from tasks.progress import watcher
 
+        check_server()
         token = watcher.set(watch)
         try:
             figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))(recipe, retry_set_aside)

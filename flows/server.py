@@ -1,0 +1,55 @@
+"""The Prefect server that is named, if one is: whether it can be used, told in one message where it cannot."""
+
+from __future__ import annotations
+
+import base64
+import urllib.error
+import urllib.request
+
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
+
+from data.errors import ImagemillError
+
+SECONDS = 10
+"""How long a server may take to answer."""
+
+
+def check_server(needed: bool = False) -> None:
+    """Raises ImagemillError where PREFECT_API_URL, or the active profile, names a server that cannot be used.
+
+    ``needed``: also where none is named, so that Prefect would start one of its own for the time of this process.
+    """
+    address = PREFECT_API_URL.value()
+    if not address:
+        if needed:
+            raise ImagemillError(
+                "no Prefect server is named: start one (`prefect server start`) and set "
+                "PREFECT_API_URL=http://127.0.0.1:4200/api, or log in to Prefect Cloud (`prefect cloud login`)."
+            )
+        return
+    headers = {"Content-Type": "application/json", **_authorization()}
+    try:
+        # What needs an authorization, unlike /health; and what Prefect Cloud answers too.
+        asked = urllib.request.Request(f"{address.rstrip('/')}/flows/count", b"{}", headers)
+        urllib.request.urlopen(asked, timeout=SECONDS).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise ImagemillError(
+                f"the Prefect server at {address} refuses to be used (HTTP {error.code}): set "
+                "PREFECT_API_AUTH_STRING=user:password as the server has it, or PREFECT_API_KEY for Prefect Cloud."
+            ) from error
+        raise ImagemillError(f"what answers at {address} is no working Prefect server (HTTP {error.code}).") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise ImagemillError(
+            f"no Prefect server answers at {address} ({why}). Start it (`prefect server start`), correct "
+            "PREFECT_API_URL, or unset it: a build then uses a server of its own."
+        ) from error
+
+
+def _authorization() -> dict[str, str]:
+    if text := PREFECT_API_AUTH_STRING.value():
+        return {"Authorization": f"Basic {base64.b64encode(text.get_secret_value().encode()).decode()}"}
+    if key := PREFECT_API_KEY.value():
+        return {"Authorization": f"Bearer {key.get_secret_value()}"}
+    return {}

@@ -1,0 +1,91 @@
+"""`imagemill setup-prefect`: a Prefect server made ready for this project. Calling it again changes nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from data.errors import ImagemillError
+from flows.automations import our_automations
+from flows.server import check_server
+
+POOL = "gpu"
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def set_up(runs_at_once: int, silent_seconds: int) -> None:
+    """Make the work pool, the automations and the deployments, or bring them up to date; says what it does.
+
+    Raises ImagemillError where no server is named, or where deploying fails.
+    """
+    if not (PROJECT / "prefect.yaml").exists():
+        raise ImagemillError(
+            f"there is no prefect.yaml in {str(PROJECT)!r}: run this from a checkout of the project, installed with "
+            "`pip install -e .`, since workers run the flows from there."
+        )
+    check_server(needed=True)
+    for line in make_pool_and_automations(runs_at_once, silent_seconds):
+        print(line)
+    for name in _deploy():
+        print(f"Deployment {name!r}.")
+    print(f"Start a worker:  prefect worker start --pool {POOL}")
+    print("Start a build:   prefect deployment run 'build-dataset/text-to-image' --watch")
+    print(f"Dashboard:       {PREFECT_API_URL.value().removesuffix('/api')}")
+
+
+def make_pool_and_automations(runs_at_once: int, silent_seconds: int) -> Iterator[str]:
+    """Make these, or bring them up to date; yields a line for each. Raises ImagemillError."""
+    with get_client(sync_client=True) as client:
+        _make_pool(client, runs_at_once)
+        yield f"Work pool {POOL!r}: {runs_at_once} at once."
+        for automation in our_automations(timedelta(seconds=silent_seconds)):
+            _make_automation(client, automation)
+            yield f"Automation {automation.name!r}."
+
+
+def _make_pool(client: SyncPrefectClient, runs_at_once: int) -> None:
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", concurrency_limit=runs_at_once))
+        return
+    if pool.type != "process":
+        raise ImagemillError(
+            f"the work pool {POOL!r} is there and is of type {pool.type!r}, not 'process'. Delete it "
+            f"(`prefect work-pool delete {POOL}`), or give the deployments in prefect.yaml another pool."
+        )
+    client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=runs_at_once))
+
+
+def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    # Names are not unique to Prefect: one that is there is changed, else each call would add another.
+    there, *twice = client.read_automations_by_name(wanted.name) or [None]
+    for one in twice:
+        client.delete_automation(one.id)
+    if there is None:
+        client.create_automation(wanted)
+    else:
+        client.update_automation(there.id, wanted)
+
+
+def _deploy() -> list[str]:
+    """Deploy what prefect.yaml lists, all of it; returns the names, FLOW/DEPLOYMENT. Raises ImagemillError."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    names = re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split()))
+    wanted = len(yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"])
+    if done.returncode != 0 or len(set(names)) < wanted:
+        said = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
+        raise ImagemillError(f"`prefect deploy --all` in {str(PROJECT)!r} did not deploy everything. It said:\n{said}")
+    return names
