@@ -203,6 +203,18 @@ class Recipe(Section):
     on_bad_row: Literal["set_aside", "stop"] = Field(
         "set_aside", title="On a bad row", description="Set the row aside and go on, or stop the build."
     )
+    on_oom: Literal["halve_batch", "set_aside", "stop"] = Field(
+        "halve_batch",
+        title="Out of memory",
+        description="When a batch does not fit into the device: draw smaller batches, set its rows aside, or stop.",
+    )
+    batch_timeout: float = Field(
+        3600.0,
+        gt=0,
+        le=86_400,
+        title="Batch timeout",
+        description="Seconds after which a batch is taken to hang: its worker process is replaced.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Recipe:

@@ -97,6 +97,8 @@ def _watch() -> Progress:
         progress.told(event)
         if event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
+        elif event["kind"] == "worker_lost":
+            log.warning("A worker process ended while it drew with %(model)s: %(reason)s", event)
 
     runner.listener = listen
     if watch := watcher.get():

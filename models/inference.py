@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,26 @@ from PIL import Image
 
 from data.folder import explain_full_disk
 from data.images import Encoding
-from data.records import Drawing, Failure, StepReport
+from data.records import Drawing, StepReport
 from data.staging import Drawn, Staging
+from data.under_way import UnderWay
 from models.batches import Asked, cut_batches, prepare_drawings
+from models.device_errors import DeviceLost, is_sticky
 from models.job import Job
 from models.loading import device_name
-from models.recovery import check_model, draw_good
+from models.recovery import CarefulDrawing
 from models.resident import Report, resident_pipeline
+from models.suspects import sort_out
 
 ENCODERS = max(2, min(8, torch.get_num_threads() // 4))
 """Threads that encode and stage one batch while the device draws the next: of this worker's share of the cores."""
 
 
-def draw(job: Job, report: Report) -> StepReport:
+def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     """Draw and stage what the job asks for and is not staged yet. ``report`` is told of loads and finished pictures.
 
-    A picture that fails is in the result's ``failed``; the others are drawn. Raises ImagemillError where the model
-    itself is at fault.
+    A picture that fails is in the result's ``failed``; the others are drawn. ``run`` tells one build's attempts from
+    another's. Raises ImagemillError where the model itself is at fault, DeviceLost where this process must be replaced.
     """
     started = time.perf_counter()
     staging = Staging(Path(job.staging))
@@ -45,35 +49,53 @@ def draw(job: Job, report: Report) -> StepReport:
         loads.extend([event] if event["kind"] == "loaded" else [])
         report(event)
 
-    pipeline = resident_pipeline(job.spec, watch)
-    failed: dict[str, Failure] = {}
-    drawn = 0
+    notes, failed = UnderWay(staging.folder, run, [one.key for one in job.drawings]), {}
+    endings = notes.endings()
+    if endings:
+        report({"kind": "worker_lost", "model": job.spec.name, "reason": endings[-1].reason})
+    in_batches, suspects = sort_out(job, missing, endings, failed)
+    pipeline = _load(job, watch, notes)
+    careful = CarefulDrawing(pipeline, job, notes.lose, failed)
+    drawn, device = 0, device_name(pipeline.device)
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders:
         writes: deque[Future[None]] = deque()
-        asked = prepare_drawings(missing, staging, job.spec, failed)
-        for batch in _one_ahead(cut_batches(asked, job.batch_size)):
-            pictures = draw_good(pipeline, job, batch, failed)
-            how = Drawn(job.spec.name, job.batch_size, device_name(pipeline.device))
-            for asked, picture in pictures:
-                encodings = job.encodings[asked.drawing.key]
+        in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), job.batch_size)
+        one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), 1)
+        for batch in _one_ahead(chain(in_batches, one_by_one)):
+            with notes.note([asked.drawing.key for asked in batch]):
+                pictures = careful.draw(batch)
+            for asked, picture, size in pictures:
+                encodings, how = job.encodings[asked.drawing.key], Drawn(job.spec.name, size, device)
                 writes.append(encoders.submit(_stage, staging, picture, asked.drawing, encodings, how))
             drawn += len(pictures)
             report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
             if not drawn:
-                check_model(pipeline, job, batch[0], failed)
+                careful.check_model(batch[0])
             # Where encoding is slower than drawing, memory holds two batches and no more.
             while len(writes) > 2 * job.batch_size:
                 writes.popleft().result()
         for write in writes:
             write.result()
+    notes.forget()
     return StepReport(
         drawn=drawn,
         reused=len(job.drawings) - len(missing),
         loads=tuple(loads),
         seconds=round(time.perf_counter() - started, 3),
         failed=failed,
-        device=device_name(pipeline.device),
+        device=device,
     )
+
+
+def _load(job: Job, report: Report, notes: UnderWay) -> Any:
+    with notes.note():
+        try:
+            return resident_pipeline(job.spec, report)
+        except RuntimeError as error:
+            if not is_sticky(error):
+                raise
+            notes.lose(f"{type(error).__name__}: {error}")
+            raise DeviceLost(str(error)) from error
 
 
 def _one_ahead(batches: Iterator[list[Asked]]) -> Iterator[list[Asked]]:

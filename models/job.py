@@ -23,3 +23,7 @@ class Job:
     """Names of the recipe's checks that are on."""
     staging: str
     """Folder of the staged pictures, on a file system that the workers share."""
+    on_oom: str = "halve_batch"
+    """What to do when the device's memory runs out: the recipe's on_oom."""
+    batch_timeout: float = 3600.0
+    """Seconds after which a batch is taken to hang."""

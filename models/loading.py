@@ -6,18 +6,10 @@ import os
 import pkgutil
 from typing import Any
 
-import diffusers
 import torch
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
 from data.errors import RecipeError
 from models.catalog import ModelSpec
-
-# A worker has no terminal: what is loaded is told in one line when it is there.
-diffusers_logging.disable_progress_bar()
-transformers_logging.disable_progress_bar()
-transformers_logging.set_verbosity_error()
 
 
 def pick_device() -> torch.device:
@@ -42,7 +34,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Any:
     """
     if stand_in := os.environ.get("IMAGEMILL_PIPELINE"):
         return pkgutil.resolve_name(stand_in)(spec, device)
-    pipeline_class = getattr(diffusers, spec.pipeline)
+    pipeline_class = _diffusers_class(spec.pipeline)
     try:
         pipeline = pipeline_class.from_pretrained(
             spec.source,
@@ -57,9 +49,22 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Any:
     return prepare(pipeline.to(device))
 
 
+def _diffusers_class(name: str) -> Any:
+    # Imported here: it takes seconds, and a stand-in does without.
+    import diffusers
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    # A worker has no terminal: what is loaded is told in one line when it is there.
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    return getattr(diffusers, name)
+
+
 def same_parts(pipeline: Any, spec: ModelSpec) -> Any:
     """The spec's pipeline around the loaded parts of one of another class; nothing is read or copied."""
-    return prepare(getattr(diffusers, spec.pipeline)(**pipeline.components))
+    return prepare(_diffusers_class(spec.pipeline)(**pipeline.components))
 
 
 def prepare(pipeline: Any) -> Any:

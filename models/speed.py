@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.hooks import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConfig
-from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
 
 from data.errors import RecipeError
 from data.speed import Speed
@@ -70,6 +68,9 @@ def cache_steps(pipeline: Any, speed: Speed, model: str, steps: int) -> None:
 
 
 def _config(speed: Speed, denoiser: Any, model: str, steps: int) -> Any:
+    from diffusers.hooks import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConfig
+    from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
+
     match speed.step_cache:
         case "first_block":
             return FirstBlockCacheConfig(threshold=FIRST_BLOCK_THRESHOLD)

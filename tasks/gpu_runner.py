@@ -17,7 +17,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from dask import config
-from distributed import CancelledError, Client, Nanny, Scheduler, SpecCluster
+from distributed import CancelledError, Client, KilledWorker, Nanny, Scheduler, SpecCluster
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -57,15 +57,24 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         return type(self)(self.workers, self.address, self.shards)
 
     def draw(self, job: Job) -> Any:
-        """Draw a job on a free worker and wait for it. Raises what the worker raised."""
-        future = self.client().submit(draw_and_tell, job, self._topic, pure=False)
-        try:
-            return future.result()
-        except CancelledError as error:
-            raise BuildFailed("the build was stopped while it waited for a worker.") from error
-        finally:
-            if not future.done():
-                future.cancel()
+        """Draw a job on a free worker and wait for it. Raises what the worker raised.
+
+        A job whose worker process ends goes to another, which isolates the rows that were being drawn.
+        """
+        # Dask gives a job up after four processes; isolating a row takes three.
+        for _ in range(len(job.drawings) + 2):
+            # First come, first served, to the millisecond: the shards of one model then follow each other.
+            future = self.client().submit(draw_and_tell, job, self._topic, pure=False, fifo_timeout=0)
+            try:
+                return future.result()
+            except KilledWorker:
+                continue
+            except CancelledError as error:
+                raise BuildFailed("the build was stopped while it waited for a worker.") from error
+            finally:
+                if not future.done():
+                    future.cancel()
+        raise BuildFailed(f"worker process after worker process ended while {job.spec.name!r} was to draw.")
 
     def client(self) -> Client:
         """The cluster's client; starts the cluster on first need. Raises BuildFailed once the runner is stopped."""

@@ -55,6 +55,8 @@ def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, ModelSpec], stagin
                 # What it draws is compared, whatever it is.
                 checks=frozenset(),
                 staging=str(staging),
+                # With another batch size it would not be the same picture.
+                on_oom="set_aside",
             )
             jobs.append(job)
     return jobs

@@ -57,6 +57,8 @@ class Build:
             batch_size=section.batch_size,
             checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
             staging=str(self.folder.staged.absolute()),
+            on_oom=self.recipe.on_oom,
+            batch_timeout=self.recipe.batch_timeout,
         )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,31 +14,99 @@ import torch
 from benchmarks.stand_in import StandIn
 
 
-class Poisoned(StandIn):
-    """Fails on every batch that has a prompt with the word poison in it."""
+class Faulty(StandIn):
+    """Draws as the stand-in does, once ``fault`` has let the prompts pass."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.calls: list[list[str]] = []
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
-        if any("poison" in one for one in prompt):
-            raise ValueError("bad prompt")
+        self.calls.append(prompt)
+        self.fault(prompt)
         return super().__call__(prompt, generator, width, height, output_type)
 
+    def fault(self, prompts: list[str]) -> None:
+        """Raise, or end the process, where these prompts are to fail."""
 
-class Broken(StandIn):
+
+class Poisoned(Faulty):
+    """Fails on every batch that has a prompt with the word poison in it."""
+
+    def fault(self, prompts: list[str]) -> None:
+        if any("poison" in one for one in prompts):
+            raise ValueError("bad prompt")
+
+
+class Broken(Faulty):
     """Fails on everything."""
 
-    def __call__(
-        self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
-    ) -> SimpleNamespace:
+    def fault(self, prompts: list[str]) -> None:
         raise ValueError("no such kernel")
+
+
+class Small(Faulty):
+    """A device whose memory holds two pictures and no more, and none with the word huge in its prompt."""
+
+    def fault(self, prompts: list[str]) -> None:
+        if len(prompts) > 2 or any("huge" in one for one in prompts):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+
+class Asserting(Faulty):
+    """Fails as CUDA does where a kernel's assertion does, on every batch with the word assert in it."""
+
+    def fault(self, prompts: list[str]) -> None:
+        if any("assert" in one for one in prompts):
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+class Deadly(Asserting):
+    """Ends its process, hangs or loses its device, as the prompts say; with the word once, the first time only.
+
+    What happened once is remembered as a file in the folder that IMAGEMILL_FAULTS names.
+    """
+
+    def fault(self, prompts: list[str]) -> None:
+        for prompt in prompts:
+            if "once" in prompt and self._happened(prompt):
+                continue
+            if "kill" in prompt:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "hang" in prompt:
+                time.sleep(600)
+            super().fault([prompt])
+
+    @staticmethod
+    def _happened(prompt: str) -> bool:
+        try:
+            (Path(os.environ["IMAGEMILL_FAULTS"]) / prompt).touch(exist_ok=False)
+        except FileExistsError:
+            return True
+        return False
 
 
 def poisoned(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
-    return Poisoned()
+    return Poisoned(device)
 
 
 def broken(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
-    return Broken()
+    return Broken(device)
+
+
+def small(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE."""
+    return Small(device)
+
+
+def asserting(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE."""
+    return Asserting(device)
+
+
+def deadly(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE."""
+    return Deadly(device)

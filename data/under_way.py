@@ -1,0 +1,79 @@
+"""Notes of what the worker processes are at. A note that is still there when its process has ended tells what ended it.
+
+A process that is killed, or whose device fails, can tell nobody; the one that takes over its job reads the notes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import orjson
+
+from data.identity import digest
+
+KILLED = "killed, or out of host memory"
+"""What is said of a process that has left no reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A worker process that ended in the middle of a job."""
+
+    keys: tuple[str, ...]
+    """Image keys of the pictures that it was drawing; none where it was loading the model."""
+    reason: str
+
+
+class UnderWay:
+    """The notes about one job of one run, beside the staged pictures."""
+
+    def __init__(self, staging: Path, run: str, keys: Sequence[str]) -> None:
+        # Of one run: a build that was killed has taken its workers with it, and no picture is to blame for that.
+        self._folder = staging / "under-way" / run / digest(sorted(keys))
+        self._note: Path | None = None
+        self._keys: tuple[str, ...] = ()
+        self._is_lost = False
+
+    @contextmanager
+    def note(self, keys: Sequence[str] = ()) -> Iterator[None]:
+        """Note that these pictures are being drawn, or that the model is being loaded, until the block is left."""
+        self._note, self._keys = self._folder / f"{uuid4().hex}.json", tuple(keys)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._write(KILLED)
+        try:
+            yield
+        finally:
+            if not self._is_lost:
+                self._note.unlink(missing_ok=True)
+
+    def lose(self, reason: str) -> None:
+        """Leave the note behind with its reason: this process is about to end."""
+        self._is_lost = True
+        self._write(reason)
+
+    def _write(self, reason: str) -> None:
+        temporary = self._note.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(orjson.dumps({"keys": self._keys, "reason": reason}))
+        os.replace(temporary, self._note)
+
+    def endings(self) -> list[Ending]:
+        """The processes that ended at this job so far, oldest first."""
+        notes = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        said = [orjson.loads(note.read_bytes()) for note in notes]
+        return [Ending(tuple(one["keys"]), one["reason"]) for one in said]
+
+    def forget(self) -> None:
+        """The job is done."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def strikes(endings: Sequence[Ending]) -> Counter[str]:
+    """Image key -> how many processes have ended while that picture was being drawn."""
+    return Counter(key for ending in endings for key in ending.keys)
