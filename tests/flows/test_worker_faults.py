@@ -12,12 +12,12 @@ from data.recipe_input import load_recipe
 from tests.conftest import write_prompts
 from tests.flows.test_build_dataset import rows_of
 
-GOOD = ["a fox", "once kill", "a kite", "once hang", "a ring", "once assert", "a star"]
+GOOD = ["a fox", "a kite", "once hang", "a ring", "a cat", "once assert", "a star"]
 
 
 @pytest.fixture(scope="module")
 def disturbed(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A build whose rows kill, hang or break their workers, once or always; and one of the good rows, undisturbed."""
+    """A build whose rows hang or break their worker once, or always kill it; and one of the good rows, undisturbed."""
     from flows.build_dataset import build_dataset
     from tasks.gpu_runner import GpuTaskRunner, start_cluster
 
