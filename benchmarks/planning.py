@@ -1,11 +1,15 @@
-"""How long a plan takes over a dataset that is there already: python benchmarks/planning.py [ROWS ...]
+"""How long a dataset takes that is there already: python benchmarks/planning.py [ROWS ...]
 
-Makes a prompts file and a finished dataset of as many rows (pictures of a few bytes: only imagemill is measured), then
-loads and plans in a process of its own. Prints seconds and peak memory of that process, and writes planning.json.
+Makes a prompts file and a finished dataset of as many rows (one small picture in all of them: only imagemill is
+measured), then loads and plans in a process of its own, and in another runs a whole build, which has nothing to do but
+to find that out; a first such build, which merges small files and writes the manifest, is not counted. Prints seconds
+and peak memory of those processes, and writes planning.json.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import resource
 import subprocess
@@ -15,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from data.folder import Folder
 from data.parquet import write_rows
 from data.planning import ItemMaker, layout_of, load_rows, make_plan
@@ -22,16 +28,38 @@ from data.recipe import Recipe
 from data.recipe_input import load_recipe
 from data.records import ModelFacts
 from data.worklist import Worklist
+from tasks.settings import resolve_models
 
 ROWS = (10_000, 100_000, 1_000_000)
 ROWS_A_FILE = 50_000
 
-FACTS = {"generate": ModelFacts("stand-in", "0", {"files": "0"}, 64, 64, 8, None, 8, True)}
+BUILD = """
+import json, resource, sys, time
+from data.recipe_input import load_recipe
+from flows.build_dataset import build_dataset
+
+started = time.perf_counter()
+figures = build_dataset(load_recipe(json.loads(sys.argv[1])))
+assert figures["drawn"] == 0, figures
+print(json.dumps({"s": time.perf_counter() - started, "kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+"""
 
 
-def recipe_in(folder: Path) -> Recipe:
+def fields_in(folder: Path) -> dict[str, Any]:
     """The recipe whose prompts and dataset lie in ``folder``."""
-    return load_recipe({"prompts": str(folder / "prompts.jsonl"), "output": str(folder / "out"), "generate": {}})
+    return {"prompts": str(folder / "prompts.jsonl"), "output": str(folder / "out"), "generate": {}}
+
+
+def models_of(recipe: Recipe) -> dict[str, ModelFacts]:
+    """What planning knows of the recipe's models."""
+    return {step: spec.facts() for step, spec in resolve_models(recipe).items()}
+
+
+def picture() -> bytes:
+    """A small PNG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def make_dataset(folder: Path, rows: int) -> None:
@@ -39,16 +67,17 @@ def make_dataset(folder: Path, rows: int) -> None:
     with open(folder / "prompts.jsonl", "w") as file:
         for number in range(rows):
             file.write(json.dumps({"prompt": f"a photo of thing number {number}", "label": number % 10}) + "\n")
-    recipe = recipe_in(folder)
-    output = Folder(recipe.output)
+    recipe = load_recipe(fields_in(folder))
+    output, shown = Folder(recipe.output), picture()
+    sha256 = hashlib.sha256(shown).hexdigest()
     with output.hold(recipe.name), Worklist.create(output.plan) as worklist:
         layout = layout_of(recipe, load_rows(recipe, worklist))
-        make = ItemMaker(recipe, FACTS, layout)
+        make = ItemMaker(recipe, models_of(recipe), layout)
         keys = [(item.row_key, item.id, item.final.key) for row in worklist.rows() for [item] in make.items(row)]
         for number, first in enumerate(range(0, rows, ROWS_A_FILE)):
             name = f"train-{number:05d}.parquet"
             table = (
-                {"row_key": key, "id": row_id, "image_key": image, "sha256": "00" * 32, "image": {"bytes": b"-"}}
+                {"row_key": key, "id": row_id, "image_key": image, "sha256": sha256, "image": {"bytes": shown}}
                 for key, row_id, image in keys[first : first + ROWS_A_FILE]
             )
             output.commit(output.scratch(name), name, write_rows(output.scratch(name), layout, table))
@@ -57,13 +86,13 @@ def make_dataset(folder: Path, rows: int) -> None:
 
 def plan(folder: Path) -> dict[str, Any]:
     """Load and plan; the figures of this process."""
-    recipe = recipe_in(folder)
+    recipe = load_recipe(fields_in(folder))
     output = Folder(recipe.output)
     started = time.perf_counter()
     with Worklist.create(output.plan) as worklist:
         loaded = load_rows(recipe, worklist)
         loading = time.perf_counter() - started
-        planned = make_plan(recipe, worklist, output, layout_of(recipe, loaded), FACTS, {})
+        planned = make_plan(recipe, worklist, output, layout_of(recipe, loaded), models_of(recipe), {})
     return {
         "rows": planned.rows,
         "reused": planned.reused,
@@ -73,17 +102,27 @@ def plan(folder: Path) -> dict[str, Any]:
     }
 
 
+def run(*command: str) -> dict[str, Any]:
+    """What a process of its own prints as its last line."""
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
-    """Measure each size in a process of its own."""
+    """Measure each size."""
     figures = []
-    print("     rows    reused  loading s  planning s  peak MiB")
+    print("     rows    reused  loading s  planning s  peak MiB  whole build s  peak MiB")
     for rows in [int(size) for size in sys.argv[1:]] or ROWS:
         with tempfile.TemporaryDirectory() as folder:
             make_dataset(Path(folder), rows)
-            command = [sys.executable, __file__, "--plan", folder]
-            measured = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            measured = run(__file__, "--plan", folder)
+            recipe = json.dumps(fields_in(Path(folder)))
+            run("-c", BUILD, recipe)
+            build = run("-c", BUILD, recipe)
+        measured |= {"build_s": round(build["s"], 1), "build_peak_mib": build["kb"] // 1024}
         figures.append(measured)
-        print("{rows:9,} {reused:9,} {loading_s:10} {planning_s:11} {peak_mib:9}".format(**measured), flush=True)
+        columns = "{rows:9,} {reused:9,} {loading_s:10} {planning_s:11} {peak_mib:9} {build_s:14} {build_peak_mib:9}"
+        print(columns.format(**measured), flush=True)
     Path("planning.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 from data.errors import BadRow, BuildFailed, InputError, RecipeError
@@ -17,6 +18,9 @@ from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan,
 from data.rows import RowMaker
 from data.storage import Location
 from data.worklist import Worklist
+
+CHUNK = 1000
+"""Rows that are held against what is finished in one go."""
 
 
 def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
@@ -168,16 +172,18 @@ def make_plan(
     make = ItemMaker(recipe, models, layout)
     names = [facts.name for facts in models.values()]
     rows = reused = failed = shard = filled = 0
-    for row in worklist.rows():
-        try:
-            groups = list(make.items(row))
-        except BadRow as error:
-            failed += 1
-            worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
-            continue
+    for asked_for in _chunks(worklist.rows(), CHUNK):
+        groups: list[list[Item]] = []
+        for row in asked_for:
+            try:
+                groups += list(make.items(row))
+            except BadRow as error:
+                failed += 1
+                worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
+        finished = worklist.want(item.row_key for group in groups for item in group)
         for group in groups:
             rows += len(group)
-            missing = [item for item in group if not worklist.want(item.row_key)]
+            missing = [item for item in group if item.row_key not in finished]
             reused += len(group) - len(missing)
             asked = [item for item in missing if item.row_key not in known_failures]
             for item in missing:
@@ -208,6 +214,11 @@ def make_plan(
         drawings=drawings,
         restorable=restorable,
     )
+
+
+def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk
 
 
 def _find_pictures(worklist: Worklist, path: Location, layout: Layout) -> int:

@@ -13,6 +13,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from data.errors import BadRow
 from data.fast_json import dump, load
 from data.identity import content_id, numbered
@@ -36,6 +38,9 @@ CREATE TABLE drawings (
 CREATE INDEX items_of_shard ON items (shard);
 CREATE INDEX drawings_of_shard ON drawings (shard);
 """
+
+# A thousand keys in one statement take a third of the time of a statement each.
+_EACH = "SELECT value FROM json_each(?)"
 
 # Not dataclasses.astuple, which copies deeply: it took two fifths of the time of loading.
 _ROW = tuple(field.name for field in fields(Row))
@@ -111,14 +116,25 @@ class Worklist:
 
     def add_finished(self, file: str, rows: Iterable[tuple[str, str]]) -> None:
         """Note the rows (row key, id) of a committed file; of a row in two files the first counts."""
-        insert = "INSERT OR IGNORE INTO finished (row_key, file, id) VALUES (?, ?, ?)"
+        rows = list(rows)
+        keys = _json_list(key for key, _ in rows)
+        known = {
+            key for (key,) in self._db.execute(f"SELECT row_key FROM finished WHERE row_key IN ({_EACH})", (keys,))
+        }
+        first, again = [], []
         for key, row_id in rows:
-            if not self._db.execute(insert, (key, file, row_id)).rowcount:
-                self._db.execute("INSERT INTO twice VALUES (?, ?)", (key, file))
+            if key in known:
+                again.append((key, file))
+            else:
+                first.append((key, file, row_id))
+                known.add(key)
+        self._db.executemany("INSERT INTO finished (row_key, file, id) VALUES (?, ?, ?)", first)
+        self._db.executemany("INSERT INTO twice VALUES (?, ?)", again)
 
-    def want(self, row_key: str) -> bool:
-        """Whether the row is finished; if so it is wanted still."""
-        return self._db.execute("UPDATE finished SET wanted = 1 WHERE row_key = ?", (row_key,)).rowcount == 1
+    def want(self, row_keys: Iterable[str]) -> set[str]:
+        """Those of these rows that are finished; they are wanted still."""
+        query = f"UPDATE finished SET wanted = 1 WHERE row_key IN ({_EACH}) RETURNING row_key"
+        return {key for (key,) in self._db.execute(query, (_json_list(row_keys),))}
 
     def unwanted(self, keep_gone: bool) -> dict[str, set[str]]:
         """Committed file -> the keys of its rows that are to leave it; files without any are left out.
@@ -195,6 +211,10 @@ class Worklist:
     def count_rows(self) -> int:
         """How many rows were loaded."""
         return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+
+
+def _json_list(keys: Iterable[str]) -> str:
+    return orjson.dumps(list(keys)).decode()
 
 
 def _unwanted(keep_gone: bool) -> str:
