@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +75,10 @@ def at_most(seconds: float, lost: Callable[[str], None]) -> Iterator[None]:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+    # A call that holds Python's lock keeps the timer from running, but not this.
+    faulthandler.dump_traceback_later(seconds + 5, exit=True, file=sys.__stderr__)
     try:
         yield
     finally:
         timer.cancel()
+        faulthandler.cancel_dump_traceback_later()

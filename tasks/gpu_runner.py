@@ -147,6 +147,7 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
             # Loading a model of 24 GB is not a leak: no limit, and no spilling or pausing.
             "memory_limit": 0,
             "env": environment,
+            "preload": "tasks.worker_process",
             "dashboard": False,
         }
         specs[number] = {"cls": Nanny, "options": options}

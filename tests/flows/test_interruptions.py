@@ -127,15 +127,23 @@ def test_a_build_that_is_told_to_stop_stops_and_can_be_resumed(
 
 
 @pytest.mark.slow
-def test_no_worker_outlives_a_build_that_is_killed(start: Start, fields: dict):
-    output = Path(fields["output"])
+def test_no_worker_outlives_a_build_that_is_killed_not_even_one_that_hangs(
+    start: Start, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:deadly")
+    monkeypatch.setenv("IMAGEMILL_FAULTS", str(tmp_path))
+    write_prompts(Path(fields["prompts"]), ["seize the day"])
     process = start("--workers", "1")
-    wait_until(lambda: found(output) >= 1, "a picture")
+    wait_until((tmp_path / "seize the day").exists, "a batch")
     workers = children(process.pid)
     assert workers
     process.kill()
     process.wait()
-    wait_until(lambda: not any(map(alive, workers)), "the workers to end", seconds=10)
+    try:
+        wait_until(lambda: not any(map(alive, workers)), "the workers to end", seconds=10)
+    finally:
+        for worker in filter(alive, workers):
+            os.kill(worker, signal.SIGKILL)
 
 
 def children(parent: int) -> list[int]:
