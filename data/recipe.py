@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from data.memory import Memory
 from data.speed import Speed
 
 MAX_SEED = 2**32 - 1
@@ -71,6 +72,9 @@ class ModelChoice(Section):
     )
     speed: Speed = Field(
         Speed(), title="Speed", description="How the model draws faster; what changes pixels is off by default."
+    )
+    memory: Memory = Field(
+        Memory(), title="Memory", description="How the model is made to fit into less memory than it asks for."
     )
 
 
@@ -207,6 +211,12 @@ class Recipe(Section):
         "halve_batch",
         title="Out of memory",
         description="When a batch does not fit into the device: draw smaller batches, set its rows aside, or stop.",
+    )
+    max_resident: int | None = Field(
+        None,
+        ge=1,
+        title="Models on a device",
+        description="The most models that stay on one device; the others wait in host memory. Empty: as many as fit.",
     )
     batch_timeout: float = Field(
         3600.0,

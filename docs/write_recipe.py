@@ -31,7 +31,8 @@ def page() -> str:
         section = _resolve(schema["properties"][name], schema)
         tables.append(_table(name, section, schema, f"{name}."))
     generate = _resolve(schema["properties"]["generate"], schema)
-    tables.append(_table("speed", _resolve(generate["properties"]["speed"], schema), schema, "generate.speed."))
+    for name in ("speed", "memory"):
+        tables.append(_table(name, _resolve(generate["properties"][name], schema), schema, f"generate.{name}."))
     # A name in angle brackets would be taken for HTML.
     return HEAD + "\n".join(tables).replace("<", "\\<")
 

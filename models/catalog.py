@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from data.errors import RecipeError, UnknownModel
 from data.identity import digest
+from data.memory import Memory
 from data.recipe import Edit, Generate
 from data.records import ModelFacts
 from data.speed import Speed
@@ -58,25 +59,29 @@ class ModelSpec:
     licence: str
     cache_dir: str | None
     speed: Speed = field(default_factory=Speed)
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def identity(self) -> dict[str, Any]:
         """All of the model that decides pixels. Where it lies does not."""
         weights = {"files": self.files} if self.files else {"repository": self.source, "revision": self.revision}
         call = {"max_sequence_length": self.max_sequence_length} if self.max_sequence_length else {}
-        speed = self.speed.identity()
+        speed, memory = self.speed.identity(), self.memory.identity()
         return {
             **weights,
             **call,
             "pipeline": self.pipeline,
             "dtype": self.dtype,
             **({"speed": speed} if speed else {}),
+            **({"memory": memory} if memory else {}),
         }
 
     @property
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
-        return digest([self.files or [self.source, self.revision], self.dtype, self.speed.model_dump()])
+        return digest(
+            [self.files or [self.source, self.revision], self.dtype, self.speed.model_dump(), self.memory.model_dump()]
+        )
 
     def facts(self) -> ModelFacts:
         """What planning needs to know."""
@@ -165,6 +170,7 @@ def resolve(
         licence=settings.get("licence", "unknown"),
         cache_dir=cache_dir,
         speed=section.speed,
+        memory=section.memory,
     )
 
 

@@ -21,7 +21,7 @@ from data.under_way import UnderWay
 from models.batches import Asked, cut_batches, prepare_drawings
 from models.device_errors import DeviceLost, is_sticky
 from models.job import Job
-from models.loading import device_name
+from models.loading import device_name, pick_device
 from models.recovery import CarefulDrawing
 from models.resident import Report, resident_pipeline
 from models.suspects import sort_out
@@ -56,7 +56,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     in_batches, suspects = sort_out(job, missing, endings, failed)
     pipeline = _load(job, watch, notes)
     careful = CarefulDrawing(pipeline, job, notes.lose, failed)
-    drawn, device = 0, device_name(pipeline.device)
+    drawn, device = 0, device_name(pick_device())
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders:
         writes: deque[Future[None]] = deque()
         in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), job.batch_size)
@@ -90,7 +90,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
 def _load(job: Job, report: Report, notes: UnderWay) -> Any:
     with notes.note():
         try:
-            return resident_pipeline(job.spec, report)
+            return resident_pipeline(job.spec, report, job.max_resident)
         except RuntimeError as error:
             if not is_sticky(error):
                 raise

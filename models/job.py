@@ -27,3 +27,5 @@ class Job:
     """What to do when the device's memory runs out: the recipe's on_oom."""
     batch_timeout: float = 3600.0
     """Seconds after which a batch is taken to hang."""
+    max_resident: int | None = None
+    """The most models that stay on a worker's device at once; None: as many as fit."""

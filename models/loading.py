@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import pkgutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.errors import RecipeError
 from models.catalog import ModelSpec
+from models.memory import place, quantization
+from models.parts import part_folders
 
 
 def pick_device() -> torch.device:
@@ -26,27 +31,56 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def load_pipeline(spec: ModelSpec, device: torch.device) -> Any:
-    """The spec's pipeline, on the device. Raises RecipeError where its files cannot be loaded.
+def local_folder(spec: ModelSpec) -> Path | None:
+    """Where the model's files lie; those of a repository are fetched. None for a stand-in, which has none."""
+    if os.environ.get("IMAGEMILL_PIPELINE"):
+        return None
+    if spec.revision is None:
+        return Path(spec.source)
+    with _explain(spec):
+        return Path(
+            _diffusers_class(spec.pipeline).download(
+                spec.source,
+                revision=spec.revision,
+                cache_dir=spec.cache_dir,
+                use_safetensors=True,
+                token=os.environ.get("HF_TOKEN"),
+            )
+        )
+
+
+def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, torch.nn.Module]) -> Any:
+    """The spec's pipeline, on the device, with the parts in ``shared`` in place of its own.
+
+    Raises RecipeError where its files cannot be loaded.
 
     For tests and benchmarks: IMAGEMILL_PIPELINE in a worker's environment names a ``module:function`` that is called
     with the spec and the device in place of diffusers.
     """
     if stand_in := os.environ.get("IMAGEMILL_PIPELINE"):
         return pkgutil.resolve_name(stand_in)(spec, device)
-    pipeline_class = _diffusers_class(spec.pipeline)
-    try:
-        pipeline = pipeline_class.from_pretrained(
+    dtype = getattr(torch, spec.dtype)
+    names = {path.name for path in part_folders(local_folder(spec))}
+    with _explain(spec):
+        pipeline = _diffusers_class(spec.pipeline).from_pretrained(
             spec.source,
             revision=spec.revision,
             cache_dir=spec.cache_dir,
-            dtype=getattr(torch, spec.dtype),
+            dtype=dtype,
             use_safetensors=True,
             token=os.environ.get("HF_TOKEN"),
+            **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
+            **shared,
         )
+    return prepare(place(pipeline, spec.memory, device, spec.name))
+
+
+@contextmanager
+def _explain(spec: ModelSpec) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise RecipeError(f"the model {spec.name!r} cannot be loaded from {spec.source!r}: {error}") from error
-    return prepare(pipeline.to(device))
 
 
 def _diffusers_class(name: str) -> Any:

@@ -4,12 +4,10 @@ else halves, until the rows at fault stand alone; the others are drawn.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from PIL import Image
 
 from data.errors import BuildFailed, ImagemillError
@@ -19,6 +17,8 @@ from models.checks import find_fault
 from models.device_errors import DeviceLost, at_most, is_out_of_memory, is_sticky
 from models.job import Job
 from models.pipeline_call import Outcome, draw_batch
+from models.resident import send_others_away
+from models.room import free_memory
 
 Picture = tuple[Asked, Image.Image, int]
 """A row, its picture, and the batch size that it was drawn with."""
@@ -89,6 +89,9 @@ class CarefulDrawing:
 
     def _draw_smaller(self, batch: list[Asked], size: int, reason: str, attempt: int) -> list[tuple[Outcome, int]]:
         """What the recipe's on_oom says. Nothing but the batch size ever changes: not the pictures' size or steps."""
+        free_memory()
+        if send_others_away(self.job.spec):
+            return self._draw_apart(batch, attempt)
         first = batch[0]
         told = f"{reason} (batch of {size}, {first.width} x {first.height} pixels)"
         if self.job.on_oom == "stop":
@@ -100,7 +103,6 @@ class CarefulDrawing:
             self.failed |= {asked.drawing.key: Failure(told, attempt) for asked in batch}
             return []
         _fits[self._shape(first)] = size // 2
-        free_memory()
         return self._draw_apart(batch, attempt)
 
     def _shape(self, asked: Asked) -> tuple[Any, ...]:
@@ -122,12 +124,3 @@ class CarefulDrawing:
                 f"the model {self.job.spec.name!r} fails on every picture of {like.width} x {like.height} pixels and "
                 f"{like.drawing.steps} steps, so no single row is at fault: {type(error).__name__}: {error}"
             ) from error
-
-
-def free_memory() -> None:
-    """Give back what the device holds for nothing."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()

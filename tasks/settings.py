@@ -59,6 +59,7 @@ class Build:
             staging=str(self.folder.staged.absolute()),
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
+            max_resident=self.recipe.max_resident,
         )
 
 

@@ -1,0 +1,66 @@
+"""How much memory the device and the host have left, and moving a pipeline's parts between them."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import psutil
+import torch
+
+FOR_DRAWING = 0.1
+"""Share of a device's memory that is kept for what is computed while drawing."""
+
+FOR_THE_HOST = 0.1
+"""Share of the host's memory that is never filled with waiting models."""
+
+
+def room_on(device: torch.device, there_are: int) -> int:
+    """Bytes of weights that the device still takes, beside the ``there_are`` bytes on it.
+
+    IMAGEMILL_DEVICE_GIB in a worker's environment sets how many GiB of weights its device takes in all.
+    """
+    if budget := os.environ.get("IMAGEMILL_DEVICE_GIB"):
+        return int(float(budget) * 2**30) - there_are
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        # What torch holds in reserve is free for it.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + held - FOR_DRAWING * total)
+    if device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return int(total - torch.mps.driver_allocated_memory() - FOR_DRAWING * total)
+    return room_on_host()
+
+
+def room_on_host() -> int:
+    """Bytes of weights that the host's memory still takes."""
+    memory = psutil.virtual_memory()
+    return int(memory.available - FOR_THE_HOST * memory.total)
+
+
+def weights_of(pipeline: Any) -> dict[str, torch.nn.Module]:
+    """The pipeline's parts that have weights."""
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
+
+
+def bytes_of(parts: Iterable[torch.nn.Module]) -> int:
+    """Size of the parts' weights in memory."""
+    return sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+
+
+def move(parts: Iterable[torch.nn.Module], device: torch.device) -> None:
+    """Move the parts; those that are there already stay."""
+    for part in parts:
+        part.to(device)
+
+
+def free_memory() -> None:
+    """Give back what the device holds for nothing."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
