@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.context import FlowRunContext
+from prefect.utilities.annotations import quote
 
 from data.errors import BuildFailed
 from data.folder import Folder, explain_full_disk
@@ -126,11 +127,12 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     for number in range(plan.shards):
         if len(under_way) == window:
             under_way.popleft().result()
-        under_way.append(build_shard.submit(build, number, plan.shards, progress))
+        under_way.append(build_shard.submit(quote(build), number, plan.shards, quote(progress)))
     while under_way:
         under_way.popleft().result()
 
 
+# quote: else Prefect looks through every row of these arguments for the results of other tasks, 40 ms a shard.
 @task(name="shard", persist_result=False)
 def build_shard(build: Build, number: int, total: int, progress: Progress) -> None:
     """One shard, from its items to its committed file; each step is a task run of its own."""
@@ -145,7 +147,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
             progress.step_done(report)
             failed |= report.failed
     name = f"write {number + 1}/{total}"
-    set_aside = write_parquet.with_options(task_run_name=name)(build, number, items, failed)
+    set_aside = write_parquet.with_options(task_run_name=name)(quote(build), number, quote(items), quote(failed))
     progress.shard_done(set_aside)
     for one in set_aside:
         get_run_logger().warning("Set aside %s, line %d (%s): %s", one.file, one.line, one.stage, one.reason)
@@ -171,7 +173,7 @@ def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
 
 
 def _run(step: Any, job: Job) -> StepReport:
-    state = step(job, return_state=True)
+    state = step(quote(job), return_state=True)
     report: StepReport = state.result()
     # What a run before has drawn is not drawn by this one.
     return (

@@ -138,7 +138,12 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
     threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     specs = {}
     for number in range(workers):
-        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment = {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            # Threads that wait for each other sleep: else they take the core that encodes and writes.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        }
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         options = {
