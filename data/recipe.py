@@ -43,6 +43,7 @@ Number = BeforeValidator(_number)
 Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8), Number]
 Steps = Annotated[int, Field(ge=1, le=1000), Number]
 Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Number]
+Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Number]
 Seed = Annotated[int, Field(ge=-1, le=MAX_SEED), Number]
 BatchSize = Annotated[int, Field(ge=1, le=1024), Number]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -110,6 +111,11 @@ class Generate(ModelChoice):
 class Edit(ModelChoice):
     """How pictures are changed by an instruction."""
 
+    task: Literal["instruction", "image-to-image", "inpaint"] = Field(
+        "instruction",
+        title="Task",
+        description="Follow an instruction; draw a prompt over the picture; or draw it where a mask is white.",
+    )
     instructions: list[Text] = Field(
         [],
         title="Instructions",
@@ -120,6 +126,14 @@ class Edit(ModelChoice):
     )
     guidance_scale: Guidance | None = Field(
         None, title="Guidance", description="How strongly the instruction is followed; empty: the model's own."
+    )
+    image_guidance_scale: Guidance | None = Field(
+        None, title="Image guidance", description="InstructPix2Pix only: how closely the source picture is kept."
+    )
+    strength: Strength | None = Field(
+        None,
+        title="Strength",
+        description="Over 0 to 1: how much is drawn anew by image-to-image or inpaint; empty: the model's own.",
     )
     seed: Seed = Field(0, title="Seed", description="Decides every edit's own seed. -1: draw one once and record it.")
     batch_size: BatchSize = Field(
@@ -184,6 +198,9 @@ class Recipe(Section):
     cache_dir: MaybeText = Field(
         None, title="Model cache", description="Folder of the models from the hub; empty: the hub's own (HF_HOME)."
     )
+    models_file: MaybeText = Field(
+        None, title="Models file", description="YAML file with models of your own; empty: the one in IMAGEMILL_MODELS."
+    )
     shard_size: int = Field(64, ge=1, le=100_000, title="Shard size", description="Rows built and committed together.")
     image_format: Literal["png", "jpeg", "webp"] = Field(
         "png", title="Image format", description="How pictures are stored; png is lossless."
@@ -233,7 +250,7 @@ class Recipe(Section):
                 "nothing to draw: give a 'generate' section, an 'edit' section, or both "
                 "('generate: {}' is one that leaves everything open)"
             )
-        for field in ("prompts", "output", "cache_dir"):
+        for field in ("prompts", "output", "cache_dir", "models_file"):
             path = getattr(self, field)
             if path and path.startswith("~/"):
                 object.__setattr__(self, field, str(Path(path).expanduser()))

@@ -19,7 +19,7 @@ from data.folder import Folder
 from data.recipe_input import parse_recipe
 from data.redrawing import differing, sample_rows
 from data.verifying import verify_files
-from models.catalog import ModelSpec, Step
+from models.spec import ModelSpec, Step
 from tasks.gpu_runner import GpuTaskRunner
 from tasks.regenerate import regenerate as regenerate_rows
 from tasks.settings import resolve_models

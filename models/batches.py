@@ -14,7 +14,7 @@ from data.images import LOSSLESS, decode_picture
 from data.records import Drawing, Failure
 from data.shards import read_given
 from data.staging import Staging
-from models.catalog import ModelSpec
+from models.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

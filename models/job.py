@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data.images import Encoding
 from data.records import Drawing
-from models.catalog import ModelSpec
+from models.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

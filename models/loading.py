@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from data.errors import RecipeError
-from models.catalog import ModelSpec
 from models.memory import place, quantization
 from models.parts import part_folders
+from models.spec import ModelSpec
 
 
 def pick_device() -> torch.device:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from models.batches import Asked
-from models.catalog import ModelSpec
+from models.spec import ModelSpec
 from models.speed import cache_steps
 
 Outcome = tuple[Asked, Image.Image, bool]
@@ -25,27 +25,8 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
     neighbours or its place (measured; see docs/architecture.md).
     """
     padded = [*batch, *[batch[-1]] * (batch_size - len(batch))]
-    first = padded[0]
-    given: dict[str, Any] = {
-        "prompt": [one.drawing.prompt for one in padded],
-        "width": first.width,
-        "height": first.height,
-        "num_inference_steps": first.drawing.steps,
-        "guidance_scale": first.drawing.guidance_scale,
-        # On the CPU, so that a picture's noise is the same whatever the device.
-        "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in padded],
-        "negative_prompt": None
-        if first.drawing.negative_prompt is None
-        else [one.drawing.negative_prompt for one in padded],
-        "image": None if first.source is None else [one.source for one in padded],
-        "max_sequence_length": _text_tokens(pipeline, spec),
-        # Kontext else resizes its source to one of its training sizes of about a megapixel.
-        "max_area": first.width * first.height,
-        "_auto_resize": False,
-    }
-    takes = inspect.signature(type(pipeline).__call__).parameters
-    arguments = {name: value for name, value in given.items() if name in takes and value is not None}
-    cache_steps(pipeline, spec.speed, spec.name, first.drawing.steps)
+    arguments = _arguments(pipeline, spec, padded)
+    cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
     with torch.inference_mode():
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
         finite = torch.isfinite(values).flatten(1).all(dim=1).tolist()
@@ -53,6 +34,41 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
         pixels = (values.float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         array: np.ndarray = pixels.cpu().numpy()
     return [(one, Image.fromarray(pixels), ok) for one, pixels, ok in zip(batch, array, finite, strict=True)]
+
+
+def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[str, Any]:
+    """What the pipeline is called with, under its own names."""
+    first = rows[0]
+    given: dict[str, Any] = {
+        "prompt": [one.drawing.prompt for one in rows],
+        "width": first.width,
+        "height": first.height,
+        "num_inference_steps": first.drawing.steps,
+        spec.guidance_argument: first.drawing.guidance_scale,
+        # On the CPU, so that a picture's noise is the same whatever the device.
+        "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in rows],
+        "negative_prompt": _negatives(spec, rows),
+        "image": None if first.source is None else _pictures([one.source for one in rows], spec),
+        "max_sequence_length": _text_tokens(pipeline, spec),
+        # Kontext else resizes its source to one of its training sizes of about a megapixel.
+        "max_area": first.width * first.height,
+        "_auto_resize": False,
+        **spec.call,
+    }
+    takes = inspect.signature(type(pipeline).__call__).parameters
+    return {name: value for name, value in given.items() if name in takes and value is not None}
+
+
+def _pictures(pictures: list[Image.Image], spec: ModelSpec) -> list[Image.Image] | Image.Image:
+    # To a pipeline that draws one row at a time, a list is several pictures for that row.
+    return pictures[0] if spec.max_batch == 1 else pictures
+
+
+def _negatives(spec: ModelSpec, rows: Sequence[Asked]) -> list[str] | None:
+    given = [
+        spec.empty_negative if one.drawing.negative_prompt is None else one.drawing.negative_prompt for one in rows
+    ]
+    return None if given[0] is None else given
 
 
 def _text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:

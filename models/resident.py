@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from models.catalog import ModelSpec
 from models.loading import device_name, load_pipeline, local_folder, pick_device, same_parts
 from models.parts import find_equal, part_bytes, part_folders
 from models.room import bytes_of, free_memory, move, room_on, room_on_host, weights_of
+from models.spec import ModelSpec
 from models.speed import speed_up
 
 Report = Callable[[dict[str, Any]], None]

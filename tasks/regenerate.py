@@ -11,8 +11,8 @@ from prefect import task
 from data.records import Drawing, Failure
 from data.redrawing import Redrawn, Sampled, compare_redrawn, encodings_to_redraw
 from data.staging import Staging
-from models.catalog import ModelSpec, Step
 from models.job import Job
+from models.spec import ModelSpec, Step
 from tasks.caching import is_worth_a_retry
 from tasks.gpu_runner import draw_on_gpu
 

@@ -14,9 +14,11 @@ from data.recipe import MAX_SEED, Recipe
 from data.records import Failure, Item, Loaded, ModelFacts
 from data.shards import encodings_of
 from data.tidying import finish_merge
-from models.catalog import ModelSpec, Step, check_settings, resolve
+from models.able import check_settings
+from models.catalog import resolve
 from models.hub import resolve_commit
 from models.job import Job
+from models.spec import ModelSpec, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Build:
             spec=self.models[step],
             drawings=tuple(drawings.values()),
             encodings={key: encodings[key] for key in drawings},
-            batch_size=section.batch_size,
+            batch_size=min(section.batch_size, self.models[step].max_batch or section.batch_size),
             checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
             staging=str(self.folder.staged.absolute()),
             on_oom=self.recipe.on_oom,
@@ -80,7 +82,7 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
             name = f"{repository}@{revision or 'default'}"
             return pinned.get(name) or resolve_commit(field, repository, revision, recipe.cache_dir)
 
-        models[step] = resolve(step, section, recipe.cache_dir, commit_of)
+        models[step] = resolve(step, section, recipe.cache_dir, commit_of, recipe.models_file)
         check_settings(step, section, models[step])
     return models
 

@@ -1,16 +1,21 @@
 """A model's name becomes exactly one model, or a message that says what is wrong with which field."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from data.errors import RecipeError, UnknownModel
 from data.recipe import Edit, Generate
-from models.catalog import check_settings, hash_model, known_models, licences, resolve
+from models.able import check_settings
+from models.catalog import known_models, licences, resolve
+from models.entries import read_catalog
+from models.model_files import hash_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -59,21 +64,99 @@ def test_a_folder_without_an_index_is_unknown(tmp_path):
     assert refused(UnknownModel, "edit", Edit(model=str(tmp_path)), None).startswith("recipe.edit.model is '/")
 
 
+def sections(name):
+    """The recipe sections that ask a model of the catalog for each thing that it can do."""
+    catalog = read_catalog()
+    entry = catalog.models[name]
+    for task in entry.calls(catalog.families[entry.family]):
+        yield ("generate", Generate(model=name)) if task == "text-to-image" else ("edit", Edit(model=name, task=task))
+
+
 @pytest.mark.parametrize("name", known_models())
 def test_every_model_of_the_catalog_resolves_for_what_it_can_do(name):
     if name == "bundled":
         pytest.skip("its files are another test's")
-    spec = resolve("generate", Generate(model=name), None, lambda repository, revision: COMMIT)
-    assert (spec.revision, spec.files, spec.name) == (COMMIT, None, name)
-    assert isinstance(spec.guidance_scale, float)
-    assert spec.width % spec.size_multiple == 0
-    assert licences({"generate": spec}) == [spec.licence] != ["unknown"]
+    for step, section in sections(name):
+        spec = resolve(step, section, None, lambda repository, revision: COMMIT)
+        assert (spec.revision, spec.files, spec.name) == (COMMIT, None, name)
+        assert isinstance(spec.guidance_scale, float)
+        assert spec.width % spec.size_multiple == 0
+        assert licences({step: spec}) != ["unknown"]
+        takes = inspect.signature(getattr(diffusers, spec.pipeline).__call__).parameters
+        assert {spec.guidance_argument, "generator", *spec.call} <= set(takes)
+        assert ("negative_prompt" in takes) or not spec.negative_prompt
+        assert ("strength" in takes) == ("strength" in spec.call)
 
 
-def test_a_model_that_cannot_edit_says_which_can():
-    message = refused(RecipeError, "edit", Edit(model="sdxl"), None, lambda repository, revision: COMMIT)
-    assert message.startswith("recipe.edit.model is 'sdxl', which cannot edit: of the catalog these can: bundled, flux")
-    assert "sd-1.5" not in message
+@pytest.mark.parametrize(
+    ("model", "task", "words"),
+    [
+        ("sdxl", "instruction", "cannot do instruction, but text-to-image, image-to-image, inpaint (set recipe.edit.t"),
+        ("flux.1-dev", "instruction", "Of the catalog these can do instruction: bundled, instruct-pix2pix, flux.1-kon"),
+        ("instruct-pix2pix", "inpaint", "cannot do inpaint, but instruction (set recipe.edit.task"),
+    ],
+)
+def test_a_model_that_cannot_do_the_task_says_what_it_can_and_which_can(model, task, words):
+    message = refused(RecipeError, "edit", Edit(model=model, task=task), None, lambda repository, revision: COMMIT)
+    assert message.startswith(f"recipe.edit.model is {model!r}, which cannot do {task}")
+    assert words in message
+
+
+def test_a_strength_where_the_task_takes_none_is_refused(folder):
+    message = refused(RecipeError, "edit", Edit(model=str(folder), strength=0.5), None)
+    assert "recipe.edit.strength is 0.5" in message
+    assert "takes none for the task 'instruction'" in message
+
+
+def test_a_strength_is_part_of_the_identity(folder):
+    first, second = (
+        resolve("edit", Edit(model=str(folder), task="image-to-image", strength=one), None) for one in (None, 0.5)
+    )
+    assert (first.call, second.call) == ({"strength": 0.6}, {"strength": 0.5})
+    assert first.identity != second.identity
+
+
+OWN = """
+models:
+  mine: {family: FluxPipeline, folder: mine, steps: 3, guidance_scale: null, licence: my own}
+  painter: {family: StableDiffusionXLPipeline, repository: studio/painter, tasks: [inpaint], width: 640}
+"""
+
+
+@pytest.mark.parametrize("way", ["recipe", "environment"])
+def test_models_of_ones_own_are_known_by_their_names(folder, way, monkeypatch):
+    file = folder.parent / "models.yaml"
+    file.write_text(OWN)
+    if way == "environment":
+        monkeypatch.setenv("IMAGEMILL_MODELS", str(file))
+    given = str(file) if way == "recipe" else None
+    spec = resolve("generate", Generate(model="mine"), None, models_file=given)
+    assert (spec.name, spec.source, spec.steps, spec.guidance_scale) == ("mine", str(folder), 3, None)
+    assert (spec.dtype, spec.licence) == ("bfloat16", "my own")
+    painter = Edit(model="painter", task="inpaint")
+    spec = resolve("edit", painter, None, lambda repository, revision: COMMIT, given)
+    assert (spec.source, spec.pipeline, spec.width) == ("studio/painter", "StableDiffusionXLInpaintPipeline", 640)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("models: {mine: {family: FluxPipeline, folder: x, widht: 3}}", ["models.mine.widht", "allowed are", "width"]),
+        ("models: {mine: {family: Video, folder: x}}", ["models.mine.family", "'Video'", "FluxPipeline"]),
+        ("models: {mine: {family: FluxPipeline}}", ["models.mine", "either 'repository' (org/name) or 'folder'"]),
+        ("models: {mine: {family: SanaPipeline, folder: x, tasks: [inpaint]}}", ["'inpaint'", "can: text-to-image"]),
+        ("model: {}", ["model in", "allowed are families, models"]),
+        ("models: [", ["not YAML"]),
+        (None, ["cannot be read", "No such file"]),
+    ],
+)
+def test_a_bad_models_file_is_one_error_that_names_the_place(tmp_path, content, words):
+    file = tmp_path / "models.yaml"
+    if content is not None:
+        file.write_text(content)
+    message = refused(RecipeError, "generate", Generate(), None, None, str(file))
+    assert message.startswith("recipe.models_file")
+    assert all(word in message for word in [*words, str(file)])
 
 
 def test_a_local_folder_is_known_by_its_files(folder):
@@ -127,7 +210,7 @@ def test_a_revision_of_a_folder_is_refused(folder):
 def test_a_pipeline_that_cannot_be_called_yet_says_so(tmp_path):
     folder = write_model(tmp_path / "video", "VideoPipeline")
     message = refused(RecipeError, "generate", Generate(model=str(folder)), None)
-    assert "a VideoPipeline, which imagemill cannot call yet. It can call: FluxPipeline," in message
+    assert "a VideoPipeline, which imagemill cannot call yet. It can call: StableDiffusionPipeline," in message
 
 
 @pytest.mark.parametrize("content", ["not json", "[]", "{}"])

@@ -15,7 +15,8 @@ from data.records import Drawing
 from data.speed import Speed
 from data.staging import Staging
 from models import resident
-from models.catalog import check_settings, resolve
+from models.able import check_settings
+from models.catalog import resolve
 from models.inference import draw
 from models.job import Job
 from models.speed import cache_steps, speed_up

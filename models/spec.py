@@ -1,0 +1,92 @@
+"""One model, known exactly, and how a step calls it. Imports no torch: the flow's process makes these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from data.identity import digest
+from data.memory import Memory
+from data.records import ModelFacts
+from data.speed import Speed
+
+Step = Literal["generate", "edit"]
+
+Task = Literal["text-to-image", "instruction", "image-to-image", "inpaint"]
+"""What a pipeline is called for: the first by `generate`, the others by `edit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that is known exactly, and how a step calls it. Travels to the workers."""
+
+    name: str
+    source: str
+    """A local folder, or an 'org/name' repository."""
+    revision: str | None
+    """The commit of a repository; None for a folder."""
+    files: str | None
+    """The hash of a folder's files; None for a repository."""
+    pipeline: str
+    """Name of the diffusers class that the step calls."""
+    dtype: str
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float | None
+    size_multiple: int
+    negative_prompt: bool
+    """Whether the pipeline makes use of one."""
+    max_sequence_length: int | None
+    licence: str
+    cache_dir: str | None
+    speed: Speed = field(default_factory=Speed)
+    memory: Memory = field(default_factory=Memory)
+    guidance_argument: str = "guidance_scale"
+    """What the pipeline calls the recipe's guidance: a distilled model's own, or true classifier-free guidance."""
+    empty_negative: str | None = None
+    """The negative prompt where none is given, for pipelines that else leave guidance out."""
+    call: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of every call, such as strength."""
+    max_batch: int | None = None
+    """The most rows that the pipeline draws in one call; None: any number."""
+    outputs: str = "unknown"
+    """What the licence says of the pictures."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All of the model that decides pixels. Where it lies does not."""
+        weights = {"files": self.files} if self.files else {"repository": self.source, "revision": self.revision}
+        more = {
+            "max_sequence_length": self.max_sequence_length,
+            "call": dict(self.call),
+            "speed": self.speed.identity(),
+            "memory": self.memory.identity(),
+        }
+        return {
+            **weights,
+            "pipeline": self.pipeline,
+            "dtype": self.dtype,
+            **{name: value for name, value in more.items() if value},
+        }
+
+    @property
+    def weights_key(self) -> str:
+        """Equal for two specs whose pipelines are made of the same loaded parts."""
+        settings = [self.speed.model_dump(), self.memory.model_dump()]
+        return digest([self.files or [self.source, self.revision], self.dtype, *settings])
+
+    def facts(self) -> ModelFacts:
+        """What planning needs to know."""
+        return ModelFacts(
+            name=self.name,
+            revision=self.revision or self.files,
+            identity=self.identity,
+            width=self.width,
+            height=self.height,
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            size_multiple=self.size_multiple,
+            negative_prompt=self.negative_prompt,
+        )
