@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cyclopts import App, Parameter, validators
 from pydantic import BaseModel, Field, create_model
@@ -154,6 +154,24 @@ def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
     from flows.reports import print_difference
 
     return print_difference(a, b, json)
+
+
+@app.command
+def export(
+    output: Output,
+    /,
+    *,
+    format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="The form it gets.")],
+    to: Annotated[Path | None, Parameter(help="The folder it goes to; by default OUTPUT-FORMAT.")] = None,
+    json: Json = False,
+) -> int:
+    """Write a finished dataset's pictures and columns in another form. Interrupted, it goes on where it was.
+
+    Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
+    """
+    from flows.reports import print_export
+
+    return print_export(output, format, to, json)
 
 
 @app.command(name="setup-prefect")

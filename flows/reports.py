@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.progress import Progress
 from rich.table import Table
 
 from data.comparing import Some, compare
-from data.errors import DatasetDiffers
+from data.errors import DatasetDiffers, RecipeError
+from data.export_formats import FORMATS
+from data.exporting import export
 from data.finished import find_dataset, read_runs
 from data.recipe import Recipe
 from data.verifying import verify_files
@@ -176,6 +181,21 @@ def _print_some(what: str, some: Some) -> None:
 
 def _count(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def print_export(output: str, form: str, to: Path | None, as_json: bool) -> int:
+    """Export a dataset and say where it is; returns the exit code. Raises ImagemillError."""
+    if to is None and "://" in output:
+        raise RecipeError(f"the dataset lies at {output!r}: give --to the folder on this machine that it is to go to.")
+    target = to or Path(f"{output.rstrip('/')}-{form}")
+    with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
+        task = bar.add_task(f"export as {form}", total=None)
+        done = export(output, target, form, tell=lambda done, parts: bar.update(task, completed=done, total=parts))
+    if as_json:
+        return _print_json(done)
+    what = f"{_count(done['rows'], 'row')} as {form}: {FORMATS[form].what}"
+    print(f"{target}: {what}" + ("" if done["written"] else "; it was there already"))
+    return 0
 
 
 def _print_json(value: Any) -> int:

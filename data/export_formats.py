@@ -1,0 +1,117 @@
+"""The forms in which a dataset can leave: where each row's pictures go, and what the row's line of metadata says.
+
+A row's number in the dataset, counted from 0 over its files in order, names its pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+Row = Mapping[str, Any]
+NumberedRows = Iterable[tuple[int, Row]]
+
+FILES_A_FOLDER = 1000
+"""Rows whose pictures share a folder: file systems and people are slow with hundreds of thousands in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way out."""
+
+    what: str
+    """For a person, in a few words."""
+    write: Callable[[Path, int, NumberedRows], Iterator[dict[str, Any]]]
+    """(target folder, part, rows of the part): writes the pictures and yields the lines of metadata. Repeating it for
+    a part writes the same files again."""
+    lines: str | None
+    """Name of the file that all lines of metadata go to, in order; None where there is none."""
+
+
+def pictures_of(row: Row) -> dict[str, tuple[bytes, str]]:
+    """Picture column -> its bytes and its suffix, such as ``.png``, in the order in which the pictures were made."""
+    names = [name for name in ("image", "input_image", "edited_image") if isinstance(row.get(name), Mapping)]
+    return {name: (row[name]["bytes"], PurePosixPath(row[name]["path"] or ".png").suffix.lower()) for name in names}
+
+
+def _other_columns(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("image", "input_image", "edited_image")}
+
+
+def _put(target: Path, name: str, content: bytes) -> str:
+    path = target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return name
+
+
+def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
+    for number, row in rows:
+        names = {}
+        for column, (content, suffix) in pictures_of(row).items():
+            name = f"images/{number // FILES_A_FOLDER:06d}/{number:09d}{_tail(column, '-')}{suffix}"
+            # datasets makes the column "edited_image" of what is called edited_image_file_name.
+            names["file_name" if column == "image" else f"{column}_file_name"] = _put(target, name, content)
+        yield {**names, **_other_columns(row)}
+
+
+def _files(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
+    for number, row in rows:
+        stem = f"{number // FILES_A_FOLDER:06d}/{number:09d}"
+        for column, (content, suffix) in pictures_of(row).items():
+            _put(target, f"{stem}{_tail(column, '.')}{suffix}", content)
+        _put(target, f"{stem}.txt", (row.get("edit_prompt") or row.get("prompt") or "").encode())
+        yield from ()
+
+
+def _webdataset(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
+    path = target / f"train-{part:05d}.tar"
+    scratch = path.with_name(f".{path.name}.tmp")
+    with tarfile.open(scratch, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, row in rows:
+            key = f"{number:09d}"
+            for column, (content, suffix) in pictures_of(row).items():
+                _add(tar, f"{key}{_tail(column, '.')}{suffix}", content)
+            _add(tar, f"{key}.json", json.dumps(_other_columns(row), ensure_ascii=False).encode())
+    scratch.replace(path)
+    yield from ()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    # No owner and no time: the same rows give the same bytes.
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _tail(column: str, mark: str) -> str:
+    return {"image": "", "input_image": f"{mark}input", "edited_image": f"{mark}output"}[column]
+
+
+def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
+    for number, row in rows:
+        pictures = pictures_of(row)
+        asked = row.get("edit_prompt") if "edited_image" in pictures else row.get("prompt")
+        line: dict[str, Any] = {"conversations": [{"content": asked, "role": "user"}]}
+        if "edited_image" in pictures:
+            sample = f"sample_{number}"
+            before, after = pictures["input_image"], pictures["edited_image"]
+            line["images"] = [str(target / _put(target, f"{sample}/{sample}_input{before[1]}", before[0]))]
+            line["output_image"] = [str(target / _put(target, f"{sample}/{sample}_0{after[1]}", after[0]))]
+        else:
+            sample, (content, suffix) = f"sample{number}_condition0", pictures["image"]
+            line["images"] = [str(target / _put(target, f"{sample}/{sample}_0{suffix}", content))]
+        yield {**line, "id": row["id"]}
+
+
+FORMATS = {
+    "imagefolder": Format("pictures and metadata.jsonl, as `datasets` reads them", _imagefolder, "metadata.jsonl"),
+    "webdataset": Format("tar files of about 1 GB", _webdataset, None),
+    "dataflow": Format("DataFlow's JSONL of conversations, images and output_image", _dataflow, "dataflow.jsonl"),
+    "files": Format("pictures, each with a .txt of its prompt or instruction", _files, None),
+}
