@@ -26,7 +26,7 @@ PNG = Encoding("png")
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(resident, "_loaded", {})
+    monkeypatch.setattr(resident, "_resident", {})
 
 
 def spec_of(model: Path, **speed: Any):
