@@ -9,7 +9,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from data.memory import Memory
@@ -38,6 +48,14 @@ def _blank_or_text(value: Any) -> Any:
     return "" if value is None else _blank(value) or ("" if isinstance(value, str) else value)
 
 
+def _one_fault(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """What fits none of several kinds is one fault, not one a kind."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError("no_kind_fits", "does not fit") from None
+
+
 Number = BeforeValidator(_number)
 
 Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8), Number]
@@ -45,7 +63,7 @@ Steps = Annotated[int, Field(ge=1, le=1000), Number]
 Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Number]
 Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Number]
 Seed = Annotated[int, Field(ge=-1, le=MAX_SEED), Number]
-BatchSize = Annotated[int, Field(ge=1, le=1024), Number]
+BatchSize = Annotated[Annotated[int, Field(ge=1, le=1024), Number] | Literal["auto"], WrapValidator(_one_fault)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 MaybeText = Annotated[str | None, BeforeValidator(_blank)]
 OwnOrEmpty = Annotated[str, BeforeValidator(_blank_or_text)]
@@ -104,7 +122,9 @@ class Generate(ModelChoice):
         0, title="Seed", description="Decides every picture's own seed. -1: draw one once and record it."
     )
     batch_size: BatchSize = Field(
-        8, title="Batch size", description="Pictures drawn at once. Does not decide what is drawn again."
+        8,
+        title="Batch size",
+        description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
     )
 
 
@@ -137,7 +157,9 @@ class Edit(ModelChoice):
     )
     seed: Seed = Field(0, title="Seed", description="Decides every edit's own seed. -1: draw one once and record it.")
     batch_size: BatchSize = Field(
-        8, title="Batch size", description="Pictures drawn at once. Does not decide what is drawn again."
+        8,
+        title="Batch size",
+        description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
     )
 
     @model_validator(mode="after")

@@ -125,11 +125,12 @@ def _fits(path: tuple[str | int, ...]) -> str:
     """What a field of numbers may hold; empty for other fields."""
     *section, name = [str(part) for part in path if not isinstance(part, int)] or [""]
     schema = _section(tuple(section)).model_json_schema()["properties"].get(name, {})
+    words = "".join(f", or {kind['const']!r}" for kind in schema.get("anyOf", ()) if "const" in kind)
     for kind in (schema, *schema.get("anyOf", ())):
         if kind.get("type") in ("integer", "number") and "minimum" in kind:
             number = "a whole number" if kind["type"] == "integer" else "a number"
             steps = f", a multiple of {kind['multipleOf']}" if "multipleOf" in kind else ""
-            return f"it must be {number} from {kind['minimum']:g} to {kind['maximum']:.10g}{steps}"
+            return f"it must be {number} from {kind['minimum']:g} to {kind['maximum']:.10g}{steps}{words}"
     return ""
 
 

@@ -65,6 +65,8 @@ def _allowed(field: dict[str, Any]) -> str:
 def _allowed_one(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
     if field["type"] == "boolean":
         return "`true`, `false`"
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]

@@ -40,7 +40,7 @@ def _flags(section: type[BaseModel]) -> type[BaseModel]:
 
 def _plain(kind: Any) -> Any:
     if get_origin(kind) in (Union, UnionType):
-        kind = next(one for one in get_args(kind) if one is not type(None))
+        return Union[tuple(_plain(one) for one in get_args(kind) if one is not type(None))]  # noqa: UP007 - of a tuple
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is list:

@@ -9,7 +9,7 @@ from models.spec import ModelSpec, Step
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
     """Raises RecipeError when the section asks its model for what it cannot do."""
-    if section.speed.step_cache == "first_block" and section.batch_size > 1:
+    if section.speed.step_cache == "first_block" and section.batch_size != 1:
         raise RecipeError(
             f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that a "
             f"picture would depend on its neighbours, and recipe.{step}.batch_size is {section.batch_size}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
     return Asked(drawing, source, drawing.width or width, drawing.height or height)
 
 
-def cut_batches(asked: Iterator[Asked], batch_size: int) -> Iterator[list[Asked]]:
+def cut_batches(asked: Iterator[Asked], most_at_once: Callable[[Asked], int]) -> Iterator[list[Asked]]:
     """Cut into batches whose rows share everything that is one argument of a call."""
     waiting: dict[tuple[Any, ...], list[Asked]] = defaultdict(list)
     for one in asked:
@@ -66,6 +66,6 @@ def cut_batches(asked: Iterator[Asked], batch_size: int) -> Iterator[list[Asked]
             one.drawing.negative_prompt is None,
         )
         waiting[shape].append(one)
-        if len(waiting[shape]) == batch_size:
+        if len(waiting[shape]) >= most_at_once(one):
             yield waiting.pop(shape)
     yield from waiting.values()

@@ -59,8 +59,8 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     drawn, device = 0, device_name(pick_device())
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders:
         writes: deque[Future[None]] = deque()
-        in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), job.batch_size)
-        one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), 1)
+        in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), careful.most_at_once)
+        one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
         for batch in _one_ahead(chain(in_batches, one_by_one)):
             with notes.note([asked.drawing.key for asked in batch]):
                 pictures = careful.draw(batch)
@@ -72,7 +72,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
             if not drawn:
                 careful.check_model(batch[0])
             # Where encoding is slower than drawing, memory holds two batches and no more.
-            while len(writes) > 2 * job.batch_size:
+            while len(writes) > 2 * careful.most_at_once(batch[0]):
                 writes.popleft().result()
         for write in writes:
             write.result()

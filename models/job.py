@@ -19,6 +19,7 @@ class Job:
     encodings: Mapping[str, tuple[Encoding, ...]]
     """Image key -> how that picture is staged."""
     batch_size: int
+    """The most pictures that are drawn at once."""
     checks: frozenset[str]
     """Names of the recipe's checks that are on."""
     staging: str
@@ -27,5 +28,7 @@ class Job:
     """What to do when the device's memory runs out: the recipe's on_oom."""
     batch_timeout: float = 3600.0
     """Seconds after which a batch is taken to hang."""
+    finds_batch_size: bool = False
+    """Whether the worker finds out how many of these are best (the recipe's `batch_size: auto`)."""
     max_resident: int | None = None
     """The most models that stay on a worker's device at once; None: as many as fit."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 from data.errors import BuildFailed, ImagemillError
 from data.records import Failure
+from models.batch_size import find_batch_size
 from models.batches import Asked
 from models.checks import find_fault
 from models.device_errors import DeviceLost, at_most, is_out_of_memory, is_sticky
@@ -24,7 +25,7 @@ Picture = tuple[Asked, Image.Image, int]
 """A row, its picture, and the batch size that it was drawn with."""
 
 _fits: dict[tuple[Any, ...], int] = {}
-"""Model and picture size -> the largest batch that was seen to fit, where the one asked for did not."""
+"""Model and picture size -> the largest batch that was seen to fit, where the one asked for did not, or the best."""
 
 
 @dataclass
@@ -63,13 +64,14 @@ class CarefulDrawing:
 
     def _draw_apart(self, batch: list[Asked], attempt: int) -> list[tuple[Outcome, int]]:
         """Draw a batch; if it fails, its halves, until the pictures at fault stand alone in ``failed``."""
-        size = min(self.job.batch_size, _fits.get(self._shape(batch[0]), self.job.batch_size))
-        if len(batch) > size:
-            parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-            return [one for part in parts for one in self._draw_apart(part, attempt)]
+        size = self.most_at_once(batch[0])
         try:
             with at_most(self.job.batch_timeout, self.lost):
-                return [(one, size) for one in draw_batch(self.pipeline, self.job.spec, batch, size)]
+                if self.job.finds_batch_size and self._shape(batch[0]) not in _fits:
+                    size = find_batch_size(self.pipeline, self.job.spec, batch[0], size)
+                    _fits[self._shape(batch[0])] = size
+                if len(batch) <= size:
+                    return [(one, size) for one in draw_batch(self.pipeline, self.job.spec, batch, size)]
         except ImagemillError:
             raise
         except Exception as error:
@@ -78,6 +80,9 @@ class CarefulDrawing:
                 self.lost(reason)
                 raise DeviceLost(reason) from error
             has_room = not is_out_of_memory(error)
+        else:
+            parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+            return [one for part in parts for one in self._draw_apart(part, attempt)]
         # Outside of the handler: the error's traceback holds on to the tensors that filled the memory.
         if not has_room:
             return self._draw_smaller(batch, size, reason, attempt)
@@ -107,7 +112,12 @@ class CarefulDrawing:
 
     def _shape(self, asked: Asked) -> tuple[Any, ...]:
         spec, source = self.job.spec, asked.source
-        return spec.weights_key, spec.pipeline, asked.width, asked.height, source and source.size
+        found = self.job.finds_batch_size
+        return spec.weights_key, spec.pipeline, asked.width, asked.height, source and source.size, found
+
+    def most_at_once(self, like: Asked) -> int:
+        """Rows like this one that are drawn in one call, as far as is known by now."""
+        return min(self.job.batch_size, _fits.get(self._shape(like), self.job.batch_size))
 
     def check_model(self, like: Asked) -> None:
         """Raises BuildFailed when pictures failed alike and a plain one of the same shape fails too: no row is at
@@ -116,9 +126,8 @@ class CarefulDrawing:
             return
         source = like.source and Image.new("RGB", like.source.size, "gray")
         plain = replace(like, drawing=replace(like.drawing, prompt="a picture", seed=0), source=source)
-        size = min(self.job.batch_size, _fits.get(self._shape(like), self.job.batch_size))
         try:
-            draw_batch(self.pipeline, self.job.spec, [plain], size)
+            draw_batch(self.pipeline, self.job.spec, [plain], self.most_at_once(like))
         except Exception as error:
             raise BuildFailed(
                 f"the model {self.job.spec.name!r} fails on every picture of {like.width} x {like.height} pixels and "

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.errors import RecipeError
 from data.speed import Speed
+from models.kept import kept_folder
 from models.text_memory import remember_texts
 
 # diffusers writes the names of some backends with an underscore in front: they need a certain GPU or build.
@@ -46,8 +46,7 @@ def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
         pipeline.vae.to(memory_format=torch.channels_last)
     if speed.compile:
         # Kept between runs, so that only the first build of all compiles.
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagemill" / "compiled"
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept_folder("compiled")))
         _ask(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=False))
     return pipeline
 

@@ -20,6 +20,9 @@ from models.hub import resolve_commit
 from models.job import Job
 from models.spec import ModelSpec, Step
 
+MOST_AT_ONCE = 64
+"""Largest batch that `batch_size: auto` tries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Build:
@@ -52,11 +55,13 @@ class Build:
                 drawings[drawing.key] = drawing
         section = self.recipe.generate if step == "generate" else self.recipe.edit
         encodings = encodings_of(items, self.layout)
+        asked = MOST_AT_ONCE if section.batch_size == "auto" else section.batch_size
         return Job(
             spec=self.models[step],
             drawings=tuple(drawings.values()),
             encodings={key: encodings[key] for key in drawings},
-            batch_size=min(section.batch_size, self.models[step].max_batch or section.batch_size),
+            batch_size=min(asked, self.models[step].max_batch or asked),
+            finds_batch_size=section.batch_size == "auto",
             checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
             staging=str(self.folder.staged.absolute()),
             on_oom=self.recipe.on_oom,

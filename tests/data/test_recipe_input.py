@@ -29,7 +29,7 @@ def message(fields, **overrides):
         ("seed", "random", "recipe.generate.seed is 'random': it must be a whole number from -1 to 4294967295."),
         ("seed", 2**32, "recipe.generate.seed is 4294967296: it must be a whole number from -1 to 4294967295."),
         ("images_per_prompt", 0, "recipe.generate.images_per_prompt is 0: it must be a whole number from 1 to 10000."),
-        ("batch_size", 0, "recipe.generate.batch_size is 0: it must be a whole number from 1 to 1024."),
+        ("batch_size", 0, "recipe.generate.batch_size is 0: it must be a whole number from 1 to 1024, or 'auto'."),
         ("dtype", "fp8", "recipe.generate.dtype is 'fp8': input should be 'auto', 'float32', 'bfloat16' or 'float16'."),
         ("model", 5, "recipe.generate.model is 5: input should be a valid string. A name from the catalog, a local"),
         ("model", True, "recipe.generate.model is True: YAML reads yes, no, on and off so; put the text in quotes."),

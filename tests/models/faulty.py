@@ -92,6 +92,11 @@ class Deadly(Asserting):
         return False
 
 
+def steady(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE: fails on nothing, and remembers its calls."""
+    return Faulty(device)
+
+
 def poisoned(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
     return Poisoned(device)
