@@ -1,6 +1,6 @@
 # make demo   a first dataset, a minute after cloning
-# make test   lint, import contracts, docs/recipe.md current, and every test
-# make docs   write docs/recipe.md anew from the recipe's classes
+# make test   lint, import contracts, docs/recipe.md and docs/models.md current, and every test
+# make docs   write docs/recipe.md and docs/models.md anew from the recipe's classes, the catalog and the tests
 # make lock   resolve requirements.lock anew
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,10 +25,12 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_recipe.py --check
+	$(BIN)/python docs/write_models.py --check
 	$(BIN)/python -m pytest
 
 docs: setup
 	$(BIN)/python docs/write_recipe.py
+	$(BIN)/python docs/write_models.py
 
 # No hashes, and torch by its public version: the CPU and the CUDA build are both torch==2.13.0.
 lock: setup

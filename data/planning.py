@@ -119,6 +119,10 @@ class ItemMaker:
             value = drawing[name]
             if value is not None and value % facts.size_multiple:
                 raise BadRow(f"{name} is {value}: {facts.name!r} draws multiples of {facts.size_multiple} pixels")
+        if drawing["steps"] < facts.min_steps:
+            raise BadRow(
+                f"steps is {drawing['steps']}: with its strength {facts.name!r} needs at least {facts.min_steps}"
+            )
         if row.negative_prompt and not facts.negative_prompt:
             raise BadRow(f"negative_prompt is {row.negative_prompt!r}: {facts.name!r} makes no use of negative prompts")
 

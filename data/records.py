@@ -175,6 +175,8 @@ class ModelFacts:
     """Widths and heights are multiples of this, in pixels."""
     negative_prompt: bool
     """Whether it makes use of one."""
+    min_steps: int = 1
+    """The fewest steps that it can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 from data.errors import RecipeError
 from data.recipe import Edit, Generate
-from models.spec import ModelSpec, Step
+from models.spec import ModelSpec, Step, Task
+
+_FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL")
+"""Pipelines that draw steps x strength rounded down; the others round up, and may leave out no step."""
+
+
+def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
+    """The fewest steps that make sense with a strength.
+
+    Image-to-image and inpainting leave out the first steps: of the others at least one has to be drawn, and where
+    image-to-image leaves out none, it begins with noise alone and sees nothing of its source.
+    """
+    if strength is None or strength == 1:
+        return 1
+    if pipeline.startswith(_FLOOR):
+        return math.ceil(1 / strength)
+    return math.ceil(round(1 / (1 - strength), 6)) if task == "image-to-image" else 1
 
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
@@ -14,6 +32,12 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that a "
             f"picture would depend on its neighbours, and recipe.{step}.batch_size is {section.batch_size}: "
             "set batch_size to 1, or take 'taylorseer' or 'magcache'."
+        )
+    if section.steps is not None and section.steps < spec.min_steps:
+        raise RecipeError(
+            f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call['strength']} the model "
+            f"{spec.name!r} needs at least {spec.min_steps}: it would draw no step, or see nothing of the source. "
+            "Set more steps or another strength."
         )
     if not isinstance(section, Generate):
         return

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.errors import RecipeError, UnknownModel
 from data.recipe import Edit, Generate
+from models.able import fewest_steps
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from models.model_files import class_name, hash_model, saved_dtype
 from models.spec import ModelSpec, Step, Task
@@ -72,6 +73,8 @@ def resolve(
     elif entry is None and found.files:
         settings["dtype"] = saved_dtype(field, Path(found.source)) or settings["dtype"]
     call = _call(step, section, entry, family, catalog)
+    arguments = _arguments(step, section, call, settings)
+    min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
     return ModelSpec(
         name=section.model if entry or not found.files else Path(found.source).name,
         source=found.source,
@@ -81,7 +84,8 @@ def resolve(
         dtype=settings["dtype"],
         width=settings["width"],
         height=settings["height"],
-        steps=settings["steps"],
+        # A model distilled to one step draws more where the first ones are left out.
+        steps=max(settings["steps"], min_steps),
         guidance_scale=settings["guidance_scale"],
         size_multiple=settings["size_multiple"],
         negative_prompt=settings["negative_prompt"],
@@ -92,9 +96,10 @@ def resolve(
         memory=section.memory,
         guidance_argument=settings["guidance_argument"],
         empty_negative=settings["empty_negative"],
-        call=_arguments(step, section, call, settings),
+        call=arguments,
         max_batch=call.max_batch,
         outputs=entry.outputs if entry else "unknown",
+        min_steps=min_steps,
     )
 
 

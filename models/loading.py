@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -79,6 +80,9 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
 def _explain(spec: ModelSpec) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"the model {spec.name!r} cannot be loaded from {spec.source!r}: {error}") from error
 
@@ -98,7 +102,11 @@ def _diffusers_class(name: str) -> Any:
 
 def same_parts(pipeline: Any, spec: ModelSpec) -> Any:
     """The spec's pipeline around the loaded parts of one of another class; nothing is read or copied."""
-    return prepare(_diffusers_class(spec.pipeline)(**pipeline.components))
+    kind = _diffusers_class(spec.pipeline)
+    # Beside the parts a pipeline has settings, such as FLUX.2's is_distilled.
+    has = {**pipeline.config, **pipeline.components}
+    takes = inspect.signature(kind.__init__).parameters
+    return prepare(kind(**{name: value for name, value in has.items() if name in takes}))
 
 
 def prepare(pipeline: Any) -> Any:

@@ -53,6 +53,8 @@ class ModelSpec:
     """The most rows that the pipeline draws in one call; None: any number."""
     outputs: str = "unknown"
     """What the licence says of the pictures."""
+    min_steps: int = 1
+    """Fewer steps would leave none to draw, or nothing of the source to be seen (models.able.fewest_steps)."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -89,4 +91,5 @@ class ModelSpec:
             guidance_scale=self.guidance_scale,
             size_multiple=self.size_multiple,
             negative_prompt=self.negative_prompt,
+            min_steps=self.min_steps,
         )

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-REMEMBERED_TEXTS = 64
-"""Texts a text encoder remembers: 512 tokens of T5-XXL in bfloat16 are 4 MiB, so 256 MiB at the most."""
+REMEMBERED_BYTES = 256 * 2**20
+"""What a text encoder remembers at the most, on its device: 64 texts of 512 tokens for FLUX.1's T5 in bfloat16, but one
+or two for the language models of FLUX.2 and Qwen-Image, which give every layer's values."""
 
 
 def remember_texts(pipeline: Any) -> None:
@@ -28,9 +29,9 @@ def remember_texts(pipeline: Any) -> None:
 class TextMemory:
     """Stands in for a text encoder's ``forward``; tensors among its arguments are batches, row by row."""
 
-    def __init__(self, forward: Callable[..., Any], size: int = REMEMBERED_TEXTS) -> None:
+    def __init__(self, forward: Callable[..., Any], size: int = REMEMBERED_BYTES) -> None:
         self._forward = forward
-        self._size = size
+        self._room = size
         self._rows: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,11 +44,19 @@ class TextMemory:
         output = self._forward(*args, **kwargs)
         if keys and _has_only_rows(output, len(keys)):
             for number, key in enumerate(keys):
-                self._rows[key] = _row(output, number)
-                self._rows.move_to_end(key)
-            while len(self._rows) > self._size:
-                self._rows.popitem(last=False)
+                self._remember(key, output, number)
         return output
+
+    def _remember(self, key: Hashable, output: Any, number: int) -> None:
+        if key in self._rows:
+            self._rows.move_to_end(key)
+            return
+        row = _row(output, number)
+        self._rows[key] = row
+        self._room -= _bytes_of(row)
+        while self._room < 0:
+            _, oldest = self._rows.popitem(last=False)
+            self._room += _bytes_of(oldest)
 
 
 def _row_keys(arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> list[Hashable]:
@@ -80,6 +89,13 @@ def _row(output: Any, number: int) -> Any:
     if isinstance(output, Mapping):
         return type(output)(**{name: _row(value, number) for name, value in output.items()})
     return output if output is None else tuple(_row(value, number) for value in output)
+
+
+def _bytes_of(row: Any) -> int:
+    if isinstance(row, torch.Tensor):
+        return row.nbytes
+    values = row.values() if isinstance(row, Mapping) else row or ()
+    return sum(map(_bytes_of, values))
 
 
 def _stack(rows: list[Any]) -> Any:

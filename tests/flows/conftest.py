@@ -50,8 +50,11 @@ def imagemill(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+Report = Callable[..., tuple[int, dict[str, Any]]]
+
+
 @pytest.fixture
-def report(imagemill: Run) -> Callable[..., tuple[int, dict[str, Any]]]:
+def report(imagemill: Run) -> Report:
     """Runs a command with --json; returns its exit code and the object."""
 
     def run(*arguments: str) -> tuple[int, dict[str, Any]]:

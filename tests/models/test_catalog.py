@@ -116,6 +116,26 @@ def test_a_strength_is_part_of_the_identity(folder):
     assert first.identity != second.identity
 
 
+@pytest.mark.parametrize(
+    ("model", "strength", "steps", "fewest"),
+    [
+        ("sdxl-turbo", 0.6, 2, 2),  # of one step 0.6 is none
+        ("sd-1.5", 0.1, 50, 10),
+        ("flux.1-schnell", 0.6, 4, 3),
+        ("flux.1-schnell", 0.9, 10, 10),  # of four steps all four would be drawn, from noise alone
+        ("flux.1-schnell", 1.0, 4, 1),
+    ],
+)
+def test_a_strength_decides_how_few_steps_make_sense(model, strength, steps, fewest):
+    asked = {"model": model, "task": "image-to-image", "strength": strength}
+    spec = resolve("edit", Edit(**asked), None, lambda repository, revision: COMMIT)
+    assert (spec.steps, spec.min_steps, spec.facts().min_steps) == (steps, fewest, fewest)
+    check_settings("edit", Edit(**asked, steps=fewest), spec)
+    if fewest > 1:
+        with pytest.raises(RecipeError, match=rf"steps is {fewest - 1}, but with a strength of .* at least {fewest}:"):
+            check_settings("edit", Edit(**asked, steps=fewest - 1), spec)
+
+
 OWN = """
 models:
   mine: {family: FluxPipeline, folder: mine, steps: 3, guidance_scale: null, licence: my own}

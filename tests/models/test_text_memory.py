@@ -50,7 +50,8 @@ def test_a_text_encoder_forgets_the_texts_that_were_longest_unused():
         calls.append(ids.tolist())
         return ids.float()
 
-    memory = TextMemory(encode, size=2)
+    # Two texts of one number, 4 bytes each.
+    memory = TextMemory(encode, size=8)
     for text in (1, 2, 1, 3, 1, 2):
         memory(torch.tensor([[text]]))
     assert calls == [[[1]], [[2]], [[3]], [[2]]]

@@ -1,0 +1,24 @@
+"""Which tasks of which families the tests draw, and how; docs/models.md is made from this."""
+
+from __future__ import annotations
+
+SAVED = "saved and loaded"
+"""A tiny pipeline with random weights, saved to a folder that the recipe names: the whole way that a model goes."""
+
+IN_MEMORY = "made in memory"
+"""A tiny pipeline with random weights that the worker makes itself, since this family's cannot be saved here."""
+
+DRAWN: dict[str, dict[str, str]] = {
+    "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "StableDiffusionInstructPix2PixPipeline": {"instruction": SAVED},
+    "StableDiffusionXLPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "StableDiffusion3Pipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "FluxPipeline": {"text-to-image": SAVED, "instruction": SAVED, "image-to-image": SAVED},
+    "FluxKontextPipeline": {"text-to-image": SAVED, "instruction": SAVED},
+    "Flux2KleinPipeline": {"text-to-image": SAVED, "instruction": SAVED},
+    "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "QwenImageEditPipeline": {"instruction": IN_MEMORY},
+    "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
+    "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "SanaPipeline": {"text-to-image": SAVED},
+}
