@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Offload = Literal["none", "model", "sequential", "group"]
-Quantization = Literal["none", "bitsandbytes_8bit", "bitsandbytes_4bit", "torchao_int8", "torchao_float8"]
+Quantization = Literal[
+    "none", "bitsandbytes_8bit", "bitsandbytes_4bit", "torchao_int8", "torchao_float8", "torchao_float8_dynamic"
+]
 
 
 class Memory(BaseModel):
@@ -33,8 +35,8 @@ class Memory(BaseModel):
     quantization: Quantization = Field(
         "none",
         title="Quantization",
-        description="Weights in fewer bits; changes pixels. Needs the extra of that name: imagemill[bitsandbytes] or "
-        "imagemill[torchao].",
+        description="Weights in fewer bits; changes pixels. torchao_float8_dynamic computes in float8, too: for speed, "
+        "with compile, on an H100 or newer. Needs imagemill[bitsandbytes] or imagemill[torchao].",
     )
 
     def identity(self) -> dict[str, Any]:

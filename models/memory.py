@@ -41,9 +41,18 @@ def quantization(memory: Memory, dtype: torch.dtype, model: str, parts: set[str]
 def _torchao(kind: str, parts: list[str]) -> dict[str, Any]:
     import diffusers
     import transformers
-    from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
+    from torchao.quantization import (
+        Float8DynamicActivationFloat8WeightConfig,
+        Float8WeightOnlyConfig,
+        Int8WeightOnlyConfig,
+    )
 
-    weights = Float8WeightOnlyConfig() if kind == "torchao_float8" else Int8WeightOnlyConfig()
+    kinds = {
+        "torchao_int8": Int8WeightOnlyConfig,
+        "torchao_float8": Float8WeightOnlyConfig,
+        "torchao_float8_dynamic": Float8DynamicActivationFloat8WeightConfig,
+    }
+    weights = kinds[kind]()
     # The text encoders are transformers' models, and the rest diffusers'.
     return {
         name: (transformers if name.startswith("text_encoder") else diffusers).TorchAoConfig(weights) for name in parts

@@ -1,0 +1,128 @@
+"""A build against the loop that a person would write: python benchmarks/build_vs_loop.py [--rows 500] [--rounds 5]
+
+The loop calls the bundled model's pipeline batch by batch, saves each picture as PNG with Pillow and writes one Parquet
+file at the end. The build is imagemill's, on one worker with all cores and on a worker a core (the cores are the same
+and so are rows, batch size and steps). Start-up is left out of both: models are loaded and warm, the Prefect server is
+up. The ways take turns within a round. Prints medians of pictures/s and writes build_vs_loop.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BATCH = 16
+
+LOOP = """
+import io, json, sys, time
+import pyarrow as pa, pyarrow.parquet as pq
+import torch
+from diffusers import FluxPipeline
+
+prompts, folder, batch = json.load(open(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+pipe = FluxPipeline.from_pretrained("models/bundled/model")
+pipe.set_progress_bar_config(disable=True)
+
+def draw(texts, first):
+    seeds = [torch.Generator().manual_seed(first + i) for i in range(len(texts))]
+    return pipe(texts, width=64, height=64, num_inference_steps=4, max_sequence_length=16, generator=seeds).images
+
+draw(prompts[:batch], 0)
+started = time.perf_counter()
+rows = []
+for first in range(0, len(prompts), batch):
+    texts = prompts[first:first + batch]
+    for i, (text, image) in enumerate(zip(texts, draw(texts, first))):
+        path = f"{folder}/{first + i:06d}.png"
+        image.save(path)
+        rows.append({"prompt": text, "image": {"bytes": open(path, "rb").read(), "path": path}})
+pq.write_table(pa.Table.from_pylist(rows), f"{folder}/train.parquet")
+print(json.dumps(time.perf_counter() - started))
+"""
+
+BUILD = """
+import json, sys
+from data.recipe_input import load_recipe
+from flows.build_dataset import build_dataset
+from tasks.gpu_runner import GpuTaskRunner
+
+flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=sys.argv[2]))
+print(json.dumps(flow(load_recipe(json.loads(sys.argv[1])))["seconds"]))
+"""
+
+
+def child(code: str, *arguments: str) -> float:
+    """Seconds that a process of its own says it took."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return float(done.stdout.splitlines()[-1])
+
+
+def prompts_for(rows: int) -> list[str]:
+    """As many prompts of the bundled model's world, no two equal."""
+    from models.bundled.scenes import all_scenes
+
+    scenes = [asdict(scene) for scene in all_scenes(held_out=False)]
+    text = "a {size} {colour} {shape} on a {background} background, take {number}"
+    return [text.format(**scenes[number % len(scenes)], number=number) for number in range(rows)]
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    # Worker processes get this process's path.
+    sys.path.insert(0, str(ROOT))
+    os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    from tasks.gpu_runner import start_cluster
+
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        prompts = prompts_for(options.rows)
+        (folder / "prompts.json").write_text(json.dumps(prompts))
+        (folder / "prompts.txt").write_text("\n".join(prompts))
+        (folder / "warm.txt").write_text("\n".join(f"a red circle {n}" for n in range(8 * BATCH)))
+        outputs = iter(range(10**6))
+
+        def loop() -> float:
+            target = folder / f"loop-{next(outputs)}"
+            target.mkdir()
+            return child(LOOP, str(folder / "prompts.json"), str(target), str(BATCH))
+
+        def built(address: str, source: str) -> float:
+            output = str(folder / f"out-{next(outputs)}")
+            recipe = {"prompts": str(folder / source), "output": output, "generate": {"batch_size": BATCH}}
+            return child(BUILD, json.dumps(recipe), address)
+
+        ways: dict[str, Callable[[], float]] = {"the loop": loop}
+        for workers in dict.fromkeys((1, cores)):
+            address = stack.enter_context(start_cluster(workers, [])).scheduler_address
+            built(address, "warm.txt")
+            ways[f"build, workers: {workers}"] = lambda address=address: built(address, "prompts.txt")
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(options.rounds):
+            for way, run in ways.items():
+                seconds[way].append(run())
+
+    rates = {way: options.rows / statistics.median(taken) for way, taken in seconds.items()}
+    print(f"{options.rows} rows, medians of {options.rounds}\n{'':22} pictures/s   of the loop")
+    for way, rate in rates.items():
+        print(f"{way:22} {rate:10.1f} {rate / rates['the loop']:13.2f}")
+    Path("build_vs_loop.json").write_text(json.dumps({"rows": options.rows, "seconds": seconds}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

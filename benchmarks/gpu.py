@@ -1,0 +1,215 @@
+"""FLUX.1-dev's dimensions on a GPU, six ways: python benchmarks/gpu.py [--tiny] [--batches 1 4 8 16] [--rounds 5]
+
+At 512x512 with 20 steps and 1024x1024 with 28, for each batch size: pictures/s and TFLOP/s of
+  dataflow   fp16, attention slicing, one call a batch, its PNGs saved before the next (DataFlow-MM's serving class)
+  loop       the plain bf16 loop: one call a batch, its PNGs saved before the next
+  imagemill  a worker's drawing (models/inference.py): encoding and staging beside the device
+  compiled   the same with speed.compile
+  fp8        compiled, and memory.quantization: torchao_float8_dynamic
+  cached     compiled, and speed.step_cache: taylorseer
+then a whole build of 64 pictures: pictures/s and how long the device was idle. Weights are random and made on the
+device (benchmarks/flux_dimensions.py): nothing is downloaded. One way after the other, since few GPUs hold two; medians
+are printed after the machine's measured matrix rate, and written to gpu.json. --tiny tries the benchmark on a CPU.
+
+Work of a picture and step, in FLOP: 2 * 12e9 * tokens + 4 * tokens^2 * 3072 * 57, tokens = (side / 16)^2 + 512: the
+transformer's 12e9 weights, and the attention of its 57 blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+SHAPES = ((512, 20), (1024, 28))
+WAYS: dict[str, dict[str, Any]] = {
+    "imagemill": {},
+    "compiled": {"speed": {"compile": True}},
+    "fp8": {"speed": {"compile": True}, "memory": {"quantization": "torchao_float8_dynamic"}},
+    "cached": {"speed": {"compile": True, "step_cache": "taylorseer"}},
+}
+
+
+def flop(side: int, steps: int) -> float:
+    """Of one picture; see the module's text."""
+    tokens = (side // 16) ** 2 + 512
+    return steps * (2 * 12e9 * tokens + 4 * tokens**2 * 3072 * 57)
+
+
+def matrix_rate(device: torch.device, side: int) -> float:
+    """TFLOP/s of a bf16 matrix product."""
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(12):
+        started = time.perf_counter()
+        a @ b
+        wait(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / statistics.median(seconds[2:]) / 1e12
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Way:
+    """One way to draw. It is loaded when it is made: the others' weights must be gone by then."""
+
+    def __init__(self, name: str, model: Path, folder: Path, device: torch.device) -> None:
+        from benchmarks.flux_dimensions import make_pipeline
+        from data.recipe import Generate
+        from models.catalog import resolve
+        from models.speed import speed_up
+
+        settings = WAYS.get(name, {})
+        dtype = "float16" if name == "dataflow" and device.type == "cuda" else "bfloat16"
+        section = Generate(model=str(model), dtype=dtype, **settings)
+        self.spec = resolve("generate", section, None)
+        self.name, self.folder, self.count = name, folder / name, 0
+        self.folder.mkdir()
+        self.pipeline = make_pipeline(self.spec, device)
+        if name == "dataflow":
+            self.pipeline.enable_attention_slicing()
+        elif name != "loop":
+            speed_up(self.pipeline, self.spec.speed, self.spec.name)
+
+    def draw(self, side: int, steps: int, batch: int, batches: int) -> None:
+        """Draw and save this many batches of new prompts."""
+        if self.name in WAYS:
+            self._draw_as_a_worker(side, steps, batch, batches)
+            return
+        for _ in range(batches):
+            prompts = [f"a photo of thing {self._next()}" for _ in range(batch)]
+            seeds = [torch.Generator().manual_seed(number) for number in range(batch)]
+            options = {"width": side, "height": side, "num_inference_steps": steps, "generator": seeds}
+            for image in self.pipeline(prompts, **options).images:
+                image.save(self.folder / f"{self._next()}.png")
+
+    def _draw_as_a_worker(self, side: int, steps: int, batch: int, batches: int) -> None:
+        from data.images import Encoding
+        from data.records import Drawing
+        from models import resident
+        from models.inference import draw
+        from models.job import Job
+
+        numbers = [self._next() for _ in range(batch * batches)]
+        drawings = tuple(
+            Drawing(f"{number:032x}", f"a photo of thing {number}", number, steps, width=side, height=side)
+            for number in numbers
+        )
+        staged = {one.key: (Encoding("png"),) for one in drawings}
+        # What a worker holds when the model is loaded.
+        resident._resident[self.spec.weights_key] = resident.Resident(
+            self.spec, {self.spec.pipeline: self.pipeline}, {}
+        )
+        # Random weights draw noise, or nothing: no checks.
+        report = draw(Job(self.spec, drawings, staged, batch, frozenset(), str(self.folder)), lambda event: None)
+        resident._resident.clear()
+        if report.failed:
+            raise RuntimeError(f"{self.name}: {next(iter(report.failed.values())).reason}")
+
+    def _next(self) -> int:
+        self.count += 1
+        return self.count
+
+
+def write_configs(folder: Path) -> Path:
+    """A model folder without weights, for what imagemill reads of a model before it is loaded."""
+    index = json.loads((ROOT / "models" / "bundled" / "model" / "model_index.json").read_text())
+    folder.mkdir()
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def whole_build(model: Path, folder: Path, shape: tuple[int, int], batch: int, rows: int) -> dict[str, Any]:
+    """A build's line of runs.jsonl: the model is drawn with as recipes have it by default, in bf16."""
+    from data.recipe_input import load_recipe
+    from flows.build_dataset import build_dataset
+    from tasks.gpu_runner import GpuTaskRunner
+
+    (folder / "prompts.txt").write_text("".join(f"a photo of thing {number}\n" for number in range(rows)))
+    generate = {"model": str(model), "dtype": "bfloat16", "width": shape[0], "height": shape[0], "steps": shape[1]}
+    recipe = {
+        "prompts": str(folder / "prompts.txt"),
+        "output": str(folder / f"build-{shape[0]}"),
+        "generate": {**generate, "batch_size": batch},
+        "checks": {"not_finite": False, "blank": False},
+    }
+    return build_dataset.with_options(task_runner=GpuTaskRunner(workers=1))(load_recipe(recipe))
+
+
+def measure(options: argparse.Namespace, folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
+    """All ways, each at all shapes and batch sizes, then the build."""
+    from models.loading import pick_device
+
+    device = pick_device()
+    shapes = ((64, 2),) if options.tiny else SHAPES
+    tell({"matrix_tflops": matrix_rate(device, 512 if options.tiny else 8192), "device": str(device)})
+    model = write_configs(folder / "model")
+    for name in ("dataflow", "loop", *WAYS):
+        if name == "fp8" and (device.type != "cuda" or find_spec("torchao") is None):
+            tell({"way": name, "not measured": "it needs a CUDA device and torchao"})
+            continue
+        way = Way(name, model, folder, device)
+        for side, steps in shapes:
+            for batch in options.batches:
+                way.draw(side, steps, batch, 1)
+                seconds = []
+                for _ in range(options.rounds):
+                    started = time.perf_counter()
+                    way.draw(side, steps, batch, 2)
+                    wait(device)
+                    seconds.append(time.perf_counter() - started)
+                rate = 2 * batch / statistics.median(seconds)
+                figures = {"way": name, "side": side, "steps": steps, "batch": batch, "pictures_per_s": rate}
+                tell({**figures, "tflops": rate * flop(side, steps) / 1e12})
+        del way
+        torch.cuda.empty_cache()
+    for shape in shapes:
+        run = whole_build(model, folder, shape, batch=options.batches[-1], rows=8 if options.tiny else 64)
+        shown = ("images_per_second", "device_idle", "seconds", "drawn", "set_aside")
+        tell({"way": "whole build", "side": shape[0], **{name: run.get(name) for name in shown}})
+
+
+def main() -> None:
+    """Measure, print and write gpu.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", action="store_true", help="a tiny model, on the CPU too: no figures, but it runs")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    os.environ |= {
+        "IMAGEMILL_PIPELINE": "benchmarks.flux_dimensions:make_pipeline",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
+    if options.tiny:
+        os.environ["IMAGEMILL_BENCHMARK_TINY"] = "1"
+    elif not torch.cuda.is_available():
+        sys.exit("gpu.py: there is no CUDA device here. Try the benchmark itself with --tiny --batches 1 2 --rounds 1.")
+    figures: list[dict[str, Any]] = []
+
+    def tell(figure: dict[str, Any]) -> None:
+        figures.append({name: round(x, 3) if isinstance(x, float) else x for name, x in figure.items()})
+        print("  ".join(f"{name}: {value}" for name, value in figures[-1].items()), flush=True)
+        Path("gpu.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+    with tempfile.TemporaryDirectory() as folder:
+        measure(options, Path(folder), tell)
+
+
+if __name__ == "__main__":
+    main()
