@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from data.adapters import Loras
 from data.memory import Memory
 from data.speed import Speed
 
@@ -88,6 +89,9 @@ class ModelChoice(Section):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
+    )
+    lora: Loras = Field(
+        [], title="LoRA", description="What the model is drawn with: one source, or a list, each with its weight."
     )
     speed: Speed = Field(
         Speed(), title="Speed", description="How the model draws faster; what changes pixels is off by default."

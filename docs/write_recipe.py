@@ -33,6 +33,7 @@ def page() -> str:
     generate = _resolve(schema["properties"]["generate"], schema)
     for name in ("speed", "memory"):
         tables.append(_table(name, _resolve(generate["properties"][name], schema), schema, f"generate.{name}."))
+    tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
     # A name in angle brackets would be taken for HTML.
     return HEAD + "\n".join(tables).replace("<", "\\<")
 
@@ -46,7 +47,8 @@ def _table(title: str, section: dict[str, Any], schema: dict[str, Any], prefix: 
             default = "absent" if field.get("default", ...) is None else "see there"
             lines.append(f"| `{prefix}{name}` | a section | {default} | {what} |")
             continue
-        lines.append(f"| `{prefix}{name}` | {_allowed(field)} | {_default(field)} | {field['description']} |")
+        more = f" See [{name}](#{name})." if "$ref" in field.get("items", {}) else ""
+        lines.append(f"| `{prefix}{name}` | {_allowed(field)} | {_default(field)} | {field['description']}{more} |")
     return "\n".join([*lines, ""])
 
 
@@ -55,6 +57,11 @@ def _resolve(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in choice:
             return schema["$defs"][choice["$ref"].rsplit("/", 1)[1]]
     return field
+
+
+def _item(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The section that a list of sections has."""
+    return _resolve(field["items"], schema)
 
 
 def _allowed(field: dict[str, Any]) -> str:
@@ -69,6 +76,8 @@ def _allowed_one(field: dict[str, Any]) -> str:
         return f"`{field['const']}`"
     if field["type"] == "boolean":
         return "`true`, `false`"
+    if "$ref" in field.get("items", {}):
+        return "list of sections"
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]
     if "minimum" in field and "maximum" in field:
         kind += f", {field['minimum']:g} to {field['maximum']:.15g}"

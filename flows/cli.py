@@ -34,6 +34,8 @@ def _flags(section: type[BaseModel]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         plain = _plain(field.annotation)
+        if get_origin(plain) is list and _is_section(get_args(plain)[0]):
+            continue  # A list of sections is for a file.
         fields[name] = (plain | None, Field(None, description=field.description))
     return create_model(f"{section.__name__}Flags", **fields)
 
@@ -45,7 +47,11 @@ def _plain(kind: Any) -> Any:
         kind = get_args(kind)[0]
     if get_origin(kind) is list:
         return list[_plain(get_args(kind)[0])]
-    return _flags(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else kind
+    return _flags(kind) if _is_section(kind) else kind
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 RecipeFlags = _flags(Recipe)

@@ -15,6 +15,7 @@ from data.errors import RecipeError, UnknownModel
 from data.recipe import Edit, Generate
 from models.able import fewest_steps
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
+from models.lora_files import find_loras
 from models.model_files import class_name, hash_model, saved_dtype
 from models.spec import ModelSpec, Step, Task
 
@@ -98,6 +99,7 @@ def resolve(
         empty_negative=settings["empty_negative"],
         call=arguments,
         max_batch=call.max_batch,
+        loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,
     )

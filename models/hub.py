@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 
 from data.errors import RecipeError, UnknownModel
 
@@ -49,11 +50,44 @@ def _cached_commit(
             repository, "model_index.json", revision=revision, cache_dir=cache_dir, local_files_only=True
         )
     except (LocalEntryNotFoundError, EntryNotFoundError) as error:
+        # What is no pipeline, such as a LoRA, has no index; the cache still knows where its branches are at.
+        if ref := _cached_ref(repository, revision, cache_dir):
+            return ref
         raise UnknownModel(
             f"{field}: {repository!r} is not in the local cache, and the hub cannot be reached "
             f"({type(unreachable).__name__}). Connect, or name a local folder."
         ) from error
     return Path(index).parent.name
+
+
+def _cached_ref(repository: str, revision: str | None, cache_dir: str | None) -> str | None:
+    cached = _cached_repository(repository, cache_dir)
+    ref = cached / "refs" / (revision or "main")
+    commit = ref.read_text().strip() if ref.is_file() else None
+    return commit if commit and (cached / "snapshots" / commit).is_dir() else None
+
+
+def _cached_repository(repository: str, cache_dir: str | None) -> Path:
+    return Path(cache_dir or constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
+
+
+def list_weights(field: str, repository: str, commit: str, cache_dir: str | None) -> list[str]:
+    """The .safetensors files of a repository at a commit; those in the local cache where the hub cannot be reached.
+
+    Raises UnknownModel and RecipeError.
+    """
+    try:
+        names = HfApi().list_repo_files(repository, revision=commit)
+    except GatedRepoError as error:
+        raise RecipeError(_gated(field, repository)) from error
+    except RepositoryNotFoundError as error:
+        raise UnknownModel(
+            f"{field}: there is no repository {repository!r} that you may see at {commit[:12]}."
+        ) from error
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+        snapshot = _cached_repository(repository, cache_dir) / "snapshots" / commit
+        names = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.safetensors")]
+    return sorted(name for name in names if name.endswith(".safetensors"))
 
 
 def fetch_file(field: str, repository: str, commit: str, name: str, cache_dir: str | None) -> Path:
@@ -63,7 +97,8 @@ def fetch_file(field: str, repository: str, commit: str, name: str, cache_dir: s
     except GatedRepoError as error:
         raise RecipeError(_gated(field, repository)) from error
     except (EntryNotFoundError, RepositoryNotFoundError, LocalEntryNotFoundError) as error:
-        raise UnknownModel(f"{field}: {repository!r} has no {name} at {commit[:12]}: not a diffusers model?") from error
+        hint = ": not a diffusers model?" if name == "model_index.json" else "."
+        raise UnknownModel(f"{field}: {repository!r} has no {name} at {commit[:12]}{hint}") from error
 
 
 def _gated(field: str, repository: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from data.errors import RecipeError
+from models.lora import put_on
 from models.memory import place, quantization
 from models.parts import part_folders
 from models.spec import ModelSpec
@@ -73,6 +74,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
             **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
             **shared,
         )
+    put_on(pipeline, spec)
     return prepare(place(pipeline, spec.memory, device, spec.name))
 
 

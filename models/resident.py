@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from models.loading import device_name, load_pipeline, local_folder, pick_device, same_parts
+from models.lora import changed_parts
 from models.parts import find_equal, part_bytes, part_folders
 from models.room import bytes_of, free_memory, move, room_on, room_on_host, weights_of
 from models.spec import ModelSpec
@@ -31,7 +32,7 @@ class Resident:
     pipelines: dict[str, Any]
     """Pipeline class -> the pipeline of that class."""
     folders: dict[Path, torch.nn.Module]
-    """Where each of its parts was loaded from."""
+    """Where each of its parts was loaded from that is as its files say: without a LoRA."""
     is_on_device: bool = True
     used: float = field(default_factory=time.monotonic)
 
@@ -80,11 +81,16 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     # Parts that are set up in another way, or hooked to be offloaded, are not the same.
     alike = [one for one in _resident.values() if _setup(one.spec) == _setup(spec) and spec.memory.offload == "none"]
     loaded = {path: part for one in alike for path, part in one.folders.items()}
-    shared = {path.name: loaded[equal] for path in own if (equal := find_equal(path, loaded))}
+    # A LoRA is put into a part in place, so what it changes is nobody else's.
+    changed = changed_parts(spec) if own else frozenset()
+    shared = {
+        path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
+    }
     _make_room(sum(part_bytes(path) for path in own if path.name not in shared), device, max_resident)
     pipeline = speed_up(load_pipeline(spec, device, shared), spec.speed, spec.name)
     parts = weights_of(pipeline)
-    return Resident(spec, {spec.pipeline: pipeline}, {path: parts[path.name] for path in own if path.name in parts})
+    plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
+    return Resident(spec, {spec.pipeline: pipeline}, plain)
 
 
 def _setup(spec: ModelSpec) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from data.identity import digest
 from data.memory import Memory
 from data.records import ModelFacts
 from data.speed import Speed
+from models.lora_files import LoraFile
 
 Step = Literal["generate", "edit"]
 
@@ -55,6 +56,8 @@ class ModelSpec:
     """What the licence says of the pictures."""
     min_steps: int = 1
     """Fewer steps would leave none to draw, or nothing of the source to be seen (models.able.fewest_steps)."""
+    loras: tuple[LoraFile, ...] = ()
+    """What it is drawn with, in the order of the recipe."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -65,6 +68,7 @@ class ModelSpec:
             "call": dict(self.call),
             "speed": self.speed.identity(),
             "memory": self.memory.identity(),
+            "lora": [lora.identity for lora in self.loras],
         }
         return {
             **weights,
@@ -76,7 +80,7 @@ class ModelSpec:
     @property
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
-        settings = [self.speed.model_dump(), self.memory.model_dump()]
+        settings = [self.speed.model_dump(), self.memory.model_dump(), *(lora.identity for lora in self.loras)]
         return digest([self.files or [self.source, self.revision], self.dtype, *settings])
 
     def facts(self) -> ModelFacts:

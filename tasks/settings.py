@@ -104,6 +104,9 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., 
         spec = models[step]
         if spec.revision:
             pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
+        for lora, asked in zip(spec.loras, section.lora, strict=True):
+            if lora.revision:
+                pin(f"{lora.source}@{asked.revision or 'default'}", lambda lora=lora: lora.revision)
         if section.seed == -1:
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
