@@ -5,6 +5,8 @@ IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # what models/loading.py
 
 from __future__ import annotations
 
+import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,3 +30,19 @@ class StandIn:
 def make_pipeline(spec: Any, device: torch.device) -> StandIn:
     """The stand-in, whatever the spec."""
     return StandIn()
+
+
+class Sleeper(StandIn):
+    """Takes IMAGEMILL_STAND_IN_SECONDS a batch, and no processor, as a GPU does. What it is to edit does not count."""
+
+    def __call__(
+        self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
+    ) -> SimpleNamespace:
+        """As StandIn's, later."""
+        time.sleep(float(os.environ.get("IMAGEMILL_STAND_IN_SECONDS", "0.5")))
+        return super().__call__(prompt, generator, width, height, output_type)
+
+
+def make_sleeper(spec: Any, device: torch.device) -> Sleeper:
+    """The stand-in that takes its time."""
+    return Sleeper()

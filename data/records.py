@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Stage = Literal["load", "generate", "edit", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,17 @@ class Item:
     """32 hexadecimal digits over the row's drawings, columns and encoding: what makes it finished or not."""
     id: str
     variant: int
-    steps: tuple[str, ...]
-    """Name of the recipe's step (data.chain) that draws each of ``drawings``."""
-    drawings: tuple[Drawing, ...]
-    """In the order in which they are drawn, each from the one before."""
+    generate: Drawing | None
+    edit: Drawing | None
     prompt: str | None
     carried: Mapping[str, Any]
     file: str
     line: int
-    turn: int | None = None
-    """How many edits the row's picture has gone through, where the dataset has rows of several turns."""
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """In the order in which they are drawn."""
+        return tuple(drawing for drawing in (self.generate, self.edit) if drawing is not None)
 
     @property
     def final(self) -> Drawing:
@@ -82,22 +85,24 @@ class Item:
     def to_json(self) -> dict[str, Any]:
         """As plain values, so that it can be stored and read back by ``from_json``."""
         plain = {name: getattr(self, name) for name in self.__slots__}
-        plain["drawings"] = [{name: getattr(one, name) for name in one.__slots__} for one in self.drawings]
-        return plain
+        return {**plain, "generate": _plain(self.generate), "edit": _plain(self.edit)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Item:
         """The inverse of ``to_json``."""
-        drawings = tuple(Drawing(**one) for one in fields["drawings"])
-        return cls(**{**fields, "steps": tuple(fields["steps"]), "drawings": drawings})
+        parts = {name: None if fields[name] is None else Drawing(**fields[name]) for name in ("generate", "edit")}
+        return cls(**{**fields, **parts})
+
+
+def _plain(drawing: Drawing | None) -> dict[str, Any] | None:
+    return drawing and {name: getattr(drawing, name) for name in drawing.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """A row, or one picture of it, that could not be built, and why."""
 
-    stage: str
-    """``load``, ``write``, or the name of the step that could not draw."""
+    stage: Stage
     id: str | None
     file: str
     line: int
@@ -128,6 +133,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What a worker's time and memory went into for one step of one shard; times in seconds."""
+
+    loading: float = 0.0
+    drawing: float = 0.0
+    waiting: float = 0.0
+    """Between the end of one batch and the start of the next, from shard to shard too; loading apart."""
+    moves: int = 0
+    """Models brought back from host memory."""
+    peak_gib: float = 0.0
+    """The most memory that was taken: of the GPU, or, without one, of the process."""
+    utilisation: float | None = None
+    """Mean of the GPU's utilisation in percent, sampled once a second; None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
     """What one step of one shard did, small enough to be a task's result."""
 
@@ -141,6 +162,9 @@ class StepReport:
     """Image key -> why that picture could not be drawn."""
     device: str | None = None
     """Name of the device; None where nothing was drawn."""
+    worker: str | None = None
+    """Name of the worker."""
+    spent: Spent = Spent()
 
 
 @dataclass(frozen=True, slots=True)

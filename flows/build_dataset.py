@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import replace
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -29,6 +28,7 @@ from tasks.plan_shards import plan_shards
 from tasks.progress import Progress, watcher
 from tasks.publish import publish
 from tasks.settings import Build, make_build, resolve_models, settle
+from tasks.watching import log_line, watched
 from tasks.write_parquet import write_parquet
 
 
@@ -122,10 +122,10 @@ def _announce(plan: Plan, progress: Progress) -> None:
 
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Send the shards through in a bounded window: one is edited or written while the next is generated."""
-    window = FlowRunContext.get().task_runner.shards
+    runner = FlowRunContext.get().task_runner
     under_way = deque()
     for number in range(plan.shards):
-        if len(under_way) == window:
+        while len(under_way) >= runner.window():
             under_way.popleft().result()
         under_way.append(build_shard.submit(quote(build), number, plan.shards, quote(progress)))
     while under_way:
@@ -140,12 +140,12 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
         items, found = worklist.shard(number), worklist.restorable(number)
     restore_pictures(build.folder, build.layout, items, found)
     failed: dict[str, Failure] = {}
-    for step, turn in build.turns(items):
-        job = build.job(step, turn, items, without=failed)
-        name = f"{step}{f', turn {turn},' if turn > 1 else ''} {number + 1}/{total}"
-        report = _draw(generate if step == "generate" else edit, build, job, name)
-        progress.step_done(report)
-        failed |= report.failed
+    for step, draw in (("generate", generate), ("edit", edit)):
+        if step in build.models:
+            job = build.job(step, items, without=failed)
+            report = _draw(draw, build, job, f"{step} {number + 1}/{total}")
+            progress.step_done(report)
+            failed |= report.failed
     name = f"write {number + 1}/{total}"
     set_aside = write_parquet.with_options(task_run_name=name)(quote(build), number, quote(items), quote(failed))
     progress.shard_done(set_aside)
@@ -177,7 +177,7 @@ def _run(step: Any, job: Job) -> StepReport:
     report: StepReport = state.result()
     # What a run before has drawn is not drawn by this one.
     return (
-        replace(report, drawn=0, reused=len(job.drawings) - len(report.failed), loads=())
+        StepReport(reused=len(job.drawings) - len(report.failed), failed=report.failed, device=report.device)
         if state.name == "Cached"
         else report
     )
@@ -197,8 +197,11 @@ def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
         "model_loads": len(progress.model_loads),
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
+        **watched(progress.workers),
         "devices": sorted(progress.devices),
         **more,
     }
     folder.add_run(run)
+    for name, figures in run["workers"].items():
+        get_run_logger().info("%s", log_line(name, figures))
     return run

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, create_model
 from data.errors import ImagemillError, RecipeError
 from data.recipe import Recipe
 from data.recipe_input import load_recipe, parse_assignment
+from flows.cluster_cli import Gpus, add_commands, check_cluster
 
 app = App(
     name="imagemill",
@@ -27,6 +28,8 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
+
+add_commands(app)
 
 
 def _flags(section: type[BaseModel]) -> type[BaseModel]:
@@ -87,6 +90,7 @@ def build(
     set: Assignments = None,
     flags: Flags = None,
     workers: Workers = None,
+    gpus: Gpus = None,
     cluster: Cluster = None,
     retry_set_aside: RetrySetAside = False,
     verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
@@ -96,6 +100,7 @@ def build(
     Exits with 0 when the dataset is complete, 1 when it is not, 2 for a bad recipe.
     """
     checked = _checked(recipe, set, flags)
+    check_cluster(cluster, gpus)
     from flows.terminal import run_build
 
     return run_build(checked, workers, cluster, retry_set_aside, verbose)
@@ -138,6 +143,7 @@ def verify(
 
     Exits with 0 when all is good, 1 when something differs. Nothing is written into the folder.
     """
+    check_cluster(cluster)
     from flows.reports import print_verified
 
     return print_verified(output, regenerate, seed, workers, cluster, json)

@@ -57,7 +57,7 @@ def check_files(output: str) -> dict[str, Any]:
 def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
     folder, manifest = find_finished(output)
     models = _models(folder, manifest)
-    window = FlowRunContext.get().task_runner.shards
+    runner = FlowRunContext.get().task_runner
     under_way, results, devices = deque(), [], set()
 
     def take() -> None:
@@ -68,7 +68,7 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
         sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
         while some := list(islice(sample, ROWS_AT_ONCE)):
-            if len(under_way) == window:
+            while len(under_way) >= runner.window():
                 take()
             # A folder for each: two tasks may draw the same input picture.
             under_way.append(regenerate_rows.submit(some, models, Path(tempfile.mkdtemp(dir=scratch))))

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from models.loading import device_name, pick_device
 from models.recovery import CarefulDrawing
 from models.resident import Report, resident_pipeline
 from models.suspects import sort_out
+from models.timeline import Timeline
 
 ENCODERS = max(2, min(8, torch.get_num_threads() // 4))
 """Threads that encode and stage one batch while the device draws the next: of this worker's share of the cores."""
@@ -43,10 +45,11 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         report({"kind": "reused", "pictures": len(job.drawings) - len(missing)})
     if not missing:
         return StepReport(reused=len(job.drawings))
-    loads: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
+    timeline = Timeline(run)
 
     def watch(event: dict[str, Any]) -> None:
-        loads.extend([event] if event["kind"] == "loaded" else [])
+        told.append(event)
         report(event)
 
     notes, failed = UnderWay(staging.folder, run, [one.key for one in job.drawings]), {}
@@ -54,15 +57,16 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     if endings:
         report({"kind": "worker_lost", "model": job.spec.name, "reason": endings[-1].reason})
     in_batches, suspects = sort_out(job, missing, endings, failed)
-    pipeline = _load(job, watch, notes)
+    with timeline.loading():
+        pipeline = _load(job, watch, notes)
     careful = CarefulDrawing(pipeline, job, notes.lose, failed)
     drawn, device = 0, device_name(pick_device())
-    with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders:
+    with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders, timeline.sampling():
         writes: deque[Future[None]] = deque()
         in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), careful.most_at_once)
         one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
         for batch in _one_ahead(chain(in_batches, one_by_one)):
-            with notes.note([asked.drawing.key for asked in batch]):
+            with notes.note([asked.drawing.key for asked in batch]), timeline.batch():
                 pictures = careful.draw(batch)
             for asked, picture, size in pictures:
                 encodings, how = job.encodings[asked.drawing.key], Drawn(job.spec.name, size, device)
@@ -80,10 +84,11 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     return StepReport(
         drawn=drawn,
         reused=len(job.drawings) - len(missing),
-        loads=tuple(loads),
+        loads=tuple(event for event in told if event["kind"] == "loaded"),
         seconds=round(time.perf_counter() - started, 3),
         failed=failed,
         device=device,
+        spent=replace(timeline.spent(), moves=sum(event["kind"] == "moved" for event in told)),
     )
 
 

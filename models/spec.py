@@ -12,8 +12,7 @@ from data.records import ModelFacts
 from data.speed import Speed
 from models.lora_files import LoraFile
 
-Step = str
-"""Name of a recipe's step (data.chain): ``generate``, ``edit``, ``edit 2``."""
+Step = Literal["generate", "edit"]
 
 Task = Literal["text-to-image", "instruction", "image-to-image", "inpaint"]
 """What a pipeline is called for: the first by `generate`, the others by `edit`."""

@@ -7,86 +7,128 @@ nothing to draw never waits for a worker.
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
-import subprocess
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from dask import config
-from distributed import CancelledError, Client, KilledWorker, Nanny, Scheduler, SpecCluster
+from distributed import CancelledError, Client, KilledWorker, SpecCluster
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.errors import BuildFailed
 from models.job import Job
+from tasks.cluster import check_address, start_cluster
+from tasks.gpus import visible_gpus
 from tasks.worker_side import draw_and_tell
 
-# Every task that starts or ends is an INFO line otherwise.
-logging.getLogger("distributed").setLevel(logging.WARNING)
-
 Listener = Callable[[dict[str, Any]], None]
+
+PATIENCE = 600.0
+"""Seconds for which a scheduler of another process may be out of reach before the build fails."""
+
+MOST_THREADS = 1024
+"""Shards under way at once, at the most, on a cluster that grows."""
 
 
 class GpuTaskRunner(ThreadPoolTaskRunner):
     """Runs tasks in threads, and GPU work in single-threaded worker processes, one per GPU.
 
     ``workers``: how many worker processes; by default one per visible GPU, or one on the CPU.
-    ``address``: of a Dask scheduler that is already up, where models stay loaded between builds; none is then started.
+    ``address``: of a Dask scheduler that is already up, where models stay loaded between builds (by default
+    IMAGEMILL_CLUSTER of the environment); no worker is then started.
     ``shards``: how many shards are under way at once; by default two more than there are workers.
     """
 
     def __init__(self, workers: int | None = None, address: str | None = None, shards: int | None = None) -> None:
-        self.gpus = [] if address else visible_gpus()
+        self.address = address or os.environ.get("IMAGEMILL_CLUSTER") or None
+        self.gpus = [] if self.address else visible_gpus()
         self.workers = workers or len(self.gpus) or 1
-        self.address = address
-        self.shards = shards or self.workers + 2
-        super().__init__(max_workers=self.shards)
+        self.shards = shards
+        super().__init__(max_workers=shards or (MOST_THREADS if self.address else self.workers + 2))
         self.listener: Listener | None = None
         self._topic = f"imagemill-{uuid4()}"
         self._starting = threading.Lock()
         self._cluster: SpecCluster | None = None
         self._client: Client | None = None
-        self._stopped = False
+        self._stopped = self._was_there = False
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
         return type(self)(self.workers, self.address, self.shards)
 
+    def window(self) -> int:
+        """How many shards to keep under way now: of a cluster that grows or shrinks, by the workers it has."""
+        if self.shards:
+            return self.shards
+        workers = len(self.client().scheduler_info()["workers"]) if self.address else self.workers
+        return min(MOST_THREADS, workers + 2)
+
     def draw(self, job: Job) -> Any:
         """Draw a job on a free worker and wait for it. Raises what the worker raised.
 
-        A job whose worker process ends goes to another, which isolates the rows that were being drawn.
+        A job whose worker process ends goes to another, which isolates the rows that were being drawn. A scheduler of
+        another process that is out of reach is waited for.
         """
+        Path(job.staging).mkdir(parents=True, exist_ok=True)
         # Dask gives a job up after four processes; isolating a row takes three.
         for _ in range(len(job.drawings) + 2):
+            client = self.client()
             # First come, first served, to the millisecond: the shards of one model then follow each other.
-            future = self.client().submit(draw_and_tell, job, self._topic, pure=False, fifo_timeout=0)
+            future = client.submit(draw_and_tell, job, self._topic, pure=False, fifo_timeout=0)
             try:
                 return future.result()
             except KilledWorker:
                 continue
-            except CancelledError as error:
-                raise BuildFailed("the build was stopped while it waited for a worker.") from error
+            except CancelledError:
+                self._drop(client)
             finally:
                 if not future.done():
                     future.cancel()
         raise BuildFailed(f"worker process after worker process ended while {job.spec.name!r} was to draw.")
 
     def client(self) -> Client:
-        """The cluster's client; starts the cluster on first need. Raises BuildFailed once the runner is stopped."""
+        """The cluster's client; starts the cluster, or connects to it, on first need.
+
+        Raises BuildFailed once the runner is stopped, and where no scheduler answers.
+        """
         with self._starting:
-            if self._stopped:
-                raise BuildFailed("the build was stopped.")
-            if self._client is None:
+            if self._client is None and not self._stopped:
                 if self.address is None:
                     self._cluster = start_cluster(self.workers, self.gpus)
-                self._client = Client(self._cluster or self.address, set_as_default=False)
+                self._client = self._connect()
                 self._client.subscribe_topic(self._topic, self._tell)
+            if self._stopped:
+                raise BuildFailed("the build was stopped while it waited for a worker.")
             return self._client
+
+    def _connect(self) -> Client:
+        if self.address is None:
+            return Client(self._cluster, set_as_default=False)
+        check_address(self.address)
+        patience, deadline = (PATIENCE if self._was_there else 30), time.monotonic()
+        while True:
+            try:
+                found = Client(self.address, set_as_default=False, timeout=10)
+            except OSError as error:
+                if self._stopped or time.monotonic() - deadline > patience:
+                    raise BuildFailed(
+                        f"no Dask scheduler answers at {self.address}. Start one with `imagemill scheduler`, or build "
+                        "without --cluster; what is drawn is kept."
+                    ) from error
+            else:
+                self._was_there = True
+                return found
+
+    def _drop(self, lost: Client) -> None:
+        """Forget a client that has lost its scheduler, so that the next job connects anew."""
+        with self._starting:
+            if self._client is lost:
+                self._client = None
+                lost.close(timeout=1)
 
     def _tell(self, stamped: tuple[float, dict[str, Any]]) -> None:
         if self.listener is not None:
@@ -100,8 +142,9 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self._close()
 
     def _close(self) -> None:
+        # Before the lock, which is held while a scheduler is waited for.
+        self._stopped = True
         with self._starting:
-            self._stopped = True
             client, cluster = self._client, self._cluster
             self._client = self._cluster = None
         if client is not None:
@@ -120,45 +163,3 @@ def draw_on_gpu(job: Job) -> Any:
             "@flow(task_runner=GpuTaskRunner())."
         )
     return runner.draw(job)
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; found without importing torch."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [gpu.strip() for gpu in named.split(",") if gpu.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return [str(number) for number, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
-
-
-def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
-    """A cluster on the loopback: single-threaded worker processes, each with its GPU or its share of the cores."""
-    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
-    specs = {}
-    for number in range(workers):
-        environment = {
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            # Threads that wait for each other sleep: else they take the core that encodes and writes.
-            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
-        }
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-        options = {
-            "nthreads": 1,
-            "host": "127.0.0.1",
-            # Loading a model of 24 GB is not a leak: no limit, and no spilling or pausing.
-            "memory_limit": 0,
-            "env": environment,
-            "preload": "tasks.worker_process",
-            "dashboard": False,
-        }
-        specs[number] = {"cls": Nanny, "options": options}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
-    # Read as soon as a worker process imports distributed, which else tells of every start, stop and error; what a
-    # job raises is raised where it is waited for.
-    quiet = "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"
-    with config.set({quiet: "critical"}):
-        return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.records import Plan, SetAside, StepReport
+from tasks.watching import WorkerFigures
 
 
 @dataclass
@@ -25,6 +26,8 @@ class Progress:
     model_loads: list[Mapping[str, Any]] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     devices: set[str] = field(default_factory=set)
+    workers: dict[str, WorkerFigures] = field(default_factory=dict)
+    """By name, those that drew."""
     worker_seconds: float = 0.0
     """Seconds that the workers spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
@@ -65,6 +68,8 @@ class Progress:
             self.worker_seconds += report.seconds
             if report.device:
                 self.devices.add(report.device)
+            if report.worker:
+                self.workers.setdefault(report.worker, WorkerFigures()).add(report)
 
     def shard_done(self, set_aside: list[SetAside]) -> None:
         """Count a committed shard's rows that were set aside."""

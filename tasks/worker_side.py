@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import get_worker
 
+from data.errors import BuildFailed
 from data.records import StepReport
 
 if TYPE_CHECKING:
     from models.job import Job
+
+SEEN_WITHIN = 60.0
+"""Seconds within which a new folder is seen on every machine; NFS remembers for up to 60 that a name was not there."""
 
 
 def draw_and_tell(job: Job, topic: str) -> StepReport:
@@ -23,12 +31,25 @@ def draw_and_tell(job: Job, topic: str) -> StepReport:
     from models.device_errors import DeviceLost
     from models.inference import draw
 
+    _find_staging(Path(job.staging))
     worker = get_worker()
 
     def report(event: dict[str, Any]) -> None:
         worker.log_event(topic, {**event, "worker": worker.name})
 
     try:
-        return draw(job, report, run=topic)
+        return replace(draw(job, report, run=topic), worker=str(worker.name))
     except DeviceLost:
         os._exit(1)
+
+
+def _find_staging(folder: Path) -> None:
+    """Wait until this machine sees the folder, as a network's file system may take a while. Raises BuildFailed."""
+    deadline = time.monotonic() + SEEN_WITHIN
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            raise BuildFailed(
+                f"the worker on {socket.gethostname()} does not see the build's folder {str(folder)!r}: every machine "
+                "of a cluster needs the output's file system, under the same path."
+            )
+        time.sleep(0.5)

@@ -1,0 +1,89 @@
+"""The Dask side of a cluster: how a worker process is set up, the cluster of one machine, and who may reach a port."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+from urllib.parse import urlsplit
+
+from dask import config
+from distributed import Nanny, Scheduler, SpecCluster
+
+from data.errors import RecipeError
+from tasks.gpus import gpu_environment
+
+# Every task that starts or ends is an INFO line otherwise.
+logging.getLogger("distributed").setLevel(logging.WARNING)
+
+INSECURE = "IMAGEMILL_INSECURE"
+"""Set in the environment, clear text is spoken beyond the loopback too."""
+
+
+def worker_options(number: int, workers: int, gpus: list[str], host: str | None) -> dict[str, Any]:
+    """A Nanny's options for one of ``workers`` single-threaded worker processes: its GPU, or its share of the cores."""
+    threads = str(max(1, cores() // workers))
+    environment = {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        # Threads that wait for each other sleep: else they take the core that encodes and writes.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+    }
+    if gpus:
+        environment |= gpu_environment(gpus[number % len(gpus)])
+    return {
+        "nthreads": 1,
+        "host": host,
+        # Loading a model of 24 GB is not a leak: no limit, and no spilling or pausing.
+        "memory_limit": 0,
+        "env": environment,
+        "preload": "tasks.worker_process",
+        "dashboard": False,
+    }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    # Not every system can tell which of them: macOS cannot.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def quiet_workers() -> AbstractContextManager[Any]:
+    """What worker processes that start now do not say; what a job raises is raised where it is waited for."""
+    # Read as soon as a worker process imports distributed, which else tells of every start, stop and error.
+    return config.set({"distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"})
+
+
+def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
+    """A cluster on the loopback of this machine."""
+    specs: Mapping[int, Any] = {
+        number: {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
+        for number in range(workers)
+    }
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
+    with quiet_workers():
+        return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)
+
+
+def check_address(address: str, insecure: bool = False) -> None:
+    """Raises RecipeError where clear text would leave this machine: whoever reaches such a port can run code."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.port is None:
+        raise RecipeError(f"{address!r} is no address of a Dask scheduler: write tcp://host:port or tls://host:port.")
+    if parts.scheme == "tls" or insecure or os.environ.get(INSECURE) or _is_loopback(parts.hostname):
+        return
+    raise RecipeError(
+        f"{address!r} is not encrypted and lies beyond this machine's loopback; whoever reaches such a port can run "
+        "code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, where you trust the whole network, "
+        f"give --insecure (or set {INSECURE}=1)."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
