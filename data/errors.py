@@ -9,6 +9,7 @@ ImagemillError
 │   ├── FolderInUse      another build is writing to it
 │   └── DatasetDiffers   a finished dataset is not, or no longer, what its manifest says
 ├── BuildFailed          the build ended without a complete dataset; what was finished is kept
+├── DownloadFailed       a model did not arrive as a whole; what has arrived is kept
 └── BadRow               one row is at fault: it is set aside and the others go on
 """
 
@@ -55,6 +56,10 @@ class DatasetDiffers(OutputError):
 
 class BuildFailed(ImagemillError):
     """The build stopped before the dataset was complete. Finished pictures are kept."""
+
+
+class DownloadFailed(ImagemillError):
+    """A model did not arrive as a whole: no network, no room, a damaged file."""
 
 
 class BadRow(ImagemillError):

@@ -186,6 +186,41 @@ def export(
     return print_export(output, format, to, json)
 
 
+shelf = App(name="models", help="The catalog of models, and downloading them ahead of a build.")
+app.command(shelf)
+
+ModelsFile = Annotated[str | None, Parameter(help="YAML file with models of your own. By default IMAGEMILL_MODELS.")]
+CacheDir = Annotated[str | None, Parameter(help="Folder of the models from the hub. By default the hub's own.")]
+
+
+@shelf.default
+def models(*, models_file: ModelsFile = None, cache_dir: CacheDir = None, json: Json = False) -> int:
+    """List the models that a recipe can name: what each can do, its defaults, its licence, and what is here of it."""
+    from flows.shelf_reports import print_models
+
+    return print_models(models_file, cache_dir, json)
+
+
+@shelf.command
+def pull(
+    name: Annotated[str, Parameter(help="A name from the catalog, or an 'org/name' repository.")],
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(help="A folder of its own for the model; by default the hub's cache.")] = None,
+    revision: Annotated[str | None, Parameter(help="Commit, tag or branch; by default the catalog's.")] = None,
+    models_file: ModelsFile = None,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> int:
+    """Download a model ahead of a build: only what it is loaded from. Interrupted, it goes on where it was.
+
+    Exits with 0 when the model is whole, 1 when it did not arrive, 2 when it cannot be had.
+    """
+    from flows.shelf_reports import print_pulled
+
+    return print_pulled(name, to, revision, models_file, cache_dir, json)
+
+
 @app.command(name="setup-prefect")
 def setup_prefect(
     *,

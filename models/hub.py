@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -30,7 +31,7 @@ def resolve_commit(field: str, repository: str, revision: str | None, cache_dir:
     try:
         return HfApi().model_info(repository, revision=revision).sha
     except GatedRepoError as error:
-        raise RecipeError(_gated(field, repository)) from error
+        raise RecipeError(gated_message(field, repository)) from error
     except RevisionNotFoundError as error:
         raise UnknownModel(f"{field}: the repository {repository!r} has no revision {revision!r}.") from error
     except RepositoryNotFoundError as error:
@@ -38,7 +39,7 @@ def resolve_commit(field: str, repository: str, revision: str | None, cache_dir:
             f"{field}: there is no repository {repository!r} that you may see. Check its name; for a private one put "
             "a token with access into HF_TOKEN."
         ) from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, httpx2.HTTPError) as error:
         return _cached_commit(field, repository, revision, cache_dir, error)
 
 
@@ -95,13 +96,14 @@ def fetch_file(field: str, repository: str, commit: str, name: str, cache_dir: s
     try:
         return Path(hf_hub_download(repository, name, revision=commit, cache_dir=cache_dir))
     except GatedRepoError as error:
-        raise RecipeError(_gated(field, repository)) from error
+        raise RecipeError(gated_message(field, repository)) from error
     except (EntryNotFoundError, RepositoryNotFoundError, LocalEntryNotFoundError) as error:
         hint = ": not a diffusers model?" if name == "model_index.json" else "."
         raise UnknownModel(f"{field}: {repository!r} has no {name} at {commit[:12]}{hint}") from error
 
 
-def _gated(field: str, repository: str) -> str:
+def gated_message(field: str, repository: str) -> str:
+    """What to do about a repository that wants its licence accepted."""
     return (
         f"{field}: the repository {repository!r} is gated. Accept its licence on its page, and put a token of that "
         "account into HF_TOKEN."

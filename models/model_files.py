@@ -23,7 +23,8 @@ def hash_model(folder: Path) -> str:
 
 def _model_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.suffix in _DECIDES_PIXELS and path.is_file() and not path.name.startswith("."):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in _DECIDES_PIXELS and path.is_file() and not hidden:
             yield path
 
 
