@@ -80,12 +80,12 @@ def list_weights(field: str, repository: str, commit: str, cache_dir: str | None
     try:
         names = HfApi().list_repo_files(repository, revision=commit)
     except GatedRepoError as error:
-        raise RecipeError(_gated(field, repository)) from error
+        raise RecipeError(gated_message(field, repository)) from error
     except RepositoryNotFoundError as error:
         raise UnknownModel(
             f"{field}: there is no repository {repository!r} that you may see at {commit[:12]}."
         ) from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, httpx2.HTTPError):
         snapshot = _cached_repository(repository, cache_dir) / "snapshots" / commit
         names = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.safetensors")]
     return sorted(name for name in names if name.endswith(".safetensors"))
