@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from data.chain import generate_of
 from data.parquet import Layout
 from data.recipe import Recipe
 from data.records import ModelFacts
@@ -47,7 +48,7 @@ def dataset_card(
         # What may be done with the pictures is the models' licences' to say, and the person's to choose.
         "license": "other",
         "license_name": "see-the-models",
-        "task_categories": ["text-to-image"] * bool(recipe.generate) + ["image-to-image"] * bool(recipe.edit),
+        "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * layout.edits,
         "size_categories": [size_category(manifest["rows"])],
         "tags": ["synthetic", "imagemill"],
         "dataset_info": {"features": features},

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.chain import edits_of, generate_of, has_turns
+from data.identity import digest
 from data.images import LOSSLESS, Encoding
 from data.recipe import Recipe
 from data.records import CommittedFile
@@ -39,16 +41,26 @@ class Layout:
     edits: bool
     encoding: Encoding
     carried: Mapping[str, Kind]
+    has_turns: bool = False
+    """Whether a picture may be edited more than once: a row a turn, numbered by turn_index."""
 
     @classmethod
     def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
         """The columns for a recipe whose prompts file has these other columns."""
         return cls(
-            chained=recipe.generate is not None and recipe.edit is not None,
-            edits=recipe.edit is not None,
+            chained=generate_of(recipe) is not None and bool(edits_of(recipe)),
+            edits=bool(edits_of(recipe)),
             encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
             carried=dict(carried),
+            has_turns=has_turns(recipe),
         )
+
+    def digest(self) -> str:
+        """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
+        fields = asdict(self)
+        if not self.has_turns:
+            del fields["has_turns"]
+        return digest(fields)
 
     @property
     def picture_columns(self) -> tuple[str, ...]:
@@ -60,7 +72,7 @@ class Layout:
         fields = [pa.field(name, PICTURE) for name in self.picture_columns]
         if self.edits:
             fields.insert(1, pa.field("edit_prompt", pa.string()))
-        fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits)]
+        fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits, self.has_turns)]
         fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
         features = {field.name: _feature(field) for field in fields}
         metadata = {
@@ -70,9 +82,11 @@ class Layout:
         return pa.schema(fields, metadata=metadata)
 
 
-def _columns(chained: bool, edits: bool) -> Iterator[tuple[str, pa.DataType]]:
+def _columns(chained: bool, edits: bool, has_turns: bool) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
+    if has_turns:
+        yield "turn_index", pa.int32()
     yield "variant", pa.int32()
     yield "negative_prompt", pa.string()
     for prefix in ("", "edit_") if chained else ("",):
@@ -93,7 +107,7 @@ def _columns(chained: bool, edits: bool) -> Iterator[tuple[str, pa.DataType]]:
 
 
 OWN_COLUMNS = frozenset(
-    ["image", "input_image", "edit_prompt", "edited_image", *(name for name, _ in _columns(chained=True, edits=True))]
+    ["image", "input_image", "edit_prompt", "edited_image", *(name for name, _ in _columns(True, True, has_turns=True))]
 )
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""
 

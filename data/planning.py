@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from data.chain import Link, edits_of, generate_of
 from data.errors import BadRow, BuildFailed, InputError, RecipeError
 from data.folder import Folder
 from data.identity import digest, given_seed, image_key, picture_seed
@@ -18,6 +19,9 @@ from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan,
 from data.rows import RowMaker
 from data.storage import Location
 from data.worklist import Worklist
+
+Way = tuple[tuple[str, Drawing], ...]
+"""The drawings that a picture goes through, each with the name of its step."""
 
 CHUNK = 1000
 """Rows that are held against what is finished in one go."""
@@ -82,26 +86,37 @@ class ItemMaker:
     """Makes the items that a row asks for."""
 
     def __init__(self, recipe: Recipe, models: Mapping[str, ModelFacts], layout: Layout) -> None:
-        self.recipe = recipe
+        self.generate = generate_of(recipe)
+        self.edits = edits_of(recipe)
+        self.has_turns = layout.has_turns
         self.facts = models
-        self.layout_key = digest(asdict(layout))
+        self.layout_key = layout.digest()
 
     def items(self, row: Row) -> Iterator[list[Item]]:
-        """Yield the row's items, those that share a generated picture together."""
-        variants = self.recipe.generate.images_per_prompt if self.recipe.generate else 1
-        for variant in range(variants):
-            generated = self._generate(row, variant) if self.recipe.generate else None
-            if self.recipe.edit is None:
-                yield [self._item(row, variant, generated, None)]
-            else:
-                edits = [
-                    self._edit(row, variant, generated, text)
-                    for text in self.recipe.edit.instructions or row.edit_prompts
-                ]
-                yield [self._item(row, variant, generated, edit) for edit in edits]
+        """Yield the row's items, those that share a picture together."""
+        for variant in range(self.generate.images_per_prompt if self.generate else 1):
+            start = (("generate", self._generate(row, variant)),) if self.generate else ()
+            ways = self._ways(row, variant, start) if self.edits else [start]
+            yield [self._item(row, variant, way) for way in ways]
+
+    def _ways(self, row: Row, variant: int, start: Way) -> list[Way]:
+        """What each of the row's edited pictures goes through, from its first drawing to itself."""
+        found: list[Way] = []
+        ends = [start]
+        for link in self.edits:
+            texts, grown = link.section.instructions or row.edit_prompts, []
+            for end in ends:
+                turns = [end]
+                for text in texts:
+                    source = turns[-1] if link.section.multi_turn else end
+                    turns.append((*source, (link.name, self._edit(row, variant, link, source, text))))
+                found += turns[1:]
+                grown += turns[-1:] if link.section.multi_turn else turns[1:]
+            ends = grown
+        return found
 
     def _generate(self, row: Row, variant: int) -> Drawing:
-        section, facts = self.recipe.generate, self.facts["generate"]
+        section, facts = self.generate, self.facts["generate"]
         decides = {
             "prompt": row.prompt,
             "negative_prompt": row.negative_prompt or section.negative_prompt,
@@ -126,10 +141,10 @@ class ItemMaker:
         if row.negative_prompt and not facts.negative_prompt:
             raise BadRow(f"negative_prompt is {row.negative_prompt!r}: {facts.name!r} makes no use of negative prompts")
 
-    def _edit(self, row: Row, variant: int, generated: Drawing | None, instruction: str) -> Drawing:
-        section, facts = self.recipe.edit, self.facts["edit"]
-        # In a chain, a row's own settings are the generator's: the edit has the recipe's.
-        own = generated is None
+    def _edit(self, row: Row, variant: int, link: Link, source: Way, instruction: str) -> Drawing:
+        section, facts = link.section, self.facts[link.name]
+        # In a chain, a row's own settings are its first step's: the edits after it have the recipe's.
+        own = self.generate is None and link is self.edits[0]
         decides = {
             "prompt": instruction,
             "seed": given_seed(row.seed, variant)
@@ -142,16 +157,18 @@ class ItemMaker:
             "negative_prompt": row.negative_prompt if own else None,
         }
         self._check(row if own else replace(row, negative_prompt=None), decides, facts)
-        source = generated.key if generated else f"sha256:{row.picture_hash}"
-        key = image_key("edit", facts.identity, {**decides, "source": source})
-        if generated:
-            return Drawing(key=key, **decides, source=generated.key)
+        start = source[-1][1].key if source else f"sha256:{row.picture_hash}"
+        key = image_key("edit", facts.identity, {**decides, "source": start})
+        if source:
+            return Drawing(key=key, **decides, source=start)
         return Drawing(key=key, **decides, source_path=row.picture, source_hash=row.picture_hash)
 
-    def _item(self, row: Row, variant: int, generated: Drawing | None, edit: Drawing | None) -> Item:
-        keys = [drawing.key for drawing in (generated, edit) if drawing]
+    def _item(self, row: Row, variant: int, way: Way) -> Item:
+        steps, drawings = tuple(step for step, _ in way), tuple(drawing for _, drawing in way)
+        keys = [drawing.key for drawing in drawings]
         row_key = digest([self.layout_key, row.id, variant, keys, row.prompt, row.carried])
-        return Item(row_key, row.id, variant, generated, edit, row.prompt, row.carried, row.file, row.line)
+        turn = len(way) - (self.generate is not None) if self.has_turns else None
+        return Item(row_key, row.id, variant, steps, drawings, row.prompt, row.carried, row.file, row.line, turn)
 
 
 def _first(*values: float | None) -> float | None:
@@ -174,7 +191,6 @@ def make_plan(
             worklist.add_finished(file.name, zip(columns["row_key"], columns["id"], strict=True))
 
     make = ItemMaker(recipe, models, layout)
-    names = [facts.name for facts in models.values()]
     rows = reused = failed = shard = filled = 0
     for asked_for in _chunks(worklist.rows(), CHUNK):
         groups: list[list[Item]] = []
@@ -203,7 +219,7 @@ def make_plan(
                     shard, filled = shard + 1, 0
                 home, filled = shard, filled + len(asked)
             for item in asked:
-                worklist.add_item(home, item, names)
+                worklist.add_item(home, item, [models[step].name for step in item.steps])
     if rows > reused + failed:
         lossy = sum(_find_pictures(worklist, folder.data / file.name, layout) for file in files)
         if lossy:
@@ -229,7 +245,7 @@ def _find_pictures(worklist: Worklist, path: Location, layout: Layout) -> int:
     """Note which of the pictures to draw a committed file holds; returns how many it holds in no usable encoding."""
     encoding = read_encoding(path)
     lossy = first = 0
-    for columns in read_columns(path, ["image_key", "input_key"]):
+    for columns in read_columns(path, ["image_key", "input_key", "turn_index"]):
         final, source = columns["image_key"], columns.get("input_key")
         if not encoding.lossless and encoding != layout.encoding:
             lossy += worklist.count_drawings(final)
@@ -239,7 +255,10 @@ def _find_pictures(worklist: Worklist, path: Location, layout: Layout) -> int:
         if encoding.lossless or picture == layout.picture_columns[-1]:
             worklist.restore_from(path.name, first, picture, final)
         if source is not None and encoding.lossless:
-            worklist.restore_from(path.name, first, "input_image", source)
+            # A later turn's source is the turn before, whose own row tells how it was drawn.
+            turns = columns.get("turn_index") or [None] * len(source)
+            firsts = [key if turn in (None, 1) else None for key, turn in zip(source, turns, strict=True)]
+            worklist.restore_from(path.name, first, "input_image", firsts)
         first += len(final)
     return lossy
 

@@ -166,11 +166,30 @@ class Edit(ModelChoice):
         description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
     )
 
+    multi_turn: bool = Field(
+        False,
+        title="Multi-turn",
+        description="Apply the instructions one after the other, each to the result of the one before: a row a turn.",
+    )
+
     @model_validator(mode="after")
     def _instructions_differ(self) -> Edit:
-        if len(set(self.instructions)) < len(self.instructions):
+        if not self.multi_turn and len(set(self.instructions)) < len(self.instructions):
             twice = next(i for i in self.instructions if self.instructions.count(i) > 1)
             raise ValueError(f"instructions lists {twice!r} twice: give each instruction once")
+        return self
+
+
+class ChainStep(Section):
+    """One step of a chain: a `generate` section or an `edit` section."""
+
+    generate: Generate | None = Field(None, title="Generate", description="Draw from prompts; the first step only.")
+    edit: Edit | None = Field(None, title="Edit", description="Edit the pictures of the step before.")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ChainStep:
+        if (self.generate is None) == (self.edit is None):
+            raise ValueError("a step is either {generate: {...}} or {edit: {...}}")
         return self
 
 
@@ -220,6 +239,11 @@ class Recipe(Section):
         None, title="Generate", description="Draw pictures from prompts; absent: pictures come from the rows."
     )
     edit: Edit | None = Field(None, title="Edit", description="Edit each picture; absent: pictures are not edited.")
+    steps: list[ChainStep] = Field(
+        [],
+        title="Steps",
+        description="A longer chain in place of generate and edit: a list such as [{generate: {}}, {edit: {}}, ...].",
+    )
     columns: Columns = Field(Columns(), title="Columns", description="Which field of the prompts file is what.")
     cache_dir: MaybeText = Field(
         None, title="Model cache", description="Folder of the models from the hub; empty: the hub's own (HF_HOME)."
@@ -271,7 +295,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
-        if self.generate is None and self.edit is None:
+        self._check_steps()
+        if self.generate is None and self.edit is None and not self.steps:
             raise ValueError(
                 "nothing to draw: give a 'generate' section, an 'edit' section, or both "
                 "('generate: {}' is one that leaves everything open)"
@@ -285,3 +310,16 @@ class Recipe(Section):
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "output", self.output or f"out/{name}")
         return self
+
+    def _check_steps(self) -> None:
+        if self.steps and (self.generate is not None or self.edit is not None):
+            raise ValueError("'steps' is given and 'generate' or 'edit' too: put them all into 'steps'")
+        for number, step in enumerate(self.steps):
+            if number and step.generate is not None:
+                raise ValueError(f"steps.{number} generates, but a chain generates first and then edits")
+        edits = [step.edit for step in self.steps if step.edit is not None]
+        for number, edit in enumerate(edits[1:], 2):
+            if not edit.instructions:
+                raise ValueError(
+                    f"the chain's edit number {number} has no 'instructions': a row's own are for the first edit alone"
+                )

@@ -59,14 +59,26 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def set_field(fields: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set ``fields["a"]["b"]`` for ``"a.b"``, making the section where the recipe has none yet."""
+    """Set ``fields["a"]["b"]`` for ``"a.b"``, making the section where the recipe has none yet.
+
+    In a list a number counts from 0: ``steps.1.edit.seed``. Raises RecipeError where the list has no such place.
+    """
     *sections, last = dotted.split(".")
-    here = fields
+    here: Any = fields
     for section in sections:
-        inner = here.get(section)
-        here[section] = dict(inner) if isinstance(inner, Mapping) else {}
-        here = here[section]
-    here[last] = value
+        place = _place(here, section, dotted)
+        inner = here[place] if isinstance(here, list) else here.get(place)
+        here[place] = list(inner) if isinstance(inner, list) else dict(inner) if isinstance(inner, Mapping) else {}
+        here = here[place]
+    here[_place(here, last, dotted)] = value
+
+
+def _place(here: Any, name: str, dotted: str) -> str | int:
+    if not isinstance(here, list):
+        return name
+    if not name.isdecimal() or int(name) >= len(here):
+        raise RecipeError(f"{dotted!r}: {name!r} is not a place in a list of {len(here)}, which counts from 0.")
+    return int(name)
 
 
 def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
@@ -109,6 +121,8 @@ def _section(path: tuple[str | int, ...]) -> type[BaseModel]:
     """The class that describes the section at ``path``."""
     here: type[BaseModel] = Recipe
     for part in path:
+        if isinstance(part, int):
+            continue
         field = here.model_fields.get(str(part))
         inner = field and next((t for t in (field.annotation, *get_args(field.annotation)) if _is_model(t)), None)
         if inner is None:

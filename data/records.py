@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-Stage = Literal["load", "generate", "edit", "write"]
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +63,16 @@ class Item:
     """32 hexadecimal digits over the row's drawings, columns and encoding: what makes it finished or not."""
     id: str
     variant: int
-    generate: Drawing | None
-    edit: Drawing | None
+    steps: tuple[str, ...]
+    """Name of the recipe's step (data.chain) that draws each of ``drawings``."""
+    drawings: tuple[Drawing, ...]
+    """In the order in which they are drawn, each from the one before."""
     prompt: str | None
     carried: Mapping[str, Any]
     file: str
     line: int
-
-    @property
-    def drawings(self) -> tuple[Drawing, ...]:
-        """In the order in which they are drawn."""
-        return tuple(drawing for drawing in (self.generate, self.edit) if drawing is not None)
+    turn: int | None = None
+    """How many edits the row's picture has gone through, where the dataset has rows of several turns."""
 
     @property
     def final(self) -> Drawing:
@@ -85,24 +82,22 @@ class Item:
     def to_json(self) -> dict[str, Any]:
         """As plain values, so that it can be stored and read back by ``from_json``."""
         plain = {name: getattr(self, name) for name in self.__slots__}
-        return {**plain, "generate": _plain(self.generate), "edit": _plain(self.edit)}
+        plain["drawings"] = [{name: getattr(one, name) for name in one.__slots__} for one in self.drawings]
+        return plain
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Item:
         """The inverse of ``to_json``."""
-        parts = {name: None if fields[name] is None else Drawing(**fields[name]) for name in ("generate", "edit")}
-        return cls(**{**fields, **parts})
-
-
-def _plain(drawing: Drawing | None) -> dict[str, Any] | None:
-    return drawing and {name: getattr(drawing, name) for name in drawing.__slots__}
+        drawings = tuple(Drawing(**one) for one in fields["drawings"])
+        return cls(**{**fields, "steps": tuple(fields["steps"]), "drawings": drawings})
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """A row, or one picture of it, that could not be built, and why."""
 
-    stage: Stage
+    stage: str
+    """``load``, ``write``, or the name of the step that could not draw."""
     id: str | None
     file: str
     line: int

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from data.chain import plain_chain
 from data.errors import OutputError
 from data.folder import Folder
 from data.identity import image_key
@@ -45,6 +46,9 @@ class Sampled:
     encoding: Encoding
     generate: Drawing | None
     edit: Drawing | None
+    """A later turn's starts from the row's input picture, since the turn before has a row of its own."""
+    edit_step: str | None
+    """The step of the recipe whose model, of the manifest's, gives ``edit`` its image key."""
     known: bool
     """Whether the drawings, with the manifest's models, have the row's image key: else it was drawn otherwise."""
 
@@ -54,9 +58,9 @@ class Sampled:
         return self.edit or self.generate
 
     def batch_size(self, step: str) -> int:
-        """The recorded batch size of ``generate`` or ``edit``."""
-        chained = step == "edit" and self.generate is not None
-        return self.fields["edit_batch_size" if chained else "batch_size"]
+        """The batch size that is recorded for a step."""
+        name = "edit_batch_size" if step != "generate" else "batch_size"
+        return self.fields.get(name, self.fields["batch_size"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +102,22 @@ def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: i
 
 def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
     recipe, models = manifest["recipe"], manifest["models"]
-    final = "image" if recipe["edit"] is None else "edited_image"
+    kinds = {kind for kind, _ in plain_chain(recipe)}
+    final = "edited_image" if "edit" in kinds else "image"
     try:
         encoding = read_encoding(path)
         inputs = [None] * len(rows)
-        if recipe["edit"] is not None:
+        if "edit" in kinds:
             inputs = (content for content, _ in read_picture_rows(path, "input_image", rows))
         for (content, fields), source in zip(read_picture_rows(path, final, rows), inputs, strict=True):
-            generate = _generate(fields, source) if recipe["generate"] is not None else None
-            edit = _edit(fields, generate, source, given) if recipe["edit"] is not None else None
-            keys = _keys(fields, generate, edit, {step: model["identity"] for step, model in models.items()})
-            known = fields["image_key"] in keys
-            yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, known)
+            is_later = (fields.get("turn_index") or 1) > 1
+            generate = _generate(fields, source) if "generate" in kinds and not is_later else None
+            edit = _edit(fields, generate, source, given) if "edit" in kinds else None
+            step = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
+            known = (step is not None or edit is None) and _is_known(generate, models)
+            # What an edit started from is lost where the row keeps it with a loss.
+            known = known and (encoding.lossless or not is_later)
+            yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so nothing of it can be drawn "
@@ -133,7 +141,8 @@ def _generate(fields: Mapping[str, Any], source: bytes | None) -> Drawing:
 
 
 def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, given: Path) -> Drawing:
-    prefix = "edit_" if generate else ""
+    chained = "edit_seed" in fields
+    prefix = "edit_" if chained else ""
     common = {
         "key": fields["image_key"],
         "prompt": fields["edit_prompt"],
@@ -148,7 +157,8 @@ def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, gi
     path.write_bytes(source)
     return Drawing(
         **common,
-        negative_prompt=fields["negative_prompt"],
+        # In a chain this column is the generator's.
+        negative_prompt=None if chained else fields["negative_prompt"],
         width=fields["width"],
         height=fields["height"],
         source_path=str(path),
@@ -156,19 +166,24 @@ def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, gi
     )
 
 
-def _keys(
-    fields: Mapping[str, Any], generate: Drawing | None, edit: Drawing | None, models: Mapping[str, Any]
-) -> set[str]:
-    """The image keys that the row's picture can have, if the models drew it that the manifest describes."""
-    if generate and image_key("text-to-image", models["generate"], _decides(generate)) != generate.key:
-        return set()
+def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
+    if generate is None:
+        return True
+    return image_key("text-to-image", models["generate"]["identity"], _decides(generate)) == generate.key
+
+
+def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[str, Any]) -> str | None:
+    """The step whose model, as the manifest describes it, gives the edit the row's image key."""
     if edit is None:
-        return {generate.key}
-    source = generate.key if generate else f"sha256:{edit.source_hash}"
+        return None
     # A row that gave no size, or only one side, has the size of its source in these columns.
     sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
-    decides = {**_decides(edit), "source": source}
-    return {image_key("edit", models["edit"], {**decides, "width": w, "height": h}) for w, h in sizes}
+    decides = {**_decides(edit), "source": fields["input_key"] or f"sha256:{edit.source_hash}"}
+    for step, identity in models.items():
+        keys = {image_key("edit", identity, {**decides, "width": w, "height": h}) for w, h in sizes}
+        if step != "generate" and fields["image_key"] in keys:
+            return step
+    return None
 
 
 def _decides(drawing: Drawing) -> dict[str, Any]:

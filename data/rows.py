@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from data.chain import edits_of, generate_of
 from data.errors import BadRow
 from data.images import inspect_picture
 from data.recipe import MAX_SEED, Columns, Guidance, Number, Recipe, Size, Steps
@@ -66,6 +67,9 @@ class RowMaker:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.generates = generate_of(recipe) is not None
+        # A row's own instructions are for the first edit.
+        self.edit = next((link.section for link in edits_of(recipe)), None)
         self.folder = Path(recipe.prompts).expanduser().parent
         # What this recipe does not read is carried.
         self.unused = [role for role, is_used in _uses(recipe) if not is_used]
@@ -81,14 +85,14 @@ class RowMaker:
         messages = _user_messages(asked["conversations"], self.recipe.columns.conversations) if _talks(asked) else []
         own = _text(asked.get("prompt"), self.recipe.columns.prompt)
 
-        if self.recipe.generate is None:
+        if not self.generates:
             prompts: list[str | None] = [own or None]
         else:
             prompts = list(messages) or [own]
             if not prompts[0]:
                 raise BadRow(self._lacks("prompt", "prompt", "conversations", fields=fields))
         instructions = self._instructions(asked, messages, own, fields)
-        picture, picture_hash = self._picture(asked, fields) if self.recipe.generate is None else (None, None)
+        picture, picture_hash = self._picture(asked, fields) if not self.generates else (None, None)
 
         for number, prompt in enumerate(prompts):
             row_id = f"{own_id}-{number}" if own_id is not None and len(prompts) > 1 else own_id
@@ -135,18 +139,18 @@ class RowMaker:
     def _instructions(
         self, asked: Mapping[str, Any], messages: list[str], prompt: str, fields: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        edit = self.recipe.edit
-        if edit is None or edit.instructions:
+        if self.edit is None or self.edit.instructions:
             return ()
-        own, alone = asked.get("edit_prompt"), self.recipe.generate is None
+        own, alone = asked.get("edit_prompt"), not self.generates
         given = [_text(one, self.recipe.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
         if not any(given) and alone:
-            given = messages[-1:] or [prompt]
+            given = (messages if self.edit.multi_turn else messages[-1:]) or [prompt]
         if not given or not all(given):
             roles = ("edit_prompt", "conversations", "prompt") if alone else ("edit_prompt",)
             lacks = self._lacks("edit instruction", *roles, fields=fields)
             raise BadRow(f"{lacks} (recipe.edit.instructions is empty too)")
-        return tuple(dict.fromkeys(given))
+        # Of several turns, two may say the same: "once more".
+        return tuple(given if self.edit.multi_turn else dict.fromkeys(given))
 
     def _picture(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
         value = asked.get("images")
@@ -174,8 +178,8 @@ def _overrides(given: dict[str, Any]) -> Overrides:
 
 def _uses(recipe: Recipe) -> Iterator[tuple[str, bool]]:
     """Which role of recipe.columns this recipe reads at all."""
-    yield "images", recipe.generate is None
-    yield "edit_prompt", recipe.edit is not None and not recipe.edit.instructions
+    yield "images", generate_of(recipe) is None
+    yield "edit_prompt", any(not link.section.instructions for link in edits_of(recipe))
 
 
 def _own_id(value: Any, name: str) -> str | None:

@@ -23,10 +23,9 @@ def encodings_of(items: Iterable[Item], layout: Layout) -> dict[str, tuple[Encod
     source = (layout.encoding,) if layout.encoding.lossless else (layout.encoding, Encoding(LOSSLESS))
     needed: dict[str, tuple[Encoding, ...]] = {}
     for item in items:
-        if item.generate:
-            needed[item.generate.key] = source if item.edit else (layout.encoding,)
-        if item.edit:
-            needed[item.edit.key] = (layout.encoding,)
+        for drawing in item.drawings[:-1]:
+            needed[drawing.key] = source
+        needed.setdefault(item.final.key, (layout.encoding,))
     return needed
 
 
@@ -64,32 +63,42 @@ def _staged_from(key: str, picture: str, content: bytes, fields: Mapping[str, An
 
 
 def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[str, ModelFacts]) -> dict[str, Any]:
-    """The dataset's row for an item whose pictures are all staged. ``models`` has "generate", "edit" or both.
+    """The dataset's row for an item whose pictures are all staged. ``models``: name of a step -> its model.
 
     Raises BadRow where a given picture has changed since it was loaded, BuildFailed where a staged one is gone.
     """
     row: dict[str, Any] = {"id": item.id, "variant": item.variant, "row_key": item.row_key, "prompt": item.prompt}
-    if item.edit:
-        row["edit_prompt"] = item.edit.prompt
-    if item.generate is None:
-        content = read_given(item.edit)
-        row["input_image"] = {"bytes": content, "path": Path(item.edit.source_path).name}
-        row["input_sha256"] = item.edit.source_hash
-    columns = layout.picture_columns[-len(item.drawings) :]
-    for drawing, column in zip(item.drawings, columns, strict=True):
-        content, staged = _take(staging, drawing, layout.encoding)
-        row[column] = {"bytes": content, "path": f"{drawing.key}.{layout.encoding.image_format}"}
-        model = models["generate" if drawing is item.generate else "edit"]
-        row |= _provenance("edit_" if layout.chained and drawing is item.edit else "", drawing, staged, model)
-        if drawing is item.final:
-            row |= {"sha256": staged.sha256, "image_key": drawing.key, "width": staged.width, "height": staged.height}
-        else:
-            row |= {"input_sha256": staged.sha256, "input_key": drawing.key}
+    if item.turn is not None:
+        row["turn_index"] = item.turn
+    final, content, staged = item.final, *_take(staging, item.final, layout.encoding)
+    if layout.edits:
+        row |= {"edit_prompt": final.prompt, **_input(staging, layout, item)}
+    row[layout.picture_columns[-1]] = {"bytes": content, "path": _file_name(final, layout)}
+    row |= {"sha256": staged.sha256, "image_key": final.key, "width": staged.width, "height": staged.height}
+    if layout.chained:
+        first = item.drawings[0]
+        row |= _provenance("", first, _found(staging.find(first.key, layout.encoding.name), first), models["generate"])
+    row |= _provenance("edit_" if layout.chained else "", final, staged, models[item.steps[-1]])
     for name, value in item.carried.items():
         column = carried_name(name)
         if column in layout.carried:
             row[column] = carried_value(value, layout.carried[column])
     return row
+
+
+def _input(staging: Staging, layout: Layout, item: Item) -> dict[str, Any]:
+    """The columns of the picture that the row's edit starts from."""
+    if len(item.drawings) == 1:
+        picture = {"bytes": read_given(item.final), "path": Path(item.final.source_path).name}
+        return {"input_image": picture, "input_sha256": item.final.source_hash}
+    source = item.drawings[-2]
+    content, staged = _take(staging, source, layout.encoding)
+    picture = {"bytes": content, "path": _file_name(source, layout)}
+    return {"input_image": picture, "input_sha256": staged.sha256, "input_key": source.key}
+
+
+def _file_name(drawing: Drawing, layout: Layout) -> str:
+    return f"{drawing.key}.{layout.encoding.image_format}"
 
 
 def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts) -> dict[str, Any]:
@@ -106,7 +115,10 @@ def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts
 
 
 def _take(staging: Staging, drawing: Drawing, encoding: Encoding) -> tuple[bytes, Staged]:
-    found = staging.read(drawing.key, encoding.name)
+    return _found(staging.read(drawing.key, encoding.name), drawing)
+
+
+def _found(found: Any, drawing: Drawing) -> Any:
     if found is None:
         raise BuildFailed(f"the staged picture {drawing.key} is gone or damaged; run the build again to draw it.")
     return found

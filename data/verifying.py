@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from data.chain import plain_chain
 from data.errors import OutputError
 from data.finished import find_finished, read_rows
 from data.folder import Folder
@@ -122,9 +123,12 @@ def _verify_schema(report: Report, path: Location, recipe: Mapping[str, Any]) ->
 
 
 def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str]:
-    edits, generates = recipe["edit"] is not None, recipe["generate"] is not None
+    chain = plain_chain(recipe)
+    generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
+    has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
     carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
-    wanted = Layout(edits and generates, edits, Encoding(recipe["image_format"]), carried).schema()
+    encoding = Encoding(recipe["image_format"])
+    wanted = Layout(generates and bool(edits), bool(edits), encoding, carried, has_turns).schema()
     for item in wanted:
         if item.name not in schema.names:
             yield f"there is no column {item.name!r}"

@@ -17,8 +17,11 @@ YAML, `--generate.seed 7` as a flag, and `--set generate.seed=7` over a file. Th
 classes (`data/recipe.py`) by `make docs`.
 
 A row of the prompts file may give its own `seed`, `negative_prompt`, `width`, `height`, `steps` and `guidance_scale`.
-They are the generator's where pictures are generated, and the edit's where they come from the rows. Columns that
+They are the generator's where pictures are generated, and the first edit's where they come from the rows. Columns that
 imagemill does not read are carried into the dataset.
+
+`generate` and `edit` are the short form of `steps: [{generate: ...}, {edit: ...}]`, which may go on with more edits;
+the fields of a step have names such as `steps.1.edit.seed`, counted from 0. [chains.md](chains.md) has examples.
 
 """
 

@@ -140,12 +140,12 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
         items, found = worklist.shard(number), worklist.restorable(number)
     restore_pictures(build.folder, build.layout, items, found)
     failed: dict[str, Failure] = {}
-    for step, draw in (("generate", generate), ("edit", edit)):
-        if step in build.models:
-            job = build.job(step, items, without=failed)
-            report = _draw(draw, build, job, f"{step} {number + 1}/{total}")
-            progress.step_done(report)
-            failed |= report.failed
+    for step, turn in build.turns(items):
+        job = build.job(step, turn, items, without=failed)
+        name = f"{step}{f', turn {turn},' if turn > 1 else ''} {number + 1}/{total}"
+        report = _draw(generate if step == "generate" else edit, build, job, name)
+        progress.step_done(report)
+        failed |= report.failed
     name = f"write {number + 1}/{total}"
     set_aside = write_parquet.with_options(task_run_name=name)(quote(build), number, quote(items), quote(failed))
     progress.shard_done(set_aside)

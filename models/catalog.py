@@ -54,7 +54,7 @@ def resolve(
     commit_of: CommitOf | None = None,
     models_file: str | None = None,
 ) -> ModelSpec:
-    """The exact model that a recipe section names.
+    """The exact model that a recipe section names. ``step`` is where the recipe has it: ``edit``, ``steps.1.edit``.
 
     ``commit_of`` tells the commit of (repository, revision or None); by default the hub is asked. ``models_file`` is a
     person's own. Raises UnknownModel and RecipeError, naming the field.
@@ -146,9 +146,8 @@ def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Fam
     if task in calls:
         return calls[task]
     can = ", ".join(calls)
-    hint = (
-        f" (set recipe.edit.task to one of these: {can})" if step == "edit" and set(calls) - {"text-to-image"} else ""
-    )
+    could_edit = isinstance(section, Edit) and set(calls) - {"text-to-image"}
+    hint = f" (set recipe.{step}.task to one of these: {can})" if could_edit else ""
     raise RecipeError(
         f"recipe.{step}.model is {section.model!r}, which cannot do {task}, but {can}{hint}. "
         f"Of the catalog these can do {task}: {', '.join(catalog.able(task))}."

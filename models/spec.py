@@ -12,7 +12,8 @@ from data.records import ModelFacts
 from data.speed import Speed
 from models.lora_files import LoraFile
 
-Step = Literal["generate", "edit"]
+Step = str
+"""Name of a recipe's step (data.chain): ``generate``, ``edit``, ``edit 2``."""
 
 Task = Literal["text-to-image", "instruction", "image-to-image", "inpaint"]
 """What a pipeline is called for: the first by `generate`, the others by `edit`."""

@@ -40,10 +40,10 @@ def regenerate(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: P
 def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: Path) -> list[Job]:
     """What to draw for these rows, generating before editing, each with the batch size that is recorded beside it."""
     jobs = []
-    for step in ("generate", "edit"):
+    for step in models:
         by_size: dict[int, dict[str, tuple[Sampled, Drawing]]] = {}
         for row in rows:
-            drawing = row.generate if step == "generate" else row.edit
+            drawing = row.generate if step == "generate" else row.edit if step == row.edit_step else None
             if drawing is not None and row.known:
                 by_size.setdefault(row.batch_size(step), {})[drawing.key] = (row, drawing)
         for batch_size, asked in sorted(by_size.items()):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data.chain import chain_of, with_sections
 from data.folder import Folder
 from data.parquet import Layout
 from data.planning import layout_of
@@ -46,14 +47,21 @@ class Build:
         """What planning and the files say of each model."""
         return {step: spec.facts() for step, spec in self.models.items()}
 
-    def job(self, step: Step, items: list[Item], without: Mapping[str, Failure]) -> Job:
+    def turns(self, items: list[Item]) -> Iterator[tuple[Step, int]]:
+        """The steps that a shard goes through, in order; one of several turns is there once a turn, from 1."""
+        for link in chain_of(self.recipe):
+            for turn in range(1, max((item.steps.count(link.name) for item in items), default=0) + 1):
+                yield link.name, turn
+
+    def job(self, step: Step, turn: int, items: list[Item], without: Mapping[str, Failure]) -> Job:
         """What a worker has to draw for one step of a shard. ``without`` are keys of pictures that failed."""
         drawings = {}
         for item in items:
-            drawing = item.generate if step == "generate" else item.edit
-            if drawing is not None and drawing.source not in without:
-                drawings[drawing.key] = drawing
-        section = self.recipe.generate if step == "generate" else self.recipe.edit
+            if item.steps.count(step) >= turn:
+                place = item.steps.index(step) + turn - 1
+                if not any(drawing.key in without for drawing in item.drawings[:place]):
+                    drawings[item.drawings[place].key] = item.drawings[place]
+        section = next(link.section for link in chain_of(self.recipe) if link.name == step)
         encodings = encodings_of(items, self.layout)
         asked = MOST_AT_ONCE if section.batch_size == "auto" else section.batch_size
         return Job(
@@ -79,16 +87,14 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
     folder = Folder(recipe.output)
     pinned = folder.pinned()
     models: dict[Step, ModelSpec] = {}
-    for step, section in (("generate", recipe.generate), ("edit", recipe.edit)):
-        if section is None:
-            continue
+    for step, field, section in chain_of(recipe):
 
-        def commit_of(repository: str, revision: str | None, field: str = f"recipe.{step}.model") -> str:
+        def commit_of(repository: str, revision: str | None, field: str = f"recipe.{field}.model") -> str:
             name = f"{repository}@{revision or 'default'}"
             return pinned.get(name) or resolve_commit(field, repository, revision, recipe.cache_dir)
 
-        models[step] = resolve(step, section, recipe.cache_dir, commit_of, recipe.models_file)
-        check_settings(step, section, models[step])
+        models[step] = resolve(field, section, recipe.cache_dir, commit_of, recipe.models_file)
+        check_settings(field, section, models[step])
     return models
 
 
@@ -98,9 +104,7 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., 
     ``pin`` records a decision; by default in the recipe's folder (Folder.pin), which must then be held.
     """
     pin, changes = pin or Folder(recipe.output).pin, {}
-    for step, section in (("generate", recipe.generate), ("edit", recipe.edit)):
-        if section is None:
-            continue
+    for step, _, section in chain_of(recipe):
         spec = models[step]
         if spec.revision:
             pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
@@ -110,7 +114,7 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., 
         if section.seed == -1:
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
-    return recipe.model_copy(update=changes)
+    return with_sections(recipe, changes)
 
 
 def make_build(

@@ -57,8 +57,8 @@ def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[s
 
 
 def _fault(item: Item, failed: Mapping[str, Failure]) -> SetAside | None:
-    for stage, drawing in (("generate", item.generate), ("edit", item.edit)):
-        if drawing is not None and drawing.key in failed:
+    for step, drawing in zip(item.steps, item.drawings, strict=True):
+        if drawing.key in failed:
             failure = failed[drawing.key]
-            return SetAside(stage, item.id, item.file, item.line, failure.reason, failure.attempts, item.row_key)
+            return SetAside(step, item.id, item.file, item.line, failure.reason, failure.attempts, item.row_key)
     return None

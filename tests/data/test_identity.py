@@ -1,6 +1,7 @@
 """Who a row is, which seed it gets, which picture is which: what is drawn again and what is not."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -143,3 +144,24 @@ def test_fields_that_are_none_do_not_count():
 
 def test_the_order_of_fields_does_not_count():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
+
+
+def test_the_keys_of_pictures_and_rows_are_what_they_were(load):
+    # A change here rewrites, or draws again, everybody's datasets.
+    fields = {"prompt": "a", "id": "x", "note": "n"}
+    edit = {"instructions": ["b"]}
+    found = {}
+    for name, sections in {"both": {"generate": {}, "edit": edit}, "edit": {"edit": edit}}.items():
+        recipe = load_recipe({"prompts": "p.jsonl", **sections})
+        asked = replace(load([fields]).row, picture="a.png", picture_hash="ab" if name == "edit" else None)
+        (group,) = ItemMaker(recipe, dict.fromkeys(sections, FACTS), Layout.of(recipe, {"note": "str"})).items(asked)
+        (item,) = group
+        found[name] = [*(drawing.key for drawing in item.drawings), item.row_key]
+    assert found == {
+        "both": [
+            "a6ff2c409691dad83d1b6128ec5aaf30",
+            "3c6834fb78431d378243d2a7e660c59f",
+            "0f306d1bfe80488e7d1aa77a73848a96",
+        ],
+        "edit": ["16ff86862b9f81c8bbe5ca37cdc08d19", "793a7ed311b48f802b6beab77cf35552"],
+    }
