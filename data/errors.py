@@ -10,6 +10,7 @@ ImagemillError
 │   └── DatasetDiffers   a finished dataset is not, or no longer, what its manifest says
 ├── BuildFailed          the build ended without a complete dataset; what was finished is kept
 ├── DownloadFailed       a model did not arrive as a whole; what has arrived is kept
+├── UploadFailed         a dataset did not get onto the hub; what has arrived is not sent again
 └── BadRow               one row is at fault: it is set aside and the others go on
 """
 
@@ -60,6 +61,10 @@ class BuildFailed(ImagemillError):
 
 class DownloadFailed(ImagemillError):
     """A model did not arrive as a whole: no network, no room, a damaged file."""
+
+
+class UploadFailed(ImagemillError):
+    """A dataset did not get onto the hub: refused, no network."""
 
 
 class BadRow(ImagemillError):

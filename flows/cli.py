@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, create_model
 from data.errors import ImagemillError, RecipeError
 from data.recipe import Recipe
 from data.recipe_input import load_recipe, parse_assignment
+from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
 
 app = App(
@@ -30,6 +31,7 @@ app = App(
 )
 
 add_commands(app)
+hub_cli.add_commands(app)
 
 
 def _flags(section: type[BaseModel]) -> type[BaseModel]:
