@@ -32,7 +32,7 @@ def write_prompts(path: Path, rows: int) -> None:
 
 def load(prompts: Path) -> None:
     """Load the file in this process and print rows, seconds and peak memory as JSON."""
-    from data.planning import load_rows
+    from data.loading import load_rows
     from data.recipe import Generate, Recipe
     from data.worklist import Worklist
 

@@ -22,8 +22,9 @@ from typing import Any
 from PIL import Image
 
 from data.folder import Folder
+from data.loading import load_rows
 from data.parquet import write_rows
-from data.planning import ItemMaker, layout_of, load_rows, make_plan
+from data.planning import ItemMaker, layout_of, make_plan
 from data.recipe import Recipe
 from data.recipe_input import load_recipe
 from data.records import ModelFacts

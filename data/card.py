@@ -77,7 +77,7 @@ rows[0]["{layout.picture_columns[-1]}"].show()
 ## Where it comes from
 
 {listed}
-- prompts: `{recipe.prompts}`
+- prompts: `{recipe.rows_from}`
 - fingerprint: `{manifest["fingerprint"]}`
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that

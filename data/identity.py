@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.fast_json import dump
-from data.recipe import MAX_SEED
+from data.recipe_fields import MAX_SEED
 
 DRAWING_VERSION = 1
 """Version of our own code between a drawing's parameters and its pixels; part of every image key."""

@@ -8,15 +8,13 @@ from itertools import islice
 from typing import Any
 
 from data.chain import Link, edits_of, generate_of
-from data.errors import BadRow, BuildFailed, InputError, RecipeError
+from data.errors import BadRow, RecipeError
 from data.folder import Folder
 from data.identity import digest, given_seed, image_key, picture_seed
 from data.lines import read_lines
-from data.parquet import Kind, Layout, carried_kind, carried_name, merge_kinds, read_columns, read_encoding
-from data.prompts import read_records
+from data.parquet import Layout, carried_name, read_columns, read_encoding
 from data.recipe import Recipe
 from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
-from data.rows import RowMaker
 from data.storage import Location
 from data.worklist import Worklist
 
@@ -25,56 +23,6 @@ Way = tuple[tuple[str, Drawing], ...]
 
 CHUNK = 1000
 """Rows that are held against what is finished in one go."""
-
-
-def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
-    """Read the recipe's prompts into the worklist, bad lines with their reasons beside the good ones.
-
-    Raises InputError where no line is good, BuildFailed at the first bad one if the recipe says stop.
-    """
-    make = RowMaker(recipe)
-    kinds: dict[str, Kind] = {}
-    rows = faults = 0
-
-    def set_aside(line: int, row_id: str | None, error: BadRow) -> None:
-        fault = SetAside("load", row_id, recipe.prompts, line, str(error))
-        if recipe.on_bad_row == "stop":
-            raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
-        worklist.add_fault(fault)
-
-    for record in read_records(recipe.prompts):
-        try:
-            if record.fields is None:
-                raise BadRow(record.fault)
-            asked = list(make.rows(record.fields, record.line))
-        except BadRow as error:
-            set_aside(record.line, make.own_id(record.fields), error)
-            faults += 1
-            continue
-        for own_id, row in asked:
-            try:
-                worklist.add_row(own_id, row)
-            except BadRow as error:
-                set_aside(record.line, own_id, error)
-                faults += 1
-            else:
-                _note_kinds(row.carried, kinds)
-                rows += 1
-    if not rows:
-        first = next(worklist.faults(), None)
-        why = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
-        raise InputError(f"the prompts file {recipe.prompts!r} has no good row ({why}).")
-    return Loaded(rows, faults, dict(sorted(kinds.items())))
-
-
-def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, Kind]) -> None:
-    for name, value in carried.items():
-        if value is None:
-            continue
-        kind = carried_kind(value)
-        known = kinds.get(name)
-        if known != kind:
-            kinds[name] = kind if known is None else merge_kinds(known, kind)
 
 
 def layout_of(recipe: Recipe, loaded: Loaded) -> Layout:

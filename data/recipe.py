@@ -7,73 +7,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, model_validator
 
 from data.adapters import Loras
 from data.memory import Memory
+from data.recipe_fields import (
+    BatchSize,
+    Guidance,
+    MaybeText,
+    OwnOrEmpty,
+    Section,
+    Seed,
+    Size,
+    Steps,
+    Strength,
+    Text,
+)
 from data.speed import Speed
-
-MAX_SEED = 2**32 - 1
-"""Largest seed: 32 bits, the range that the other tools' seed fields take."""
-
-MAX_SIDE = 8192
-"""Largest picture side, in pixels."""
-
-
-def _number(value: Any) -> Any:
-    # YAML's "yes" and JSON's "true" would else count as 1.
-    if isinstance(value, bool):
-        raise PydanticCustomError("not_a_number", "must be a number, not true or false")
-    return value
-
-
-def _blank(value: Any) -> Any:
-    """An empty field of a form, or a YAML key with nothing behind it: as if it were not there."""
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _blank_or_text(value: Any) -> Any:
-    return "" if value is None else _blank(value) or ("" if isinstance(value, str) else value)
-
-
-def _one_fault(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """What fits none of several kinds is one fault, not one a kind."""
-    try:
-        return check(value)
-    except ValidationError:
-        raise PydanticCustomError("no_kind_fits", "does not fit") from None
-
-
-Number = BeforeValidator(_number)
-
-Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8), Number]
-Steps = Annotated[int, Field(ge=1, le=1000), Number]
-Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Number]
-Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Number]
-Seed = Annotated[int, Field(ge=-1, le=MAX_SEED), Number]
-BatchSize = Annotated[Annotated[int, Field(ge=1, le=1024), Number] | Literal["auto"], WrapValidator(_one_fault)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-MaybeText = Annotated[str | None, BeforeValidator(_blank)]
-OwnOrEmpty = Annotated[str, BeforeValidator(_blank_or_text)]
-
-
-class Section(BaseModel):
-    """What every part of a recipe has in common: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from data.variations import Sweep, Template, placeholders
 
 
 class ModelChoice(Section):
@@ -229,7 +182,17 @@ class Recipe(Section):
         title="Name",
         description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's.",
     )
-    prompts: Text = Field(title="Prompts", description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt.")
+    prompts: OwnOrEmpty = Field(
+        "",
+        title="Prompts",
+        description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template makes them all.",
+    )
+    template: Template | None = Field(
+        None, title="Template", description="Makes prompts of a text with names in braces; absent: the file's own."
+    )
+    sweep: Sweep | None = Field(
+        None, title="Sweep", description="Draws every prompt with each combination of settings; absent: once."
+    )
     output: OwnOrEmpty = Field(
         "",
         title="Output",
@@ -295,6 +258,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
+        self._check_prompts()
         self._check_steps()
         if self.generate is None and self.edit is None and not self.steps:
             raise ValueError(
@@ -310,6 +274,24 @@ class Recipe(Section):
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "output", self.output or f"out/{name}")
         return self
+
+    @property
+    def rows_from(self) -> str:
+        """Where the rows come from, for messages and the rows' own record."""
+        return self.prompts or "recipe.template"
+
+    def _check_prompts(self) -> None:
+        if self.prompts:
+            return
+        if self.template is None:
+            missing = {"type": "missing", "loc": ("prompts",), "input": None}
+            raise ValidationError.from_exception_data("Recipe", [missing])
+        lacking = sorted(placeholders(self.template) - set(self.template.values))
+        if lacking:
+            raise ValueError(
+                f"the template has {{{lacking[0]}}}, but template.values has no list of that name, and no prompts file "
+                "is given that could have such a column"
+            )
 
     def _check_steps(self) -> None:
         if self.steps and (self.generate is not None or self.edit is not None):

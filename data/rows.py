@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from data.chain import edits_of, generate_of
 from data.errors import BadRow
 from data.images import inspect_picture
-from data.recipe import MAX_SEED, Columns, Guidance, Number, Recipe, Size, Steps
+from data.recipe import Columns, Recipe
+from data.recipe_fields import MAX_SEED, Guidance, Number, Size, Steps
 from data.records import Row
 
 
@@ -75,13 +76,17 @@ class RowMaker:
         self.unused = [role for role, is_used in _uses(recipe) if not is_used]
         self._names = lru_cache(maxsize=64)(lambda keys: Names.of(keys, recipe.columns, self.unused))
 
-    def rows(self, fields: Mapping[str, Any], line: int) -> Iterator[tuple[str | None, Row]]:
-        """Yield (the row's own id or None, the row without its ids). Raises BadRow."""
+    def rows(self, fields: Mapping[str, Any], line: int, mark: str = "") -> Iterator[tuple[str | None, Row]]:
+        """Yield (the row's own id or None, the row without its ids). Raises BadRow.
+
+        ``mark`` tells the variants of one record (data.templates), and goes behind its own id.
+        """
         names = self._names(tuple(fields))
         asked = {role: fields[key] for role, key in names.columns.items() if fields[key] is not None}
         overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
         carried = {key: value for key, value in fields.items() if key not in names.read}
         own_id = _own_id(asked.get("id"), self.recipe.columns.id)
+        own_id = f"{own_id}-{mark}" if own_id is not None and mark else own_id
         messages = _user_messages(asked["conversations"], self.recipe.columns.conversations) if _talks(asked) else []
         own = _text(asked.get("prompt"), self.recipe.columns.prompt)
 
@@ -112,7 +117,7 @@ class RowMaker:
                     steps=overrides.steps,
                     guidance_scale=overrides.guidance_scale,
                     carried=carried,
-                    file=self.recipe.prompts,
+                    file=self.recipe.rows_from,
                     line=line,
                 ),
             )

@@ -33,6 +33,8 @@ def page() -> str:
     for name in ("generate", "edit", "columns", "checks"):
         section = _resolve(schema["properties"][name], schema)
         tables.append(_table(name, section, schema, f"{name}."))
+    for name in ("template", "sweep"):
+        tables.append(_table(name, _resolve(schema["properties"][name], schema), schema, f"{name}."))
     generate = _resolve(schema["properties"]["generate"], schema)
     for name in ("speed", "memory"):
         tables.append(_table(name, _resolve(generate["properties"][name], schema), schema, f"generate.{name}."))
@@ -81,6 +83,10 @@ def _allowed_one(field: dict[str, Any]) -> str:
         return "`true`, `false`"
     if "$ref" in field.get("items", {}):
         return "list of sections"
+    if field["type"] == "object":
+        return "name: list of texts"
+    if field["type"] == "array" and field["items"]["type"] != "string":
+        return f"list; each a {_allowed_one(field['items'])}"
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]
     if "minimum" in field and "maximum" in field:
         kind += f", {field['minimum']:g} to {field['maximum']:.15g}"
@@ -94,7 +100,7 @@ def _default(field: dict[str, Any]) -> str:
         return "**required**"
     if isinstance(field["default"], bool):
         return f"`{str(field['default']).lower()}`"
-    return "empty" if field["default"] in (None, "", []) else f"`{field['default']}`"
+    return "empty" if field["default"] in (None, "", [], {}) else f"`{field['default']}`"
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def _plain(kind: Any) -> Any:
         kind = get_args(kind)[0]
     if get_origin(kind) is list:
         return list[_plain(get_args(kind)[0])]
+    if get_origin(kind) is dict:
+        return dict[tuple(map(_plain, get_args(kind)))]
     return _flags(kind) if _is_section(kind) else kind
 
 

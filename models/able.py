@@ -6,6 +6,7 @@ import math
 
 from data.errors import RecipeError
 from data.recipe import Edit, Generate
+from data.variations import Sweep
 from models.spec import ModelSpec, Step, Task
 
 _FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL")
@@ -23,6 +24,28 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     if pipeline.startswith(_FLOOR):
         return math.ceil(1 / strength)
     return math.ceil(round(1 / (1 - strength), 6)) if task == "image-to-image" else 1
+
+
+def check_sweep(sweep: Sweep, spec: ModelSpec) -> None:
+    """Raises RecipeError when a sweep asks the first step's model for what it cannot do."""
+    for name in ("width", "height"):
+        odd = [value for value in getattr(sweep, name) if value % spec.size_multiple]
+        if odd:
+            raise RecipeError(
+                f"recipe.sweep.{name} has {odd[0]}: the model {spec.name!r} draws sizes that are multiples of "
+                f"{spec.size_multiple} pixels."
+            )
+    few = [value for value in sweep.steps if value < spec.min_steps]
+    if few:
+        raise RecipeError(
+            f"recipe.sweep.steps has {few[0]}: with its strength the model {spec.name!r} needs at least "
+            f"{spec.min_steps}."
+        )
+    if sweep.negative_prompt and not spec.negative_prompt:
+        raise RecipeError(
+            f"recipe.sweep.negative_prompt is given, but the model {spec.name!r} makes no use of negative prompts: "
+            "leave it out."
+        )
 
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:

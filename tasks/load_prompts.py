@@ -5,13 +5,13 @@ from __future__ import annotations
 from prefect import task
 
 from data.folder import Folder
-from data.planning import load_rows
+from data.loading import load_rows
 from data.recipe import Recipe
 from data.records import Loaded
 from data.worklist import Worklist
 
 
-@task(name="load prompts", task_run_name="load {recipe.prompts}", persist_result=False)
+@task(name="load prompts", task_run_name="load {recipe.rows_from}", persist_result=False)
 def load_prompts(recipe: Recipe) -> Loaded:
     """Read the recipe's prompts, set aside the bad lines, and count both. Raises InputError where no line is good."""
     with Worklist.create(Folder(recipe.output).plan) as worklist:

@@ -11,11 +11,12 @@ from data.chain import chain_of, with_sections
 from data.folder import Folder
 from data.parquet import Layout
 from data.planning import layout_of
-from data.recipe import MAX_SEED, Recipe
+from data.recipe import Recipe
+from data.recipe_fields import MAX_SEED
 from data.records import Failure, Item, Loaded, ModelFacts
 from data.shards import encodings_of
 from data.tidying import finish_merge
-from models.able import check_settings
+from models.able import check_settings, check_sweep
 from models.catalog import resolve
 from models.hub import resolve_commit
 from models.job import Job
@@ -95,6 +96,8 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
 
         models[step] = resolve(field, section, recipe.cache_dir, commit_of, recipe.models_file)
         check_settings(field, section, models[step])
+    if recipe.sweep:
+        check_sweep(recipe.sweep, next(iter(models.values())))
     return models
 
 

@@ -13,8 +13,8 @@ from huggingface_hub import constants
 from PIL import Image
 
 from data.images import Encoding, encode_picture
+from data.loading import load_rows
 from data.parquet import Layout
-from data.planning import load_rows
 from data.recipe_input import load_recipe
 from data.records import Loaded, Row, SetAside
 from data.worklist import Worklist

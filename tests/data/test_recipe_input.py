@@ -42,7 +42,10 @@ def test_a_wrong_value_names_the_field_the_value_and_what_is_allowed(field, valu
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"generate": {}}, "recipe.prompts is missing: The prompts file: .jsonl, .csv, .tsv, .parquet or .txt."),
+        (
+            {"generate": {}},
+            "recipe.prompts is missing: The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template",
+        ),
         ({**GENERATE, "promts": 1}, "recipe.promts is not a field: did you mean 'prompts'? Known here: name, prompts,"),
         (
             {"prompts": "p", "generate": {"modl": "x"}},

@@ -12,7 +12,8 @@ from PIL import Image
 
 from data.chain import chain_of
 from data.errors import RecipeError
-from data.planning import load_rows, make_plan
+from data.loading import load_rows
+from data.planning import make_plan
 from data.recipe_input import load_recipe
 from data.records import Failure
 from data.worklist import Worklist

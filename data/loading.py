@@ -1,0 +1,74 @@
+"""From the prompts to the rows of the worklist, bad lines set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.errors import BadRow, BuildFailed, InputError
+from data.parquet import Kind, carried_kind, merge_kinds
+from data.prompt_lines import Record
+from data.prompts import read_records
+from data.recipe import Recipe
+from data.records import Loaded, SetAside
+from data.rows import RowMaker
+from data.templates import Variations
+from data.worklist import Worklist
+
+
+def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
+    """Read the recipe's prompts into the worklist, bad lines with their reasons beside the good ones.
+
+    Raises InputError where no line is good, BuildFailed at the first bad one if the recipe says stop.
+    """
+    make, vary = RowMaker(recipe), Variations(recipe)
+    kinds: dict[str, Kind] = {}
+    rows = faults = 0
+
+    def set_aside(line: int, row_id: str | None, error: BadRow) -> None:
+        fault = SetAside("load", row_id, recipe.rows_from, line, str(error))
+        if recipe.on_bad_row == "stop":
+            raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
+        worklist.add_fault(fault)
+
+    for record in read_records(recipe.prompts) if recipe.prompts else [Record(1, {})]:
+        try:
+            if record.fields is None:
+                raise BadRow(record.fault)
+            variants = vary.of(record.fields)
+        except BadRow as error:
+            set_aside(record.line, make.own_id(record.fields), error)
+            faults += 1
+            continue
+        for fields, mark in variants:
+            try:
+                asked = list(make.rows(fields, record.line, mark))
+            except BadRow as error:
+                set_aside(record.line, make.own_id(fields), error)
+                faults += 1
+                continue
+            for own_id, row in asked:
+                try:
+                    worklist.add_row(own_id, row)
+                except BadRow as error:
+                    set_aside(record.line, own_id, error)
+                    faults += 1
+                else:
+                    _note_kinds(row.carried, kinds)
+                    rows += 1
+    if not rows:
+        first = next(worklist.faults(), None)
+        why = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
+        what = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
+        raise InputError(f"{what} has no good row ({why}).")
+    return Loaded(rows, faults, dict(sorted(kinds.items())))
+
+
+def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, Kind]) -> None:
+    for name, value in carried.items():
+        if value is None:
+            continue
+        kind = carried_kind(value)
+        known = kinds.get(name)
+        if known != kind:
+            kinds[name] = kind if known is None else merge_kinds(known, kind)
