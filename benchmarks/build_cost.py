@@ -47,7 +47,7 @@ def main() -> None:
     # The workers, which get this process's path, must find the stand-in.
     sys.path.insert(0, str(root))
     os.environ |= {"IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_pipeline", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    from tasks.gpu_runner import start_cluster
+    from tasks.cluster import start_cluster
 
     figures = []
     print("shard size   ms a row   nothing to do, s   peak MiB")

@@ -86,7 +86,7 @@ def main() -> None:
     # Worker processes get this process's path.
     sys.path.insert(0, str(ROOT))
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    from tasks.gpu_runner import start_cluster
+    from tasks.cluster import start_cluster
 
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

@@ -80,6 +80,11 @@ class Folder:
         """What lies on this machine's own disk: the folder itself, or a remote dataset's work."""
         return self.state if self.is_remote else self.root
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this machine's disk has no finished dataset here; never of a remote one, which it cannot tell."""
+        return not self.is_remote and not self.manifest.exists()
+
     def _read_about(self) -> dict[str, Any]:
         """Whose folder this is: {"name", "pinned"}; empty where there is no dataset yet. Raises NotOurs."""
         for path in (self.about, self.manifest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -20,6 +21,7 @@ from data.staging import Staging
 from data.worklist import Worklist
 from flows.naming import run_name
 from models.job import Job
+from models.model_files import weights_on_disk
 from tasks.edit import edit
 from tasks.generate import generate
 from tasks.gpu_runner import GpuTaskRunner
@@ -54,6 +56,8 @@ def build_dataset(
     """
     recipe = load_recipe(recipe, overrides)
     folder, models = Folder(recipe.output), resolve_models(recipe)
+    if folder.is_new:
+        _runner().start_early()
     with explain_full_disk(folder.disk), folder.hold(recipe.name):
         progress = _watch()
         try:
@@ -88,11 +92,15 @@ def build_dataset(
     return figures
 
 
-def _watch() -> Progress:
-    progress, log = Progress(), get_run_logger()
+def _runner() -> GpuTaskRunner:
     runner = FlowRunContext.get().task_runner
     if not isinstance(runner, GpuTaskRunner):
         raise BuildFailed(f"build_dataset needs GpuTaskRunner, not {type(runner).__name__}.")
+    return runner
+
+
+def _watch() -> Progress:
+    progress, log, runner = Progress(), get_run_logger(), _runner()
 
     def listen(event: dict[str, Any]) -> None:
         progress.told(event)
@@ -122,8 +130,10 @@ def _announce(plan: Plan, progress: Progress) -> None:
 
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Send the shards through in a bounded window: one is edited or written while the next is generated."""
-    runner = FlowRunContext.get().task_runner
-    under_way = deque()
+    runner, under_way = _runner(), deque()
+    specs = build.models.values()
+    is_here = all(spec.files for spec in specs)
+    runner.expect(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
     for number in range(plan.shards):
         while len(under_way) >= runner.window():
             under_way.popleft().result()

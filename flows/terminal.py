@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from data.folder import Folder
 from data.recipe import Recipe
+from tasks.cluster import OwnCluster
 from tasks.settings import resolve_models
 
 STOPPED = "imagemill: stopped; run the same command again to go on from here."
@@ -28,13 +29,15 @@ errors = Console(stderr=True)
 def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_set_aside: bool, verbose: bool) -> int:
     """Build the recipe's dataset and return the exit code. Raises ImagemillError."""
     # Before Prefect starts, which takes seconds: what can be known to be wrong.
-    Folder(recipe.output).check_owner(recipe.name)
+    folder = Folder(recipe.output)
+    folder.check_owner(recipe.name)
     resolve_models(recipe)
     quiet_prefect(verbose)
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, _stop)
-    with _bar(show=errors.is_terminal and not verbose) as watch:
+    own = None if cluster or not folder.is_new else OwnCluster.of(workers)
+    with _bar(show=errors.is_terminal and not verbose) as watch, closing(own) if own else nullcontext():
         from flows.build_dataset import build_dataset
         from flows.server import check_server
         from tasks.gpu_runner import GpuTaskRunner
@@ -43,7 +46,9 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
         check_server()
         token = watcher.set(watch)
         try:
-            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))(recipe, retry_set_aside)
+            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster, own=own))(
+                recipe, retry_set_aside
+            )
         finally:
             watcher.reset(token)
     _summarise(recipe, figures)

@@ -32,6 +32,12 @@ ENCODERS = max(2, min(8, torch.get_num_threads() // 4))
 """Threads that encode and stage one batch while the device draws the next: of this worker's share of the cores."""
 
 
+def use_threads(threads: int) -> None:
+    """Let torch compute with this many threads."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
 def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     """Draw and stage what the job asks for and is not staged yet. ``report`` is told of loads and finished pictures.
 

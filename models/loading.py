@@ -41,7 +41,7 @@ def local_folder(spec: ModelSpec) -> Path | None:
         return Path(spec.source)
     with _explain(spec):
         return Path(
-            _diffusers_class(spec.pipeline).download(
+            diffusers_class(spec.pipeline).download(
                 spec.source,
                 revision=spec.revision,
                 cache_dir=spec.cache_dir,
@@ -64,7 +64,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
     dtype = getattr(torch, spec.dtype)
     names = {path.name for path in part_folders(local_folder(spec))}
     with _explain(spec):
-        pipeline = _diffusers_class(spec.pipeline).from_pretrained(
+        pipeline = diffusers_class(spec.pipeline).from_pretrained(
             spec.source,
             revision=spec.revision,
             cache_dir=spec.cache_dir,
@@ -89,7 +89,8 @@ def _explain(spec: ModelSpec) -> Iterator[None]:
         raise RecipeError(f"the model {spec.name!r} cannot be loaded from {spec.source!r}: {error}") from error
 
 
-def _diffusers_class(name: str) -> Any:
+def diffusers_class(name: str) -> Any:
+    """A pipeline class of diffusers, by its name."""
     # Imported here: it takes seconds, and a stand-in does without.
     import diffusers
     from diffusers.utils import logging as diffusers_logging
@@ -107,7 +108,7 @@ def same_parts(pipeline: Any, spec: ModelSpec) -> Any:
     if os.environ.get("IMAGEMILL_PIPELINE"):
         # A stand-in is of no class: it serves for each.
         return pipeline
-    kind = _diffusers_class(spec.pipeline)
+    kind = diffusers_class(spec.pipeline)
     # Beside the parts a pipeline has settings, such as FLUX.2's is_distilled.
     has = {**pipeline.config, **pipeline.components}
     takes = inspect.signature(kind.__init__).parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -32,6 +32,11 @@ def hash_file(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_on_disk(folders: Iterable[Path]) -> int:
+    """Bytes of the weights in these models' folders, each folder once."""
+    return sum(path.stat().st_size for folder in set(folders) for path in folder.rglob("*.safetensors"))
 
 
 def class_name(field: str, name: str, index: str) -> str | None:

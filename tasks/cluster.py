@@ -6,18 +6,23 @@ import ipaddress
 import logging
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 from dask import config
 from distributed import Nanny, Scheduler, SpecCluster
 
 from data.errors import RecipeError
-from tasks.gpus import gpu_environment
+from tasks.gpus import gpu_environment, visible_gpus
 
 # Every task that starts or ends is an INFO line otherwise.
 logging.getLogger("distributed").setLevel(logging.WARNING)
+
+PROCESS_BYTES = 2**30
+"""What a worker process takes beside a model's weights, at the most: 0.6 GiB were seen."""
 
 INSECURE = "IMAGEMILL_INSECURE"
 """Set in the environment, clear text is spoken beyond the loopback too."""
@@ -57,15 +62,56 @@ def quiet_workers() -> AbstractContextManager[Any]:
     return config.set({"distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"})
 
 
+def cpu_workers(shards: int, weights: int | None) -> int:
+    """How many worker processes draw best without a GPU: one per core, as far as the shards and the memory go round.
+
+    Small models gain little from a second core; ``weights`` are the models' bytes on the disk, None if unknown.
+    """
+    if weights is None:
+        return 1
+    # Saved in half precision, a model may take twice its size; torch and diffusers take the rest.
+    room = psutil.virtual_memory().available // 2 // (2 * weights + PROCESS_BYTES)
+    return max(1, min(cores(), shards, room))
+
+
 def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
-    """A cluster on the loopback of this machine."""
-    specs: Mapping[int, Any] = {
-        number: {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
-        for number in range(workers)
-    }
+    """A cluster on the loopback of this machine, which can grow where there is no GPU."""
+    specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
     with quiet_workers():
-        return SpecCluster(scheduler=scheduler, workers=specs, shutdown_on_close=True)
+        return SpecCluster(scheduler=scheduler, workers=specs, worker=_spec(0, 1, []), shutdown_on_close=True)
+
+
+def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
+    return {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
+
+
+class OwnCluster:
+    """The cluster of one build, on this machine. It starts in a thread, beside what the build does first."""
+
+    def __init__(self, workers: int, gpus: list[str]) -> None:
+        starter = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self._cluster = starter.submit(start_cluster, workers, gpus)
+        starter.shutdown(wait=False)
+
+    @classmethod
+    def of(cls, workers: int | None) -> OwnCluster:
+        """With so many workers; by default one per GPU, or one, which may become more."""
+        gpus = visible_gpus()
+        return cls(workers or len(gpus) or 1, gpus)
+
+    def running(self, workers: int) -> SpecCluster:
+        """The cluster, once it is up, grown to this many workers."""
+        cluster = self._cluster.result()
+        if len(cluster.worker_spec) < workers:
+            with quiet_workers():
+                cluster.scale(workers)
+        return cluster
+
+    def close(self) -> None:
+        """End its processes. What started badly has none."""
+        if self._cluster.exception() is None:
+            self._cluster.result().close()
 
 
 def check_address(address: str, insecure: bool = False) -> None:

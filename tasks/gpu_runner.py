@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from distributed import CancelledError, Client, KilledWorker, SpecCluster
+from distributed import CancelledError, Client, KilledWorker
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.errors import BuildFailed
 from models.job import Job
-from tasks.cluster import check_address, start_cluster
+from tasks.cluster import OwnCluster, check_address, cores, cpu_workers
 from tasks.gpus import visible_gpus
 from tasks.worker_side import draw_and_tell
 
@@ -37,28 +37,46 @@ MOST_THREADS = 1024
 class GpuTaskRunner(ThreadPoolTaskRunner):
     """Runs tasks in threads, and GPU work in single-threaded worker processes, one per GPU.
 
-    ``workers``: how many worker processes; by default one per visible GPU, or one on the CPU.
+    ``workers``: how many worker processes; by default one per visible GPU, and without any as many as draw best.
     ``address``: of a Dask scheduler that is already up, where models stay loaded between builds (by default
     IMAGEMILL_CLUSTER of the environment); no worker is then started.
     ``shards``: how many shards are under way at once; by default two more than there are workers.
     """
 
-    def __init__(self, workers: int | None = None, address: str | None = None, shards: int | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        shards: int | None = None,
+        own: OwnCluster | None = None,
+    ) -> None:
+        self._asked = workers
         self.address = address or os.environ.get("IMAGEMILL_CLUSTER") or None
         self.gpus = [] if self.address else visible_gpus()
         self.workers = workers or len(self.gpus) or 1
         self.shards = shards
-        super().__init__(max_workers=shards or (MOST_THREADS if self.address else self.workers + 2))
+        most = max(self.workers, cores()) + 2
+        super().__init__(max_workers=shards or (MOST_THREADS if self.address else most))
         self.listener: Listener | None = None
         self._topic = f"imagemill-{uuid4()}"
         self._starting = threading.Lock()
-        self._cluster: SpecCluster | None = None
+        self._own = own
         self._client: Client | None = None
         self._stopped = self._was_there = False
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
-        return type(self)(self.workers, self.address, self.shards)
+        return type(self)(self._asked, self.address, self.shards, self._own)
+
+    def start_early(self) -> None:
+        """Start the worker processes now, beside what the build does first: importing torch takes them seconds."""
+        if self.address is None and self._own is None:
+            self._own = OwnCluster(self.workers, self.gpus)
+
+    def expect(self, shards: int, weights: int | None) -> None:
+        """Settle how many workers there are where nobody said and there is no GPU; see cpu_workers."""
+        if self._asked is None and not self.gpus and self.address is None:
+            self.workers = cpu_workers(shards, weights)
 
     def window(self) -> int:
         """How many shards to keep under way now: of a cluster that grows or shrinks, by the workers it has."""
@@ -78,7 +96,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         for _ in range(len(job.drawings) + 2):
             client = self.client()
             # First come, first served, to the millisecond: the shards of one model then follow each other.
-            future = client.submit(draw_and_tell, job, self._topic, pure=False, fifo_timeout=0)
+            future = client.submit(draw_and_tell, job, self._topic, self._threads(), pure=False, fifo_timeout=0)
             try:
                 return future.result()
             except KilledWorker:
@@ -90,6 +108,10 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
                     future.cancel()
         raise BuildFailed(f"worker process after worker process ended while {job.spec.name!r} was to draw.")
 
+    def _threads(self) -> int | None:
+        """How many threads a worker draws with; None: as many as it was started with."""
+        return None if self.address or self.gpus else max(1, cores() // self.workers)
+
     def client(self) -> Client:
         """The cluster's client; starts the cluster, or connects to it, on first need.
 
@@ -97,8 +119,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         """
         with self._starting:
             if self._client is None and not self._stopped:
-                if self.address is None:
-                    self._cluster = start_cluster(self.workers, self.gpus)
+                self.start_early()
                 self._client = self._connect()
                 self._client.subscribe_topic(self._topic, self._tell)
             if self._stopped:
@@ -106,8 +127,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             return self._client
 
     def _connect(self) -> Client:
-        if self.address is None:
-            return Client(self._cluster, set_as_default=False)
+        if self._own is not None:
+            return Client(self._own.running(self.workers), set_as_default=False)
         check_address(self.address)
         patience, deadline = (PATIENCE if self._was_there else 30), time.monotonic()
         while True:
@@ -145,12 +166,12 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         # Before the lock, which is held while a scheduler is waited for.
         self._stopped = True
         with self._starting:
-            client, cluster = self._client, self._cluster
-            self._client = self._cluster = None
+            client, own = self._client, self._own
+            self._client = self._own = None
         if client is not None:
             client.close()
-        if cluster is not None:
-            cluster.close()
+        if own is not None:
+            own.close()
 
 
 def draw_on_gpu(job: Job) -> Any:

@@ -6,8 +6,11 @@ Imports neither Prefect nor torch.
 from __future__ import annotations
 
 import ctypes
+import importlib
+import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from data.under_way import forgive
@@ -21,6 +24,21 @@ def dask_setup(worker: Any) -> None:
     # Dask watches its parent in a thread, which a call into a driver can keep from running; the kernel always can.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    imports.start()
+
+
+def _import() -> None:
+    importlib.import_module("models.inference")
+    if not os.environ.get("IMAGEMILL_PIPELINE"):
+        # Most of what it imports is every family's.
+        importlib.import_module("models.loading").diffusers_class("FluxPipeline")
+
+
+imports = threading.Thread(target=_import, daemon=True, name="import")
+"""Five seconds of imports that every model needs, while the build is planned.
+
+To be waited for before a job: transformers gives half a module to a second thread that imports it.
+"""
 
 
 def dask_teardown(worker: Any) -> None:

@@ -13,6 +13,7 @@ from distributed import get_worker
 
 from data.errors import BuildFailed
 from data.records import StepReport
+from tasks.worker_process import imports
 
 if TYPE_CHECKING:
     from models.job import Job
@@ -21,18 +22,24 @@ SEEN_WITHIN = 60.0
 """Seconds within which a new folder is seen on every machine; NFS remembers for up to 60 that a name was not there."""
 
 
-def draw_and_tell(job: Job, topic: str) -> StepReport:
+def draw_and_tell(job: Job, topic: str, threads: int | None = None) -> StepReport:
     """Draw a job, and tell whoever listens to the topic of every batch and every load.
+
+    ``threads``: cores that it draws with, where the workers of a CPU share them out.
 
     Where the device does nothing more for this process, the process ends: its nanny starts another, which takes the
     job up where it was left.
     """
+    if imports.ident is not None:
+        imports.join()
     # Imported here, on the worker, so that the flow's process never loads torch.
     from models.device_errors import DeviceLost
-    from models.inference import draw
+    from models.inference import draw, use_threads
 
     _find_staging(Path(job.staging))
     worker = get_worker()
+    if threads is not None:
+        use_threads(threads)
 
     def report(event: dict[str, Any]) -> None:
         worker.log_event(topic, {**event, "worker": worker.name})

@@ -83,7 +83,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a running cluster of two CPU workers, in which models stay loaded from test to test."""
-    from tasks.gpu_runner import start_cluster
+    from tasks.cluster import start_cluster
 
     with start_cluster(workers=2, gpus=[]) as running:
         yield running.scheduler_address

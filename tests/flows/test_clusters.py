@@ -106,8 +106,10 @@ def child_of(process: subprocess.Popen) -> int:
 
 @pytest.mark.slow
 def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_worker_draws(
-    serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path
+    serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:gated")
+    monkeypatch.setenv("IMAGEMILL_FAULTS", str(tmp_path))
     address = said(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
     serve("worker", address, "--host", "127.0.0.2", "--workers", "2")
     doomed = serve("worker", address, "--host", "127.0.0.3")
@@ -119,6 +121,8 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_w
         wait_until(lambda: list(staged.glob("*/*.png")), "a picture")
         os.kill(child_of(doomed), signal.SIGKILL)
         late.append(serve("worker", address, "--host", "127.0.0.4"))
+        said(late[0], r"worker (\S+) at")
+        (tmp_path / "go").touch()
 
     thread = threading.Thread(target=disturb)
     thread.start()

@@ -19,7 +19,8 @@ GOOD = ["a fox", "a kite", "once hang", "a ring", "a cat", "once assert", "a sta
 def disturbed(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A build whose rows hang or break their worker once, or always kill it; and one of the good rows, undisturbed."""
     from flows.build_dataset import build_dataset
-    from tasks.gpu_runner import GpuTaskRunner, start_cluster
+    from tasks.cluster import start_cluster
+    from tasks.gpu_runner import GpuTaskRunner
 
     folder = tmp_path_factory.mktemp("disturbed")
     fields = {
