@@ -1,0 +1,63 @@
+"""How drawing scales with the workers: python benchmarks/scaling.py [--batches 64] [--seconds 0.5]
+
+Builds with 1, 2 and 4 workers and a stand-in that sleeps for each batch of 8, as a GPU that draws takes no processor.
+Workers and server are up before the clock starts, which runs from the first batch to the last. Prints pictures/s, the
+share of what the workers would do if nothing else took time, and how long a device waits between two batches, as a
+share of its time (runs.jsonl: device_idle). Writes scaling.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from build_cost import build
+
+ROOT = Path(__file__).parents[1]
+BATCH = 8
+WORKERS = (1, 2, 4)
+
+
+def main() -> None:
+    """Measure each number of workers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    options = parser.parse_args()
+    # The workers, which get this process's path, must find the stand-in.
+    sys.path.insert(0, str(ROOT))
+    os.environ["IMAGEMILL_PIPELINE"] = "benchmarks.stand_in:make_sleeper"
+    os.environ["IMAGEMILL_STAND_IN_SECONDS"] = str(options.seconds)
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    from tasks.cluster import start_cluster
+
+    figures: list[dict[str, Any]] = []
+    print("workers   pictures/s   of linear   device idle")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = options.batches * BATCH
+        (folder / "prompts.txt").write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
+        (folder / "warm.txt").write_text("".join(f"thing {number}\n" for number in range(4 * BATCH)))
+        for workers in WORKERS:
+            recipe = {"generate": {"batch_size": BATCH, "width": 64, "height": 64}, "shard_size": 2 * BATCH}
+            with start_cluster(workers, []) as cluster:
+                for prompts in ("warm", "prompts"):
+                    given = {"prompts": f"{folder}/{prompts}.txt", "output": f"{folder}/{prompts}-{workers}"}
+                    run = build({**recipe, **given}, cluster.scheduler_address)
+            # A worker's batches in a row, and what it waits between them: the build's start and end are left out.
+            seconds = max(one["drawing"] + one["waiting"] for one in run["workers"].values())
+            rate = rows / seconds
+            share = rate / (workers * BATCH / options.seconds)
+            figure = {"workers": workers, "per_s": rate, "of_linear": share, "device_idle": run["device_idle"]}
+            figures.append({key: round(value, 4) for key, value in figure.items()})
+            print(f"{workers:7}{rate:13.1f}{share:12.1%}{run['device_idle']:14.1%}", flush=True)
+    Path("scaling.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
