@@ -25,6 +25,7 @@ from data.recipe_fields import (
     Strength,
     Text,
 )
+from data.schedulers import Scheduler
 from data.speed import Speed
 from data.variations import Sweep, Template, placeholders
 
@@ -42,6 +43,11 @@ class ModelChoice(Section):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", title="Dtype", description="What the model computes in; auto: the catalog's, a folder's as it is saved."
+    )
+    scheduler: Scheduler = Field(
+        None,
+        title="Scheduler",
+        description="How the noise is taken away, step by step (the sampler); empty: the model's own.",
     )
     lora: Loras = Field(
         [], title="LoRA", description="What the model is drawn with: one source, or a list, each with its weight."

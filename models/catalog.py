@@ -17,6 +17,7 @@ from models.able import fewest_steps
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from models.lora_files import find_loras
 from models.model_files import class_name, hash_model, saved_dtype
+from models.schedulers import check_scheduler
 from models.spec import ModelSpec, Step, Task
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -68,7 +69,7 @@ def resolve(
             f"{field} is {section.model!r}, a {found.family}, which imagemill cannot call yet. "
             f"It can call: {', '.join(catalog.families)}."
         )
-    settings = entry.settings(family) if entry else family.model_dump(exclude={"tasks"})
+    settings = entry.settings(family) if entry else family.model_dump(exclude={"tasks", "schedulers"})
     if section.dtype != "auto":
         settings["dtype"] = section.dtype
     elif entry is None and found.files:
@@ -99,6 +100,12 @@ def resolve(
         empty_negative=settings["empty_negative"],
         call=arguments,
         max_batch=call.max_batch,
+        scheduler=check_scheduler(
+            f"recipe.{step}.scheduler",
+            section.scheduler,
+            section.model,
+            family.schedulers if call.schedulers is None else call.schedulers,
+        ),
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,

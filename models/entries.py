@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.errors import RecipeError
+from data.schedulers import SchedulerName
 from models.spec import Task
 
 HERE = Path(__file__).parent
@@ -31,12 +32,15 @@ class TaskCall(_Entry):
     strength: float | None = Field(None, gt=0, le=1)
     """How much of the source is drawn anew, 0 to 1; None where the pipeline takes no strength."""
     max_batch: int | None = Field(None, ge=1)
+    schedulers: list[SchedulerName] | None = None
 
 
 class Family(_Entry):
     """Models that one pipeline class of diffusers loads, and what they have in common."""
 
     tasks: dict[Task, TaskCall]
+    schedulers: list[SchedulerName] = []
+    """Those that it can be drawn with beside its own."""
     dtype: Literal["float32", "bfloat16", "float16"]
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -83,8 +87,8 @@ class Entry(_Entry):
 
     def settings(self, family: Family) -> dict[str, Any]:
         """The family's settings with the entry's own over them. An explicit null counts."""
-        own = self.model_dump(include=self.model_fields_set & set(Family.model_fields) - {"tasks"})
-        return {**family.model_dump(exclude={"tasks"}), **own}
+        own = self.model_dump(include=self.model_fields_set & set(Family.model_fields) - {"tasks", "schedulers"})
+        return {**family.model_dump(exclude={"tasks", "schedulers"}), **own}
 
     def calls(self, family: Family) -> dict[Task, TaskCall]:
         """How each task that the model can do is called."""

@@ -18,6 +18,7 @@ from models.loading import device_name, load_pipeline, local_folder, pick_device
 from models.lora import changed_parts
 from models.parts import find_equal, part_bytes, part_folders
 from models.room import bytes_of, free_memory, move, room_on, room_on_host, weights_of
+from models.schedulers import use_scheduler
 from models.spec import ModelSpec
 from models.speed import speed_up
 
@@ -29,8 +30,10 @@ class Resident:
     """One set of weights and the pipelines around it."""
 
     spec: ModelSpec
-    pipelines: dict[str, Any]
-    """Pipeline class -> the pipeline of that class."""
+    pipelines: dict[tuple[str, str | None], Any]
+    """Pipeline class and scheduler (None: its own) -> that pipeline."""
+    scheduler: Any
+    """The one it was loaded with; None for a stand-in, which has none."""
     folders: dict[Path, torch.nn.Module]
     """Where each of its parts was loaded from that is as its files say: without a LoRA."""
     is_on_device: bool = True
@@ -65,9 +68,11 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
             found.is_on_device = True
             _tell(report, "moved", found, device, started)
         found.used = time.monotonic()
-        if spec.pipeline not in found.pipelines:
-            found.pipelines[spec.pipeline] = same_parts(next(iter(found.pipelines.values())), spec)
-        return found.pipelines[spec.pipeline]
+        which = spec.pipeline, spec.scheduler
+        if which not in found.pipelines:
+            found.pipelines[which] = same_parts(next(iter(found.pipelines.values())), spec)
+            use_scheduler(found.pipelines[which], found.scheduler, spec.scheduler)
+        return found.pipelines[which]
 
 
 def _tell(report: Report, kind: str, one: Resident, device: torch.device, started: float) -> None:
@@ -90,7 +95,10 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     pipeline = speed_up(load_pipeline(spec, device, shared), spec.speed, spec.name)
     parts = weights_of(pipeline)
     plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
-    return Resident(spec, {spec.pipeline: pipeline}, plain)
+    scheduler = getattr(pipeline, "scheduler", None)
+    if spec.scheduler:
+        use_scheduler(pipeline, scheduler, spec.scheduler)
+    return Resident(spec, {(spec.pipeline, spec.scheduler): pipeline}, scheduler, plain)
 
 
 def _setup(spec: ModelSpec) -> tuple[Any, ...]:

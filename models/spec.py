@@ -9,6 +9,7 @@ from typing import Any, Literal
 from data.identity import digest
 from data.memory import Memory
 from data.records import ModelFacts
+from data.schedulers import SchedulerName
 from data.speed import Speed
 from models.lora_files import LoraFile
 
@@ -59,6 +60,8 @@ class ModelSpec:
     """Fewer steps would leave none to draw, or nothing of the source to be seen (models.able.fewest_steps)."""
     loras: tuple[LoraFile, ...] = ()
     """What it is drawn with, in the order of the recipe."""
+    scheduler: SchedulerName | None = None
+    """None: the pipeline's own."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -70,6 +73,7 @@ class ModelSpec:
             "speed": self.speed.identity(),
             "memory": self.memory.identity(),
             "lora": [lora.identity for lora in self.loras],
+            "scheduler": self.scheduler,
         }
         return {
             **weights,

@@ -1,0 +1,38 @@
+"""The schedulers (samplers) that a recipe can name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+SchedulerName = Literal[
+    "euler",
+    "euler a",
+    "heun",
+    "dpm2",
+    "dpm2 a",
+    "dpm++ 2m",
+    "dpm++ 2m karras",
+    "dpm++ 2m sde",
+    "dpm++ 2m sde karras",
+    "unipc",
+    "deis",
+    "ddim",
+    "ddpm",
+    "pndm",
+    "lcm",
+    "tcd",
+    "flow-match euler",
+    "flow-match heun",
+    "flow-match dpm++ 2m",
+    "flow-match unipc",
+]
+
+
+def _written(value: Any) -> Any:
+    """``DPM++ 2M`` and ``dpm++_2m`` are one; an empty text is none."""
+    return " ".join(value.lower().replace("_", " ").split()) or None if isinstance(value, str) else value
+
+
+Scheduler = Annotated[SchedulerName | None, BeforeValidator(_written)]
