@@ -68,7 +68,7 @@ def test_a_deployed_schedule_brings_runs(deployed: dict, api: Any):
     ("recipe", "expected"),
     [
         ({"prompts": "p.jsonl", "generate": {"steps": 0}}, "'recipe.generate.steps'. Failure reason: 0 is less than"),
-        ({"generate": {}}, "'recipe'. Failure reason: 'prompts' is a required property"),
+        ({"template": {"values": {}}}, "'recipe.template'. Failure reason: 'text' is a required property"),
         ({"prompts": "p.jsonl", "image_format": "gif"}, "'recipe.image_format'. Failure reason: 'gif' is not one of"),
     ],
 )
