@@ -9,6 +9,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -16,18 +17,38 @@ import fsspec
 import pyarrow as pa
 
 from data.errors import InputError
+from data.hub_prompts import is_on_hub, open_prompts
 from data.prompt_lines import Record, read_jsonl, read_text
 from data.prompt_tables import BadHeading, read_parquet, read_separated
 
 
 def read_records(path: str) -> Iterator[Record]:
-    """Yield a prompts file's records in order. Raises InputError when the file as a whole cannot be read."""
-    read = _reader(path)
+    """Yield the prompts' records in order: of a file, or of a dataset on the Hub (data/hub_prompts.py).
+
+    Raises InputError when a file as a whole cannot be read, RecipeError for a dataset that is none.
+    """
+    if not is_on_hub(path):
+        yield from _read_file(path, _open(path))
+        return
+    line = 0
+    for name, opened in open_prompts(path):
+        before = line
+        for record in _read_file(name, opened):
+            # Of several files the lines are counted through: a row set aside is found by one number.
+            line = before + record.line
+            yield replace(record, line=line)
+
+
+def _open(path: str) -> fsspec.core.OpenFile:
     try:
-        opened = fsspec.open(path, "rb", compression="infer")
+        return fsspec.open(path, "rb", compression="infer")
     except (ImportError, ValueError) as error:
         # No such protocol, or one (s3://, https://) whose package is not installed.
         raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
+
+
+def _read_file(path: str, opened: fsspec.core.OpenFile) -> Iterator[Record]:
+    read = _reader(path)
     try:
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))

@@ -191,7 +191,8 @@ class Recipe(Section):
     prompts: OwnOrEmpty = Field(
         "",
         title="Prompts",
-        description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template makes them all.",
+        description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template makes them all. A "
+        "path, a URL, or on the Hub hf://datasets/org/name/path or hf:org/name:config:split.",
     )
     template: Template | None = Field(
         None, title="Template", description="Makes prompts of a text with names in braces; absent: the file's own."

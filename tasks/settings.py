@@ -9,6 +9,7 @@ from typing import Any
 
 from data.chain import chain_of, with_sections
 from data.folder import Folder
+from data.hub_prompts import is_on_hub, pin_prompts
 from data.parquet import Layout
 from data.planning import layout_of
 from data.recipe import Recipe
@@ -102,7 +103,9 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
 
 
 def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., Any] | None = None) -> Recipe:
-    """The recipe with every seed drawn that it leaves to chance; these and the models' commits are recorded.
+    """The recipe with every seed drawn that it leaves to chance, and its prompts, if on the Hub, at a commit.
+
+    These and the models' commits are recorded.
 
     ``pin`` records a decision; by default in the recipe's folder (Folder.pin), which must then be held.
     """
@@ -117,7 +120,10 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., 
         if section.seed == -1:
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
-    return with_sections(recipe, changes)
+    recipe = with_sections(recipe, changes)
+    if is_on_hub(recipe.prompts):
+        recipe = recipe.model_copy(update={"prompts": pin(recipe.prompts, lambda: pin_prompts(recipe.prompts))})
+    return recipe
 
 
 def make_build(

@@ -17,6 +17,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.data.dataset_hub import TOKEN, DatasetHub
+
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
@@ -166,3 +168,21 @@ def bucket(object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     name = f"bucket-{uuid4()}"
     boto3.client("s3").create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def dataset_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
+    """A hub of datasets that this process takes for Hugging Face's, with a token for it, spoken to without Xet."""
+    from huggingface_hub import constants
+
+    hub = DatasetHub()
+    server = hub.start()
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield hub
+    server.shutdown()
+    server.server_close()

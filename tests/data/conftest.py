@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
 from PIL import Image
 
 from data.images import Encoding, encode_picture
@@ -18,7 +17,6 @@ from data.parquet import Layout
 from data.recipe_input import load_recipe
 from data.records import Loaded, Row, SetAside
 from data.worklist import Worklist
-from tests.data.dataset_hub import TOKEN, DatasetHub
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -109,19 +107,3 @@ def dataset_rows() -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-@pytest.fixture
-def dataset_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
-    """A hub of datasets that this process takes for Hugging Face's, with a token for it, spoken to without Xet."""
-    hub = DatasetHub()
-    server = hub.start()
-    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-    template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    yield hub
-    server.shutdown()
-    server.server_close()

@@ -12,6 +12,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 TOKEN = "hf_mine"
 Answer = tuple[int, Any]
 
@@ -27,6 +29,8 @@ class Repository:
     private: bool = True
     commits: list[dict[str, bytes]] = field(default_factory=lambda: [{".gitattributes": b"*.parquet lfs\n"}])
     messages: list[str] = field(default_factory=lambda: ["initial commit"])
+    converted: int | None = None
+    """Which commit is the Hub's own of the data as Parquet."""
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -40,6 +44,8 @@ class Repository:
         return hashlib.sha1(f"commit {number}".encode()).hexdigest()
 
     def at(self, revision: str) -> dict[str, bytes] | None:
+        if revision == "refs/convert/parquet" and self.converted is not None:
+            return self.commits[self.converted]
         if revision in ("main", "HEAD"):
             return self.files
         return next((one for number, one in enumerate(self.commits) if self.name_of(number) == revision), None)
@@ -70,25 +76,29 @@ class DatasetHub:
             return plain
         return {**plain, "lfs": {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}}
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], token: str | None, body: bytes) -> Answer:
+    def answer(self, method: str, path: str, token: str | None, body: bytes) -> Answer:
         if path.startswith("/objects/") and method == "PUT":
             return self.take(path.removeprefix("/objects/"), body)
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
-        if method == "POST" and token != f"Bearer {TOKEN}":
+        if self.is_closed(method, path) and token != f"Bearer {TOKEN}":
             return 401, {"error": "Invalid username or password."}
-        if method == "POST" and self.refuse:
+        if self.is_closed(method, path) and self.refuse:
             return self.refuse, {"error": "You may not write here."}
         if path == "/api/repos/create":
             return self.create(json.loads(body))
         if found := re.fullmatch(r"/datasets/(\w+/\w+)\.git/info/lfs/objects/batch", path):
             return self.batch(json.loads(body))
-        if found := re.fullmatch(r"/api/datasets/(\w+/\w+)(?:/(\w+)/([^/]+)(?:/(.*))?)?", path):
+        if found := re.fullmatch(r"/api/datasets/(\w+/\w+)(?:/([\w-]+)/([^/]+)(?:/(.*))?)?", path):
             name, what, revision, rest = found.groups()
             if name not in self.repositories:
                 return 404, {"error": "Repository not found", "code": "RepoNotFound"}
-            return self.of_repository(self.repositories[name], name, what, revision, rest or "", query, body)
+            revision, rest = (unquote(one) if one else None for one in (revision, rest))
+            return self.of_repository(self.repositories[name], name, what, revision, rest or "", body)
         return 404, {"error": f"no such address: {path}"}
+
+    def is_closed(self, method: str, path: str) -> bool:
+        return method == "POST" and "paths-info" not in path
 
     def of_repository(
         self,
@@ -97,15 +107,15 @@ class DatasetHub:
         what: str | None,
         revision: str | None,
         rest: str,
-        query: dict[str, list[str]],
         body: bytes,
     ) -> Answer:
         if what is None or what == "revision":
             files = repository.at(revision or "main")
             if files is None:
                 return 404, {"error": "Revision not found", "code": "RevisionNotFound"}
-            sha = repository.head if (revision or "main") == "main" else revision
-            return 200, {"id": name, "sha": sha, "siblings": [{"rfilename": path} for path in files]}
+            sha = next(repository.name_of(n) for n, one in enumerate(repository.commits) if one is files)
+            card = yaml.safe_load(files.get("README.md", b"---\n{}\n---\n").split(b"---")[1])
+            return 200, {"id": name, "sha": sha, "cardData": card, "siblings": [{"rfilename": path} for path in files]}
         files = repository.at(revision) or {}
         if what == "tree":
             inside = {path: content for path, content in files.items() if path.startswith(f"{rest}/" if rest else "")}
@@ -114,6 +124,9 @@ class DatasetHub:
             folders = {path.rpartition("/")[0] for path in inside} - {"", rest}
             listed = [{"type": "directory", "path": one, "size": 0, "oid": git_name(one.encode())} for one in folders]
             return 200, [*listed, *(self.facts(path, content) for path, content in inside.items())]
+        if what == "paths-info":
+            asked = parse_qs(body.decode()).get("paths", [])
+            return 200, [self.facts(path, files[path]) for path in asked if path in files]
         if what == "preupload":
             return 200, {"files": [self.preupload(files, one) for one in json.loads(body)["files"]]}
         if what == "commit":
@@ -190,13 +203,11 @@ class DatasetHub:
             def reply(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 url = urlsplit(self.path)
-                path = unquote(url.path)
+                path = url.path
                 if found := re.fullmatch(r"/datasets/(\w+/\w+)/resolve/([^/]+)/(.+)", path):
-                    self.file(*found.groups())
+                    self.file(*map(unquote, found.groups()))
                     return
-                status, answer = hub.answer(
-                    self.command, path, parse_qs(url.query), self.headers.get("Authorization"), body
-                )
+                status, answer = hub.answer(self.command, path, self.headers.get("Authorization"), body)
                 headers = {"X-Error-Code": answer["code"]} if "code" in answer else {}
                 if status >= 400:
                     headers["X-Error-Message"] = answer["error"]
