@@ -7,13 +7,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from data.buckets import nearest, parse_ratio
 from data.chain import Link, edits_of, generate_of
 from data.errors import BadRow, RecipeError
 from data.folder import Folder
 from data.identity import digest, given_seed, image_key, picture_seed
 from data.lines import read_lines
 from data.parquet import Layout, carried_name, read_columns, read_encoding
-from data.recipe import Recipe
+from data.recipe import Generate, Recipe
 from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
 from data.storage import Location
 from data.worklist import Worklist
@@ -65,12 +66,13 @@ class ItemMaker:
 
     def _generate(self, row: Row, variant: int) -> Drawing:
         section, facts = self.generate, self.facts["generate"]
+        width, height = _own_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
             "negative_prompt": row.negative_prompt or section.negative_prompt,
             "seed": picture_seed(section.seed, row.id, variant) if row.seed is None else given_seed(row.seed, variant),
-            "width": row.width or section.width or facts.width,
-            "height": row.height or section.height or facts.height,
+            "width": row.width or width,
+            "height": row.height or height,
             "steps": row.steps or section.steps or facts.steps,
             "guidance_scale": _first(row.guidance_scale, section.guidance_scale, facts.guidance_scale),
         }
@@ -117,6 +119,14 @@ class ItemMaker:
         row_key = digest([self.layout_key, row.id, variant, keys, row.prompt, row.carried])
         turn = len(way) - (self.generate is not None) if self.has_turns else None
         return Item(row_key, row.id, variant, steps, drawings, row.prompt, row.carried, row.file, row.line, turn)
+
+
+def _own_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:
+    """Width and height, in pixels, of a generated picture whose row names no size, but perhaps a shape."""
+    ratio = row.aspect_ratio or (section.aspect_ratio and parse_ratio(section.aspect_ratio))
+    if not ratio:
+        return section.width or facts.width, section.height or facts.height
+    return nearest(facts.buckets, ratio)
 
 
 def _first(*values: float | None) -> float | None:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from data.adapters import Loras
+from data.buckets import Shape
 from data.memory import Memory
 from data.recipe_fields import (
     BatchSize,
@@ -69,6 +70,11 @@ class Generate(ModelChoice):
     height: Size | None = Field(
         None, title="Height", description="Picture height in pixels, a multiple of 8; empty: the model's own."
     )
+    aspect_ratio: Shape = Field(
+        None,
+        title="Aspect ratio",
+        description="In place of width and height: a shape such as 3:2, drawn at the nearest of the model's sizes.",
+    )
     steps: Steps | None = Field(
         None, title="Steps", description="Denoising steps (num_inference_steps); empty: the model's own."
     )
@@ -89,6 +95,12 @@ class Generate(ModelChoice):
         title="Batch size",
         description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
     )
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Generate:
+        if self.aspect_ratio is not None and (self.width is not None or self.height is not None):
+            raise ValueError("aspect_ratio is given and width or height too: give either the shape or the size")
+        return self
 
 
 class Edit(ModelChoice):
@@ -125,6 +137,11 @@ class Edit(ModelChoice):
         description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
     )
 
+    size: Literal["source", "bucket"] = Field(
+        "source",
+        title="Size",
+        description="As large as the picture that is edited; or of the model's sizes that with the nearest shape.",
+    )
     multi_turn: bool = Field(
         False,
         title="Multi-turn",
@@ -167,6 +184,11 @@ class Columns(Section):
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
     id: Text = Field(
         "id", title="Id", description="Field with the row's own id; rows without one are named by content."
+    )
+    aspect_ratio: MaybeText = Field(
+        None,
+        title="Aspect ratio",
+        description="Field with the shape to generate, such as 3:2; empty: no field is read for it.",
     )
 
 

@@ -27,6 +27,8 @@ class Row:
     height: int | None
     steps: int | None
     guidance_scale: float | None
+    aspect_ratio: float | None
+    """Width divided by height of the picture to generate, where the row says so by its shape."""
     carried: Mapping[str, Any]
     """The columns of the prompts file that imagemill does not read itself."""
     file: str
@@ -191,6 +193,8 @@ class ModelFacts:
     """Whether it makes use of one."""
     min_steps: int = 1
     """The fewest steps that it can be asked for."""
+    buckets: tuple[tuple[int, int], ...] = ()
+    """The widths and heights it draws best, in pixels, its own first; none where it has no size of its own."""
 
 
 @dataclass(frozen=True, slots=True)

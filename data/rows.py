@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from data.buckets import parse_ratio
 from data.chain import edits_of, generate_of
 from data.errors import BadRow
 from data.images import inspect_picture
@@ -57,7 +58,7 @@ class Names:
         def find(name: str) -> str | None:
             return name if name in keys else lower.get(name.lower())
 
-        wanted = {role: find(name) for role, name in columns.model_dump().items() if role not in unused}
+        wanted = {role: find(name) for role, name in columns.model_dump().items() if name and role not in unused}
         found = {role: key for role, key in wanted.items() if key is not None}
         overrides = {name: key for name in Overrides.model_fields if (key := find(name)) is not None}
         return cls(found, overrides, frozenset([*found.values(), *overrides.values()]))
@@ -116,6 +117,7 @@ class RowMaker:
                     height=overrides.height,
                     steps=overrides.steps,
                     guidance_scale=overrides.guidance_scale,
+                    aspect_ratio=_ratio(asked.get("aspect_ratio"), self.recipe.columns.aspect_ratio),
                     carried=carried,
                     file=self.recipe.rows_from,
                     line=line,
@@ -184,7 +186,17 @@ def _overrides(given: dict[str, Any]) -> Overrides:
 def _uses(recipe: Recipe) -> Iterator[tuple[str, bool]]:
     """Which role of recipe.columns this recipe reads at all."""
     yield "images", generate_of(recipe) is None
+    yield "aspect_ratio", generate_of(recipe) is not None
     yield "edit_prompt", any(not link.section.instructions for link in edits_of(recipe))
+
+
+def _ratio(value: Any, name: str | None) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        return parse_ratio(value)
+    except ValueError as error:
+        raise BadRow(f"{name}: {error}") from error
 
 
 def _own_id(value: Any, name: str) -> str | None:

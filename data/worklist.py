@@ -232,6 +232,7 @@ def _content_ids(row: Row) -> tuple[str, str]:
         "height": row.height,
         "steps": row.steps,
         "guidance_scale": row.guidance_scale,
+        "aspect_ratio": row.aspect_ratio,
     }
     shown = content_id(shows)
     if not row.edit_prompts and row.picture_hash is None:

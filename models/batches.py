@@ -14,6 +14,7 @@ from data.images import LOSSLESS, decode_picture
 from data.records import Drawing, Failure
 from data.shards import read_given
 from data.staging import Staging
+from models.framing import edit_size, frame
 from models.spec import ModelSpec
 
 
@@ -23,6 +24,7 @@ class Asked:
 
     drawing: Drawing
     source: Image.Image | None
+    """Of the size that is drawn."""
     width: int
     height: int
 
@@ -48,9 +50,8 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
         source = decode_picture(read_given(drawing), drawing.source_path)
     else:
         return Asked(drawing, None, drawing.width, drawing.height)
-    # The source's own shape, cut down to what the model can draw, unless the row says otherwise.
-    width, height = ((side // spec.size_multiple or 1) * spec.size_multiple for side in source.size)
-    return Asked(drawing, source, drawing.width or width, drawing.height or height)
+    width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
+    return Asked(drawing, frame(source, (width, height), spec.size_multiple), width, height)
 
 
 def cut_batches(asked: Iterator[Asked], most_at_once: Callable[[Asked], int]) -> Iterator[list[Asked]]:
@@ -60,7 +61,7 @@ def cut_batches(asked: Iterator[Asked], most_at_once: Callable[[Asked], int]) ->
         shape = (
             one.width,
             one.height,
-            one.source.size if one.source else None,
+            one.source is None,
             one.drawing.steps,
             one.drawing.guidance_scale,
             one.drawing.negative_prompt is None,

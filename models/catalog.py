@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
 from data.recipe import Edit, Generate
 from models.able import fewest_steps
@@ -76,6 +77,7 @@ def resolve(
         settings["dtype"] = saved_dtype(field, Path(found.source)) or settings["dtype"]
     call = _call(step, section, entry, family, catalog)
     arguments = _arguments(step, section, call, settings)
+    own_size = settings["width"], settings["height"]
     min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
     return ModelSpec(
         name=section.model if entry or not found.files else Path(found.source).name,
@@ -109,6 +111,8 @@ def resolve(
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,
+        buckets=tuple(settings["buckets"] or buckets_around(*own_size, settings["size_multiple"])),
+        to_bucket=isinstance(section, Edit) and section.size == "bucket",
     )
 
 

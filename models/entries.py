@@ -49,6 +49,8 @@ class Family(_Entry):
     guidance_argument: str = "guidance_scale"
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int = Field(ge=1)
+    buckets: list[tuple[int, int]] | None = None
+    """Widths and heights, in pixels, that its makers name; None: made of its area and its multiple."""
     negative_prompt: bool
     empty_negative: str | None = None
     max_sequence_length: int | None = Field(None, ge=1)
@@ -70,6 +72,7 @@ class Entry(_Entry):
     guidance_scale: float | None = Field(None, ge=0)
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int | None = Field(None, ge=1)
+    buckets: list[tuple[int, int]] | None = None
     negative_prompt: bool | None = None
     max_sequence_length: int | None = Field(None, ge=1)
     memory_gib: float | None = Field(None, gt=0)
@@ -88,7 +91,9 @@ class Entry(_Entry):
     def settings(self, family: Family) -> dict[str, Any]:
         """The family's settings with the entry's own over them. An explicit null counts."""
         own = self.model_dump(include=self.model_fields_set & set(Family.model_fields) - {"tasks", "schedulers"})
-        return {**family.model_dump(exclude={"tasks", "schedulers"}), **own}
+        # Another size of its own makes the family's sizes those of other models.
+        sizes = {"buckets": None} if {"width", "height"} & set(own) else {}
+        return {**family.model_dump(exclude={"tasks", "schedulers"}), **sizes, **own}
 
     def calls(self, family: Family) -> dict[Task, TaskCall]:
         """How each task that the model can do is called."""

@@ -63,6 +63,11 @@ class ModelSpec:
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
 
+    buckets: tuple[tuple[int, int], ...] = ()
+    """The widths and heights it draws best, in pixels, its own first."""
+    to_bucket: bool = False
+    """Whether an edit is drawn at the nearest of these in shape, rather than as large as its source."""
+
     @property
     def identity(self) -> dict[str, Any]:
         """All of the model that decides pixels. Where it lies does not."""
@@ -72,6 +77,7 @@ class ModelSpec:
             "call": dict(self.call),
             "speed": self.speed.identity(),
             "memory": self.memory.identity(),
+            "size": [list(size) for size in self.buckets] if self.to_bucket else [],
             "lora": [lora.identity for lora in self.loras],
             "scheduler": self.scheduler,
         }
@@ -101,4 +107,5 @@ class ModelSpec:
             size_multiple=self.size_multiple,
             negative_prompt=self.negative_prompt,
             min_steps=self.min_steps,
+            buckets=self.buckets,
         )

@@ -1,0 +1,135 @@
+"""Pictures of every kind and size go in; each is drawn upright, unbent and as large as the docs say."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from data.errors import RecipeError
+from data.images import decode_picture
+from data.recipe_input import load_recipe
+from flows.verify_dataset import verify_dataset
+from tasks.gpu_runner import GpuTaskRunner
+from tests.conftest import write_prompts
+from tests.flows.test_build_dataset import rows_of
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    values = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values).convert(mode)
+
+
+@pytest.fixture
+def given(fields: dict) -> dict:
+    """A recipe that edits given pictures; nothing is written yet."""
+    return {**fields, "generate": None, "shard_size": 100}
+
+
+def ask_for(fields: dict, pictures: dict[str, Image.Image], **options) -> None:
+    folder = Path(fields["prompts"]).parent
+    for name, picture in pictures.items():
+        picture.save(folder / name, **options.get(name, {}))
+    write_prompts(Path(fields["prompts"]), [{"id": name, "images": name} for name in pictures])
+
+
+def sizes_of(fields: dict) -> dict[str, tuple[int, int]]:
+    return {row["id"]: decode_picture(row["edited_image"]["bytes"], "p").size for row in rows_of(fields["output"])}
+
+
+def test_pictures_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    deep = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (48, 64), dtype=np.uint16))
+    pictures = {
+        "plain.png": noise(64, 64),
+        "turned.jpg": noise(64, 32),
+        "clear.png": noise(64, 64, "RGBA"),
+        "palette.gif": noise(48, 64, "P"),
+        "deep.png": deep,
+        "print.jpg": noise(64, 48, "CMYK"),
+        "odd.webp": noise(70, 41),
+        "tiny.bmp": noise(9, 40),
+    }
+    ask_for(given, pictures, **{"turned.jpg": {"exif": turned}})
+    assert build(given)["drawn"] == 8
+    assert sizes_of(given) == {
+        "plain.png": (64, 64),
+        "turned.jpg": (32, 64),
+        "clear.png": (64, 64),
+        "palette.gif": (48, 64),
+        "deep.png": (64, 48),
+        "print.jpg": (64, 48),
+        "odd.webp": (64, 32),
+        "tiny.bmp": (16, 32),
+    }
+    folder = Path(given["prompts"]).parent
+    assert all(row["input_image"]["bytes"] == (folder / row["id"]).read_bytes() for row in rows_of(given["output"]))
+
+
+def test_a_picture_is_drawn_the_same_beside_others_of_its_size_and_of_other_sizes(build, given, tmp_path):
+    ask_for(given, {"a.png": noise(64, 48), "b.png": noise(48, 64), "c.png": noise(64, 48), "d.png": noise(32, 32)})
+    build(given)
+    together = {row["id"]: row["sha256"] for row in rows_of(given["output"])}
+    write_prompts(Path(given["prompts"]), [{"id": "c.png", "images": "c.png"}])
+    build(given, {"output": str(tmp_path / "alone"), "name": "alone"})
+    (alone,) = rows_of(tmp_path / "alone")
+    assert alone["sha256"] == together["c.png"]
+
+
+@pytest.fixture
+def models_file(model: Path, tmp_path: Path) -> str:
+    """A person's own models: the small one, at 64 x 64 pixels."""
+    entry = {"family": "FluxPipeline", "folder": str(model), "width": 64, "height": 64, "guidance_scale": 1.0}
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"models": {"mine": entry}}))
+    return str(tmp_path / "models.yaml")
+
+
+def test_an_edit_at_the_nearest_bucket_can_be_drawn_again(build, given, models_file, cluster):
+    given |= {"models_file": models_file, "edit": {**given["edit"], "model": "mine", "size": "bucket"}}
+    ask_for(given, {"wide.png": noise(300, 190), "high.png": noise(100, 170), "square.png": noise(200, 190)})
+    build(given)
+    assert sizes_of(given) == {"wide.png": (80, 48), "high.png": (48, 80), "square.png": (64, 64)}
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+    assert flow(given["output"], regenerate=3)["bit_equal"] == 3
+
+
+def test_a_rows_shape_goes_before_the_recipes_and_both_before_the_models_size(build, fields, models_file):
+    fields |= {"models_file": models_file, "edit": None, "columns": {"aspect_ratio": "shape"}}
+    fields["generate"] = {"model": "mine", "steps": 1, "batch_size": 2, "aspect_ratio": "3:2"}
+    rows = [
+        {"id": "own", "prompt": "a", "shape": "1:4"},
+        {"id": "recipe", "prompt": "a"},
+        {"id": "size", "prompt": "a", "shape": "1:4", "width": 64, "height": 96},
+        {"id": "bad", "prompt": "a", "shape": "wide"},
+    ]
+    write_prompts(Path(fields["prompts"]), rows)
+    figures = build(fields, {"max_set_aside": 1})
+    sizes = {row["id"]: Image.open(io.BytesIO(row["image"]["bytes"])).size for row in rows_of(fields["output"])}
+    assert sizes == {"own": (32, 128), "recipe": (80, 48), "size": (64, 96)}
+    assert figures["set_aside"] == 1
+    reason = "shape: 'wide' is no shape: give width:height, such as 3:2 or 9:16, from 1:4 to 4:1"
+    assert reason in Path(fields["output"], "set_aside.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("generate", "message"),
+    [
+        ({"aspect_ratio": "wide"}, "recipe.generate.aspect_ratio: 'wide' is no shape: give width:height, such as 3:2"),
+        ({"aspect_ratio": "9:1"}, "recipe.generate.aspect_ratio: '9:1' is no shape"),
+        ({"aspect_ratio": "3:2", "width": 64}, "recipe.generate: aspect_ratio is given and width or height too"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_one_clear_message(generate, message):
+    with pytest.raises(RecipeError) as error:
+        load_recipe({"prompts": "p.jsonl", "generate": generate})
+    assert str(error.value).startswith(message)
+
+
+def test_a_shape_without_quotation_marks_is_what_it_looks_like():
+    generate = yaml.safe_load("{aspect_ratio: 16:9}")
+    assert load_recipe({"prompts": "p.jsonl", "generate": generate}).generate.aspect_ratio == "16:9"
