@@ -1,0 +1,109 @@
+"""What passes before the first picture: python benchmarks/startup.py [--rounds 5]
+
+A Prefect server is started and up before the clock. Prints median seconds of `imagemill --help`; of importing what the
+two processes of a build import; and of `imagemill build` of 4 rows with the bundled model into a new folder, with where
+they went: until the flow runs, the flow (planning, waiting for the worker, loading, drawing, writing), and after it. Writes
+startup.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COMMAND = "import sys; from flows.cli import main; sys.exit(main())"
+IMPORTS = {
+    "the flow's process: flows.build_dataset": "import flows.build_dataset",
+    "of that, Prefect": "import prefect, prefect.flows",
+    "a worker: models.inference and FluxPipeline": "import models.inference; from diffusers import FluxPipeline",
+    "of that, torch": "import torch",
+}
+
+
+def seconds(*command: str) -> float:
+    """How long a command takes."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return time.perf_counter() - started
+
+
+@contextmanager
+def server(home: Path) -> Iterator[str]:
+    """A Prefect server's address, once it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def build(prompts: Path, output: Path) -> dict[str, float]:
+    """Seconds of a build's phases."""
+    command = [sys.executable, "-c", COMMAND, "build", "--prompts", str(prompts), "--output", str(output)]
+    started, clock = time.time(), time.perf_counter()
+    subprocess.run([*command, "--generate.steps", "4"], check=True, capture_output=True, cwd=ROOT)
+    wall = time.perf_counter() - clock
+    run = json.loads((output / "runs.jsonl").read_text().splitlines()[-1])
+    # The flow's own clock stops when it writes this file.
+    flow_ended = (output / "runs.jsonl").stat().st_mtime - started
+    return {
+        "imagemill build, 4 rows": wall,
+        "of that, until the flow runs": flow_ended - run["seconds"],
+        "of that, the flow": run["seconds"],
+        "of that, after the flow": wall - flow_ended,
+    }
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    python = (sys.executable, "-c")
+    figures: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prompts = folder / "prompts.txt"
+        prompts.write_text("a red circle\na blue star\na green ring\na large yellow square\n")
+        with server(folder) as address:
+            os.environ |= {"PREFECT_API_URL": address, "DO_NOT_TRACK": "1"}
+            for turn in range(options.rounds + 1):
+                found = {"imagemill --help": seconds(*python, COMMAND, "--help")}
+                found |= {f"import, {what}": seconds(*python, code) for what, code in IMPORTS.items()}
+                found |= build(prompts, folder / f"out-{turn}")
+                # The first of all fills the disk's cache.
+                for what, taken in found.items():
+                    figures.setdefault(what, []).extend([taken] if turn else [])
+    print(f"medians of {options.rounds}, seconds")
+    for what, taken in figures.items():
+        print(f"{statistics.median(taken):7.2f}  {what}")
+    Path("startup.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
