@@ -2,8 +2,8 @@
 
 A Prefect server is started and up before the clock. Prints median seconds of `imagemill --help`; of importing what the
 two processes of a build import; and of `imagemill build` of 4 rows with the bundled model into a new folder, with where
-they went: until the flow runs, the flow (planning, waiting for the worker, loading, drawing, writing), and after it. Writes
-startup.json.
+they went: until the flow runs, the flow itself (planning, waiting for the worker, loading, drawing, writing), and after it.
+Writes startup.json.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COMMAND = "import sys; from flows.cli import main; sys.exit(main())"
 IMPORTS = {
-    "the flow's process: flows.build_dataset": "import flows.build_dataset",
-    "of that, Prefect": "import prefect, prefect.flows",
-    "a worker: models.inference and FluxPipeline": "import models.inference; from diffusers import FluxPipeline",
-    "of that, torch": "import torch",
+    "import of flows.build_dataset (the flow's process)": "import flows.build_dataset",
+    "import of Prefect": "import prefect, prefect.flows",
+    "import of models.inference and FluxPipeline (a worker)": "import models.inference; from diffusers import FluxPipeline",
+    "import of torch": "import torch",
 }
 
 
@@ -94,7 +94,7 @@ def main() -> None:
             os.environ |= {"PREFECT_API_URL": address, "DO_NOT_TRACK": "1"}
             for turn in range(options.rounds + 1):
                 found = {"imagemill --help": seconds(*python, COMMAND, "--help")}
-                found |= {f"import, {what}": seconds(*python, code) for what, code in IMPORTS.items()}
+                found |= {what: seconds(*python, code) for what, code in IMPORTS.items()}
                 found |= build(prompts, folder / f"out-{turn}")
                 # The first of all fills the disk's cache.
                 for what, taken in found.items():
