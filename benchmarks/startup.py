@@ -2,8 +2,8 @@
 
 A Prefect server is started and up before the clock. Prints median seconds of `imagemill --help`; of importing what the
 two processes of a build import; and of `imagemill build` of 4 rows with the bundled model into a new folder, with where
-they went: until the flow runs, the flow itself (planning, waiting for the worker, loading, drawing, writing), and after it.
-Writes startup.json.
+they went: until the flow runs, the flow itself (planning, waiting for a worker, loading, drawing), and after it. Writes
+startup.json.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COMMAND = "import sys; from flows.cli import main; sys.exit(main())"
 IMPORTS = {
-    "import of flows.build_dataset (the flow's process)": "import flows.build_dataset",
+    "import of flows.build_dataset": "import flows.build_dataset",
     "import of Prefect": "import prefect, prefect.flows",
-    "import of models.inference and FluxPipeline (a worker)": "import models.inference; from diffusers import FluxPipeline",
+    "import of what a worker needs": "import models.inference; from diffusers import FluxPipeline",
     "import of torch": "import torch",
 }
 
