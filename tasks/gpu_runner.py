@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
@@ -23,6 +22,7 @@ from data.errors import BuildFailed
 from models.job import Job
 from tasks.cluster import OwnCluster, check_address, cores, cpu_workers
 from tasks.gpus import visible_gpus
+from tasks.parcel import pack
 from tasks.worker_side import draw_and_tell
 
 Listener = Callable[[dict[str, Any]], None]
@@ -91,12 +91,12 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         A job whose worker process ends goes to another, which isolates the rows that were being drawn. A scheduler of
         another process that is out of reach is waited for.
         """
-        Path(job.staging).mkdir(parents=True, exist_ok=True)
+        parcel = pack(job)
         # Dask gives a job up after four processes; isolating a row takes three.
         for _ in range(len(job.drawings) + 2):
             client = self.client()
             # First come, first served, to the millisecond: the shards of one model then follow each other.
-            future = client.submit(draw_and_tell, job, self._topic, self._threads(), pure=False, fifo_timeout=0)
+            future = client.submit(draw_and_tell, parcel, self._topic, self._threads(), pure=False, fifo_timeout=0)
             try:
                 return future.result()
             except KilledWorker:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed import get_worker
 
-from data.errors import BuildFailed
 from data.records import StepReport
+from tasks.parcel import Parcel, unpack
 from tasks.worker_process import imports
 
-if TYPE_CHECKING:
-    from models.job import Job
 
-SEEN_WITHIN = 60.0
-"""Seconds within which a new folder is seen on every machine; NFS remembers for up to 60 that a name was not there."""
-
-
-def draw_and_tell(job: Job, topic: str, threads: int | None = None) -> StepReport:
-    """Draw a job, and tell whoever listens to the topic of every batch and every load.
+def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> StepReport:
+    """Draw a parcel's job, and tell whoever listens to the topic of every batch and every load.
 
     ``threads``: cores that it draws with, where the workers of a CPU share them out.
 
@@ -36,8 +27,7 @@ def draw_and_tell(job: Job, topic: str, threads: int | None = None) -> StepRepor
     from models.device_errors import DeviceLost
     from models.inference import draw, use_threads
 
-    _find_staging(Path(job.staging))
-    worker = get_worker()
+    job, worker = unpack(parcel), get_worker()
     if threads is not None:
         use_threads(threads)
 
@@ -48,15 +38,3 @@ def draw_and_tell(job: Job, topic: str, threads: int | None = None) -> StepRepor
         return replace(draw(job, report, run=topic), worker=str(worker.name))
     except DeviceLost:
         os._exit(1)
-
-
-def _find_staging(folder: Path) -> None:
-    """Wait until this machine sees the folder, as a network's file system may take a while. Raises BuildFailed."""
-    deadline = time.monotonic() + SEEN_WITHIN
-    while not folder.is_dir():
-        if time.monotonic() > deadline:
-            raise BuildFailed(
-                f"the worker on {socket.gethostname()} does not see the build's folder {str(folder)!r}: every machine "
-                "of a cluster needs the output's file system, under the same path."
-            )
-        time.sleep(0.5)
