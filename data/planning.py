@@ -84,7 +84,9 @@ class ItemMaker:
             value = drawing[name]
             if value is not None and value % facts.size_multiple:
                 raise BadRow(f"{name} is {value}: {facts.name!r} draws multiples of {facts.size_multiple} pixels")
-        if drawing["steps"] < facts.min_steps:
+        if facts.width is None and (drawing["width"] is None) != (drawing["height"] is None):
+            raise BadRow(f"{facts.name!r} takes both width and height, or neither")
+        if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
             raise BadRow(
                 f"steps is {drawing['steps']}: with its strength {facts.name!r} needs at least {facts.min_steps}"
             )
@@ -126,6 +128,8 @@ def _own_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | Non
     ratio = row.aspect_ratio or (section.aspect_ratio and parse_ratio(section.aspect_ratio))
     if not ratio:
         return section.width or facts.width, section.height or facts.height
+    if not facts.buckets:
+        raise BadRow(f"a shape is asked for, and the sizes of {facts.name!r} are not known: give width and height")
     return nearest(facts.buckets, ratio)
 
 

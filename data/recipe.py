@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from data.adapters import Loras
+from data.api import Api
 from data.buckets import Shape
 from data.memory import Memory
 from data.recipe_fields import (
@@ -39,6 +40,12 @@ class ModelChoice(Section):
         title="Model",
         description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
     )
+    backend: Literal["diffusers", "openai"] = Field(
+        "diffusers",
+        title="Backend",
+        description="Draw with diffusers on workers, or ask an OpenAI-compatible images API (see docs/images-api.md).",
+    )
+    api: Api = Field(Api(), title="API", description="With backend openai: where the API is, and how it is asked.")
     revision: MaybeText = Field(
         None, title="Revision", description="Commit, tag or branch of a repository; empty: the catalog's."
     )

@@ -43,7 +43,8 @@ class Drawing:
     """Image key: 32 hexadecimal digits over everything that decides the pixels."""
     prompt: str
     seed: int
-    steps: int
+    steps: int | None
+    """None where the model is behind an API, which then decides."""
     negative_prompt: str | None = None
     guidance_scale: float | None = None
     width: int | None = None
@@ -185,7 +186,7 @@ class ModelFacts:
     """All that makes it draw what it draws; part of every image key."""
     width: int | None
     height: int | None
-    steps: int
+    steps: int | None
     guidance_scale: float | None
     size_multiple: int
     """Widths and heights are multiples of this, in pixels."""

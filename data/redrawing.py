@@ -169,7 +169,9 @@ def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, gi
 def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
     if generate is None:
         return True
-    return image_key("text-to-image", models["generate"]["identity"], _decides(generate)) == generate.key
+    # Where a model behind an API decides the size, none was asked for.
+    asked = (_decides(generate), {**_decides(generate), "width": None, "height": None})
+    return generate.key in [image_key("text-to-image", models["generate"]["identity"], one) for one in asked]
 
 
 def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[str, Any]) -> str | None:

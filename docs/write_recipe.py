@@ -36,7 +36,7 @@ def page() -> str:
     for name in ("template", "sweep"):
         tables.append(_table(name, _resolve(schema["properties"][name], schema), schema, f"{name}."))
     generate = _resolve(schema["properties"]["generate"], schema)
-    for name in ("speed", "memory"):
+    for name in ("api", "speed", "memory"):
         tables.append(_table(name, _resolve(generate["properties"][name], schema), schema, f"generate.{name}."))
     tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
     # A name in angle brackets would be taken for HTML.
@@ -84,7 +84,7 @@ def _allowed_one(field: dict[str, Any]) -> str:
     if "$ref" in field.get("items", {}):
         return "list of sections"
     if field["type"] == "object":
-        return "name: list of texts"
+        return "a mapping" if field["additionalProperties"] is True else "name: list of texts"
     if field["type"] == "array" and field["items"]["type"] != "string":
         return f"list; each a {_allowed_one(field['items'])}"
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]

@@ -22,6 +22,7 @@ from data.worklist import Worklist
 from flows.naming import run_name
 from models.job import Job
 from models.model_files import weights_on_disk
+from models.use import loaded_here
 from tasks.edit import edit
 from tasks.generate import generate
 from tasks.gpu_runner import GpuTaskRunner
@@ -56,7 +57,7 @@ def build_dataset(
     """
     recipe = load_recipe(recipe, overrides)
     folder, models = Folder(recipe.output), resolve_models(recipe)
-    if folder.is_new:
+    if folder.is_new and loaded_here(models.values()):
         _runner().start_early()
     with explain_full_disk(folder.disk), folder.hold(recipe.name):
         progress = _watch()
@@ -131,7 +132,7 @@ def _announce(plan: Plan, progress: Progress) -> None:
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Send the shards through in a bounded window: one is edited or written while the next is generated."""
     runner, under_way = _runner(), deque()
-    specs = build.models.values()
+    specs = loaded_here(build.models.values())
     is_here = all(spec.files for spec in specs)
     runner.expect(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
     for number in range(plan.shards):
@@ -209,6 +210,7 @@ def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
         "worker_seconds": round(progress.worker_seconds, 2),
         **watched(progress.workers),
         "devices": sorted(progress.devices),
+        **({"cost": round(progress.cost, 6)} if progress.cost else {}),
         **more,
     }
     folder.add_run(run)

@@ -19,7 +19,8 @@ from data.folder import Folder
 from data.recipe_input import parse_recipe
 from data.redrawing import differing, sample_rows
 from data.verifying import verify_files
-from models.spec import ModelSpec, Step
+from models.spec import Step
+from models.use import Model
 from tasks.gpu_runner import GpuTaskRunner
 from tasks.regenerate import regenerate as regenerate_rows
 from tasks.settings import resolve_models
@@ -84,7 +85,7 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, ModelSpec]:
+def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
     """The models of the manifest's recipe, as they are now."""
     try:
         # Where the folder lies now: a repository's commit is recorded in it.

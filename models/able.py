@@ -8,6 +8,7 @@ from data.errors import RecipeError
 from data.recipe import Edit, Generate
 from data.variations import Sweep
 from models.spec import ModelSpec, Step, Task
+from models.use import Model
 
 _FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL")
 """Pipelines that draw steps x strength rounded down; the others round up, and may leave out no step."""
@@ -26,7 +27,7 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     return math.ceil(round(1 / (1 - strength), 6)) if task == "image-to-image" else 1
 
 
-def check_sweep(sweep: Sweep, spec: ModelSpec) -> None:
+def check_sweep(sweep: Sweep, spec: Model) -> None:
     """Raises RecipeError when a sweep asks the first step's model for what it cannot do."""
     for name in ("width", "height"):
         odd = [value for value in getattr(sweep, name) if value % spec.size_multiple]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from data.images import Encoding
 from data.records import Drawing
-from models.spec import ModelSpec
+from models.use import Model
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One step of one shard: what to draw, with which model, and where the pictures are staged."""
 
-    spec: ModelSpec
+    spec: Model
     drawings: tuple[Drawing, ...]
     encodings: Mapping[str, tuple[Encoding, ...]]
     """Image key -> how that picture is staged."""

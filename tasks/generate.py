@@ -7,10 +7,10 @@ from prefect import task
 from data.records import StepReport
 from models.job import Job
 from tasks.caching import DRAWING
-from tasks.gpu_runner import draw_on_gpu
+from tasks.drawing import draw_job
 
 
 @task(name="generate", **DRAWING)
 def generate(job: Job) -> StepReport:
     """Draw and stage the job's pictures; the report says how many, and which could not be drawn."""
-    return draw_on_gpu(job)
+    return draw_job(job)

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
 from distributed import CancelledError, Client, KilledWorker
@@ -26,6 +26,16 @@ from tasks.parcel import pack
 from tasks.worker_side import draw_and_tell
 
 Listener = Callable[[dict[str, Any]], None]
+
+
+class Closable(Protocol):
+    """What ends with the flow."""
+
+    def close(self) -> None:
+        """Break off what is under way."""
+
+
+Beside = TypeVar("Beside", bound=Closable)
 
 PATIENCE = 600.0
 """Seconds for which a scheduler of another process may be out of reach before the build fails."""
@@ -63,6 +73,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self._own = own
         self._client: Client | None = None
         self._stopped = self._was_there = False
+        self._beside: dict[type, Closable] = {}
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
@@ -111,6 +122,15 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
     def _threads(self) -> int | None:
         """How many threads a worker draws with; None: as many as it was started with."""
         return None if self.address or self.gpus else max(1, cores() // self.workers)
+
+    def beside(self, kind: type[Beside]) -> Beside:
+        """The flow's own one of a kind, made on first need. Raises BuildFailed once the runner is stopped."""
+        with self._starting:
+            if self._stopped:
+                raise BuildFailed("the build was stopped.")
+            if kind not in self._beside:
+                self._beside[kind] = kind()
+            return self._beside[kind]
 
     def client(self) -> Client:
         """The cluster's client; starts the cluster, or connects to it, on first need.
@@ -166,8 +186,11 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         # Before the lock, which is held while a scheduler is waited for.
         self._stopped = True
         with self._starting:
-            client, own = self._client, self._own
+            client, own, beside = self._client, self._own, [*self._beside.values()]
             self._client = self._own = None
+            self._beside.clear()
+        for one in beside:
+            one.close()
         if client is not None:
             client.close()
         if own is not None:

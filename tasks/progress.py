@@ -28,6 +28,8 @@ class Progress:
     devices: set[str] = field(default_factory=set)
     workers: dict[str, WorkerFigures] = field(default_factory=dict)
     """By name, those that drew."""
+    cost: float = 0.0
+    """Of the pictures that an API has given, as the recipe has it (api.cost_per_picture)."""
     worker_seconds: float = 0.0
     """Seconds that the workers spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
@@ -56,6 +58,8 @@ class Progress:
                     self.seen += event["pictures"]
                     self.seen_drawn += event["pictures"]
                     self.first_seen = self.first_seen or (time.monotonic(), self.seen_drawn)
+                case "paid":
+                    self.cost += event["cost"]
                 case "reused":
                     self.seen += event["pictures"]
 

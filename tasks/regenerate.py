@@ -12,9 +12,10 @@ from data.records import Drawing, Failure
 from data.redrawing import Redrawn, Sampled, compare_redrawn, encodings_to_redraw
 from data.staging import Staging
 from models.job import Job
-from models.spec import ModelSpec, Step
+from models.spec import Step
+from models.use import Model
 from tasks.caching import is_worth_a_retry
-from tasks.gpu_runner import draw_on_gpu
+from tasks.drawing import draw_job
 
 
 @task(
@@ -24,12 +25,12 @@ from tasks.gpu_runner import draw_on_gpu
     retry_condition_fn=is_worth_a_retry,
     persist_result=False,
 )
-def regenerate(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: Path) -> tuple[list[Redrawn], set[str]]:
+def regenerate(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> tuple[list[Redrawn], set[str]]:
     """Draw the rows again and compare; returns the results and the devices that drew. ``staging`` is removed."""
     failed: dict[str, Failure] = {}
     devices: set[str] = set()
     for job in redrawing_jobs(rows, models, staging):
-        report = draw_on_gpu(job)
+        report = draw_job(job)
         failed |= report.failed
         devices |= {report.device} if report.device else set()
     results = [compare_redrawn(row, Staging(staging), failed) for row in rows]
@@ -37,7 +38,7 @@ def regenerate(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: P
     return results, devices
 
 
-def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, ModelSpec], staging: Path) -> list[Job]:
+def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> list[Job]:
     """What to draw for these rows, generating before editing, each with the batch size that is recorded beside it."""
     jobs = []
     for step in models:

@@ -18,10 +18,12 @@ from data.records import Failure, Item, Loaded, ModelFacts
 from data.shards import encodings_of
 from data.tidying import finish_merge
 from models.able import check_settings, check_sweep
+from models.api_spec import refuse_api, resolve_api
 from models.catalog import resolve
 from models.hub import resolve_commit
 from models.job import Job
-from models.spec import ModelSpec, Step
+from models.spec import Step
+from models.use import Model
 
 MOST_AT_ONCE = 64
 """Largest batch that `batch_size: auto` tries."""
@@ -32,7 +34,7 @@ class Build:
     """One build of one dataset. Its seeds are drawn and its models resolved."""
 
     recipe: Recipe
-    models: Mapping[Step, ModelSpec]
+    models: Mapping[Step, Model]
     layout: Layout
     first_file: int
     """Number of the Parquet file that shard 0 becomes."""
@@ -80,7 +82,7 @@ class Build:
         )
 
 
-def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
+def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     """The exact models of a recipe. Touches nothing; raises RecipeError.
 
     A repository's newest commit is asked for once a dataset: a later build takes the one recorded in its folder, so
@@ -88,8 +90,12 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
     """
     folder = Folder(recipe.output)
     pinned = folder.pinned()
-    models: dict[Step, ModelSpec] = {}
+    models: dict[Step, Model] = {}
     for step, field, section in chain_of(recipe):
+        if section.backend == "openai":
+            models[step] = resolve_api(field, section)
+            continue
+        refuse_api(field, section)
 
         def commit_of(repository: str, revision: str | None, field: str = f"recipe.{field}.model") -> str:
             name = f"{repository}@{revision or 'default'}"
@@ -102,7 +108,7 @@ def resolve_models(recipe: Recipe) -> dict[Step, ModelSpec]:
     return models
 
 
-def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., Any] | None = None) -> Recipe:
+def settle(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
     """The recipe with every seed drawn that it leaves to chance, and its prompts, if on the Hub, at a commit.
 
     These and the models' commits are recorded.
@@ -112,7 +118,8 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., 
     pin, changes = pin or Folder(recipe.output).pin, {}
     for step, _, section in chain_of(recipe):
         spec = models[step]
-        if spec.revision:
+        # What an API serves, nobody can look up: its revision is the recipe's own.
+        if spec.revision and section.backend == "diffusers":
             pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
         for lora, asked in zip(spec.loras, section.lora, strict=True):
             if lora.revision:
@@ -126,9 +133,7 @@ def settle(recipe: Recipe, models: Mapping[Step, ModelSpec], pin: Callable[..., 
     return recipe
 
 
-def make_build(
-    recipe: Recipe, models: Mapping[Step, ModelSpec], loaded: Loaded, retry_set_aside: bool = False
-) -> Build:
+def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:
     """The build of a settled recipe over a folder that is held. Damaged files go: their rows are drawn again."""
     folder = Folder(recipe.output)
     finish_merge(folder)

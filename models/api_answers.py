@@ -1,0 +1,107 @@
+"""What an images API says: the picture in its answer, the reason in its refusal, how long it asks to wait."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+MOST_BYTES = 256 * 2**20
+"""The largest answer that is read."""
+
+MOST_TEXT = 500
+"""Characters of a refusal that are repeated."""
+
+_OF_THE_ROW = frozenset({"prompt", "image", "image[]", "mask", "messages", "input"})
+
+
+class Unusable(Exception):
+    """An answer that should hold a picture and does not."""
+
+
+async def read_capped(response: httpx.Response) -> bytes:
+    """The answer's whole body. Raises Unusable where it is too long."""
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise Unusable(f"the API's answer has over {MOST_BYTES // 2**20} MiB")
+    return bytes(content)
+
+
+def read_picture(content: bytes) -> bytes | str:
+    """The encoded picture in an answer, or its address. Raises Unusable."""
+    try:
+        first = json.loads(content)["data"][0]
+        encoded, address = first.get("b64_json"), first.get("url")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Unusable(f"the API's answer is malformed: {_shown(content)}") from error
+    if isinstance(encoded, str) and encoded:
+        return _decode(encoded)
+    if isinstance(address, str) and address.startswith("data:"):
+        return _decode(address)
+    if isinstance(address, str) and address.startswith(("http://", "https://")):
+        return address
+    raise Unusable(f"the API's answer has neither b64_json nor url: {_shown(content)}")
+
+
+def _decode(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded.rpartition("base64,")[2], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Unusable(f"the API's answer is malformed: its b64_json is not base64 ({error})") from error
+
+
+def explain(content: bytes) -> str:
+    """The API's own message in a refusal, or the beginning of its body."""
+    said = _error(content).get("message")
+    return " ".join(said.split())[:MOST_TEXT] if isinstance(said, str) and said.strip() else _shown(content)
+
+
+def field_at_fault(content: bytes) -> str | None:
+    """The field that a refusal names, where it is one that every request has alike."""
+    field = _error(content).get("param")
+    return field if isinstance(field, str) and field and field not in _OF_THE_ROW else None
+
+
+def is_out_of_money(content: bytes) -> bool:
+    """Whether a 429 is about an account that is used up: waiting does not help."""
+    error = _error(content)
+    return "insufficient_quota" in (error.get("code"), error.get("type"))
+
+
+def _error(content: bytes) -> dict[str, Any]:
+    """OpenAI's {"error": {...}}, vLLM's own flat form, or FastAPI's {"detail": ...}."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error", body.get("detail", body))
+    return error if isinstance(error, dict) else {"message": error if isinstance(error, str) else json.dumps(error)}
+
+
+def _shown(content: bytes) -> str:
+    text = " ".join(content[: 2 * MOST_TEXT].decode("utf-8", "replace").split())
+    return repr(text[:200]) if text else "an empty body"
+
+
+def wait_asked(header: str | None) -> float | None:
+    """Seconds that a Retry-After asks to wait, as a number or a date; None where it asks for nothing."""
+    if not header:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

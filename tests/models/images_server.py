@@ -1,0 +1,175 @@
+"""A small real HTTP server with an OpenAI-compatible images API. It answers as it is told to, rightly by default."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.parser import BytesParser
+from email.policy import HTTP
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers, body."""
+
+Behaviour = Callable[["ImagesServer", dict[str, Any]], Answer | None]
+"""Makes an answer to a request's fields; None: the connection is cut."""
+
+
+class ImagesServer:
+    """Listens on the loopback. ``told`` maps a prompt to what its next answers are; after them, pictures."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
+        self.told: dict[str, list[Behaviour]] = defaultdict(list)
+        self.always: Behaviour | None = None
+        self.asked: list[dict[str, Any]] = []
+        self.at_once = self.most_at_once = 0
+        self.let_go = threading.Event()
+        """What `hangs` waits for."""
+        self._lock = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http.daemon_threads = True
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    @property
+    def prompts(self) -> list[str]:
+        return [fields["prompt"] for fields in self.asked]
+
+    @contextmanager
+    def running(self) -> Iterator[ImagesServer]:
+        thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.let_go.set()
+            self._http.shutdown()
+            self._http.server_close()
+            thread.join()
+
+    def _answer(self, fields: dict[str, Any], authorization: str | None) -> Answer | None:
+        if self.key and authorization != f"Bearer {self.key}":
+            return refusal(401, "Incorrect API key provided.")
+        with self._lock:
+            self.asked.append(fields)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            told = self.told[fields["prompt"]]
+            behaviour = told.pop(0) if told else self.always or right
+        try:
+            return behaviour(self, fields)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if self.path not in ("/v1/images/generations", "/v1/images/edits"):
+                    return self._reply((404, {}, b"not found"))
+                fields = _form(self.headers["content-type"], body) if "edits" in self.path else json.loads(body)
+                return self._reply(server._answer(fields, self.headers["authorization"]))
+
+            def do_GET(self) -> None:
+                # A picture's own address is not the API's: it gets no key.
+                assert self.headers["authorization"] is None
+                self._reply((200, {"content-type": "image/png"}, picture(json.loads(_unhex(self.path)))))
+
+            def _reply(self, answer: Answer | None) -> None:
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, headers, body = answer
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                """Says nothing."""
+
+        return Handler
+
+
+def _form(content_type: str, body: bytes) -> dict[str, Any]:
+    parts = BytesParser(policy=HTTP).parsebytes(b"content-type: " + content_type.encode() + b"\r\n\r\n" + body)
+    fields = {}
+    for part in parts.iter_parts():
+        content = part.get_payload(decode=True)
+        is_file = part.get_filename() is not None
+        fields[part.get_param("name", header="content-disposition")] = content if is_file else content.decode()
+    return fields
+
+
+def _unhex(path: str) -> bytes:
+    return bytes.fromhex(path.rpartition("/")[2])
+
+
+def picture(fields: dict[str, Any]) -> bytes:
+    """A PNG of the size asked for (64 x 64 where none is), its pixels from prompt, seed and source."""
+    width, height = (int(side) for side in fields.get("size", "64x64").split("x"))
+    shown = random.Random(f"{fields['prompt']} {fields.get('seed')} {fields.get('image')}").randbytes(12)
+    small = Image.frombytes("RGB", (2, 2), shown)
+    buffer = io.BytesIO()
+    small.resize((width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def given(item: Any) -> Answer:
+    return 200, {"content-type": "application/json"}, json.dumps({"created": 1, "data": [item]}).encode()
+
+
+def right(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+    return given({"b64_json": base64.b64encode(picture(fields)).decode()})
+
+
+def by_address(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+    return given({"url": f"{server.address}/{json.dumps(fields).encode().hex()}"})
+
+
+def refusal(status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+    return status, headers or {}, json.dumps({"error": {"message": message, **more}}).encode()
+
+
+def says(status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> Behaviour:
+    """Answers with an error."""
+    return lambda server, fields: refusal(status, message, headers, **more)
+
+
+def hangs(server: ImagesServer, fields: dict[str, Any]) -> None:
+    server.let_go.wait(60)
+
+
+def cuts(server: ImagesServer, fields: dict[str, Any]) -> None:
+    """Cuts the connection without a word."""
+
+
+def body(content: bytes) -> Behaviour:
+    """Answers 200 with this body."""
+    return lambda server, fields: (200, {}, content)
+
+
+def no_picture(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+    return given({"b64_json": base64.b64encode(b"<html>no</html>").decode()})
+
+
+def wrong_size(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+    return right(server, {**fields, "size": "32x32"})
