@@ -50,6 +50,18 @@ def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
     return _jpeg(sheet)
 
 
+def shrink_sheet(sheet: bytes, most: int) -> bytes:
+    """The sheet as a JPEG of ``most`` bytes or less, less sharp where it has to be."""
+    if len(sheet) <= most:
+        return sheet
+    picture = Image.open(io.BytesIO(sheet))
+    for quality in (80, 70, 55, 40, 25):
+        smaller = _jpeg(picture, quality)
+        if len(smaller) <= most:
+            return smaller
+    return shrink_sheet(_jpeg(picture.reduce(2)), most)
+
+
 def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in paths:
@@ -65,7 +77,7 @@ def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
     return rows
 
 
-def _jpeg(sheet: Image.Image) -> bytes:
+def _jpeg(sheet: Image.Image, quality: int = 88) -> bytes:
     buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=88)
+    sheet.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

@@ -7,7 +7,7 @@
     folder.json   whose folder this is, and the seeds and revisions that were decided once for it
     lock          held while a build runs
     files.jsonl   the committed files, one line each as they are committed
-    staged/  results/  tmp/  plan.sqlite   of the build under way; gone when it is complete
+    staged/  results/  tmp/  plan.sqlite  attempts.json   of the build under way; gone when it is complete
 
 For a URL all but the last line lies there, and the last line, with a journal, in a work folder on this machine.
 """
@@ -74,6 +74,7 @@ class Folder:
         self.results = self.state / "results"
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
+        self.attempts = self.state / "attempts.json"
 
     @property
     def disk(self) -> Path:
@@ -231,8 +232,8 @@ class Folder:
         """Remove what only a build under way needs."""
         for path in (self.staged, self.results, self.tmp):
             shutil.rmtree(path, ignore_errors=True)
-        for path in self.state.glob("plan.sqlite*"):
-            path.unlink()
+        for path in (*self.state.glob("plan.sqlite*"), self.attempts):
+            path.unlink(missing_ok=True)
 
 
 def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:

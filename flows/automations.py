@@ -13,9 +13,22 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-ENDS = frozenset(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "GaveUp"))
-BEATS = frozenset({"prefect.flow-run.heartbeat"})
-PENDING = "prefect.flow-run.Pending"
+EVENT = "prefect.flow-run."
+GAVE_UP = "GaveUp"
+"""Name of the state, by type Crashed, of a build that is not tried again."""
+COMING_BACK = "ComingBack"
+"""Name of the state, by type Crashed, of a build that will be."""
+CRASHED = EVENT + "Crashed"
+ENDS = frozenset(EVENT + state for state in ("Completed", "Failed", "Cancelled", "Crashed", GAVE_UP, COMING_BACK))
+BEATS = frozenset({EVENT + "heartbeat"})
+PENDING = EVENT + "Pending"
+GOES_ON = frozenset(
+    EVENT + state for state in ("AwaitingRetry", "Pending", "Running", "Cancelling", "Cancelled", GAVE_UP)
+)
+WIND_UP = timedelta(seconds=10)
+"""How long a crashed run waits. Prefect allows no less."""
+OFTEN, TOO_OFTEN = timedelta(minutes=10), 10
+"""A build that crashes so often in that time gives up, whatever it has to show."""
 NEVER_BEGAN = timedelta(minutes=5)
 """How long a run may be with a worker before its flow begins: a process needs some seconds."""
 
@@ -37,29 +50,44 @@ def our_automations(silent: timedelta) -> list[AutomationCore]:
                 "imagemill",
                 Posture.Proactive,
                 frozenset({PENDING}),
-                ENDS | {"prefect.flow-run.Running", "prefect.flow-run.Cancelling"},
+                ENDS | {EVENT + "Running", EVENT + "Cancelling", EVENT + "AwaitingRetry"},
                 NEVER_BEGAN,
             ),
             actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "The worker that had it never began it.")],
         ),
         AutomationCore(
-            name="imagemill: a crashed build goes on",
-            description="It draws what is missing. The build itself gives up where crashes bring nothing new.",
-            # Only after it ran: one that cannot even begin would else crash and come back for ever.
-            trigger=_trigger(
-                "build",
-                Posture.Reactive,
-                frozenset({"prefect.flow-run.Running"}),
-                frozenset({"prefect.flow-run.Crashed"}),
-                timedelta(days=30),
-            ),
+            name="imagemill: a crashed build is to come back",
+            description="The build itself gives up where crashes bring nothing new.",
+            trigger=_trigger("build", Posture.Reactive, frozenset(), frozenset({CRASHED}), timedelta(0)),
+            actions=[_change(StateType.CRASHED, COMING_BACK, "It crashed, and is to go on from what is finished.")],
+        ),
+        AutomationCore(
+            name="imagemill: a crashed build comes back",
+            # A worker reports a crash twice, some seconds apart: the second would end the next attempt.
+            description="A little later, when its worker is done with it. It draws what is missing.",
+            trigger=_trigger("build", Posture.Proactive, frozenset({EVENT + COMING_BACK}), GOES_ON, WIND_UP),
             actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "It crashed, and goes on from what is finished.")],
+        ),
+        AutomationCore(
+            name="imagemill: a build that crashes at once gives up",
+            description="One that cannot even begin does not count its own crashes.",
+            trigger=_trigger(
+                "build", Posture.Reactive, frozenset(), frozenset({EVENT + COMING_BACK}), OFTEN, threshold=TOO_OFTEN
+            ),
+            actions=[
+                _change(
+                    StateType.CRASHED,
+                    GAVE_UP,
+                    f"It crashed {TOO_OFTEN} times in {OFTEN.total_seconds() / 60:.0f} minutes: it is not tried again "
+                    "by itself. The worker's log says what ended its process.",
+                )
+            ],
         ),
     ]
 
 
 def _trigger(
-    tag: str, posture: Posture, after: frozenset[str], expect: frozenset[str], within: timedelta
+    tag: str, posture: Posture, after: frozenset[str], expect: frozenset[str], within: timedelta, threshold: int = 1
 ) -> EventTrigger:
     return EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -68,7 +96,7 @@ def _trigger(
         after=set(after),
         expect=set(expect),
         posture=posture,
-        threshold=1,
+        threshold=threshold,
         within=within,
     )
 

@@ -7,7 +7,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, tags, task
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
@@ -18,7 +19,9 @@ from data.recipe_input import load_recipe
 from data.records import Failure, Plan, StepReport
 from data.shards import restore_pictures
 from data.staging import Staging
-from data.worklist import Worklist
+from data.worklist import Worklist, unique_drawings
+from flows.attempts import give_up, hold_folder
+from flows.board import Board, tag_run
 from flows.naming import run_name
 from models.job import Job
 from models.model_files import weights_on_disk
@@ -47,7 +50,7 @@ def build_dataset(
     recipe: Recipe | str,
     retry_set_aside: bool = False,
     overrides: dict[str, Any] = {},  # noqa: B006 - the dashboard's form shows a plain default; nobody changes it
-) -> dict[str, Any]:
+) -> dict[str, Any] | State:
     """Build a dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl).
 
     Args:
@@ -59,7 +62,9 @@ def build_dataset(
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().start_early()
-    with explain_full_disk(folder.disk), folder.hold(recipe.name):
+    with explain_full_disk(folder.disk), hold_folder(folder, recipe.name), tags(*tag_run(recipe)):
+        if state := give_up(folder):
+            return state
         progress = _watch()
         try:
             recipe = settle(recipe, models)
@@ -67,8 +72,10 @@ def build_dataset(
             build = make_build(recipe, models, loaded, retry_set_aside)
             plan = plan_shards(build)
             _announce(plan, progress)
-            _build_shards(build, plan, progress)
-            manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
+            board = _show(build, plan, progress)
+            with board.shown():
+                _build_shards(build, plan, progress)
+                manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
             _record(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
             raise
@@ -83,6 +90,7 @@ def build_dataset(
             set_aside=set_aside,
             fingerprint=manifest["fingerprint"],
         )
+        board.finish(figures)
         folder.clear_work()
     if set_aside > allowed:
         raise BuildFailed(
@@ -129,6 +137,12 @@ def _announce(plan: Plan, progress: Progress) -> None:
     )
 
 
+def _show(build: Build, plan: Plan, progress: Progress) -> Board:
+    with Worklist.open(build.folder.plan) as worklist:
+        bad = list(worklist.faults())
+    return Board(build.recipe, plan, bad, progress, _runner().workers)
+
+
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Send the shards through in a bounded window: one is edited or written while the next is generated."""
     runner, under_way = _runner(), deque()
@@ -138,7 +152,8 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     for number in range(plan.shards):
         while len(under_way) >= runner.window():
             under_way.popleft().result()
-        under_way.append(build_shard.submit(quote(build), number, plan.shards, quote(progress)))
+        step = build_shard.with_options(task_run_name=f"shard {number + 1}/{plan.shards}")
+        under_way.append(step.submit(quote(build), number, plan.shards, quote(progress)))
     while under_way:
         under_way.popleft().result()
 
@@ -151,6 +166,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
         items, found = worklist.shard(number), worklist.restorable(number)
     restore_pictures(build.folder, build.layout, items, found)
     failed: dict[str, Failure] = {}
+    started = time.monotonic()
     for step, turn in build.turns(items):
         job = build.job(step, turn, items, without=failed)
         name = f"{step}{f', turn {turn},' if turn > 1 else ''} {number + 1}/{total}"
@@ -159,9 +175,9 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
         failed |= report.failed
     name = f"write {number + 1}/{total}"
     set_aside = write_parquet.with_options(task_run_name=name)(quote(build), number, quote(items), quote(failed))
-    progress.shard_done(set_aside)
-    for one in set_aside:
-        get_run_logger().warning("Set aside %s, line %d (%s): %s", one.file, one.line, one.stage, one.reason)
+    seconds = round(time.monotonic() - started, 1)
+    line = {"shard": f"{number + 1}/{total}", "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
+    progress.shard_done(set_aside, line | {"pictures": len(unique_drawings(items)), "seconds": seconds})
     if set_aside and build.recipe.on_bad_row == "stop":
         raise BuildFailed(
             f"{set_aside[0].file}, line {set_aside[0].line}: {set_aside[0].reason} (on_bad_row is 'stop')."

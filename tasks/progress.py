@@ -25,6 +25,8 @@ class Progress:
     """Pictures among these that were found: in the dataset, or staged by a build before."""
     model_loads: list[Mapping[str, Any]] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
+    shards: list[Mapping[str, Any]] = field(default_factory=list)
+    """A line for every shard that is committed, in the order in which they were."""
     devices: set[str] = field(default_factory=set)
     workers: dict[str, WorkerFigures] = field(default_factory=dict)
     """By name, those that drew."""
@@ -32,6 +34,8 @@ class Progress:
     """Of the pictures that an API has given, as the recipe has it (api.cost_per_picture)."""
     worker_seconds: float = 0.0
     """Seconds that the workers spent on shards, loading included."""
+    last_step: float | None = None
+    """When the last step ended (monotonic seconds)."""
     started: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seen: int = 0
@@ -70,15 +74,41 @@ class Progress:
             self.reused += report.reused
             self.model_loads.extend(report.loads)
             self.worker_seconds += report.seconds
+            self.last_step = time.monotonic()
             if report.device:
                 self.devices.add(report.device)
             if report.worker:
                 self.workers.setdefault(report.worker, WorkerFigures()).add(report)
 
-    def shard_done(self, set_aside: list[SetAside]) -> None:
-        """Count a committed shard's rows that were set aside."""
+    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any]) -> None:
+        """Count a committed shard, and its rows that were set aside."""
         with self._lock:
             self.set_aside.extend(set_aside)
+            self.shards.append(shard)
+
+    def counts(self, workers: int = 1) -> dict[str, Any]:
+        """How far the build is, as numbers: pictures, seconds, and ``idle``, the share of time the workers waited.
+
+        ``workers``: how many there are at the least; a cluster may have more.
+        """
+        with self._lock:
+            seconds = time.monotonic() - self.started
+            known = (self.last_step or self.started) - self.started
+            done = min(self.planned, max(self.seen, self.drawn + self.reused))
+            rate, workers = self.rate(), max(workers, len(self.workers))
+            return {
+                "workers": workers,
+                "planned": self.planned,
+                "done": done,
+                "drawn": max(self.drawn, self.seen_drawn),
+                "reused": max(self.reused, self.seen - self.seen_drawn),
+                "set_aside": len(self.set_aside),
+                "model_loads": len(self.model_loads),
+                "seconds": seconds,
+                "images_per_second": rate,
+                "seconds_left": (self.planned - done) / rate if rate else None,
+                "idle": max(0.0, 1 - self.worker_seconds / (known * workers)) if known else 1.0,
+            }
 
     def rate(self) -> float:
         """Pictures drawn per second since the first were."""

@@ -66,6 +66,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         wait_until(healthy, "the Prefect server", 120)
         os.environ["PREFECT_API_URL"] = address
+        # Prefect reads its environment when it is imported; a test module may have done that before.
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
         yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)

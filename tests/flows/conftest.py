@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,25 @@ def report(imagemill: Run) -> Report:
     def run(*arguments: str) -> tuple[int, dict[str, Any]]:
         code, text = imagemill(*arguments, "--json")
         return code, json.loads(text)
+
+    return run
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def ask(server: str) -> Ask:
+    """Asks the server's REST API: the path, and what to post; returns the answer, or the refusal (status, answer)."""
+
+    def run(path: str, body: dict[str, Any] | None = None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{server}{path}", content, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
 
     return run
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +9,26 @@ import pytest
 import yaml
 
 from tests.conftest import free_port, wait_until
-from tests.flows.conftest import Run
+from tests.flows.conftest import Ask, Run
 
 PROJECT = Path(__file__).parents[2]
 DEPLOYED = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 
 
 @pytest.fixture(scope="session")
-def api(server: str) -> Any:
-    """Asks the server; returns the status and the answer."""
-
-    def ask(path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{server}{path}", content, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-    return ask
-
-
-@pytest.fixture(scope="session")
-def deployed(server: str, api: Any) -> dict[str, dict[str, Any]]:
+def deployed(server: str, ask: Ask) -> dict[str, dict[str, Any]]:
     """The deployments by name, made by setup-prefect, on a server that had a work pool and automations already."""
     from flows.setup_prefect import make_pool_and_automations, set_up
 
     list(make_pool_and_automations(runs_at_once=3, silent_seconds=30))
     set_up(runs_at_once=1, silent_seconds=90)
-    return {one["name"]: one for one in api("/deployments/filter", {})[1]}
+    return {one["name"]: one for one in ask("/deployments/filter", {})}
 
 
-def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, api: Any):
+def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, ask: Ask):
     assert set(deployed) == {"text-to-image", "image-edit", "generate-and-edit", "nightly", "verify-weekly"}
-    assert len(api("/automations/filter", {})[1]) == 3
-    assert api("/work_pools/gpu")[1]["concurrency_limit"] == 1
+    assert len(ask("/automations/filter", {})) == 5
+    assert ask("/work_pools/gpu")["concurrency_limit"] == 1
     for name, strategy in (("text-to-image", "ENQUEUE"), ("nightly", "CANCEL_NEW"), ("verify-weekly", "CANCEL_NEW")):
         one = deployed[name]
         assert one["global_concurrency_limit"]["limit"] == 1
@@ -56,10 +37,10 @@ def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, api: Any)
         assert one["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
-def test_a_deployed_schedule_brings_runs(deployed: dict, api: Any):
+def test_a_deployed_schedule_brings_runs(deployed: dict, ask: Ask):
     """Fails where the server runs and its schedules silently do not, as they do with a SQLAlchemy it does not know."""
     asked = {"deployments": {"id": {"any_": [deployed["nightly"]["id"]]}}}
-    runs = wait_until(lambda: api("/flow_runs/filter", asked)[1], "runs of the schedule", 30)
+    runs = wait_until(lambda: ask("/flow_runs/filter", asked), "runs of the schedule", 30)
     assert {run["state"]["type"] for run in runs} == {"SCHEDULED"}
     assert all(run["auto_scheduled"] for run in runs)
 
@@ -73,10 +54,10 @@ def test_a_deployed_schedule_brings_runs(deployed: dict, api: Any):
     ],
 )
 def test_a_bad_recipe_is_refused_by_the_server_with_the_fields_name(
-    deployed: dict, api: Any, recipe: dict, expected: str
+    deployed: dict, ask: Ask, recipe: dict, expected: str
 ):
     body = {"parameters": {"recipe": recipe}}
-    code, answer = api(f"/deployments/{deployed['text-to-image']['id']}/create_flow_run", body)
+    code, answer = ask(f"/deployments/{deployed['text-to-image']['id']}/create_flow_run", body)
     assert code == 409
     assert f"Validation failed for field {expected}" in answer["detail"]
 

@@ -1,0 +1,126 @@
+"""A headless Chromium, told what to do over its DevTools protocol: no driver needs to be installed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+"""What the browser is called on one system or another."""
+
+
+def find_browser() -> str | None:
+    """The browser's command, or None where there is none."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+class Page:
+    """One tab. Positions and sizes are CSS pixels."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._number = 0
+
+    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self._connection.recv(timeout=60))
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                return answer["result"]
+
+    def size(self, width: int, height: int) -> None:
+        """Make the window as large as this."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def open(self, address: str) -> None:
+        """Go to an address."""
+        self._ask("Page.navigate", url=address)
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression."""
+        result = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(f"{script}: {result['exceptionDetails']['exception'].get('description')}")
+        return result["result"].get("value")
+
+    def text(self) -> str:
+        """The words that can be seen."""
+        return self.run("document.body ? document.body.innerText : ''")
+
+    def wait_for(self, words: str, seconds: float = 60) -> None:
+        """Wait until the page shows these words."""
+        deadline = time.monotonic() + seconds
+        while words not in self.text():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {words!r} within {seconds} s on a page that says: {self.text()[:2000]}")
+            time.sleep(0.1)
+
+    def click(self, words: str) -> None:
+        """Click the last, innermost thing with exactly these words."""
+        found = self.run(
+            f"""(() => {{
+                const all = [...document.querySelectorAll('a, button, label, [role=tab], [role=button], span, div')];
+                const those = all.filter(one => one.innerText && one.innerText.trim() === {json.dumps(words)});
+                const last = those.at(-1);
+                if (last) last.click();
+                return Boolean(last);
+            }})()"""
+        )
+        if not found:
+            raise RuntimeError(f"nothing to click says {words!r} on a page that says: {self.text()[:2000]}")
+
+    def picture(self, path: Path, height: int | None = None) -> None:
+        """Save what is seen as a PNG."""
+        time.sleep(1)  # fonts and pictures fade in
+        answer = self._ask("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+
+@contextmanager
+def open_browser(width: int = 1440, height: int = 900) -> Iterator[Page]:
+    """A browser with one empty tab. Raises RuntimeError where there is none."""
+    command = find_browser()
+    if command is None:
+        raise RuntimeError(f"no browser found: install one of {', '.join(NAMES)} (Debian: apt-get install chromium)")
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--hide-scrollbars"]
+        process = subprocess.Popen(
+            [command, *options, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            port = _port(Path(profile) / "DevToolsActivePort")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
+                tab = next(one for one in json.load(answer) if one["type"] == "page")
+            with connect(tab["webSocketDebuggerUrl"], max_size=None) as connection:
+                page = Page(connection)
+                page.size(width, height)
+                yield page
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _port(file: Path, seconds: float = 60) -> int:
+    deadline = time.monotonic() + seconds
+    while not (file.exists() and file.read_text().strip()):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the browser did not start")
+        time.sleep(0.1)
+    return int(file.read_text().split()[0])
