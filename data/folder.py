@@ -7,7 +7,7 @@
     folder.json   whose folder this is, and the seeds and revisions that were decided once for it
     lock          held while a build runs
     files.jsonl   the committed files, one line each as they are committed
-    staged/  results/  tmp/  plan.sqlite  attempts.json   of the build under way; gone when it is complete
+    staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the build under way; gone when it is complete
 
 For a URL all but the last line lies there, and the last line, with a journal, in a work folder on this machine.
 """
@@ -71,6 +71,7 @@ class Folder:
         self.journal = self.state / "files.jsonl"
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
+        self.given = self.state / "given"
         self.results = self.state / "results"
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
@@ -230,7 +231,7 @@ class Folder:
 
     def clear_work(self) -> None:
         """Remove what only a build under way needs."""
-        for path in (self.staged, self.results, self.tmp):
+        for path in (self.staged, self.given, self.results, self.tmp):
             shutil.rmtree(path, ignore_errors=True)
         for path in (*self.state.glob("plan.sqlite*"), self.attempts):
             path.unlink(missing_ok=True)

@@ -64,8 +64,8 @@ class Encoding:
         return self.image_format == LOSSLESS
 
 
-def inspect_picture(path: Path) -> str:
-    """Check that ``path`` is a picture that can be read and return its bytes' sha256. Raises BadRow.
+def inspect_picture(path: Path, name: str | None = None) -> str:
+    """Check that ``path`` is a picture that can be read and return its bytes' sha256. Raises BadRow with ``name``.
 
     Decodes the header only; a picture that is cut short is found when it is drawn from.
     """
@@ -80,7 +80,7 @@ def inspect_picture(path: Path) -> str:
         raise BadRow(f"the picture {str(path)!r} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise BadRow(f"the picture {str(path)!r} cannot be read: {error}") from error
-    _open(content, str(path))
+    _open(content, name or str(path))
     return hashlib.sha256(content).hexdigest()
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from data.errors import BadRow, BuildFailed, InputError
+from data.folder import Folder
+from data.given_pictures import GivenPictures
 from data.parquet import Kind, carried_kind, merge_kinds
 from data.prompt_lines import Record
 from data.prompts import read_records
@@ -15,13 +19,22 @@ from data.rows import RowMaker
 from data.templates import Variations
 from data.worklist import Worklist
 
+AHEAD = 64
+"""Records that are read before their turn, so that pictures which rows name by URL are fetched a few at a time."""
 
-def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
+
+def load_rows(recipe: Recipe, worklist: Worklist, given: Path | None = None) -> Loaded:
     """Read the recipe's prompts into the worklist, bad lines with their reasons beside the good ones.
 
-    Raises InputError where no line is good, BuildFailed at the first bad one if the recipe says stop.
+    Pictures that rows name by URL go into the folder ``given``, by default the build's. Raises InputError where no line
+    is good, or servers do not answer, BuildFailed at the first bad line if the recipe says stop.
     """
-    make, vary = RowMaker(recipe), Variations(recipe)
+    with GivenPictures(given or Folder(recipe.output).given) as pictures:
+        return _load(recipe, worklist, RowMaker(recipe, pictures))
+
+
+def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
+    vary = Variations(recipe)
     kinds: dict[str, Kind] = {}
     rows = faults = 0
 
@@ -31,7 +44,7 @@ def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
             raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
         worklist.add_fault(fault)
 
-    for record in read_records(recipe.prompts) if recipe.prompts else [Record(1, {})]:
+    for record in _ahead(read_records(recipe.prompts), make) if recipe.prompts else [Record(1, {})]:
         try:
             if record.fields is None:
                 raise BadRow(record.fault)
@@ -62,6 +75,16 @@ def load_rows(recipe: Recipe, worklist: Worklist) -> Loaded:
         what = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{what} has no good row ({why}).")
     return Loaded(rows, faults, dict(sorted(kinds.items())))
+
+
+def _ahead(records: Iterator[Record], make: RowMaker) -> Iterator[Record]:
+    waiting: deque[Record] = deque()
+    for record in records:
+        make.fetch_ahead(record.fields)
+        waiting.append(record)
+        if len(waiting) >= AHEAD:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, Kind]) -> None:

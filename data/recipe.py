@@ -186,7 +186,7 @@ class Columns(Section):
         description="Field with chat messages: each user message is one prompt; the last is an edit's instruction.",
     )
     images: Text = Field(
-        "images", title="Images", description="Field with the picture to edit: a path, or a list of one."
+        "images", title="Images", description="Field with the picture to edit: a path or a URL, or a list of one."
     )
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
     id: Text = Field(

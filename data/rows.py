@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -14,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from data.buckets import parse_ratio
 from data.chain import edits_of, generate_of
 from data.errors import BadRow
+from data.given_pictures import GivenPictures, picture_place, shown
 from data.images import inspect_picture
 from data.recipe import Columns, Recipe
 from data.recipe_fields import MAX_SEED, Guidance, Number, Size, Steps
@@ -67,12 +67,12 @@ class Names:
 class RowMaker:
     """Makes rows from records for one recipe. Keeps nothing but the last few headings' spellings."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, pictures: GivenPictures) -> None:
         self.recipe = recipe
+        self.pictures = pictures
         self.generates = generate_of(recipe) is not None
         # A row's own instructions are for the first edit.
         self.edit = next((link.section for link in edits_of(recipe)), None)
-        self.folder = Path(recipe.prompts).expanduser().parent
         # What this recipe does not read is carried.
         self.unused = [role for role, is_used in _uses(recipe) if not is_used]
         self._names = lru_cache(maxsize=64)(lambda keys: Names.of(keys, recipe.columns, self.unused))
@@ -168,8 +168,17 @@ class RowMaker:
             raise BadRow(f"no picture: {self.recipe.columns.images!r} must be a path or a list of one, not {value!r}")
         if len(paths) > 1:
             raise BadRow(f"{len(paths)} pictures in {self.recipe.columns.images!r}: the edit takes one")
-        path = self.folder / paths[0]
-        return str(path), inspect_picture(path)
+        place = picture_place(self.recipe.prompts, paths[0])
+        path = self.pictures.local(place)
+        return str(path), inspect_picture(path, shown(place))
+
+    def fetch_ahead(self, fields: Mapping[str, Any] | None) -> None:
+        """Begin to fetch the picture of a record whose turn comes soon."""
+        name = self._names(tuple(fields)).columns.get("images") if fields else None
+        value = fields[name] if name else None
+        for path in value[:1] if isinstance(value, list) else [value]:
+            if isinstance(path, str) and path:
+                self.pictures.fetch_ahead(picture_place(self.recipe.prompts, path))
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:

@@ -39,7 +39,7 @@ def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
             tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch,
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
-            loaded = load_rows(recipe, worklist)
+            loaded = load_rows(recipe, worklist, Path(scratch) / "given")
             layout = layout_of(recipe, loaded)
             plan = make_plan(recipe, worklist, folder, layout, facts, failures)
             draw, to_build = worklist.missing(), worklist.count_items()
