@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from models.entries import Entry, Family, read_catalog
-from tests.models.families import DRAWN, SAVED
+from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED
 
 PAGE = Path(__file__).parent / "models.md"
 
@@ -81,9 +81,8 @@ def _model(name: str, entry: Entry, family: Family) -> str:
 
 def _run_how(family: str, task: str) -> str:
     how = DRAWN.get(family, {}).get(task)
-    if how is None:
-        return "not run"
-    return "tiny random weights, CPU" if how == SAVED else "tiny random weights, CPU, in memory"
+    ways = {SAVED: "", LARGE: ", without a build", IN_MEMORY: ", in memory, without a build"}
+    return "not run" if how is None else f"tiny random weights, CPU{ways[how]}"
 
 
 if __name__ == "__main__":

@@ -56,7 +56,11 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         **spec.call,
     }
     takes = inspect.signature(type(pipeline).__call__).parameters
-    return {name: value for name, value in given.items() if name in takes and value is not None}
+    arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+    if "intermediate_timesteps" in takes and first.drawing.steps != 2:
+        # SANA-Sprint's default is for its two steps, and an error with any other number.
+        arguments["intermediate_timesteps"] = None
+    return arguments
 
 
 def _pictures(pictures: list[Image.Image], spec: ModelSpec) -> list[Image.Image] | Image.Image:

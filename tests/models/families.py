@@ -8,6 +8,9 @@ SAVED = "saved and loaded"
 IN_MEMORY = "made in memory"
 """A tiny pipeline with random weights that the worker makes itself, since this family's cannot be saved here."""
 
+LARGE = "saved and loaded, drawn alone"
+"""The same without a build: whatever is asked for, it draws a megapixel and makes it smaller."""
+
 DRAWN: dict[str, dict[str, str]] = {
     "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
     "StableDiffusionInstructPix2PixPipeline": {"instruction": SAVED},
@@ -21,4 +24,5 @@ DRAWN: dict[str, dict[str, str]] = {
     "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
     "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
     "SanaPipeline": {"text-to-image": SAVED},
+    "SanaSprintPipeline": {"text-to-image": LARGE},
 }

@@ -323,8 +323,10 @@ def z_image() -> Any:
     )
 
 
-def sana() -> Any:
-    return diffusers.SanaPipeline(
+def sana(kind: str = "SanaPipeline", is_sprint: bool = False) -> Any:
+    """Sprint's is distilled with guidance inside, and has a scheduler of its own."""
+    flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    return getattr(diffusers, kind)(
         tokenizer=tokenizer(300),
         text_encoder=transformers.Gemma2Model(
             transformers.Gemma2Config(
@@ -343,7 +345,8 @@ def sana() -> Any:
             encoder_block_types=("ResBlock",) * 6,
             decoder_block_types=("ResBlock",) * 6,
             encoder_block_out_channels=(8,) * 6,
-            decoder_block_out_channels=(8,) * 6,
+            # Sprint draws a megapixel and makes it smaller.
+            decoder_block_out_channels=(4 if is_sprint else 8,) * 6,
             encoder_layers_per_block=(1,) * 6,
             decoder_layers_per_block=(1,) * 6,
             encoder_qkv_multiscales=((),) * 6,
@@ -360,9 +363,11 @@ def sana() -> Any:
             cross_attention_head_dim=4,
             cross_attention_dim=8,
             caption_channels=WIDTH,
-            sample_size=16,
+            sample_size=32 if is_sprint else 16,
+            guidance_embeds=is_sprint,
+            qk_norm="rms_norm_across_heads" if is_sprint else None,
         ),
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        scheduler=diffusers.SCMScheduler(prediction_type="trigflow", sigma_data=0.5) if is_sprint else flow,
     )
 
 
@@ -381,6 +386,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "QwenImagePipeline": lambda: diffusers.QwenImagePipeline(**qwen_parts()),
     "ZImagePipeline": z_image,
     "SanaPipeline": sana,
+    "SanaSprintPipeline": lambda: sana("SanaSprintPipeline", is_sprint=True),
 }
 """Family -> what makes a small pipeline of it."""
 
