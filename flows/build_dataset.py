@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, tags, task
+from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
@@ -152,16 +152,16 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     for number in range(plan.shards):
         while len(under_way) >= runner.window():
             under_way.popleft().result()
-        step = build_shard.with_options(task_run_name=f"shard {number + 1}/{plan.shards}")
-        under_way.append(step.submit(quote(build), number, plan.shards, quote(progress)))
+        under_way.append(runner.in_thread(build_shard, build, number, plan.shards, progress))
     while under_way:
         under_way.popleft().result()
 
 
-# quote: else Prefect looks through every row of these arguments for the results of other tasks, 40 ms a shard.
-@task(name="shard", persist_result=False)
 def build_shard(build: Build, number: int, total: int, progress: Progress) -> None:
-    """One shard, from its items to its committed file; each step is a task run of its own."""
+    """One shard, from its items to its committed file; each step is a task run of its own.
+
+    It holds one of the runner's threads for all of them: a task that waited for the one before would hold another.
+    """
     with Worklist.open(build.folder.plan) as worklist:
         items, found = worklist.shard(number), worklist.restorable(number)
     restore_pictures(build.folder, build.layout, items, found)

@@ -11,6 +11,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
@@ -95,6 +97,13 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             return self.shards
         workers = len(self.client().scheduler_info()["workers"]) if self.address else self.workers
         return min(MOST_THREADS, workers + 2)
+
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function in one of the runner's threads, in the flow's context: tasks that it calls are the flow's.
+
+        Not a task itself: a run of its own for every shard would cost as much as one that does something.
+        """
+        return self._executor.submit(copy_context().run, function, *arguments)
 
     def draw(self, job: Job) -> Any:
         """Draw a job on a free worker and wait for it. Raises what the worker raised.

@@ -44,7 +44,7 @@ def shown(build: Build, ask: Ask, model: Path, tmp_path_factory: pytest.TempPath
 
 def test_runs_are_named_and_tagged_for_a_person(shown: dict, ask: Ask, model: Path):
     assert {"dataset:Winter.animals", f"model:{model}"} <= set(shown["run"]["tags"])
-    wanted = {"shard 1/1", "generate 1/1", "edit 1/1", "write 1/1", "publish Winter.animals"}
+    wanted = {"generate 1/1", "edit 1/1", "write 1/1", "publish Winter.animals"}
 
     def tasks() -> list[dict[str, Any]]:
         found = [one for one in ask("/task_runs/filter", shown["of_run"]) if one["name"] in wanted]
