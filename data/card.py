@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from data.chain import generate_of
-from data.parquet import Layout
+from data.parquet import PICTURE, Layout
 from data.recipe import Recipe
 from data.records import ModelFacts
 
@@ -41,7 +41,7 @@ def dataset_card(
     """The card's text. ``licences`` are the models' own, which say what may be done with their pictures."""
     features = []
     for field in layout.schema():
-        kind = "image" if field.name in layout.picture_columns else str(field.type).replace("double", "float64")
+        kind = "image" if field.type == PICTURE else str(field.type).replace("double", "float64")
         features.append({"name": field.name, "dtype": kind})
     head = {
         "pretty_name": recipe.name,

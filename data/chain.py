@@ -54,6 +54,11 @@ def has_turns(recipe: Recipe) -> bool:
     return len(edits) > 1 or any(link.section.multi_turn for link in edits)
 
 
+def has_masks(recipe: Recipe) -> bool:
+    """Whether rows have a mask, for an edit that paints where it is white."""
+    return any(link.section.task == "inpaint" for link in edits_of(recipe))
+
+
 def plain_chain(recipe: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """``generate`` or ``edit``, and the fields, of each step of a recipe as a manifest has it."""
     steps = recipe.get("steps") or [{"generate": recipe["generate"]}, {"edit": recipe["edit"]}]

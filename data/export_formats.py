@@ -20,6 +20,10 @@ FILES_A_FOLDER = 1000
 """Rows whose pictures share a folder: file systems and people are slow with hundreds of thousands in one."""
 
 
+PICTURES = ("image", "input_image", "edited_image", "mask_image")
+"""Columns that hold pictures, in the order in which they are made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One way out."""
@@ -35,12 +39,12 @@ class Format:
 
 def pictures_of(row: Row) -> dict[str, tuple[bytes, str]]:
     """Picture column -> its bytes and its suffix, such as ``.png``, in the order in which the pictures were made."""
-    names = [name for name in ("image", "input_image", "edited_image") if isinstance(row.get(name), Mapping)]
+    names = [name for name in PICTURES if isinstance(row.get(name), Mapping)]
     return {name: (row[name]["bytes"], PurePosixPath(row[name]["path"] or ".png").suffix.lower()) for name in names}
 
 
 def _other_columns(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in ("image", "input_image", "edited_image")}
+    return {name: value for name, value in row.items() if name not in PICTURES}
 
 
 def _put(target: Path, name: str, content: bytes) -> str:
@@ -90,7 +94,8 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _tail(column: str, mark: str) -> str:
-    return {"image": "", "input_image": f"{mark}input", "edited_image": f"{mark}output"}[column]
+    names = {"input_image": "input", "edited_image": "output", "mask_image": "mask"}
+    return f"{mark}{names[column]}" if column in names else ""
 
 
 def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.chain import edits_of, generate_of, has_turns
+from data.chain import edits_of, generate_of, has_masks, has_turns
 from data.identity import digest
 from data.images import LOSSLESS, Encoding
 from data.recipe import Recipe
@@ -43,6 +43,8 @@ class Layout:
     carried: Mapping[str, Kind]
     has_turns: bool = False
     """Whether a picture may be edited more than once: a row a turn, numbered by turn_index."""
+    has_masks: bool = False
+    """Whether edits paint where a mask is white, which is kept beside their pictures."""
 
     @classmethod
     def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
@@ -53,13 +55,15 @@ class Layout:
             encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
             carried=dict(carried),
             has_turns=has_turns(recipe),
+            has_masks=has_masks(recipe),
         )
 
     def digest(self) -> str:
         """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
         fields = asdict(self)
-        if not self.has_turns:
-            del fields["has_turns"]
+        for later in ("has_turns", "has_masks"):
+            if not fields[later]:
+                del fields[later]
         return digest(fields)
 
     @property
@@ -72,6 +76,8 @@ class Layout:
         fields = [pa.field(name, PICTURE) for name in self.picture_columns]
         if self.edits:
             fields.insert(1, pa.field("edit_prompt", pa.string()))
+        if self.has_masks:
+            fields += [pa.field("mask_image", PICTURE), pa.field("mask_sha256", pa.string())]
         fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits, self.has_turns)]
         fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
         features = {field.name: _feature(field) for field in fields}
@@ -106,9 +112,9 @@ def _columns(chained: bool, edits: bool, has_turns: bool) -> Iterator[tuple[str,
     yield "row_key", pa.string()
 
 
-OWN_COLUMNS = frozenset(
-    ["image", "input_image", "edit_prompt", "edited_image", *(name for name, _ in _columns(True, True, has_turns=True))]
-)
+_PICTURE_SIDE = ("image", "input_image", "edit_prompt", "edited_image", "mask_image", "mask_sha256")
+
+OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *(name for name, _ in _columns(True, True, has_turns=True))])
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""
 
 
@@ -242,8 +248,13 @@ def read_encoding(path: Location) -> Encoding:
     return Encoding(**json.loads(pq.read_schema(arrow_source(path)).metadata[b"imagemill"]))
 
 
-def read_picture_rows(path: Location, picture: str, rows: Sequence[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """A committed file's pictures in the column ``picture``, with the other columns, at these ascending row numbers."""
+def read_picture_rows(
+    path: Location, picture: str, rows: Sequence[int]
+) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
+    """A committed file's pictures in the column ``picture``, with the other columns, at these ascending row numbers.
+
+    None where a row has no such picture, as one without a mask.
+    """
     file = pq.ParquetFile(arrow_source(path))
     others = [name for name in file.schema_arrow.names if file.schema_arrow.field(name).type != PICTURE]
     wanted, first = list(rows), 0
@@ -252,7 +263,7 @@ def read_picture_rows(path: Location, picture: str, rows: Sequence[int]) -> Iter
         here = [row - first for row in wanted if first <= row < after]
         if here:
             for fields in file.read_row_group(group, columns=[picture, *others]).take(here).to_pylist():
-                yield fields.pop(picture)["bytes"], fields
+                yield (fields.pop(picture) or {}).get("bytes"), fields
         first = after
 
 

@@ -110,10 +110,13 @@ class ItemMaker:
         }
         self._check(row if own else replace(row, negative_prompt=None), decides, facts)
         start = source[-1][1].key if source else f"sha256:{row.picture_hash}"
-        key = image_key("edit", facts.identity, {**decides, "source": start})
+        inpaints = section.task == "inpaint"
+        mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
+        also = {"source": start, "mask": row.mask_hash if inpaints else None}
+        key = image_key("edit", facts.identity, {**decides, **also})
         if source:
-            return Drawing(key=key, **decides, source=start)
-        return Drawing(key=key, **decides, source_path=row.picture, source_hash=row.picture_hash)
+            return Drawing(key=key, **decides, **mask, source=start)
+        return Drawing(key=key, **decides, **mask, source_path=row.picture, source_hash=row.picture_hash)
 
     def _item(self, row: Row, variant: int, way: Way) -> Item:
         steps, drawings = tuple(step for step, _ in way), tuple(drawing for _, drawing in way)

@@ -137,6 +137,11 @@ class Edit(ModelChoice):
         title="Strength",
         description="Over 0 to 1: how much is drawn anew by image-to-image or inpaint; empty: the model's own.",
     )
+    keep_unmasked: bool = Field(
+        True,
+        title="Keep unmasked",
+        description="Inpaint only: put the source's own pixels back where the mask is black, which coding changes.",
+    )
     seed: Seed = Field(0, title="Seed", description="Decides every edit's own seed. -1: draw one once and record it.")
     batch_size: BatchSize = Field(
         8,
@@ -189,6 +194,9 @@ class Columns(Section):
         "images", title="Images", description="Field with the picture to edit: a path or a URL, or a list of one."
     )
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
+    mask: Text = Field(
+        "mask", title="Mask", description="Field with an inpainting's mask: a path; where it is white is repainted."
+    )
     id: Text = Field(
         "id", title="Id", description="Field with the row's own id; rows without one are named by content."
     )

@@ -21,6 +21,9 @@ class Row:
     """Path of the picture to edit, or None where it is drawn first."""
     picture_hash: str | None
     """sha256 of that file's bytes, in hexadecimal."""
+    mask: str | None
+    """Path of the mask of an inpainting; white is repainted."""
+    mask_hash: str | None
     negative_prompt: str | None
     seed: int | None
     width: int | None
@@ -56,6 +59,10 @@ class Drawing:
     """For an edit of a given picture: the path of that picture."""
     source_hash: str | None = None
     """sha256 of that picture's bytes."""
+    mask_path: str | None = None
+    """For an inpainting: the path of its mask."""
+    mask_hash: str | None = None
+    """sha256 of the mask's bytes."""
 
 
 @dataclass(frozen=True, slots=True)

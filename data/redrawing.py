@@ -109,10 +109,14 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         inputs = [None] * len(rows)
         if "edit" in kinds:
             inputs = (content for content, _ in read_picture_rows(path, "input_image", rows))
-        for (content, fields), source in zip(read_picture_rows(path, final, rows), inputs, strict=True):
+        masks = [None] * len(rows)
+        if any(section.get("task") == "inpaint" for _, section in plain_chain(recipe)):
+            masks = (content for content, _ in read_picture_rows(path, "mask_image", rows))
+        found = zip(read_picture_rows(path, final, rows), inputs, masks, strict=True)
+        for (content, fields), source, mask in found:
             is_later = (fields.get("turn_index") or 1) > 1
             generate = _generate(fields, source) if "generate" in kinds and not is_later else None
-            edit = _edit(fields, generate, source, given) if "edit" in kinds else None
+            edit = _edit(fields, generate, source, mask, given) if "edit" in kinds else None
             step = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
             known = (step is not None or edit is None) and _is_known(generate, models)
             # What an edit started from is lost where the row keeps it with a loss.
@@ -140,7 +144,9 @@ def _generate(fields: Mapping[str, Any], source: bytes | None) -> Drawing:
     )
 
 
-def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, given: Path) -> Drawing:
+def _edit(
+    fields: Mapping[str, Any], generate: Drawing | None, source: bytes, mask: bytes | None, given: Path
+) -> Drawing:
     chained = "edit_seed" in fields
     prefix = "edit_" if chained else ""
     common = {
@@ -150,20 +156,27 @@ def _edit(fields: Mapping[str, Any], generate: Drawing | None, source: bytes, gi
         "steps": fields[f"{prefix}steps"],
         "guidance_scale": fields[f"{prefix}guidance_scale"],
     }
+    if mask is not None:
+        common["mask_path"], common["mask_hash"] = _put(given, mask)
     if generate:
         return Drawing(**common, source=generate.key)
-    sha256 = hashlib.sha256(source).hexdigest()
-    path = given / sha256
-    path.write_bytes(source)
+    path, sha256 = _put(given, source)
     return Drawing(
         **common,
         # In a chain this column is the generator's.
         negative_prompt=None if chained else fields["negative_prompt"],
         width=fields["width"],
         height=fields["height"],
-        source_path=str(path),
+        source_path=path,
         source_hash=sha256,
     )
+
+
+def _put(given: Path, content: bytes) -> tuple[str, str]:
+    """Put a picture into the folder; its path and its sha256."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    (given / sha256).write_bytes(content)
+    return str(given / sha256), sha256
 
 
 def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
@@ -180,7 +193,8 @@ def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[
         return None
     # A row that gave no size, or only one side, has the size of its source in these columns.
     sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
-    decides = {**_decides(edit), "source": fields["input_key"] or f"sha256:{edit.source_hash}"}
+    source = fields["input_key"] or f"sha256:{edit.source_hash}"
+    decides = {**_decides(edit), "source": source, "mask": edit.mask_hash}
     for step, identity in models.items():
         keys = {image_key("edit", identity, {**decides, "width": w, "height": h}) for w, h in sizes}
         if step != "generate" and fields["image_key"] in keys:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from data.buckets import parse_ratio
-from data.chain import edits_of, generate_of
+from data.chain import edits_of, generate_of, has_masks
 from data.errors import BadRow
 from data.given_pictures import GivenPictures, picture_place, shown
 from data.images import inspect_picture
@@ -71,6 +71,7 @@ class RowMaker:
         self.recipe = recipe
         self.pictures = pictures
         self.generates = generate_of(recipe) is not None
+        self.inpaints = has_masks(recipe)
         # A row's own instructions are for the first edit.
         self.edit = next((link.section for link in edits_of(recipe)), None)
         # What this recipe does not read is carried.
@@ -100,6 +101,8 @@ class RowMaker:
         instructions = self._instructions(asked, messages, own, fields)
         picture, picture_hash = self._picture(asked, fields) if not self.generates else (None, None)
 
+        mask, mask_hash = self._mask(asked, fields) if self.inpaints else (None, None)
+
         for number, prompt in enumerate(prompts):
             row_id = f"{own_id}-{number}" if own_id is not None and len(prompts) > 1 else own_id
             yield (
@@ -111,6 +114,8 @@ class RowMaker:
                     edit_prompts=instructions,
                     picture=picture,
                     picture_hash=picture_hash,
+                    mask=mask,
+                    mask_hash=mask_hash,
                     negative_prompt=overrides.negative_prompt,
                     seed=overrides.seed,
                     width=overrides.width,
@@ -180,6 +185,16 @@ class RowMaker:
             if isinstance(path, str) and path:
                 self.pictures.fetch_ahead(picture_place(self.recipe.prompts, path))
 
+    def _mask(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
+        value = asked.get("mask")
+        if not value:
+            raise BadRow(self._lacks("mask", "mask", fields=fields))
+        if not isinstance(value, str):
+            raise BadRow(f"no mask: {self.recipe.columns.mask!r} must be a path, not {value!r}")
+        place = picture_place(self.recipe.prompts, value)
+        path = self.pictures.local(place)
+        return str(path), inspect_picture(path, shown(place))
+
 
 def _overrides(given: dict[str, Any]) -> Overrides:
     if not given:
@@ -196,6 +211,7 @@ def _uses(recipe: Recipe) -> Iterator[tuple[str, bool]]:
     """Which role of recipe.columns this recipe reads at all."""
     yield "images", generate_of(recipe) is None
     yield "aspect_ratio", generate_of(recipe) is not None
+    yield "mask", has_masks(recipe)
     yield "edit_prompt", any(not link.section.instructions for link in edits_of(recipe))
 
 

@@ -79,6 +79,9 @@ def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[st
         first = item.drawings[0]
         row |= _provenance("", first, _found(staging.find(first.key, layout.encoding.name), first), models["generate"])
     row |= _provenance("edit_" if layout.chained else "", final, staged, models[item.steps[-1]])
+    if final.mask_path is not None:
+        mask = {"bytes": read_mask(final), "path": Path(final.mask_path).name}
+        row |= {"mask_image": mask, "mask_sha256": final.mask_hash}
     for name, value in item.carried.items():
         column = carried_name(name)
         if column in layout.carried:
@@ -126,10 +129,19 @@ def _found(found: Any, drawing: Drawing) -> Any:
 
 def read_given(edit: Drawing) -> bytes:
     """The bytes of the picture that an edit starts from. Raises BadRow where they are not those that were planned."""
+    return _read_unchanged("picture", edit.source_path, edit.source_hash)
+
+
+def read_mask(edit: Drawing) -> bytes:
+    """The bytes of an inpainting's mask. Raises BadRow where they are not those that were planned."""
+    return _read_unchanged("mask", edit.mask_path, edit.mask_hash)
+
+
+def _read_unchanged(what: str, path: str, sha256: str) -> bytes:
     try:
-        content = Path(edit.source_path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
-        raise BadRow(f"the picture {edit.source_path!r} cannot be read any more: {error.strerror or error}") from error
-    if hashlib.sha256(content).hexdigest() != edit.source_hash:
-        raise BadRow(f"the picture {edit.source_path!r} has changed since the build began")
+        raise BadRow(f"the {what} {path!r} cannot be read any more: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BadRow(f"the {what} {path!r} has changed since the build began")
     return content

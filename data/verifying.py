@@ -29,7 +29,12 @@ Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "ro
 SHOWN = 20
 """Faults that a report names one by one; it counts all of them."""
 
-_PICTURES = (("image", "sha256"), ("edited_image", "sha256"), ("input_image", "input_sha256"))
+_PICTURES = (
+    ("image", "sha256"),
+    ("edited_image", "sha256"),
+    ("input_image", "input_sha256"),
+    ("mask_image", "mask_sha256"),
+)
 _KINDS = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.string(): "str"}
 
 
@@ -128,7 +133,8 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
     carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
     encoding = Encoding(recipe["image_format"])
-    wanted = Layout(generates and bool(edits), bool(edits), encoding, carried, has_turns).schema()
+    has_masks = any(edit.get("task") == "inpaint" for edit in edits)
+    wanted = Layout(generates and bool(edits), bool(edits), encoding, carried, has_turns, has_masks).schema()
     for item in wanted:
         if item.name not in schema.names:
             yield f"there is no column {item.name!r}"
@@ -152,13 +158,14 @@ def _features(schema: pa.Schema) -> Any:
 
 
 def _verify_rows(report: Report, path: Location, expected: int) -> None:
-    columns = ["id", "image", "input_image", "edited_image", "sha256", "input_sha256"]
+    columns = ["id", *dict.fromkeys(name for pair in _PICTURES for name in pair)]
     count = 0
     try:
         for row in read_rows(path, columns):
             count += 1
             for picture, sha256 in _PICTURES:
-                if picture in row:
+                # A step that paints without a mask leaves it empty.
+                if picture in row and (picture != "mask_image" or row[sha256] is not None):
                     _verify_picture(report, path.name, row, picture, sha256)
     except OutputError as error:
         report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))

@@ -235,9 +235,10 @@ def _content_ids(row: Row) -> tuple[str, str]:
         "aspect_ratio": row.aspect_ratio,
     }
     shown = content_id(shows)
-    if not row.edit_prompts and row.picture_hash is None:
+    if not row.edit_prompts and row.picture_hash is None and row.mask_hash is None:
         return shown, shown
-    return content_id({**shows, "edit_prompts": row.edit_prompts or None, "picture": row.picture_hash}), shown
+    edits = {"edit_prompts": row.edit_prompts or None, "picture": row.picture_hash, "mask": row.mask_hash}
+    return content_id({**shows, **edits}), shown
 
 
 def unique_drawings(items: Iterable[Item]) -> dict[str, Drawing]:

@@ -12,7 +12,7 @@ from PIL import Image
 from data.errors import BadRow
 from data.images import LOSSLESS, decode_picture
 from data.records import Drawing, Failure
-from data.shards import read_given
+from data.shards import read_given, read_mask
 from data.staging import Staging
 from models.framing import edit_size, frame
 from models.spec import ModelSpec
@@ -27,6 +27,8 @@ class Asked:
     """Of the size that is drawn."""
     width: int
     height: int
+    mask: Image.Image | None = None
+    """Black and white (mode L), of the size that is drawn: white is repainted."""
 
 
 def prepare_drawings(
@@ -50,8 +52,24 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
         source = decode_picture(read_given(drawing), drawing.source_path)
     else:
         return Asked(drawing, None, drawing.width, drawing.height)
+    mask = _mask(drawing, source) if drawing.mask_path is not None else None
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
-    return Asked(drawing, frame(source, (width, height), spec.size_multiple), width, height)
+    size, step = (width, height), spec.size_multiple
+    framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
+    return Asked(drawing, frame(source, size, step), width, height, framed)
+
+
+def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:
+    name = drawing.mask_path
+    mask = decode_picture(read_mask(drawing), name).convert("L").point(lambda value: 255 * (value >= 128))
+    if mask.size != source.size:
+        raise BadRow(
+            f"the mask {name!r} is {mask.width} x {mask.height} pixels, and its picture {source.width} x "
+            f"{source.height}: make them of one size"
+        )
+    if mask.getbbox() is None:
+        raise BadRow(f"the mask {name!r} is black all over: it has nothing to repaint")
+    return mask
 
 
 def cut_batches(asked: Iterator[Asked], most_at_once: Callable[[Asked], int]) -> Iterator[list[Asked]]:

@@ -102,6 +102,7 @@ def resolve(
         empty_negative=settings["empty_negative"],
         call=arguments,
         max_batch=call.max_batch,
+        keep_unmasked=task_of(section) == "inpaint" and section.keep_unmasked,
         scheduler=check_scheduler(
             f"recipe.{step}.scheduler",
             section.scheduler,

@@ -31,7 +31,12 @@ def _drawable(side: float, spec: ModelSpec) -> int:
     return max(1, round(side / spec.size_multiple)) * spec.size_multiple
 
 
-def frame(source: Image.Image, size: tuple[int, int], multiple: int) -> Image.Image:
+def frame(
+    source: Image.Image,
+    size: tuple[int, int],
+    multiple: int,
+    resampling: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Image.Image:
     """The middle of the picture at this width and height, its shape unbent.
 
     Only cut where that loses less than ``multiple`` pixels a side: no pixel is resampled then. Else scaled to cover
@@ -43,4 +48,4 @@ def frame(source: Image.Image, size: tuple[int, int], multiple: int) -> Image.Im
     if all(0 <= one < multiple for one in spare):
         left, top = spare[0] // 2, spare[1] // 2
         return source.crop((left, top, left + size[0], top + size[1]))
-    return ImageOps.fit(source, size, Image.Resampling.LANCZOS)
+    return ImageOps.fit(source, size, resampling)

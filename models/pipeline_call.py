@@ -33,7 +33,16 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
         # The rounding of diffusers' own conversion to PIL, on the device: a quarter of the bytes to copy.
         pixels = (values.float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         array: np.ndarray = pixels.cpu().numpy()
-    return [(one, Image.fromarray(pixels), ok) for one, pixels, ok in zip(batch, array, finite, strict=True)]
+    pictures = [Image.fromarray(pixels) for pixels in array]
+    if spec.keep_unmasked:
+        pictures = [_keep_unmasked(one, picture) for one, picture in zip(batch, pictures, strict=True)]
+    return list(zip(batch, pictures, finite, strict=True))
+
+
+def _keep_unmasked(asked: Asked, drawn: Image.Image) -> Image.Image:
+    """The drawn picture with the source's own pixels where the mask is black."""
+    # One of another size than was asked for is left to the checks.
+    return Image.composite(drawn, asked.source, asked.mask) if drawn.size == asked.source.size else drawn
 
 
 def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[str, Any]:
@@ -49,6 +58,7 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in rows],
         "negative_prompt": _negatives(spec, rows),
         "image": None if first.source is None else _pictures([one.source for one in rows], spec),
+        "mask_image": None if first.mask is None else _pictures([one.mask for one in rows], spec),
         "max_sequence_length": _text_tokens(pipeline, spec),
         # Kontext else resizes its source to one of its training sizes of about a megapixel.
         "max_area": first.width * first.height,

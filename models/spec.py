@@ -62,6 +62,8 @@ class ModelSpec:
     """What it is drawn with, in the order of the recipe."""
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
+    keep_unmasked: bool = False
+    """Whether an inpainting has its source's pixels where the mask is black."""
 
     buckets: tuple[tuple[int, int], ...] = ()
     """The widths and heights it draws best, in pixels, its own first."""
@@ -80,6 +82,7 @@ class ModelSpec:
             "size": [list(size) for size in self.buckets] if self.to_bucket else [],
             "lora": [lora.identity for lora in self.loras],
             "scheduler": self.scheduler,
+            "keep_unmasked": self.keep_unmasked,
         }
         return {
             **weights,

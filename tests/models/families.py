@@ -12,17 +12,20 @@ LARGE = "saved and loaded, drawn alone"
 """The same without a build: whatever is asked for, it draws a megapixel and makes it smaller."""
 
 DRAWN: dict[str, dict[str, str]] = {
-    "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
+    "StableDiffusionInpaintPipeline": {"inpaint": SAVED},
     "StableDiffusionInstructPix2PixPipeline": {"instruction": SAVED},
-    "StableDiffusionXLPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
-    "StableDiffusion3Pipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
-    "FluxPipeline": {"text-to-image": SAVED, "instruction": SAVED, "image-to-image": SAVED},
-    "FluxKontextPipeline": {"text-to-image": SAVED, "instruction": SAVED},
-    "Flux2KleinPipeline": {"text-to-image": SAVED, "instruction": SAVED},
-    "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "StableDiffusionXLPipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
+    "StableDiffusionXLInpaintPipeline": {"inpaint": SAVED},
+    "StableDiffusion3Pipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
+    "FluxPipeline": {"text-to-image": SAVED, "instruction": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
+    "FluxKontextPipeline": {"text-to-image": SAVED, "instruction": SAVED, "inpaint": SAVED},
+    "FluxFillPipeline": {"inpaint": SAVED},
+    "Flux2KleinPipeline": {"text-to-image": SAVED, "instruction": SAVED, "inpaint": SAVED},
+    "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "QwenImageEditPipeline": {"instruction": IN_MEMORY},
     "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
-    "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "SanaPipeline": {"text-to-image": SAVED},
     "SanaSprintPipeline": {"text-to-image": LARGE},
 }

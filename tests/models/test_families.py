@@ -62,6 +62,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     Image.radial_gradient("L").resize((WIDTH, HEIGHT)).point(lambda value: 255 * (value > 100)).convert("RGB").save(
         folder / "ring.png"
     )
+    mask = Image.new("L", (WIDTH, HEIGHT))
+    mask.paste(255, (0, 32, WIDTH, HEIGHT))
+    mask.save(folder / "mask.png")
     return [folder / "slope.png", folder / "ring.png"]
 
 
@@ -80,6 +83,9 @@ def asked(task: str, source: Path, **changes: Any) -> Drawing:
         if task == "text-to-image"
         else {"source_path": str(source), "source_hash": sha256(source.read_bytes()).hexdigest()}
     )
+    if task == "inpaint":
+        mask = source.with_name("mask.png")
+        own |= {"mask_path": str(mask), "mask_hash": sha256(mask.read_bytes()).hexdigest()}
     plain = Drawing(f"{asked.count:032x}", "a fox in the snow", seed=3, steps=4, guidance_scale=3.0, **own)
     return replace(plain, **changes)
 
