@@ -55,7 +55,7 @@ def dataset_card(
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     }
     listed = "\n".join(
-        f"- {step}: `{facts.name}`, revision `{facts.revision}`, licence: {licence}"
+        f"- {step}: `{facts.name}`, {_which(facts)}, licence: {licence}"
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     return f"""---
@@ -83,3 +83,11 @@ rows[0]["{layout.picture_columns[-1]}"].show()
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
 drew it, and the sha256 of its picture.
 """
+
+
+def _which(facts: ModelFacts) -> str:
+    """Which weights these were, as far as that is known."""
+    if facts.identity.get("backend") == "openai":
+        said = f"as revision `{facts.revision}`" if facts.revision else "with weights that it does not tell"
+        return f"served by an images API {said}"
+    return f"revision `{facts.revision}`"

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from data.folder import Folder
 from data.recipe import Recipe
+from models.use import loaded_here
 from tasks.cluster import OwnCluster
 from tasks.settings import resolve_models
 
@@ -31,12 +32,12 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     # Before Prefect starts, which takes seconds: what can be known to be wrong.
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
-    resolve_models(recipe)
+    has_work = bool(loaded_here(resolve_models(recipe).values())) and folder.is_new
     quiet_prefect(verbose)
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, _stop)
-    own = None if cluster or not folder.is_new else OwnCluster.of(workers)
+    own = OwnCluster.of(workers) if has_work and not cluster else None
     with _bar(show=errors.is_terminal and not verbose) as watch, closing(own) if own else nullcontext():
         from flows.build_dataset import build_dataset
         from flows.server import check_server

@@ -10,17 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from data.api import Api
 from data.errors import BuildFailed, RecipeError
-from data.images import Encoding
+from data.images import Encoding, decode_picture
 from data.records import Drawing
 from models.api_spec import ApiSpec
 from models.job import Job
 from tests.conftest import wait_until, write_prompts
-from tests.models.images_server import ImagesServer, hangs, says
+from tests.flows.conftest import recipe_file
+from tests.models.images_server import Answer, ImagesServer, hangs, right, says
 
 PROMPTS = ["a fox", "a kite", "a ring", "a star"]
 
@@ -78,6 +80,10 @@ def test_what_an_api_has_drawn_is_never_asked_for_again(
     assert sum(line.get("cost", 0) for line in map(json.loads, (tmp_path / "out/runs.jsonl").open())) == (
         pytest.approx(0.16)
     )
+    sources = {fields["image"] for fields in api.asked if "image" in fields}
+    pixels = sorted(decode_picture(source, "").tobytes() for source in sources)
+    assert pixels == sorted(decode_picture(row["input_image"]["bytes"], "").tobytes() for row in rows(recipe))
+    assert "served by an images API with weights that it does not tell" in (tmp_path / "out/README.md").read_text()
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert b"secret-1" not in everything
 
@@ -95,7 +101,18 @@ def test_what_an_api_has_drawn_is_never_asked_for_again(
 @pytest.mark.usefixtures("server")
 def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer, recipe: dict[str, Any]) -> None:
     api.told["a kite"] = [says(400, "No kites here.")]
-    build(recipe)
+    workers: list[str] = []
+
+    def look_for_workers(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+        workers.extend(
+            name for one in psutil.Process().children(True) for name in one.cmdline() if "spawn_main" in name
+        )
+        return right(server, fields)
+
+    api.always = look_for_workers
+    command = [sys.executable, "-c", "import sys; from flows.cli import main; main(sys.argv[1:])"]
+    subprocess.run([*command, "build", recipe_file(recipe)], check=True, capture_output=True)
+    assert workers == []
     fault = json.loads(Path(recipe["output"], "set_aside.jsonl").read_text())
     assert (fault["stage"], fault["line"]) == ("generate", 2)
     assert fault["reason"] == "the API refused: 400 Bad Request: No kites here."
