@@ -117,7 +117,6 @@ def take(server: Server, run: str) -> None:
         ("set-aside", f"/v2/artifacts/artifact/{artifacts['winter-shapes-set-aside']}", "the prompt is empty", 600),
         ("form", f"/v2/deployments/deployment/{deployments['generate-and-edit']}/run", "Batch size", 1300),
         ("schedule", f"/v2/deployments/deployment/{deployments['nightly']}", "Next Run", 900),
-        ("automations", "/v2/automations", "a crashed build comes back", 1000),
     )
     with open_browser(1280, 900) as page:
         for name, path, words, height in pages:
