@@ -42,7 +42,8 @@ def dataset_card(
     features = []
     for field in layout.schema():
         kind = "image" if field.type == PICTURE else str(field.type).replace("double", "float64")
-        features.append({"name": field.name, "dtype": kind})
+        several = field.name == "input_images"
+        features.append({"name": field.name, "list": "image"} if several else {"name": field.name, "dtype": kind})
     head = {
         "pretty_name": recipe.name,
         # What may be done with the pictures is the models' licences' to say, and the person's to choose.

@@ -59,6 +59,11 @@ def has_masks(recipe: Recipe) -> bool:
     return any(link.section.task == "inpaint" for link in edits_of(recipe))
 
 
+def has_references(recipe: Recipe) -> bool:
+    """Whether the model is given a row's further pictures too."""
+    return any(link.section.references for link in edits_of(recipe))
+
+
 def plain_chain(recipe: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """``generate`` or ``edit``, and the fields, of each step of a recipe as a manifest has it."""
     steps = recipe.get("steps") or [{"generate": recipe["generate"]}, {"edit": recipe["edit"]}]

@@ -38,13 +38,17 @@ class Format:
 
 
 def pictures_of(row: Row) -> dict[str, tuple[bytes, str]]:
-    """Picture column -> its bytes and its suffix, such as ``.png``, in the order in which the pictures were made."""
-    names = [name for name in PICTURES if isinstance(row.get(name), Mapping)]
-    return {name: (row[name]["bytes"], PurePosixPath(row[name]["path"] or ".png").suffix.lower()) for name in names}
+    """Picture column -> its bytes and its suffix, such as ``.png``, in the order in which the pictures were made.
+
+    The pictures of input_images are ``reference 1`` and so on.
+    """
+    found = {name: row[name] for name in PICTURES if isinstance(row.get(name), Mapping)}
+    found |= {f"reference {number}": one for number, one in enumerate(row.get("input_images") or (), 1)}
+    return {name: (one["bytes"], PurePosixPath(one["path"] or ".png").suffix.lower()) for name, one in found.items()}
 
 
 def _other_columns(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in PICTURES}
+    return {name: value for name, value in row.items() if name not in (*PICTURES, "input_images")}
 
 
 def _put(target: Path, name: str, content: bytes) -> str:
@@ -56,11 +60,14 @@ def _put(target: Path, name: str, content: bytes) -> str:
 
 def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
-        names = {}
+        names: dict[str, Any] = {}
         for column, (content, suffix) in pictures_of(row).items():
             name = f"images/{number // FILES_A_FOLDER:06d}/{number:09d}{_tail(column, '-')}{suffix}"
             # datasets makes the column "edited_image" of what is called edited_image_file_name.
-            names["file_name" if column == "image" else f"{column}_file_name"] = _put(target, name, content)
+            if column.startswith("reference"):
+                names.setdefault("input_images_file_names", []).append(_put(target, name, content))
+            else:
+                names["file_name" if column == "image" else f"{column}_file_name"] = _put(target, name, content)
         yield {**names, **_other_columns(row)}
 
 
@@ -94,6 +101,8 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _tail(column: str, mark: str) -> str:
+    if column.startswith("reference"):
+        return mark + column.replace(" ", "")
     names = {"input_image": "input", "edited_image": "output", "mask_image": "mask"}
     return f"{mark}{names[column]}" if column in names else ""
 
@@ -107,6 +116,11 @@ def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str,
             sample = f"sample_{number}"
             before, after = pictures["input_image"], pictures["edited_image"]
             line["images"] = [str(target / _put(target, f"{sample}/{sample}_input{before[1]}", before[0]))]
+            for name in [name for name in pictures if name.startswith("reference")]:
+                content, suffix = pictures[name]
+                line["images"].append(
+                    str(target / _put(target, f"{sample}/{sample}{_tail(name, '_')}{suffix}", content))
+                )
             line["output_image"] = [str(target / _put(target, f"{sample}/{sample}_0{after[1]}", after[0]))]
         else:
             sample, (content, suffix) = f"sample{number}_condition0", pictures["image"]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.chain import edits_of, generate_of, has_masks, has_turns
+from data.chain import edits_of, generate_of, has_masks, has_references, has_turns
 from data.identity import digest
 from data.images import LOSSLESS, Encoding
 from data.recipe import Recipe
@@ -23,6 +23,8 @@ from data.storage import Location, arrow_source
 
 # Nullable, in this order, not large_binary: anything else opens as a plain dict instead of a picture.
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+
+PICTURES = pa.list_(PICTURE)
 
 Kind = Literal["bool", "int", "float", "str", "json"]
 
@@ -45,6 +47,8 @@ class Layout:
     """Whether a picture may be edited more than once: a row a turn, numbered by turn_index."""
     has_masks: bool = False
     """Whether edits paint where a mask is white, which is kept beside their pictures."""
+    references: bool = False
+    """Whether a row may have further pictures that its edit was given."""
 
     @classmethod
     def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
@@ -56,12 +60,13 @@ class Layout:
             carried=dict(carried),
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
+            references=has_references(recipe),
         )
 
     def digest(self) -> str:
         """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
         fields = asdict(self)
-        for later in ("has_turns", "has_masks"):
+        for later in ("has_turns", "has_masks", "references"):
             if not fields[later]:
                 del fields[later]
         return digest(fields)
@@ -78,6 +83,8 @@ class Layout:
             fields.insert(1, pa.field("edit_prompt", pa.string()))
         if self.has_masks:
             fields += [pa.field("mask_image", PICTURE), pa.field("mask_sha256", pa.string())]
+        if self.references:
+            fields.append(pa.field("input_images", PICTURES))
         fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits, self.has_turns)]
         fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
         features = {field.name: _feature(field) for field in fields}
@@ -112,7 +119,7 @@ def _columns(chained: bool, edits: bool, has_turns: bool) -> Iterator[tuple[str,
     yield "row_key", pa.string()
 
 
-_PICTURE_SIDE = ("image", "input_image", "edit_prompt", "edited_image", "mask_image", "mask_sha256")
+_PICTURE_SIDE = ("image", "input_image", "input_images", "edit_prompt", "edited_image", "mask_image", "mask_sha256")
 
 OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *(name for name, _ in _columns(True, True, has_turns=True))])
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""
@@ -158,7 +165,9 @@ def carried_value(value: Any, kind: Kind) -> Any:
     return float(value) if kind == "float" else value
 
 
-def _feature(field: pa.Field) -> dict[str, str]:
+def _feature(field: pa.Field) -> dict[str, Any]:
+    if field.type == PICTURES:
+        return {"_type": "List", "feature": {"_type": "Image"}}
     if field.type == PICTURE:
         return {"_type": "Image"}
     return {"dtype": str(field.type).replace("double", "float64"), "_type": "Value"}
@@ -180,8 +189,8 @@ def write_rows(path: Path, layout: Layout, rows: Iterable[Mapping[str, Any]]) ->
 
 
 def _writer_options(schema: pa.Schema) -> dict[str, Any]:
-    pictures = {field.name for field in schema if field.type == PICTURE}
-    leaves = [leaf for name in schema.names for leaf in _leaves(name, name in pictures)]
+    pictures = {field.name: field.type for field in schema if field.type in (PICTURE, PICTURES)}
+    leaves = [leaf for name in schema.names for leaf in _leaves(name, pictures.get(name))]
     return {
         # Pictures are compressed already, and no two are alike.
         "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
@@ -190,8 +199,11 @@ def _writer_options(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-def _leaves(name: str, picture: bool) -> list[str]:
-    return [f"{name}.bytes", f"{name}.path"] if picture else [name]
+def _leaves(name: str, picture: pa.DataType | None) -> list[str]:
+    if picture is None:
+        return [name]
+    inside = f"{name}.list.element" if picture == PICTURES else name
+    return [f"{inside}.bytes", f"{inside}.path"]
 
 
 def _row_groups(rows: Iterable[Mapping[str, Any]], picture_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
@@ -200,6 +212,7 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], picture_columns: Sequence[str
     for row in rows:
         group.append(row)
         size += sum(len(row[name]["bytes"]) for name in picture_columns)
+        size += sum(len(picture["bytes"]) for picture in row.get("input_images") or ())
         if size >= ROW_GROUP_BYTES:
             yield group
             group, size = [], 0

@@ -112,11 +112,14 @@ class ItemMaker:
         start = source[-1][1].key if source else f"sha256:{row.picture_hash}"
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
+        references = row.references if section.references else ()
         also = {"source": start, "mask": row.mask_hash if inpaints else None}
+        also["references"] = [sha256 for _, sha256 in references] or None
         key = image_key("edit", facts.identity, {**decides, **also})
         if source:
-            return Drawing(key=key, **decides, **mask, source=start)
-        return Drawing(key=key, **decides, **mask, source_path=row.picture, source_hash=row.picture_hash)
+            return Drawing(key=key, **decides, **mask, source=start, references=references)
+        given = {"source_path": row.picture, "source_hash": row.picture_hash}
+        return Drawing(key=key, **decides, **mask, **given, references=references)
 
     def _item(self, row: Row, variant: int, way: Way) -> Item:
         steps, drawings = tuple(step for step, _ in way), tuple(drawing for _, drawing in way)

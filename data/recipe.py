@@ -154,6 +154,11 @@ class Edit(ModelChoice):
         title="Size",
         description="As large as the picture that is edited; or of the model's sizes that with the nearest shape.",
     )
+    references: bool = Field(
+        False,
+        title="References",
+        description="A row's further pictures go to the model too, and into input_images; not every model can.",
+    )
     multi_turn: bool = Field(
         False,
         title="Multi-turn",
@@ -344,6 +349,10 @@ class Recipe(Section):
             if number and step.generate is not None:
                 raise ValueError(f"steps.{number} generates, but a chain generates first and then edits")
         edits = [step.edit for step in self.steps if step.edit is not None]
+        generates = self.generate is not None or any(step.generate is not None for step in self.steps)
+        given = [] if generates else (edits or [self.edit])[:1]
+        if any(edit is not None and edit.references and edit not in given for edit in [self.edit, *edits]):
+            raise ValueError("'references' are a row's own pictures: only the first edit of given pictures has them")
         for number, edit in enumerate(edits[1:], 2):
             if not edit.instructions:
                 raise ValueError(

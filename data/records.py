@@ -24,6 +24,8 @@ class Row:
     mask: str | None
     """Path of the mask of an inpainting; white is repainted."""
     mask_hash: str | None
+    references: tuple[tuple[str, str], ...]
+    """The row's further pictures for the edit, in order: path, and sha256 of its bytes."""
     negative_prompt: str | None
     seed: int | None
     width: int | None
@@ -63,6 +65,8 @@ class Drawing:
     """For an inpainting: the path of its mask."""
     mask_hash: str | None = None
     """sha256 of the mask's bytes."""
+    references: tuple[tuple[str, str], ...] = ()
+    """Further pictures that the edit is given, in order: path, and sha256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,9 @@ class Item:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Item:
         """The inverse of ``to_json``."""
-        drawings = tuple(Drawing(**one) for one in fields["drawings"])
+        drawings = tuple(
+            Drawing(**{**one, "references": tuple(map(tuple, one["references"]))}) for one in fields["drawings"]
+        )
         return cls(**{**fields, "steps": tuple(fields["steps"]), "drawings": drawings})
 
 

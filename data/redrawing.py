@@ -161,6 +161,7 @@ def _edit(
     if generate:
         return Drawing(**common, source=generate.key)
     path, sha256 = _put(given, source)
+    references = [_put(given, one["bytes"]) for one in fields.get("input_images") or ()]
     return Drawing(
         **common,
         # In a chain this column is the generator's.
@@ -169,6 +170,7 @@ def _edit(
         height=fields["height"],
         source_path=path,
         source_hash=sha256,
+        references=tuple(references),
     )
 
 
@@ -195,6 +197,7 @@ def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[
     sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
     source = fields["input_key"] or f"sha256:{edit.source_hash}"
     decides = {**_decides(edit), "source": source, "mask": edit.mask_hash}
+    decides["references"] = [sha256 for _, sha256 in edit.references] or None
     for step, identity in models.items():
         keys = {image_key("edit", identity, {**decides, "width": w, "height": h}) for w, h in sizes}
         if step != "generate" and fields["image_key"] in keys:

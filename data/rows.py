@@ -99,7 +99,7 @@ class RowMaker:
             if not prompts[0]:
                 raise BadRow(self._lacks("prompt", "prompt", "conversations", fields=fields))
         instructions = self._instructions(asked, messages, own, fields)
-        picture, picture_hash = self._picture(asked, fields) if not self.generates else (None, None)
+        (picture, picture_hash), *more = [(None, None)] if self.generates else self._pictures(asked, fields)
 
         mask, mask_hash = self._mask(asked, fields) if self.inpaints else (None, None)
 
@@ -116,6 +116,7 @@ class RowMaker:
                     picture_hash=picture_hash,
                     mask=mask,
                     mask_hash=mask_hash,
+                    references=tuple(more),
                     negative_prompt=overrides.negative_prompt,
                     seed=overrides.seed,
                     width=overrides.width,
@@ -164,24 +165,31 @@ class RowMaker:
         # Of several turns, two may say the same: "once more".
         return tuple(given if self.edit.multi_turn else dict.fromkeys(given))
 
-    def _picture(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
+    def _pictures(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Path and sha256 of the picture to edit, and of those that are its references."""
         value = asked.get("images")
         paths = value if isinstance(value, list) else [value]
         if not any(paths):
             raise BadRow(self._lacks("picture", "images", fields=fields))
         if not all(isinstance(path, str) and path for path in paths):
             raise BadRow(f"no picture: {self.recipe.columns.images!r} must be a path or a list of one, not {value!r}")
-        if len(paths) > 1:
-            raise BadRow(f"{len(paths)} pictures in {self.recipe.columns.images!r}: the edit takes one")
-        place = picture_place(self.recipe.prompts, paths[0])
-        path = self.pictures.local(place)
-        return str(path), inspect_picture(path, shown(place))
+        if len(paths) > 1 and not (self.edit and self.edit.references):
+            raise BadRow(
+                f"{len(paths)} pictures in {self.recipe.columns.images!r}: the edit takes one "
+                "(edit.references gives all to a model that takes several)"
+            )
+        return [self._inspected(path) for path in paths]
+
+    def _inspected(self, path: str) -> tuple[str, str]:
+        place = picture_place(self.recipe.prompts, path)
+        local = self.pictures.local(place)
+        return str(local), inspect_picture(local, shown(place))
 
     def fetch_ahead(self, fields: Mapping[str, Any] | None) -> None:
         """Begin to fetch the picture of a record whose turn comes soon."""
         name = self._names(tuple(fields)).columns.get("images") if fields else None
         value = fields[name] if name else None
-        for path in value[:1] if isinstance(value, list) else [value]:
+        for path in value if isinstance(value, list) else [value]:
             if isinstance(path, str) and path:
                 self.pictures.fetch_ahead(picture_place(self.recipe.prompts, path))
 
@@ -191,9 +199,7 @@ class RowMaker:
             raise BadRow(self._lacks("mask", "mask", fields=fields))
         if not isinstance(value, str):
             raise BadRow(f"no mask: {self.recipe.columns.mask!r} must be a path, not {value!r}")
-        place = picture_place(self.recipe.prompts, value)
-        path = self.pictures.local(place)
-        return str(path), inspect_picture(path, shown(place))
+        return self._inspected(value)
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:

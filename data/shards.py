@@ -73,6 +73,11 @@ def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[st
     final, content, staged = item.final, *_take(staging, item.final, layout.encoding)
     if layout.edits:
         row |= {"edit_prompt": final.prompt, **_input(staging, layout, item)}
+    if layout.references:
+        row["input_images"] = [
+            {"bytes": content, "path": Path(path).name}
+            for content, (path, _) in zip(read_references(final), final.references, strict=True)
+        ]
     row[layout.picture_columns[-1]] = {"bytes": content, "path": _file_name(final, layout)}
     row |= {"sha256": staged.sha256, "image_key": final.key, "width": staged.width, "height": staged.height}
     if layout.chained:
@@ -92,7 +97,10 @@ def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[st
 def _input(staging: Staging, layout: Layout, item: Item) -> dict[str, Any]:
     """The columns of the picture that the row's edit starts from."""
     if len(item.drawings) == 1:
-        picture = {"bytes": read_given(item.final), "path": Path(item.final.source_path).name}
+        picture = {
+            "bytes": read_given(item.final),
+            "path": Path(item.final.source_path).name,
+        }
         return {"input_image": picture, "input_sha256": item.final.source_hash}
     source = item.drawings[-2]
     content, staged = _take(staging, source, layout.encoding)
@@ -130,6 +138,11 @@ def _found(found: Any, drawing: Drawing) -> Any:
 def read_given(edit: Drawing) -> bytes:
     """The bytes of the picture that an edit starts from. Raises BadRow where they are not those that were planned."""
     return _read_unchanged("picture", edit.source_path, edit.source_hash)
+
+
+def read_references(edit: Drawing) -> list[bytes]:
+    """The bytes of an edit's further pictures. Raises BadRow where they are not those that were planned."""
+    return [_read_unchanged("picture", path, sha256) for path, sha256 in edit.references]
 
 
 def read_mask(edit: Drawing) -> bytes:

@@ -134,7 +134,9 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
     carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
     encoding = Encoding(recipe["image_format"])
     has_masks = any(edit.get("task") == "inpaint" for edit in edits)
-    wanted = Layout(generates and bool(edits), bool(edits), encoding, carried, has_turns, has_masks).schema()
+    references = any(edit.get("references") for edit in edits)
+    columns = (generates and bool(edits), bool(edits), encoding, carried, has_turns, has_masks, references)
+    wanted = Layout(*columns).schema()
     for item in wanted:
         if item.name not in schema.names:
             yield f"there is no column {item.name!r}"

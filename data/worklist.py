@@ -44,7 +44,7 @@ _EACH = "SELECT value FROM json_each(?)"
 
 # Not dataclasses.astuple, which copies deeply: it took two fifths of the time of loading.
 _ROW = tuple(field.name for field in fields(Row))
-_EDIT_PROMPTS = _ROW.index("edit_prompts")
+_EDIT_PROMPTS, _REFERENCES = _ROW.index("edit_prompts"), _ROW.index("references")
 
 
 class Worklist:
@@ -112,6 +112,7 @@ class Worklist:
         for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
             values = load(row)
             values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
+            values[_REFERENCES] = tuple(map(tuple, values[_REFERENCES]))
             yield Row(*values)
 
     def add_finished(self, file: str, rows: Iterable[tuple[str, str]]) -> None:
@@ -238,6 +239,7 @@ def _content_ids(row: Row) -> tuple[str, str]:
     if not row.edit_prompts and row.picture_hash is None and row.mask_hash is None:
         return shown, shown
     edits = {"edit_prompts": row.edit_prompts or None, "picture": row.picture_hash, "mask": row.mask_hash}
+    edits["references"] = [sha256 for _, sha256 in row.references] or None
     return content_id({**shows, **edits}), shown
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from data.errors import BadRow
 from data.images import LOSSLESS, decode_picture
 from data.records import Drawing, Failure
-from data.shards import read_given, read_mask
+from data.shards import read_given, read_mask, read_references
 from data.staging import Staging
 from models.framing import edit_size, frame
 from models.spec import ModelSpec
@@ -29,6 +29,8 @@ class Asked:
     height: int
     mask: Image.Image | None = None
     """Black and white (mode L), of the size that is drawn: white is repainted."""
+    references: tuple[Image.Image, ...] = ()
+    """Further pictures for a model that takes several, each of its own size."""
 
 
 def prepare_drawings(
@@ -56,7 +58,9 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
     size, step = (width, height), spec.size_multiple
     framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
-    return Asked(drawing, frame(source, size, step), width, height, framed)
+    more = zip(read_references(drawing), drawing.references, strict=True)
+    references = tuple(decode_picture(content, path) for content, (path, _) in more)
+    return Asked(drawing, frame(source, size, step), width, height, framed, references)
 
 
 def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:

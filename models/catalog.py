@@ -156,6 +156,11 @@ def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Fam
     """How the section's task is called. Raises RecipeError where the model cannot do it."""
     calls, task = entry.calls(family) if entry else family.tasks, task_of(section)
     if task in calls:
+        if isinstance(section, Edit) and section.references and not calls[task].references:
+            raise RecipeError(
+                f"recipe.{step}.references is true, but {section.model!r} takes one picture for the task {task!r}. "
+                f"Of the catalog these take several for an instruction: {', '.join(catalog.takes_references())}."
+            )
         return calls[task]
     can = ", ".join(calls)
     could_edit = isinstance(section, Edit) and set(calls) - {"text-to-image"}

@@ -32,6 +32,8 @@ class TaskCall(_Entry):
     strength: float | None = Field(None, gt=0, le=1)
     """How much of the source is drawn anew, 0 to 1; None where the pipeline takes no strength."""
     max_batch: int | None = Field(None, ge=1)
+    references: bool = False
+    """Whether a list of pictures is several for one row; max_batch is then 1."""
     schedulers: list[SchedulerName] | None = None
 
 
@@ -113,6 +115,14 @@ class Catalog:
     models: Mapping[str, Entry]
     own: frozenset[str] = frozenset()
     """Names of the models that a person's own file gives."""
+
+    def takes_references(self) -> list[str]:
+        """The models that take several pictures for one instruction."""
+        return [
+            name
+            for name, entry in self.models.items()
+            if any(call.references for call in entry.calls(self.families[entry.family]).values())
+        ]
 
     def able(self, task: Task) -> list[str]:
         """The models that can do a task."""

@@ -57,7 +57,7 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         # On the CPU, so that a picture's noise is the same whatever the device.
         "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in rows],
         "negative_prompt": _negatives(spec, rows),
-        "image": None if first.source is None else _pictures([one.source for one in rows], spec),
+        "image": None if first.source is None else _pictures([one.source for one in rows], spec, first.references),
         "mask_image": None if first.mask is None else _pictures([one.mask for one in rows], spec),
         "max_sequence_length": _text_tokens(pipeline, spec),
         # Kontext else resizes its source to one of its training sizes of about a megapixel.
@@ -73,9 +73,13 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
     return arguments
 
 
-def _pictures(pictures: list[Image.Image], spec: ModelSpec) -> list[Image.Image] | Image.Image:
+def _pictures(
+    pictures: list[Image.Image], spec: ModelSpec, references: Sequence[Image.Image] = ()
+) -> list[Image.Image] | Image.Image:
     # To a pipeline that draws one row at a time, a list is several pictures for that row.
-    return pictures[0] if spec.max_batch == 1 else pictures
+    if spec.max_batch == 1:
+        return [pictures[0], *references] if references else pictures[0]
+    return pictures
 
 
 def _negatives(spec: ModelSpec, rows: Sequence[Asked]) -> list[str] | None:

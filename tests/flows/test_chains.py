@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from data.chain import chain_of
+from data.contact_sheet import contact_sheet
 from data.errors import RecipeError
+from data.images import Encoding, decode_picture, encode_picture
 from data.loading import load_rows
+from data.parquet import Layout, write_rows
 from data.planning import make_plan
 from data.recipe_input import load_recipe
 from data.records import Failure
@@ -155,3 +159,20 @@ def test_a_field_of_a_step_can_be_set_by_its_place(chain):
     assert [link.section.seed for link in chain_of(recipe)] == [0, 0, 9]
     with pytest.raises(RecipeError, match="'3' is not a place in a list of 3, which counts from 0"):
         load_recipe(chain, {"steps.3.edit.seed": 9})
+
+
+def test_the_contact_sheet_shows_every_turn(tmp_path):
+    layout = Layout(chained=False, edits=True, encoding=Encoding("png"), carried={}, has_turns=True)
+    colours = ["red", "lime", "blue", "yellow"]
+    content = {name: encode_picture(Image.new("RGB", (64, 64), name), layout.encoding, "") for name in colours}
+    rows = [
+        {"edit_prompt": after, "turn_index": turn, "row_key": after}
+        | {"input_image": {"bytes": content[before], "path": ""}, "edited_image": {"bytes": content[after], "path": ""}}
+        for turn, (before, after) in enumerate(pairwise(colours), 1)
+    ]
+    write_rows(tmp_path / "a.parquet", layout, rows)
+    sheet = decode_picture(contact_sheet([tmp_path / "a.parquet"]), "sheet")
+    large = [colour for count, colour in sheet.getcolors(sheet.width * sheet.height) if count > 160 * 160 // 2]
+    for name in colours:
+        wanted = ImageColor.getrgb(name)
+        assert any(max(abs(a - b) for a, b in zip(wanted, one, strict=True)) < 8 for one in large), name

@@ -8,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from datasets import load_dataset
 from PIL import Image
 
 from data.errors import RecipeError
+from data.export_formats import FORMATS
+from data.exporting import export
 from data.images import decode_picture
 from data.recipe_input import load_recipe
 from flows.verify_dataset import verify_dataset
 from tasks.gpu_runner import GpuTaskRunner
+from tasks.settings import resolve_models
 from tests.conftest import write_prompts
 from tests.flows.test_build_dataset import rows_of
+from tests.models.tiny import save_tiny
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -114,6 +119,50 @@ def test_a_rows_shape_goes_before_the_recipes_and_both_before_the_models_size(bu
     assert figures["set_aside"] == 1
     reason = "shape: 'wide' is no shape: give width:height, such as 3:2 or 9:16, from 1:4 to 4:1"
     assert reason in Path(fields["output"], "set_aside.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_references_go_to_the_model_and_into_the_dataset(build, given, tmp_path, cluster):
+    model = save_tiny("Flux2KleinPipeline", tmp_path / "models")
+    edit = {"model": str(model), "instructions": ["put it on"], "steps": 2, "references": True}
+    given |= {"edit": edit}
+    for number in range(3):
+        noise(64 + 16 * number, 64).save(tmp_path / f"{number}.png")
+    rows = [("none", ["0.png"]), ("one", ["0.png", "1.png"]), ("two", ["0.png", "1.png", "2.png"])]
+    write_prompts(Path(given["prompts"]), [{"id": id_, "images": names} for id_, names in rows])
+    assert build(given)["drawn"] == 3
+    pictures = {}
+    for row, (id_, names) in zip(rows_of(given["output"]), rows, strict=True):
+        contents = [(tmp_path / name).read_bytes() for name in names[1:]]
+        assert (row["id"], [one["bytes"] for one in row["input_images"]]) == (id_, contents)
+        pictures[id_] = decode_picture(row["edited_image"]["bytes"], id_)
+    assert {picture.size for picture in pictures.values()} == {(64, 64)}
+    assert len({picture.tobytes() for picture in pictures.values()}) == 3
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+    assert flow(given["output"], regenerate=3)["bit_equal"] == 3
+    # Another reference is another picture; the others stay.
+    noise(80, 80).save(tmp_path / "2.png")
+    assert build(given)["drawn"] == 1
+    opened = load_dataset("parquet", data_files=str(tmp_path / "out/data/*.parquet"), split="train", streaming=True)
+    assert [len(row["input_images"]) for row in opened] == [0, 1, 2]
+    for form in FORMATS:
+        export(given["output"], tmp_path / form, form)
+        assert len(list((tmp_path / form).rglob("*reference*"))) == (0 if form == "webdataset" else 3)
+
+
+def test_references_for_a_model_that_takes_one_picture_are_one_clear_message(given):
+    recipe = load_recipe({**given, "edit": {**given["edit"], "references": True}})
+    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes one picture for the task"):
+        resolve_models(recipe)
+    with pytest.raises(RecipeError, match="only the first edit of given pictures has them"):
+        load_recipe({**given, "generate": {}, "edit": {"references": True}})
+
+
+def test_several_pictures_without_references_set_the_row_aside(build, given):
+    ask_for(given, {"a.png": noise(64, 64)})
+    write_prompts(Path(given["prompts"]), [{"images": "a.png"}, {"id": "two", "images": ["a.png", "a.png"]}])
+    assert build(given, {"max_set_aside": 1})["set_aside"] == 1
+    assert "2 pictures in 'images': the edit takes one" in Path(given["output"], "set_aside.jsonl").read_text()
 
 
 @pytest.mark.parametrize(
