@@ -167,7 +167,10 @@ def test_an_edit_row_takes_the_last_user_message_and_a_picture_beside_the_file(l
         ({"images": None}, "the picture is empty ('images')"),
         ({"images": ""}, "the picture is empty ('images')"),
         ({"images": 5}, "no picture: 'images' must be a path or a list of one, not 5"),
-        ({"images": ["a", "b"]}, "2 pictures in 'images': the edit takes one"),
+        (
+            {"images": ["a", "b"]},
+            "2 pictures in 'images': the edit takes one (edit.references gives all to a model that takes several)",
+        ),
         ({}, "no picture: the row has no 'images', but 'edit_prompt'; recipe.columns says which field is what"),
     ],
 )

@@ -158,13 +158,6 @@ def test_references_for_a_model_that_takes_one_picture_are_one_clear_message(giv
         load_recipe({**given, "generate": {}, "edit": {"references": True}})
 
 
-def test_several_pictures_without_references_set_the_row_aside(build, given):
-    ask_for(given, {"a.png": noise(64, 64)})
-    write_prompts(Path(given["prompts"]), [{"images": "a.png"}, {"id": "two", "images": ["a.png", "a.png"]}])
-    assert build(given, {"max_set_aside": 1})["set_aside"] == 1
-    assert "2 pictures in 'images': the edit takes one" in Path(given["output"], "set_aside.jsonl").read_text()
-
-
 @pytest.mark.parametrize(
     ("generate", "message"),
     [
