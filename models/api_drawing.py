@@ -129,7 +129,7 @@ class _Asking:
                 raise BadRow(f"the picture to edit, {drawing.source}, is not staged")
             return decode_picture(found[0], drawing.source)
         if drawing.source_path is not None:
-            return decode_picture(read_given(drawing.source_path, drawing.source_hash), drawing.source_path)
+            return decode_picture(read_given(drawing), drawing.source_path)
         return None
 
     def _stage(self, picture: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
