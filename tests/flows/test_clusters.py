@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,27 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_w
     again = build_on(address, fields, output=str(tmp_path / "again"))
     assert again["fingerprint"] == expected
     assert again["model_loads"] == 0
+
+
+@pytest.mark.slow
+def test_two_builds_share_a_cluster_and_a_machine_that_is_told_to_leave_hands_its_shards_to_another(
+    serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path
+):
+    address = said(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
+    leaving = serve("worker", address, "--host", "127.0.0.2")
+    said(leaving, r"worker (\S+) at")
+    both = [{**fields, "output": str(tmp_path / name)} for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as pool:
+        builds = [pool.submit(build_on, address, one) for one in both]
+        for one in both:
+            staged = Path(one["output"]) / ".imagemill" / "staged"
+            wait_until(lambda staged=staged: list(staged.glob("*/*.png")), "a picture of each build")
+        leaving.terminate()
+        assert leaving.wait(30) == 0
+        serve("worker", address, "--host", "127.0.0.3")
+        figures = [build.result(120) for build in builds]
+    assert [one["fingerprint"] for one in figures] == [expected, expected]
+    assert [one["set_aside"] for one in figures] == [0, 0]
 
 
 @pytest.mark.slow
