@@ -29,8 +29,8 @@ def painted(tmp_path: Path) -> dict[str, Any]:
         mask.paste(255, box)
         mask.save(tmp_path / f"{name}.png")
     rows = [
-        {"images": "slope.png", "mask": "right.png", "edit_prompt": "a fox"},
-        {"images": "ring.png", "mask": "left.png", "edit_prompt": "a fox"},
+        {"id": "slope", "images": "slope.png", "mask": "right.png", "edit_prompt": "a fox"},
+        {"id": "ring", "images": "ring.png", "mask": "left.png", "edit_prompt": "a fox"},
     ]
     write_prompts(tmp_path / "prompts.jsonl", rows)
     model = save_tiny("StableDiffusionInpaintPipeline", tmp_path)
