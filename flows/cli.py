@@ -9,17 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
-from pydantic import BaseModel, Field, create_model
 
 from data.errors import ImagemillError, RecipeError
-from data.recipe import Recipe
-from data.recipe_input import load_recipe, parse_assignment
 from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
+from flows.flags import Assignments, Flags, RecipeFile, given_recipe
 
 app = App(
     name="imagemill",
@@ -34,45 +31,9 @@ add_commands(app)
 hub_cli.add_commands(app)
 
 
-def _flags(section: type[BaseModel]) -> type[BaseModel]:
-    """The section with every field optional and unchecked: what is given goes over the recipe, and that is checked."""
-    fields: dict[str, Any] = {}
-    for name, field in section.model_fields.items():
-        plain = _plain(field.annotation)
-        if get_origin(plain) is list and _is_section(get_args(plain)[0]):
-            continue  # A list of sections is for a file.
-        fields[name] = (plain | None, Field(None, description=field.description))
-    return create_model(f"{section.__name__}Flags", **fields)
-
-
-def _plain(kind: Any) -> Any:
-    if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(_plain(one) for one in get_args(kind) if one is not type(None))]  # noqa: UP007 - of a tuple
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    if get_origin(kind) is list:
-        return list[_plain(get_args(kind)[0])]
-    if get_origin(kind) is dict:
-        return dict[tuple(map(_plain, get_args(kind)))]
-    return _flags(kind) if _is_section(kind) else kind
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-RecipeFlags = _flags(Recipe)
-
-RecipeFile = Annotated[
-    Path | None,
-    Parameter(help="A YAML file. Flags and --set go over what it says; without one, flags are the recipe."),
+Workers = Annotated[
+    int | None, Parameter(help="Worker processes. By default one per GPU; without one, as many as draw best.")
 ]
-Assignments = Annotated[
-    list[str] | None,
-    Parameter(consume_multiple=False, help="field=value, with the field's dotted name: --set generate.seed=7"),
-]
-Flags = Annotated[RecipeFlags | None, Parameter(name="*")]
-Workers = Annotated[int | None, Parameter(help="Worker processes. By default one per GPU, or one on the CPU.")]
 Cluster = Annotated[
     str | None,
     Parameter(
@@ -103,7 +64,7 @@ def build(
 
     Exits with 0 when the dataset is complete, 1 when it is not, 2 for a bad recipe.
     """
-    checked = _checked(recipe, set, flags)
+    checked = given_recipe(recipe, set, flags)
     check_cluster(cluster, gpus)
     from flows.terminal import run_build
 
@@ -124,7 +85,7 @@ def plan(
 
     Exits with 0, 1 where the output folder or the prompts cannot be used, 2 for a bad recipe.
     """
-    checked = _checked(recipe, set, flags)
+    checked = given_recipe(recipe, set, flags)
     from flows.reports import print_plan
 
     return print_plan(checked, retry_set_aside, json)
@@ -250,23 +211,6 @@ def setup_prefect(
 
     set_up(runs_at_once, silent_seconds)
     return 0
-
-
-def _checked(recipe: Path | None, assignments: list[str] | None, flags: BaseModel | None) -> Recipe:
-    """The recipe with what was given beside it. Raises RecipeError."""
-    overrides = dict(parse_assignment(text) for text in assignments or ())
-    overrides |= _dotted(flags.model_dump(exclude_unset=True) if flags else {})
-    return load_recipe(recipe or {}, overrides)
-
-
-def _dotted(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat |= _dotted(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
