@@ -36,7 +36,10 @@ print(json.dumps({**figures, "wall": seconds, "peak": resource.getrusage(resourc
 def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
     """Build in a process of its own; the run's figures."""
     command = [sys.executable, "-c", CHILD, json.dumps(recipe), cluster]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
