@@ -1,5 +1,5 @@
 # make demo   a first dataset, a minute after cloning
-# make test   lint, import contracts, docs/recipe.md and docs/models.md current, and every test
+# make test   lint, import contracts, docs/recipe.md and docs/models.md current, and every test (two at a time)
 # make docs   write docs/recipe.md and docs/models.md anew from the recipe's classes, the catalog and the tests
 # make lock   resolve requirements.lock anew
 PYTHON ?= python3
@@ -26,7 +26,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_recipe.py --check
 	$(BIN)/python docs/write_models.py --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 docs: setup
 	$(BIN)/python docs/write_recipe.py
