@@ -49,9 +49,9 @@ def test_a_wrong_value_names_the_field_the_value_and_what_is_allowed(field, valu
         ({**GENERATE, "promts": 1}, "recipe.promts is not a field: did you mean 'prompts'? Known here: name, prompts,"),
         (
             {"prompts": "p", "generate": {"modl": "x"}},
-            "recipe.generate.modl is not a field: did you mean 'model'? Known here: model, revision,",
+            "recipe.generate.modl is not a field: did you mean 'model'? Known here: model, backend,",
         ),
-        ({"prompts": "p", "edit": {"width": 8}}, "recipe.edit.width is not a field: Known here: model, revision,"),
+        ({"prompts": "p", "edit": {"width": 8}}, "recipe.edit.width is not a field: Known here: model, backend,"),
         ({**GENERATE, "columns": {"promt": "x"}}, "recipe.columns.promt is not a field: did you mean 'prompt'?"),
         (
             {"prompts": "p", "generate": "bundled"},

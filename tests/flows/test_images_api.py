@@ -102,10 +102,16 @@ def test_what_an_api_has_drawn_is_never_asked_for_again(
 def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer, recipe: dict[str, Any]) -> None:
     api.told["a kite"] = [says(400, "No kites here.")]
     workers: list[str] = []
+    # Of other tests in this process.
+    before = {one.pid for one in psutil.Process().children(True)}
 
     def look_for_workers(server: ImagesServer, fields: dict[str, Any]) -> Answer:
         workers.extend(
-            name for one in psutil.Process().children(True) for name in one.cmdline() if "spawn_main" in name
+            name
+            for one in psutil.Process().children(True)
+            if one.pid not in before
+            for name in one.cmdline()
+            if "spawn_main" in name
         )
         return right(server, fields)
 
