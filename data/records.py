@@ -176,6 +176,8 @@ class StepReport:
     worker: str | None = None
     """Name of the worker."""
     spent: Spent = Spent()
+    truncated: int = 0
+    """Drawn prompts that are longer than the model's text encoders take."""
 
 
 @dataclass(frozen=True, slots=True)

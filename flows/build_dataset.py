@@ -226,10 +226,16 @@ def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
         "worker_seconds": round(progress.worker_seconds, 2),
         **watched(progress.workers),
         "devices": sorted(progress.devices),
+        **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),
         **more,
     }
     folder.add_run(run)
+    if progress.truncated:
+        get_run_logger().warning(
+            "%d of the prompts drawn are longer than their model's text encoders take: the rest of each was not read.",
+            progress.truncated,
+        )
     for name, figures in run["workers"].items():
         get_run_logger().info("%s", log_line(name, figures))
     return run

@@ -27,6 +27,7 @@ from models.recovery import CarefulDrawing
 from models.resident import Report, resident_pipeline
 from models.suspects import sort_out
 from models.timeline import Timeline
+from models.truncation import count_truncated
 
 ENCODERS = max(2, min(8, torch.get_num_threads() // 4))
 """Threads that encode and stage one batch while the device draws the next: of this worker's share of the cores."""
@@ -94,6 +95,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         seconds=round(time.perf_counter() - started, 3),
         failed=failed,
         device=device,
+        truncated=count_truncated(pipeline, job.spec, (one.prompt for one in missing)),
         spent=replace(timeline.spent(), moves=sum(event["kind"] == "moved" for event in told)),
     )
 

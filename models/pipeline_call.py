@@ -59,7 +59,7 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         "negative_prompt": _negatives(spec, rows),
         "image": None if first.source is None else _pictures([one.source for one in rows], spec, first.references),
         "mask_image": None if first.mask is None else _pictures([one.mask for one in rows], spec),
-        "max_sequence_length": _text_tokens(pipeline, spec),
+        "max_sequence_length": text_tokens(pipeline, spec),
         # Kontext else resizes its source to one of its training sizes of about a megapixel.
         "max_area": first.width * first.height,
         "_auto_resize": False,
@@ -89,7 +89,7 @@ def _negatives(spec: ModelSpec, rows: Sequence[Asked]) -> list[str] | None:
     return None if given[0] is None else given
 
 
-def _text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:
+def text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:
     """``max_sequence_length``: the spec's, else what the pipeline's long text encoder was made for, 512 at the most."""
     tokenizer = getattr(pipeline, "tokenizer_2", None)
     if spec.max_sequence_length or tokenizer is None:

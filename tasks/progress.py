@@ -32,6 +32,8 @@ class Progress:
     """By name, those that drew."""
     cost: float = 0.0
     """Of the pictures that an API has given, as the recipe has it (api.cost_per_picture)."""
+    truncated: int = 0
+    """Drawn prompts that their model could not read in full."""
     worker_seconds: float = 0.0
     """Seconds that the workers spent on shards, loading included."""
     last_step: float | None = None
@@ -72,6 +74,7 @@ class Progress:
         with self._lock:
             self.drawn += report.drawn
             self.reused += report.reused
+            self.truncated += report.truncated
             self.model_loads.extend(report.loads)
             self.worker_seconds += report.seconds
             self.last_step = time.monotonic()

@@ -1,0 +1,35 @@
+"""Prompts that are longer than a pipeline's text encoders take: the rest of them is not drawn."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from models.pipeline_call import text_tokens
+from models.spec import ModelSpec
+
+
+def count_truncated(pipeline: Any, spec: ModelSpec, prompts: Iterable[str]) -> int:
+    """How many of the prompts none of the pipeline's tokenizers takes in full; 0 for a stand-in without any.
+
+    FLUX's CLIP always stops at 77 tokens while its T5 reads on: such a prompt is read in full. What a pipeline wraps
+    around a prompt, as a chat template, is not counted.
+    """
+    names = ("tokenizer", "tokenizer_2", "tokenizer_3")
+    tokenizers = [found for name in names if hasattr(found := getattr(pipeline, name, None), "model_max_length")]
+    if not tokenizers:
+        return 0
+    limits = [min(one.model_max_length, _most_tokens(pipeline, spec)) for one in tokenizers]
+    return sum(
+        all(len(one(prompt, verbose=False).input_ids) > limit for one, limit in zip(tokenizers, limits, strict=True))
+        for prompt in prompts
+    )
+
+
+def _most_tokens(pipeline: Any, spec: ModelSpec) -> float:
+    """What a call gives as max_sequence_length; infinite for a pipeline that takes none."""
+    taken = inspect.signature(type(pipeline).__call__).parameters.get("max_sequence_length")
+    if taken is None:
+        return float("inf")
+    return text_tokens(pipeline, spec) or taken.default
