@@ -64,7 +64,10 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
     dtype = getattr(torch, spec.dtype)
     names = {path.name for path in part_folders(local_folder(spec))}
     with _explain(spec):
-        pipeline = diffusers_class(spec.pipeline).from_pretrained(
+        kind = diffusers_class(spec.pipeline)
+        # It paints pictures black, which would then be set aside as blank, with no word of why.
+        without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
+        pipeline = kind.from_pretrained(
             spec.source,
             revision=spec.revision,
             cache_dir=spec.cache_dir,
@@ -72,6 +75,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
             use_safetensors=True,
             token=os.environ.get("HF_TOKEN"),
             **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
+            **without,
             **shared,
         )
     put_on(pipeline, spec)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPConfig, CLIPImageProcessor
 
 from data.errors import BuildFailed
 from data.images import Encoding
@@ -15,6 +17,7 @@ from data.records import Drawing
 from models.catalog import resolve
 from models.inference import draw
 from models.job import Job
+from tests.models.tiny import sd
 
 PNG = Encoding("png")
 
@@ -86,3 +89,19 @@ def test_what_is_staged_is_neither_drawn_nor_loaded_for(model: Path, tmp_path: P
     unknown = replace(asked, spec=replace(asked.spec, files="not loaded", source="/nowhere"))
     report = draw(unknown, lambda event: None)
     assert (report.drawn, report.reused, report.loads) == (0, 2, ())
+
+
+def test_a_models_safety_checker_paints_no_picture_black(tmp_path: Path):
+    pipeline = sd()
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**tower, "image_size": 32, "patch_size": 16}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=tower, vision_config=vision, projection_dim=8))
+    # Finds something in every picture.
+    checker.concept_embeds_weights.data.fill_(-2)
+    extractor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    pipeline.register_modules(safety_checker=checker, feature_extractor=extractor)
+    assert pipeline("a fox", width=64, height=64, num_inference_steps=1, output_type="np").images.max() == 0
+    pipeline.save_pretrained(tmp_path / "model")
+    asked = job(tmp_path / "model", tmp_path / "staging", ["a fox", "a kite"])
+    report = draw(asked, lambda event: None)
+    assert (report.drawn, report.failed) == (2, {})
