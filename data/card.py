@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from data.chain import generate_of
-from data.parquet import PICTURE, Layout
+from data.layout import PICTURE, Layout
 from data.recipe import Recipe
 from data.records import ModelFacts
 

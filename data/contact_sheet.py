@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from data.images import decode_picture
-from data.parquet import PICTURE
+from data.layout import PICTURE
 from data.storage import Location, arrow_source
 
 ROWS = 24

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from data.errors import NotOurs, OutputError
 from data.folder import Folder
+from data.layout import PICTURE
 from data.lines import read_lines
-from data.parquet import PICTURE
 from data.storage import Location, arrow_source
 
 RECENT = 5

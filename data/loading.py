@@ -10,7 +10,7 @@ from typing import Any
 from data.errors import BadRow, BuildFailed, InputError
 from data.folder import Folder
 from data.given_pictures import GivenPictures
-from data.parquet import Kind, carried_kind, merge_kinds
+from data.layout import Kind, carried_kind, merge_kinds
 from data.prompt_lines import Record
 from data.prompts import read_records
 from data.recipe import Recipe

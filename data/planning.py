@@ -12,8 +12,9 @@ from data.chain import Link, edits_of, generate_of
 from data.errors import BadRow, RecipeError
 from data.folder import Folder
 from data.identity import digest, given_seed, image_key, picture_seed
+from data.layout import Layout, carried_name
 from data.lines import read_lines
-from data.parquet import Layout, carried_name, read_columns, read_encoding
+from data.parquet import read_columns, read_encoding
 from data.recipe import Generate, Recipe
 from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
 from data.storage import Location

@@ -220,7 +220,7 @@ class Loaded:
     rows: int
     set_aside: int
     carried: Mapping[str, str]
-    """Carried column -> kind (data.parquet.Kind)."""
+    """Carried column -> kind (data.layout.Kind)."""
 
 
 @dataclass(frozen=True, slots=True)

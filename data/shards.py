@@ -11,7 +11,8 @@ from typing import Any
 from data.errors import BadRow, BuildFailed
 from data.folder import Folder
 from data.images import LOSSLESS, Encoding, decode_picture
-from data.parquet import Layout, carried_name, carried_value, read_encoding, read_picture_rows
+from data.layout import Layout, carried_name, carried_value
+from data.parquet import read_encoding, read_picture_rows
 from data.records import Drawing, Item, ModelFacts, Staged
 from data.staging import Staging
 from data.worklist import unique_drawings

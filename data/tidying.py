@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from data.folder import Folder
-from data.parquet import Layout, merge_files, read_encoding, read_schema
+from data.layout import Layout
+from data.parquet import merge_files, read_encoding, read_schema
 from data.records import CommittedFile
 from data.storage import hash_file
 

@@ -20,8 +20,9 @@ from data.errors import OutputError
 from data.finished import find_finished, read_rows
 from data.folder import Folder
 from data.images import Encoding
+from data.layout import OWN_COLUMNS, Layout
 from data.manifest import fingerprint
-from data.parquet import OWN_COLUMNS, Layout, read_schema
+from data.parquet import read_schema
 from data.storage import Location, hash_file, look
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "picture", "fingerprint"]

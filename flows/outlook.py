@@ -10,9 +10,9 @@ from typing import Any
 from data.errors import OutputError
 from data.finished import recent_pace
 from data.folder import Folder
+from data.layout import Layout
 from data.loading import load_rows
 from data.manifest import known_failures
-from data.parquet import Layout
 from data.planning import layout_of, make_plan
 from data.recipe import Recipe
 from data.worklist import Worklist

@@ -10,7 +10,7 @@ from typing import Any
 from data.chain import chain_of, with_sections
 from data.folder import Folder
 from data.hub_prompts import is_on_hub, pin_prompts
-from data.parquet import Layout
+from data.layout import Layout
 from data.planning import layout_of
 from data.recipe import Recipe
 from data.recipe_fields import MAX_SEED

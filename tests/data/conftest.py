@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from data.images import Encoding, encode_picture
+from data.layout import Layout
 from data.loading import load_rows
-from data.parquet import Layout
 from data.recipe_input import load_recipe
 from data.records import Loaded, Row, SetAside
 from data.worklist import Worklist

@@ -9,7 +9,8 @@ from PIL import Image
 from data.card import dataset_card, size_category
 from data.contact_sheet import ROWS, contact_sheet
 from data.images import Encoding
-from data.parquet import Layout, write_rows
+from data.layout import Layout
+from data.parquet import write_rows
 from data.recipe_input import load_recipe
 from data.records import ModelFacts
 

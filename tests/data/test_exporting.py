@@ -20,7 +20,8 @@ from data.export_formats import FORMATS, Format
 from data.exporting import export
 from data.folder import Folder
 from data.images import Encoding
-from data.parquet import Layout, write_rows
+from data.layout import Layout
+from data.parquet import write_rows
 
 ROWS_A_FILE = 2
 FILES = 3

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from data.identity import content_id, digest, given_seed, image_key, picture_seed
-from data.parquet import Layout
+from data.layout import Layout
 from data.planning import ItemMaker
 from data.recipe_input import load_recipe
 from data.records import ModelFacts

@@ -9,21 +9,8 @@ import pytest
 from PIL import Image
 
 from data.images import Encoding
-from data.parquet import (
-    OWN_COLUMNS,
-    PICTURE,
-    Layout,
-    carried_kind,
-    carried_name,
-    carried_value,
-    count_rows,
-    merge_files,
-    merge_kinds,
-    read_columns,
-    read_encoding,
-    read_picture_rows,
-    write_rows,
-)
+from data.layout import OWN_COLUMNS, PICTURE, Layout, carried_kind, carried_name, carried_value, merge_kinds
+from data.parquet import count_rows, merge_files, read_columns, read_encoding, read_picture_rows, write_rows
 from data.planning import layout_of
 from data.recipe_input import load_recipe
 

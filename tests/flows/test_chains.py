@@ -15,8 +15,9 @@ from data.chain import chain_of
 from data.contact_sheet import contact_sheet
 from data.errors import RecipeError
 from data.images import Encoding, decode_picture, encode_picture
+from data.layout import Layout
 from data.loading import load_rows
-from data.parquet import Layout, write_rows
+from data.parquet import write_rows
 from data.planning import make_plan
 from data.recipe_input import load_recipe
 from data.records import Failure
