@@ -70,7 +70,7 @@ class Way:
 
     def __init__(self, name: str, model: Path, folder: Path, device: torch.device) -> None:
         from benchmarks.flux_dimensions import make_pipeline
-        from data.recipe import Generate
+        from data.sections import Generate
         from models.catalog import resolve
         from models.speed import speed_up
 

@@ -33,7 +33,8 @@ def write_prompts(path: Path, rows: int) -> None:
 def load(prompts: Path) -> None:
     """Load the file in this process and print rows, seconds and peak memory as JSON."""
     from data.loading import load_rows
-    from data.recipe import Generate, Recipe
+    from data.recipe import Recipe
+    from data.sections import Generate
     from data.worklist import Worklist
 
     recipe = Recipe(prompts=str(prompts), generate=Generate())

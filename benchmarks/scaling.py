@@ -44,7 +44,7 @@ def main() -> None:
         (folder / "prompts.txt").write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
         (folder / "warm.txt").write_text("".join(f"thing {number}\n" for number in range(4 * BATCH)))
         for workers in WORKERS:
-            recipe = {"generate": {"batch_size": BATCH, "width": 64, "height": 64}, "shard_size": 2 * BATCH}
+            recipe = {"generate": {"batch_size": BATCH, "width": 64, "height": 64}, "shard_size": 64}
             with start_cluster(workers, []) as cluster:
                 for prompts in ("warm", "prompts"):
                     given = {"prompts": f"{folder}/{prompts}.txt", "output": f"{folder}/{prompts}-{workers}"}

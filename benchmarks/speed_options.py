@@ -46,8 +46,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def drawn(name: str, prompts: list[str], folder: Path) -> tuple[float, list[np.ndarray]]:
     """Seconds for the prompts, and the pictures."""
     from data.images import Encoding, decode_picture
-    from data.recipe import Generate
     from data.records import Drawing
+    from data.sections import Generate
     from data.speed import Speed
     from data.staging import Staging
     from models.catalog import resolve

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from data.recipe import Edit, Generate, Recipe
+from data.recipe import Recipe
+from data.sections import Edit, Generate
 
 
 class Link(NamedTuple):

@@ -15,8 +15,9 @@ from data.identity import digest, given_seed, image_key, picture_seed
 from data.layout import Layout, carried_name
 from data.lines import read_lines
 from data.parquet import read_columns, read_encoding
-from data.recipe import Generate, Recipe
+from data.recipe import Recipe
 from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
+from data.sections import Generate
 from data.storage import Location
 from data.worklist import Worklist
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from data.errors import RecipeError
-from data.recipe import Edit, Generate
+from data.sections import Edit, Generate
 from data.variations import Sweep
 from models.spec import ModelSpec, Step, Task
 from models.use import Model

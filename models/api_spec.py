@@ -10,8 +10,8 @@ from typing import Any
 
 from data.api import Api
 from data.errors import RecipeError
-from data.recipe import Edit, Generate
 from data.records import ModelFacts
+from data.sections import Edit, Generate
 from models.lora_files import LoraFile
 
 MULTIPLE = 8

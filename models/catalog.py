@@ -13,7 +13,7 @@ from typing import Any
 
 from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
-from data.recipe import Edit, Generate
+from data.sections import Edit, Generate
 from models.able import fewest_steps
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from models.lora_files import find_loras

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from data.recipe import Generate
+from data.sections import Generate
 from models.catalog import known_models, resolve
 from models.entries import read_catalog
 from models.loading import load_pipeline

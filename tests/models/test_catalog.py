@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from data.errors import RecipeError, UnknownModel
-from data.recipe import Edit, Generate
+from data.sections import Edit, Generate
 from models.able import check_settings
 from models.catalog import known_models, licences, resolve
 from models.entries import read_catalog

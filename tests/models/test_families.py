@@ -17,8 +17,9 @@ from PIL import Image
 
 from data.errors import RecipeError
 from data.images import Encoding
-from data.recipe import Checks, Edit, Generate
+from data.recipe import Checks
 from data.records import Drawing
+from data.sections import Edit, Generate
 from data.staging import Staging
 from models import resident
 from models.catalog import read_catalog, resolve

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.buckets import buckets_around, nearest
-from data.recipe import Edit
+from data.sections import Edit
 from models.catalog import resolve
 from models.framing import edit_size, frame
 

@@ -12,8 +12,9 @@ from transformers import CLIPConfig, CLIPImageProcessor
 
 from data.errors import BuildFailed
 from data.images import Encoding
-from data.recipe import Checks, Edit, Generate
+from data.recipe import Checks
 from data.records import Drawing
+from data.sections import Edit, Generate
 from models.catalog import resolve
 from models.inference import draw
 from models.job import Job

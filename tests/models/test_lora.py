@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import save_file
 
 from data.errors import RecipeError
-from data.recipe import Edit, Generate
+from data.sections import Edit, Generate
 from data.staging import Staging
 from models import resident
 from models.catalog import resolve

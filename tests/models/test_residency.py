@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from data.errors import RecipeError
 from data.memory import Memory
-from data.recipe import Generate
+from data.sections import Generate
 from models import resident
 from models.catalog import ModelSpec, resolve
 from models.inference import draw

@@ -10,9 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from data.errors import RecipeError
-from data.recipe import Edit, Generate
 from data.recipe_input import parse_recipe
 from data.schedulers import SchedulerName
+from data.sections import Edit, Generate
 from data.staging import Staging
 from models import resident
 from models.catalog import resolve

@@ -10,8 +10,8 @@ from diffusers import FluxPipeline
 
 from data.errors import RecipeError
 from data.images import Encoding
-from data.recipe import Edit, Generate
 from data.records import Drawing
+from data.sections import Edit, Generate
 from data.speed import Speed
 from data.staging import Staging
 from models import resident
