@@ -65,6 +65,11 @@ def has_references(recipe: Recipe) -> bool:
     return any(link.section.references for link in edits_of(recipe))
 
 
+def checked_steps(recipe: Recipe) -> dict[str, str]:
+    """The steps whose model's safety checker looks at their pictures, and what is done with what it finds."""
+    return {link.name: link.section.safety for link in chain_of(recipe) if link.section.safety != "off"}
+
+
 def plain_chain(recipe: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """``generate`` or ``edit``, and the fields, of each step of a recipe as a manifest has it."""
     steps = recipe.get("steps") or [{"generate": recipe["generate"]}, {"edit": recipe["edit"]}]

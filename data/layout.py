@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from data.chain import edits_of, generate_of, has_masks, has_references, has_turns
+from data.chain import checked_steps, edits_of, generate_of, has_masks, has_references, has_turns
 from data.identity import digest
 from data.images import LOSSLESS, Encoding
 from data.recipe import Recipe
@@ -39,6 +39,11 @@ class Layout:
     """Whether edits paint where a mask is white, which is kept beside their pictures."""
     references: bool = False
     """Whether a row may have further pictures that its edit was given."""
+    safety: Mapping[str, str] = field(default_factory=dict)
+    """Step -> what is done with what its model's safety checker finds; without those that ask none.
+
+    Part of the digest also where it adds no column: rows that were kept unchecked are looked at once more.
+    """
 
     @classmethod
     def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
@@ -51,12 +56,13 @@ class Layout:
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
             references=has_references(recipe),
+            safety=checked_steps(recipe),
         )
 
     def digest(self) -> str:
         """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
         fields = asdict(self)
-        for later in ("has_turns", "has_masks", "references"):
+        for later in ("has_turns", "has_masks", "references", "safety"):
             if not fields[later]:
                 del fields[later]
         return digest(fields)
@@ -65,6 +71,11 @@ class Layout:
     def picture_columns(self) -> tuple[str, ...]:
         """The columns that hold pictures, in the order in which the pictures are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
+
+    @property
+    def flags_unsafe(self) -> bool:
+        """Whether a column says in which rows a model's safety checker has found something."""
+        return "flag" in self.safety.values()
 
     def schema(self) -> pa.Schema:
         """The Arrow schema, with the metadata by which ``datasets`` knows pictures from dicts."""
@@ -75,6 +86,8 @@ class Layout:
             fields += [pa.field("mask_image", PICTURE), pa.field("mask_sha256", pa.string())]
         if self.references:
             fields.append(pa.field("input_images", PICTURES))
+        if self.flags_unsafe:
+            fields.append(pa.field("unsafe", pa.bool_()))
         fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits, self.has_turns)]
         fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
         features = {field.name: _feature(field) for field in fields}
@@ -109,7 +122,16 @@ def _columns(chained: bool, edits: bool, has_turns: bool) -> Iterator[tuple[str,
     yield "row_key", pa.string()
 
 
-_PICTURE_SIDE = ("image", "input_image", "input_images", "edit_prompt", "edited_image", "mask_image", "mask_sha256")
+_PICTURE_SIDE = (
+    "image",
+    "input_image",
+    "input_images",
+    "edit_prompt",
+    "edited_image",
+    "mask_image",
+    "mask_sha256",
+    "unsafe",
+)
 
 OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *(name for name, _ in _columns(True, True, has_turns=True))])
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""

@@ -47,6 +47,11 @@ def _one_fault(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
         raise PydanticCustomError("no_kind_fits", "does not fit") from None
 
 
+def _off(value: Any) -> Any:
+    # To YAML a bare `off` is false.
+    return "off" if value is False else value
+
+
 Number = BeforeValidator(_number)
 
 Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8), Number]
@@ -55,6 +60,7 @@ Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Number]
 Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Number]
 Seed = Annotated[int, Field(ge=-1, le=MAX_SEED), Number]
 BatchSize = Annotated[Annotated[int, Field(ge=1, le=1024), Number] | Literal["auto"], WrapValidator(_one_fault)]
+Safety = Annotated[Literal["off", "flag", "set_aside"], BeforeValidator(_off)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 MaybeText = Annotated[str | None, BeforeValidator(_blank)]
 OwnOrEmpty = Annotated[str, BeforeValidator(_blank_or_text)]

@@ -133,6 +133,8 @@ class Staged:
     height: int
     batch_size: int
     device: str
+    unsafe: bool | None = None
+    """Whether the model's safety checker has found something in it; None where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

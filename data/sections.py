@@ -14,6 +14,7 @@ from data.recipe_fields import (
     BatchSize,
     Guidance,
     MaybeText,
+    Safety,
     Section,
     Seed,
     Size,
@@ -58,6 +59,12 @@ class ModelChoice(Section):
     )
     memory: Memory = Field(
         Memory(), title="Memory", description="How the model is made to fit into less memory than it asks for."
+    )
+    safety: Safety = Field(
+        "off",
+        title="Safety",
+        description="Ask the model's own safety checker, if it ships one: note what it finds in the column unsafe, or "
+        "set such rows aside.",
     )
 
 

@@ -88,6 +88,8 @@ def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[st
     if final.mask_path is not None:
         mask = {"bytes": read_mask(final), "path": Path(final.mask_path).name}
         row |= {"mask_image": mask, "mask_sha256": final.mask_hash}
+    if layout.flags_unsafe:
+        row["unsafe"] = _is_unsafe(staging, layout, item)
     for name, value in item.carried.items():
         column = carried_name(name)
         if column in layout.carried:
@@ -107,6 +109,13 @@ def _input(staging: Staging, layout: Layout, item: Item) -> dict[str, Any]:
     content, staged = _take(staging, source, layout.encoding)
     picture = {"bytes": content, "path": _file_name(source, layout)}
     return {"input_image": picture, "input_sha256": staged.sha256, "input_key": source.key}
+
+
+def _is_unsafe(staging: Staging, layout: Layout, item: Item) -> bool | None:
+    """Whether something was found in the row's drawn pictures; None where no checker has looked at any."""
+    drawings = item.drawings[-2:]
+    found = [_found(staging.find(one.key, layout.encoding.name), one).unsafe for one in drawings]
+    return any(found) if any(one is not None for one in found) else None
 
 
 def _file_name(drawing: Drawing, layout: Layout) -> str:

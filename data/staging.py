@@ -12,8 +12,9 @@ import hashlib
 import os
 import threading
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 from PIL import Image
@@ -29,6 +30,7 @@ class Drawn:
     model: str
     batch_size: int
     device: str
+    unsafe: bool | None = None
 
 
 class Staging:
@@ -61,7 +63,7 @@ class Staging:
         for encoding in sorted(encodings, key=lambda one: not one.lossless):
             content = encode_picture(picture, encoding, parameters)
             sha256 = hashlib.sha256(content).hexdigest()
-            staged = Staged(drawing.key, sha256, *picture.size, drawn.batch_size, drawn.device)
+            staged = Staged(drawing.key, sha256, *picture.size, drawn.batch_size, drawn.device, drawn.unsafe)
             self.put(content, staged, encoding.name)
 
     def complete(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
@@ -74,8 +76,14 @@ class Staging:
             return False
         content, staged = found
         picture = decode_picture(content, drawing.key)
-        self.stage(picture, drawing, missing, Drawn(model, staged.batch_size, staged.device))
+        self.stage(picture, drawing, missing, Drawn(model, staged.batch_size, staged.device, staged.unsafe))
         return True
+
+    def note(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
+        """Put what was found out about a staged picture (fields of Staged) into its record, in each encoding."""
+        for encoding in encodings:
+            if staged := self.read(key, encoding.name):
+                self.put(staged[0], replace(staged[1], **found), encoding.name)
 
     def find(self, key: str, encoding: str) -> Staged | None:
         """How the picture was drawn, or None where it is not staged in this encoding."""

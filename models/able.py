@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 from data.errors import RecipeError
@@ -47,6 +48,23 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
             f"recipe.sweep.negative_prompt is given, but the model {spec.name!r} makes no use of negative prompts: "
             "leave it out."
         )
+
+
+CHECKER = "StableDiffusionSafetyChecker"
+
+
+def check_safety(step: Step, section: Generate | Edit, index: str) -> None:
+    """Raises RecipeError when the section asks for a safety checker that its model does not ship.
+
+    ``index``: the text of the model's model_index.json.
+    """
+    parts = json.loads(index)
+    if (parts.get("safety_checker") or [None, None])[1] == CHECKER and parts.get("feature_extractor", [None])[0]:
+        return
+    raise RecipeError(
+        f"recipe.{step}.safety is {section.safety!r}, but the model {section.model!r} ships no {CHECKER} with its "
+        "feature extractor: set it to 'off', or take a model that does, as Stable Diffusion 1.5 and those made from it."
+    )
 
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:

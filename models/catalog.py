@@ -14,7 +14,7 @@ from typing import Any
 from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
 from data.sections import Edit, Generate
-from models.able import fewest_steps
+from models.able import check_safety, fewest_steps
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from models.lora_files import find_loras
 from models.model_files import class_name, hash_model, saved_dtype
@@ -70,6 +70,8 @@ def resolve(
             f"{field} is {section.model!r}, a {found.family}, which imagemill cannot call yet. "
             f"It can call: {', '.join(catalog.families)}."
         )
+    if section.safety != "off":
+        check_safety(step, section, _index(field, found, cache_dir))
     settings = entry.settings(family) if entry else family.model_dump(exclude={"tasks", "schedulers"})
     if section.dtype != "auto":
         settings["dtype"] = section.dtype
@@ -150,6 +152,13 @@ def _find(
     if entry:
         return _Found(source, commit, None, entry.family)
     return _Found(source, commit, None, class_name(field, name, _fetch_index(field, source, commit, cache_dir)))
+
+
+def _index(field: str, found: _Found, cache_dir: str | None) -> str:
+    """The text of the model's model_index.json."""
+    if found.files:
+        return (Path(found.source) / "model_index.json").read_text(encoding="utf-8")
+    return _fetch_index(field, found.source, found.commit, cache_dir)
 
 
 def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Family, catalog: Catalog) -> TaskCall:

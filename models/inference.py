@@ -25,6 +25,7 @@ from models.job import Job
 from models.loading import device_name, pick_device
 from models.recovery import CarefulDrawing
 from models.resident import Report, resident_pipeline
+from models.safety import Safety
 from models.suspects import sort_out
 from models.timeline import Timeline
 from models.truncation import count_truncated
@@ -50,8 +51,6 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     missing = [one for one in job.drawings if not staging.complete(one, job.encodings[one.key], job.spec.name)]
     if len(missing) < len(job.drawings):
         report({"kind": "reused", "pictures": len(job.drawings) - len(missing)})
-    if not missing:
-        return StepReport(reused=len(job.drawings))
     told: list[dict[str, Any]] = []
     timeline = Timeline(run)
 
@@ -59,13 +58,19 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         told.append(event)
         report(event)
 
-    notes, failed = UnderWay(staging.folder, run, [one.key for one in job.drawings]), {}
+    safety, failed = Safety(job, staging, watch), {}
+    new = {one.key for one in missing}
+    safety.look_at_staged([one for one in job.drawings if one.key not in new], failed)
+    if not missing:
+        return StepReport(reused=len(job.drawings), loads=_loads(told), failed=failed)
+    notes = UnderWay(staging.folder, run, [one.key for one in job.drawings])
     endings = notes.endings()
     if endings:
         report({"kind": "worker_lost", "model": job.spec.name, "reason": endings[-1].reason})
     in_batches, suspects = sort_out(job, missing, endings, failed)
     with timeline.loading():
         pipeline = _load(job, watch, notes)
+        safety.load()
     careful = CarefulDrawing(pipeline, job, notes.lose, failed)
     drawn, device = 0, device_name(pick_device())
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders, timeline.sampling():
@@ -74,13 +79,14 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
         for batch in _one_ahead(chain(in_batches, one_by_one)):
             with notes.note([asked.drawing.key for asked in batch]), timeline.batch():
-                pictures = careful.draw(batch)
-            for asked, picture, size in pictures:
-                encodings, how = job.encodings[asked.drawing.key], Drawn(job.spec.name, size, device)
+                good = careful.draw(batch)
+                pictures = safety.look_at_drawn(good, failed)
+            for (asked, picture, size), unsafe in pictures:
+                encodings, how = job.encodings[asked.drawing.key], Drawn(job.spec.name, size, device, unsafe)
                 writes.append(encoders.submit(_stage, staging, picture, asked.drawing, encodings, how))
             drawn += len(pictures)
             report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
-            if not drawn:
+            if not drawn and not good:
                 careful.check_model(batch[0])
             # Where encoding is slower than drawing, memory holds two batches and no more.
             while len(writes) > 2 * careful.most_at_once(batch[0]):
@@ -91,13 +97,17 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     return StepReport(
         drawn=drawn,
         reused=len(job.drawings) - len(missing),
-        loads=tuple(event for event in told if event["kind"] == "loaded"),
+        loads=_loads(told),
         seconds=round(time.perf_counter() - started, 3),
         failed=failed,
         device=device,
         truncated=count_truncated(pipeline, job.spec, (one.prompt for one in missing)),
         spent=replace(timeline.spent(), moves=sum(event["kind"] == "moved" for event in told)),
     )
+
+
+def _loads(told: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(event for event in told if event["kind"] == "loaded")
 
 
 def _load(job: Job, report: Report, notes: UnderWay) -> Any:

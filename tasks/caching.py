@@ -27,7 +27,9 @@ class StepCache(CachePolicy):
         """The key, from the task's ``job``: image keys hold all that decides pixels, batch size does not count."""
         job: Job = inputs["job"]
         staged = [(one.key, [encoding.name for encoding in job.encodings[one.key]]) for one in job.drawings]
-        return f"{task_ctx.task.name}-{digest(staged)}"
+        # Pictures that were staged unchecked are looked at once more.
+        checked = [] if job.safety == "off" else [job.safety]
+        return f"{task_ctx.task.name}-{digest([*staged, *checked])}"
 
 
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:

@@ -79,6 +79,7 @@ class Build:
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
+            safety=section.safety,
         )
 
 
