@@ -1,10 +1,10 @@
-"""What a step puts on its model: LoRAs, as a recipe gives them."""
+"""What a step puts on its model, or beside it: LoRAs and a ControlNet, as a recipe gives them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -44,3 +44,52 @@ def _as_list(value: Any) -> Any:
 
 
 Loras = Annotated[list[Lora], BeforeValidator(_as_list)]
+
+
+class Controlnet(BaseModel):
+    """A ControlNet that lets each row's own picture steer the drawing. A plain text is its model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: _Text = Field(
+        title="Model", description="A folder with config.json and safetensors, or an 'org/name' repository."
+    )
+    revision: _MaybeText = Field(
+        None, title="Revision", description="Commit, tag or branch of the repository; empty: its default branch."
+    )
+    subfolder: _MaybeText = Field(
+        None, title="Subfolder", description="Which folder of the repository or folder has it; empty: the top."
+    )
+    scale: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        title="Scale",
+        description="How strongly it counts (controlnet_conditioning_scale); at 0 not at all.",
+    )
+    start: float = Field(
+        0.0, ge=0, le=1, allow_inf_nan=False, title="Start", description="Share of the steps after which it sets in."
+    )
+    end: float = Field(
+        1.0, ge=0, le=1, allow_inf_nan=False, title="End", description="Share of the steps after which it stops."
+    )
+    mode: int | None = Field(
+        None, ge=0, le=99, title="Mode", description="FLUX's union ControlNets only: the number of the kind of control."
+    )
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Controlnet:
+        if self.start >= self.end:
+            raise ValueError(f"start is {self.start:g} and end {self.end:g}: it has to set in before it stops")
+        return self
+
+
+def _as_section(value: Any) -> Any:
+    """A plain text is the model."""
+    if isinstance(value, str):
+        return {"model": value} if value.strip() else None
+    return value
+
+
+MaybeControlnet = Annotated[Controlnet | None, BeforeValidator(_as_section)]

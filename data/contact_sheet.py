@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from data.images import decode_picture
-from data.layout import PICTURE
+from data.recipe import GUIDES
 from data.storage import Location, arrow_source
 
 ROWS = 24
@@ -25,7 +25,10 @@ _TEXT = _LINES * _LINE + 8
 
 
 def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
-    """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture."""
+    """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture.
+
+    Pictures that steered a row's generation go first.
+    """
     rows = _first_rows(paths)
     if not rows:
         return _jpeg(Image.new("RGB", (_SIDE, _SIDE), "white"))
@@ -67,11 +70,14 @@ def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
     for path in paths:
         file = pq.ParquetFile(arrow_source(path))
         names = file.schema_arrow.names
-        shown = [name for name in names if file.schema_arrow.field(name).type == PICTURE]
-        words = ["prompt"] if len(shown) == 1 else ["prompt", "edit_prompt"]
-        for batch in file.iter_batches(batch_size=ROWS, columns=[*shown, *words]):
+        guides = [name for name in GUIDES if name in names]
+        shown = ["image"] if "image" in names else ["input_image", "edited_image"]
+        words = ["prompt", "edit_prompt"][: len(shown)]
+        for batch in file.iter_batches(batch_size=ROWS, columns=[*guides, *shown, *words]):
             for fields in batch.to_pylist():
-                rows.append({"pictures": [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words)]})
+                given = [(name.replace("_", " "), fields[name]["bytes"]) for name in guides]
+                drawn = [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words, strict=True)]
+                rows.append({"pictures": [*given, *drawn]})
                 if len(rows) == ROWS:
                     return rows
     return rows

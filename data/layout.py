@@ -10,9 +10,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from data.chain import checked_steps, edits_of, generate_of, has_masks, has_references, has_turns
+from data.guides import guide_columns, guides_of
 from data.identity import digest
 from data.images import LOSSLESS, Encoding
-from data.recipe import Recipe
+from data.recipe import GUIDES, Recipe
 
 # Nullable, in this order, not large_binary: anything else opens as a plain dict instead of a picture.
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -44,6 +45,8 @@ class Layout:
 
     Part of the digest also where it adds no column: rows that were kept unchecked are looked at once more.
     """
+    guides: tuple[str, ...] = ()
+    """Pictures that steered a row's generation, each a column (data.guides)."""
 
     @classmethod
     def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
@@ -57,12 +60,13 @@ class Layout:
             has_masks=has_masks(recipe),
             references=has_references(recipe),
             safety=checked_steps(recipe),
+            guides=guides_of(recipe),
         )
 
     def digest(self) -> str:
         """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
         fields = asdict(self)
-        for later in ("has_turns", "has_masks", "references", "safety"):
+        for later in ("has_turns", "has_masks", "references", "safety", "guides"):
             if not fields[later]:
                 del fields[later]
         return digest(fields)
@@ -84,6 +88,8 @@ class Layout:
             fields.insert(1, pa.field("edit_prompt", pa.string()))
         if self.has_masks:
             fields += [pa.field("mask_image", PICTURE), pa.field("mask_sha256", pa.string())]
+        for picture, sha256 in guide_columns(self.guides):
+            fields += [pa.field(picture, PICTURE), pa.field(sha256, pa.string())]
         if self.references:
             fields.append(pa.field("input_images", PICTURES))
         if self.flags_unsafe:
@@ -133,7 +139,9 @@ _PICTURE_SIDE = (
     "unsafe",
 )
 
-OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *(name for name, _ in _columns(True, True, has_turns=True))])
+_GUIDE_SIDE = (name for pair in guide_columns(tuple(GUIDES)) for name in pair)
+
+OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *_GUIDE_SIDE, *(name for name, _ in _columns(True, True, has_turns=True))])
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""
 
 

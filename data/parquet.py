@@ -29,7 +29,7 @@ def write_rows(path: Path, layout: Layout, rows: Iterable[Mapping[str, Any]]) ->
         sink = _HashingFile(file)
         with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
             count = 0
-            for group in _row_groups(rows, layout.picture_columns):
+            for group in _row_groups(rows, (*layout.picture_columns, *layout.guides)):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
                 count += len(group)
         file.flush()

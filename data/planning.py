@@ -79,7 +79,9 @@ class ItemMaker:
             "guidance_scale": _first(row.guidance_scale, section.guidance_scale, facts.guidance_scale),
         }
         self._check(row, decides, facts)
-        return Drawing(key=image_key("text-to-image", facts.identity, decides), **decides)
+        also = {role: sha256 for role, _, sha256 in row.guides}
+        key = image_key("text-to-image", facts.identity, {**decides, **also})
+        return Drawing(key=key, **decides, guides=row.guides)
 
     def _check(self, row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> None:
         for name in ("width", "height"):

@@ -20,6 +20,9 @@ from data.recipe_fields import (
 from data.sections import ChainStep, Edit, Generate
 from data.variations import Sweep, Template, placeholders
 
+GUIDES = {"control_image": "controlnet"}
+"""Pictures of a row that steer its generation: field of recipe.columns -> the field of `generate` that wants one."""
+
 
 class Columns(Section):
     """Which field of the prompts file is what. Names match exactly, else without regard to case."""
@@ -36,6 +39,11 @@ class Columns(Section):
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
     mask: Text = Field(
         "mask", title="Mask", description="Field with an inpainting's mask: a path; where it is white is repainted."
+    )
+    control_image: Text = Field(
+        "control_image",
+        title="Control image",
+        description="With generate.controlnet: field with the picture that it follows, a path or a URL.",
     )
     id: Text = Field(
         "id", title="Id", description="Field with the row's own id; rows without one are named by content."
@@ -144,6 +152,7 @@ class Recipe(Section):
     def _complete(self) -> Recipe:
         self._check_prompts()
         self._check_steps()
+        self._check_columns()
         if self.generate is None and self.edit is None and not self.steps:
             raise ValueError(
                 "nothing to draw: give a 'generate' section, an 'edit' section, or both "
@@ -176,6 +185,16 @@ class Recipe(Section):
                 f"the template has {{{lacking[0]}}}, but template.values has no list of that name, and no prompts file "
                 "is given that could have such a column"
             )
+
+    def _check_columns(self) -> None:
+        sections = [self.generate, *(step.generate for step in self.steps)]
+        for role, field in GUIDES.items():
+            name = getattr(self.columns, role)
+            if name != Columns.model_fields[role].default and not any(one and getattr(one, field) for one in sections):
+                raise ValueError(
+                    f"columns.{role} is {name!r}, but no 'generate' section has a {field} that would follow those "
+                    f"pictures: give generate.{field}, or leave columns.{role} out"
+                )
 
     def _check_steps(self) -> None:
         if self.steps and (self.generate is not None or self.edit is not None):

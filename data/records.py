@@ -26,6 +26,8 @@ class Row:
     mask_hash: str | None
     references: tuple[tuple[str, str], ...]
     """The row's further pictures for the edit, in order: path, and sha256 of its bytes."""
+    guides: tuple[tuple[str, str, str], ...]
+    """The pictures that steer its generation (data.guides): what for, path, and sha256 of its bytes."""
     negative_prompt: str | None
     seed: int | None
     width: int | None
@@ -67,6 +69,8 @@ class Drawing:
     """sha256 of the mask's bytes."""
     references: tuple[tuple[str, str], ...] = ()
     """Further pictures that the edit is given, in order: path, and sha256 of its bytes."""
+    guides: tuple[tuple[str, str, str], ...] = ()
+    """Pictures that steer a generation beside its prompt (data.guides): what for, path, and sha256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class Item:
     def from_json(cls, fields: dict[str, Any]) -> Item:
         """The inverse of ``to_json``."""
         drawings = tuple(
-            Drawing(**{**one, "references": tuple(map(tuple, one["references"]))}) for one in fields["drawings"]
+            Drawing(**{**one, **{name: tuple(map(tuple, one[name])) for name in ("references", "guides")}})
+            for one in fields["drawings"]
         )
         return cls(**{**fields, "steps": tuple(fields["steps"]), "drawings": drawings})
 

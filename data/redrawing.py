@@ -19,6 +19,7 @@ import numpy as np
 from data.chain import plain_chain
 from data.errors import OutputError
 from data.folder import Folder
+from data.guides import Guide, plain_guides
 from data.identity import image_key
 from data.images import LOSSLESS, Encoding, decode_picture
 from data.manifest import package_versions
@@ -112,10 +113,16 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         masks = [None] * len(rows)
         if any(section.get("task") == "inpaint" for _, section in plain_chain(recipe)):
             masks = (content for content, _ in read_picture_rows(path, "mask_image", rows))
-        found = zip(read_picture_rows(path, final, rows), inputs, masks, strict=True)
-        for (content, fields), source, mask in found:
+        # Of each row, the pictures that steered its generation.
+        roles = plain_guides(recipe)
+        guides = (
+            zip(*(read_picture_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
+        )
+        found = zip(read_picture_rows(path, final, rows), inputs, masks, guides, strict=True)
+        for (content, fields), source, mask, steering in found:
             is_later = (fields.get("turn_index") or 1) > 1
-            generate = _generate(fields, source) if "generate" in kinds and not is_later else None
+            guided = tuple((role, *_put(given, one)) for role, (one, _) in zip(roles, steering, strict=True))
+            generate = _generate(fields, source, guided) if "generate" in kinds and not is_later else None
             edit = _edit(fields, generate, source, mask, given) if "edit" in kinds else None
             step = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
             known = (step is not None or edit is None) and _is_known(generate, models)
@@ -129,7 +136,7 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         ) from error
 
 
-def _generate(fields: Mapping[str, Any], source: bytes | None) -> Drawing:
+def _generate(fields: Mapping[str, Any], source: bytes | None, guides: tuple[Guide, ...]) -> Drawing:
     # The columns width and height are the final picture's.
     size = (fields["width"], fields["height"]) if source is None else decode_picture(source, fields["id"]).size
     return Drawing(
@@ -141,6 +148,7 @@ def _generate(fields: Mapping[str, Any], source: bytes | None) -> Drawing:
         guidance_scale=fields["guidance_scale"],
         width=size[0],
         height=size[1],
+        guides=guides,
     )
 
 
@@ -185,7 +193,8 @@ def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
     if generate is None:
         return True
     # Where a model behind an API decides the size, none was asked for.
-    asked = (_decides(generate), {**_decides(generate), "width": None, "height": None})
+    decides = {**_decides(generate), **{role: sha256 for role, _, sha256 in generate.guides}}
+    asked = (decides, {**decides, "width": None, "height": None})
     return generate.key in [image_key("text-to-image", models["generate"]["identity"], one) for one in asked]
 
 

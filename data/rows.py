@@ -14,8 +14,9 @@ from data.buckets import parse_ratio
 from data.chain import edits_of, generate_of, has_masks
 from data.errors import BadRow
 from data.given_pictures import GivenPictures, picture_place, shown
+from data.guides import Guide, guides_of
 from data.images import inspect_picture
-from data.recipe import Columns, Recipe
+from data.recipe import GUIDES, Columns, Recipe
 from data.recipe_fields import MAX_SEED, Guidance, Number, Size, Steps
 from data.records import Row
 
@@ -72,6 +73,7 @@ class RowMaker:
         self.pictures = pictures
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
+        self.guides = guides_of(recipe)
         # A row's own instructions are for the first edit.
         self.edit = next((link.section for link in edits_of(recipe)), None)
         # What this recipe does not read is carried.
@@ -101,7 +103,8 @@ class RowMaker:
         instructions = self._instructions(asked, messages, own, fields)
         (picture, picture_hash), *more = [(None, None)] if self.generates else self._pictures(asked, fields)
 
-        mask, mask_hash = self._mask(asked, fields) if self.inpaints else (None, None)
+        mask, mask_hash = self._picture("mask", "mask", asked, fields) if self.inpaints else (None, None)
+        guides = tuple(self._guide(role, asked, fields) for role in self.guides)
 
         for number, prompt in enumerate(prompts):
             row_id = f"{own_id}-{number}" if own_id is not None and len(prompts) > 1 else own_id
@@ -117,6 +120,7 @@ class RowMaker:
                     mask=mask,
                     mask_hash=mask_hash,
                     references=tuple(more),
+                    guides=guides,
                     negative_prompt=overrides.negative_prompt,
                     seed=overrides.seed,
                     width=overrides.width,
@@ -186,20 +190,24 @@ class RowMaker:
         return str(local), inspect_picture(local, shown(place))
 
     def fetch_ahead(self, fields: Mapping[str, Any] | None) -> None:
-        """Begin to fetch the picture of a record whose turn comes soon."""
-        name = self._names(tuple(fields)).columns.get("images") if fields else None
-        value = fields[name] if name else None
-        for path in value if isinstance(value, list) else [value]:
-            if isinstance(path, str) and path:
-                self.pictures.fetch_ahead(picture_place(self.recipe.prompts, path))
+        """Begin to fetch the pictures of a record whose turn comes soon."""
+        names = self._names(tuple(fields)).columns if fields else {}
+        for value in [fields[names[role]] for role in ("images", "mask", *self.guides) if role in names]:
+            for path in value if isinstance(value, list) else [value]:
+                if isinstance(path, str) and path:
+                    self.pictures.fetch_ahead(picture_place(self.recipe.prompts, path))
 
-    def _mask(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
-        value = asked.get("mask")
+    def _picture(self, what: str, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
+        """Path and sha256 of the one picture that a role of recipe.columns has."""
+        value = asked.get(role)
         if not value:
-            raise BadRow(self._lacks("mask", "mask", fields=fields))
+            raise BadRow(self._lacks(what, role, fields=fields))
         if not isinstance(value, str):
-            raise BadRow(f"no mask: {self.recipe.columns.mask!r} must be a path, not {value!r}")
+            raise BadRow(f"no {what}: {getattr(self.recipe.columns, role)!r} must be a path, not {value!r}")
         return self._inspected(value)
+
+    def _guide(self, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> Guide:
+        return (role, *self._picture(role.replace("_", " "), role, asked, fields))
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:
@@ -218,6 +226,8 @@ def _uses(recipe: Recipe) -> Iterator[tuple[str, bool]]:
     yield "images", generate_of(recipe) is None
     yield "aspect_ratio", generate_of(recipe) is not None
     yield "mask", has_masks(recipe)
+    used = guides_of(recipe)
+    yield from ((role, role in used) for role in GUIDES)
     yield "edit_prompt", any(not link.section.instructions for link in edits_of(recipe))
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from data.adapters import Loras
+from data.adapters import Loras, MaybeControlnet
 from data.api import Api
 from data.buckets import Shape
 from data.memory import Memory
@@ -90,6 +90,11 @@ class Generate(ModelChoice):
     )
     negative_prompt: MaybeText = Field(
         None, title="Negative prompt", description="What the pictures should not show; a row's own goes first."
+    )
+    controlnet: MaybeControlnet = Field(
+        None,
+        title="ControlNet",
+        description="What draws along a picture of each row's own, such as an edge map (see docs/steering.md).",
     )
     images_per_prompt: int = Field(
         1, ge=1, le=10_000, title="Images per prompt", description="How many pictures each prompt gets."

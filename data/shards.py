@@ -81,8 +81,10 @@ def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[st
         ]
     row[layout.picture_columns[-1]] = {"bytes": content, "path": _file_name(final, layout)}
     row |= {"sha256": staged.sha256, "image_key": final.key, "width": staged.width, "height": staged.height}
+    first, guides = item.drawings[0], read_guides(item.drawings[0])
+    for role, path, sha256 in first.guides:
+        row |= {role: {"bytes": guides[role], "path": Path(path).name}, f"{role}_sha256": sha256}
     if layout.chained:
-        first = item.drawings[0]
         row |= _provenance("", first, _found(staging.find(first.key, layout.encoding.name), first), models["generate"])
     row |= _provenance("edit_" if layout.chained else "", final, staged, models[item.steps[-1]])
     if final.mask_path is not None:
@@ -153,6 +155,11 @@ def read_given(edit: Drawing) -> bytes:
 def read_references(edit: Drawing) -> list[bytes]:
     """The bytes of an edit's further pictures. Raises BadRow where they are not those that were planned."""
     return [_read_unchanged("picture", path, sha256) for path, sha256 in edit.references]
+
+
+def read_guides(drawing: Drawing) -> dict[str, bytes]:
+    """The bytes of the pictures that steer a generation. Raises BadRow where they are not those that were planned."""
+    return {role: _read_unchanged(role.replace("_", " "), path, sha256) for role, path, sha256 in drawing.guides}
 
 
 def read_mask(edit: Drawing) -> bytes:

@@ -19,10 +19,12 @@ from data.chain import plain_chain
 from data.errors import OutputError
 from data.finished import find_finished, read_rows
 from data.folder import Folder
+from data.guides import guide_columns, plain_guides
 from data.images import Encoding
 from data.layout import OWN_COLUMNS, Layout
 from data.manifest import fingerprint
 from data.parquet import read_schema
+from data.recipe import GUIDES
 from data.storage import Location, hash_file, look
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "picture", "fingerprint"]
@@ -35,6 +37,7 @@ _PICTURES = (
     ("edited_image", "sha256"),
     ("input_image", "input_sha256"),
     ("mask_image", "mask_sha256"),
+    *guide_columns(tuple(GUIDES)),
 )
 _KINDS = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.string(): "str"}
 
@@ -137,7 +140,8 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
     has_masks = any(edit.get("task") == "inpaint" for edit in edits)
     references = any(edit.get("references") for edit in edits)
     columns = (generates and bool(edits), bool(edits), encoding, carried, has_turns, has_masks, references)
-    wanted = Layout(*columns).schema()
+    safety = {str(number): section.get("safety", "off") for number, (_, section) in enumerate(chain)}
+    wanted = Layout(*columns, safety=safety, guides=plain_guides(recipe)).schema()
     for item in wanted:
         if item.name not in schema.names:
             yield f"there is no column {item.name!r}"

@@ -45,6 +45,7 @@ _EACH = "SELECT value FROM json_each(?)"
 # Not dataclasses.astuple, which copies deeply: it took two fifths of the time of loading.
 _ROW = tuple(field.name for field in fields(Row))
 _EDIT_PROMPTS, _REFERENCES = _ROW.index("edit_prompts"), _ROW.index("references")
+_GUIDES = _ROW.index("guides")
 
 
 class Worklist:
@@ -113,6 +114,7 @@ class Worklist:
             values = load(row)
             values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
             values[_REFERENCES] = tuple(map(tuple, values[_REFERENCES]))
+            values[_GUIDES] = tuple(map(tuple, values[_GUIDES]))
             yield Row(*values)
 
     def add_finished(self, file: str, rows: Iterable[tuple[str, str]]) -> None:
@@ -234,6 +236,7 @@ def _content_ids(row: Row) -> tuple[str, str]:
         "steps": row.steps,
         "guidance_scale": row.guidance_scale,
         "aspect_ratio": row.aspect_ratio,
+        **{role: sha256 for role, _, sha256 in row.guides},
     }
     shown = content_id(shows)
     if not row.edit_prompts and row.picture_hash is None and row.mask_hash is None:

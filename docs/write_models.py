@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from models.entries import Entry, Family, read_catalog
-from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED
+from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED, WITH_CONTROLNET
 
 PAGE = Path(__file__).parent / "models.md"
 
@@ -58,6 +58,10 @@ def page() -> str:
             keys = [key for key, entry in catalog.models.items() if entry.family == name and key in able]
             how = _run_how(name, task)
             tried.append(f"| {name} | {task} | `{call.pipeline}` | {', '.join(keys) or 'none'} | {how} |")
+            if call.controlnet:
+                how = "tiny random weights, CPU" if name in WITH_CONTROLNET else "not run"
+                steered = f"`{call.controlnet.pipeline}`"
+                tried.append(f"| {name} | {task}, ControlNet | {steered} | {', '.join(keys) or 'none'} | {how} |")
     return HEAD + "\n".join(shelf) + "\n" + TRIED + "\n".join(tried) + "\n"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
@@ -12,7 +12,7 @@ from PIL import Image
 from data.errors import BadRow
 from data.images import LOSSLESS, decode_picture
 from data.records import Drawing, Failure
-from data.shards import read_given, read_mask, read_references
+from data.shards import read_given, read_guides, read_mask, read_references
 from data.staging import Staging
 from models.framing import edit_size, frame
 from models.spec import ModelSpec
@@ -31,6 +31,8 @@ class Asked:
     """Black and white (mode L), of the size that is drawn: white is repainted."""
     references: tuple[Image.Image, ...] = ()
     """Further pictures for a model that takes several, each of its own size."""
+    guides: Mapping[str, Image.Image] = field(default_factory=dict)
+    """Pictures that steer a generation, by what they are for (data.guides); a control image is of the size drawn."""
 
 
 def prepare_drawings(
@@ -53,7 +55,7 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
     elif drawing.source_path is not None:
         source = decode_picture(read_given(drawing), drawing.source_path)
     else:
-        return Asked(drawing, None, drawing.width, drawing.height)
+        return Asked(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
     mask = _mask(drawing, source) if drawing.mask_path is not None else None
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
     size, step = (width, height), spec.size_multiple
@@ -61,6 +63,15 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
     more = zip(read_references(drawing), drawing.references, strict=True)
     references = tuple(decode_picture(content, path) for content, (path, _) in more)
     return Asked(drawing, frame(source, size, step), width, height, framed, references)
+
+
+def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
+    paths = {role: path for role, path, _ in drawing.guides}
+    pictures = {role: decode_picture(content, paths[role]) for role, content in read_guides(drawing).items()}
+    if "control_image" in pictures:
+        size = drawing.width, drawing.height
+        pictures["control_image"] = frame(pictures["control_image"], size, spec.size_multiple)
+    return pictures
 
 
 def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:

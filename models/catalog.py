@@ -15,6 +15,7 @@ from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
 from data.sections import Edit, Generate
 from models.able import check_safety, fewest_steps
+from models.controlnet_files import ControlnetFiles, find_controlnet
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from models.lora_files import find_loras
 from models.model_files import class_name, hash_model, saved_dtype
@@ -78,6 +79,8 @@ def resolve(
     elif entry is None and found.files:
         settings["dtype"] = saved_dtype(field, Path(found.source)) or settings["dtype"]
     call = _call(step, section, entry, family, catalog)
+    controlnet = _controlnet(step, section, call, catalog, commit_of, cache_dir)
+    drawn_by = call.controlnet if controlnet else call
     arguments = _arguments(step, section, call, settings)
     own_size = settings["width"], settings["height"]
     min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
@@ -86,7 +89,7 @@ def resolve(
         source=found.source,
         revision=found.commit,
         files=found.files,
-        pipeline=call.pipeline,
+        pipeline=drawn_by.pipeline,
         dtype=settings["dtype"],
         width=settings["width"],
         height=settings["height"],
@@ -109,8 +112,9 @@ def resolve(
             f"recipe.{step}.scheduler",
             section.scheduler,
             section.model,
-            family.schedulers if call.schedulers is None else call.schedulers,
+            family.schedulers if drawn_by.schedulers is None else drawn_by.schedulers,
         ),
+        controlnet=controlnet,
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,
@@ -177,6 +181,29 @@ def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Fam
     raise RecipeError(
         f"recipe.{step}.model is {section.model!r}, which cannot do {task}, but {can}{hint}. "
         f"Of the catalog these can do {task}: {', '.join(catalog.able(task))}."
+    )
+
+
+def _controlnet(
+    step: Step,
+    section: Generate | Edit,
+    call: TaskCall,
+    catalog: Catalog,
+    commit_of: CommitOf | None,
+    cache_dir: str | None,
+) -> ControlnetFiles | None:
+    """What the section's ``controlnet`` names. Raises RecipeError where the model draws with none."""
+    asked = getattr(section, "controlnet", None)
+    if asked is None:
+        return None
+    field = f"recipe.{step}.controlnet"
+    if call.controlnet is None:
+        raise RecipeError(
+            f"{field} is given, but {section.model!r} draws with none. Of the catalog these do: "
+            f"{', '.join(catalog.takes_controlnet())}."
+        )
+    return find_controlnet(
+        field, asked, call.controlnet.part, commit_of or _ask(f"{field}.model", cache_dir), cache_dir
     )
 
 

@@ -25,6 +25,15 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ControlnetCall(_Entry):
+    """How a task is called with a ControlNet."""
+
+    pipeline: str
+    part: str
+    """Name of the ControlNet's class in diffusers."""
+    schedulers: list[SchedulerName] | None = None
+
+
 class TaskCall(_Entry):
     """How one task of a family is called. What is None is as the family says."""
 
@@ -35,6 +44,8 @@ class TaskCall(_Entry):
     references: bool = False
     """Whether a list of pictures is several for one row; max_batch is then 1."""
     schedulers: list[SchedulerName] | None = None
+    controlnet: ControlnetCall | None = None
+    """None where there is none that would draw the same picture again."""
 
 
 class Family(_Entry):
@@ -122,6 +133,14 @@ class Catalog:
             name
             for name, entry in self.models.items()
             if any(call.references for call in entry.calls(self.families[entry.family]).values())
+        ]
+
+    def takes_controlnet(self) -> list[str]:
+        """The models that draw along a row's own picture."""
+        return [
+            name
+            for name, entry in self.models.items()
+            if any(call.controlnet for call in entry.calls(self.families[entry.family]).values())
         ]
 
     def able(self, task: Task) -> list[str]:

@@ -17,6 +17,7 @@ from models.lora import put_on
 from models.memory import place, quantization
 from models.parts import part_folders
 from models.spec import ModelSpec
+from models.steering import check_fit, load_controlnet
 
 
 def pick_device() -> torch.device:
@@ -78,19 +79,32 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
             **without,
             **shared,
         )
+    check_fit(pipeline, spec)
     put_on(pipeline, spec)
     return prepare(place(pipeline, spec.memory, device, spec.name))
 
 
+def parts_beside(spec: ModelSpec) -> dict[str, torch.nn.Module]:
+    """What the spec's pipeline is loaded with that is not the model's own: its ControlNet, in host memory.
+
+    Raises RecipeError where its files cannot be loaded.
+    """
+    if spec.controlnet is None or os.environ.get("IMAGEMILL_PIPELINE"):
+        return {}
+    with _explain(spec, spec.controlnet.source):
+        return {"controlnet": load_controlnet(spec, diffusers_class(spec.controlnet.kind))}
+
+
 @contextmanager
-def _explain(spec: ModelSpec) -> Iterator[None]:
+def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
         why = " ".join(str(error).split())
         raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
     except (OSError, ValueError) as error:
-        raise RecipeError(f"the model {spec.name!r} cannot be loaded from {spec.source!r}: {error}") from error
+        what = f"ControlNet of {spec.name!r}" if source else f"model {spec.name!r}"
+        raise RecipeError(f"the {what} cannot be loaded from {source or spec.source!r}: {error}") from error
 
 
 def diffusers_class(name: str) -> Any:

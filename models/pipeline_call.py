@@ -13,6 +13,7 @@ from PIL import Image
 from models.batches import Asked
 from models.spec import ModelSpec
 from models.speed import cache_steps
+from models.steering import steering
 
 Outcome = tuple[Asked, Image.Image, bool]
 """A row, its picture, and whether all of the picture's values were finite."""
@@ -47,7 +48,7 @@ def _keep_unmasked(asked: Asked, drawn: Image.Image) -> Image.Image:
 
 def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[str, Any]:
     """What the pipeline is called with, under its own names."""
-    first = rows[0]
+    first, takes = rows[0], inspect.signature(type(pipeline).__call__).parameters
     given: dict[str, Any] = {
         "prompt": [one.drawing.prompt for one in rows],
         "width": first.width,
@@ -64,8 +65,8 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         "max_area": first.width * first.height,
         "_auto_resize": False,
         **spec.call,
+        **steering(spec, rows, takes),
     }
-    takes = inspect.signature(type(pipeline).__call__).parameters
     arguments = {name: value for name, value in given.items() if name in takes and value is not None}
     if "intermediate_timesteps" in takes and first.drawing.steps != 2:
         # SANA-Sprint's default is for its two steps, and an error with any other number.

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from models.loading import device_name, load_pipeline, local_folder, pick_device, same_parts
+from models.loading import device_name, load_pipeline, local_folder, parts_beside, pick_device, same_parts
 from models.lora import changed_parts
 from models.parts import find_equal, part_bytes, part_folders
 from models.room import bytes_of, free_memory, move, room_on, room_on_host, weights_of
@@ -91,8 +91,10 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     shared = {
         path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
     }
-    _make_room(sum(part_bytes(path) for path in own if path.name not in shared), device, max_resident)
-    pipeline = speed_up(load_pipeline(spec, device, shared), spec.speed, spec.name)
+    beside = parts_beside(spec)
+    wanted = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(beside.values())
+    _make_room(wanted, device, max_resident)
+    pipeline = speed_up(load_pipeline(spec, device, {**shared, **beside}), spec.speed, spec.name)
     parts = weights_of(pipeline)
     plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
     scheduler = getattr(pipeline, "scheduler", None)

@@ -11,6 +11,7 @@ from data.memory import Memory
 from data.records import ModelFacts
 from data.schedulers import SchedulerName
 from data.speed import Speed
+from models.controlnet_files import ControlnetFiles
 from models.lora_files import LoraFile
 
 Step = str
@@ -60,6 +61,8 @@ class ModelSpec:
     """Fewer steps would leave none to draw, or nothing of the source to be seen (models.able.fewest_steps)."""
     loras: tuple[LoraFile, ...] = ()
     """What it is drawn with, in the order of the recipe."""
+    controlnet: ControlnetFiles | None = None
+    """What draws along a picture of each row's own."""
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
     keep_unmasked: bool = False
@@ -81,6 +84,7 @@ class ModelSpec:
             "memory": self.memory.identity(),
             "size": [list(size) for size in self.buckets] if self.to_bucket else [],
             "lora": [lora.identity for lora in self.loras],
+            "controlnet": self.controlnet and self.controlnet.identity,
             "scheduler": self.scheduler,
             "keep_unmasked": self.keep_unmasked,
         }
@@ -95,6 +99,8 @@ class ModelSpec:
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
         settings = [self.speed.model_dump(), self.memory.model_dump(), *(lora.identity for lora in self.loras)]
+        if self.controlnet:
+            settings.append(self.controlnet.weights)
         return digest([self.files or [self.source, self.revision], self.dtype, *settings])
 
     def facts(self) -> ModelFacts:

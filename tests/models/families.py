@@ -29,3 +29,6 @@ DRAWN: dict[str, dict[str, str]] = {
     "SanaPipeline": {"text-to-image": SAVED},
     "SanaSprintPipeline": {"text-to-image": LARGE},
 }
+
+WITH_CONTROLNET = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline", "QwenImagePipeline")
+"""Families that the tests draw along a control picture, with a tiny random ControlNet, saved and loaded."""
