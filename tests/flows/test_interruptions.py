@@ -9,8 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,30 +69,46 @@ def undisturbed(build: Build, fields: dict, tmp_path: Path) -> str:
     return build(fields, {"output": str(tmp_path / "undisturbed")})["fingerprint"]
 
 
+PHASES: dict[str, Callable[[Path], bool]] = {
+    "starting": lambda output: (output / ".imagemill" / "lock").exists(),
+    "loading and planning": lambda output: (output / ".imagemill" / "plan.sqlite").exists(),
+    "drawing": lambda output: found(output) > 2 * len(rows_of(output)),
+    "writing": lambda output: (output / "data").exists() and any((output / "data").iterdir()),
+    "publishing": lambda output: len(rows_of(output)) == len(PROMPTS),
+}
+"""By what is seen in the folder that a build has come as far as this, or further."""
+
+
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_lose_no_picture_and_change_no_pixel(
+def test_twenty_kills_at_random_moments_of_every_phase_lose_no_picture_and_change_no_pixel(
     build: Build, fields: dict, start: Start, tmp_path: Path
 ):
     expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
-    chance, finished = random.Random(20), 0
-    for _ in range(20):
+    chance, finished, reached = random.Random(20), 0, Counter()
+    for phase in [*PHASES] * 4:
+        # Each begins where the kill before it has left the build; one that has come too far begins anew.
+        if output.exists() and PHASES[phase](output):
+            shutil.rmtree(output)
         process = start()
-        wait_until(lambda p=process: (output / ".imagemill" / "lock").exists() or p.poll() is not None, "the build")
-        time.sleep(chance.uniform(0, 2.5))
+        wait_until(lambda p=process, at=PHASES[phase]: at(output) or p.poll() is not None, phase)
+        time.sleep(chance.uniform(0, 0.2))
         process.kill()
         process.wait()
+        reached[phase] += 1 if PHASES[phase](output) else 0
         for path in output.glob("data/*"):
             pq.read_table(path)
         if (output / "manifest.json").exists():
             finished += 1
             assert json.loads((output / "manifest.json").read_text())["fingerprint"] == expected
-            shutil.rmtree(output)
+    assert sorted(reached) == sorted(PHASES)
+    assert finished < 20
+    if finished and (output / "manifest.json").exists():
+        shutil.rmtree(output)
     before = found(output) if output.exists() else 0
     last = build(fields)
     assert last["fingerprint"] == expected
     assert last["drawn"] <= 24 - before
     assert sorted(path.name for path in (output / ".imagemill").iterdir()) == ["files.jsonl", "folder.json"]
-    assert finished < 20
 
 
 def test_rerun_after_a_kill_draws_only_the_missing_images(build: Build, fields: dict, start: Start, tmp_path: Path):
@@ -158,27 +174,20 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_a_reader_sees_whole_files_only_while_a_build_runs(build: Build, fields: dict):
-    write_prompts(Path(fields["prompts"]), PROMPTS)
-    data, done, broken, reads = Path(fields["output"]) / "data", threading.Event(), [], []
-
-    def read() -> None:
-        while not done.is_set():
-            for path in data.glob("*"):
-                try:
-                    reads.append(pq.read_table(path).num_rows)
-                except FileNotFoundError:
-                    continue  # merged into another file since it was listed
-                except (pa.ArrowException, OSError) as error:
-                    broken.append((path.name, error))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        build(fields)
-    finally:
-        done.set()
-        reader.join()
+def test_a_reader_sees_whole_files_only_while_a_build_runs(start: Start, fields: dict):
+    data, process, broken, reads = Path(fields["output"]) / "data", start(), [], []
+    is_running = True
+    while is_running:
+        # One look more after the end.
+        is_running = process.poll() is None
+        for path in data.glob("*"):
+            try:
+                reads.append(pq.read_table(path).num_rows)
+            except FileNotFoundError:
+                continue  # merged into another file since it was listed
+            except (pa.ArrowException, OSError) as error:
+                broken.append((path.name, error))
+    assert process.returncode == 0
     assert broken == []
     assert sum(reads) >= 12
 
