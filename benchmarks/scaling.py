@@ -42,13 +42,14 @@ def main() -> None:
         folder = Path(name)
         rows = options.batches * BATCH
         (folder / "prompts.txt").write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
-        (folder / "warm.txt").write_text("".join(f"thing {number}\n" for number in range(4 * BATCH)))
+        (folder / "warm.txt").write_text("".join(f"thing {number}\n" for number in range(8 * BATCH)))
         for workers in WORKERS:
-            recipe = {"generate": {"batch_size": BATCH, "width": 64, "height": 64}, "shard_size": 64}
+            recipe = {"generate": {"batch_size": BATCH, "width": 64, "height": 64}}
             with start_cluster(workers, []) as cluster:
-                for prompts in ("warm", "prompts"):
+                # A shard for every worker, so that each has imported what it needs when the clock starts.
+                for prompts, size in (("warm", BATCH), ("prompts", 64)):
                     given = {"prompts": f"{folder}/{prompts}.txt", "output": f"{folder}/{prompts}-{workers}"}
-                    run = build({**recipe, **given}, cluster.scheduler_address)
+                    run = build({**recipe, **given, "shard_size": size}, cluster.scheduler_address)
             # A worker's batches in a row, and what it waits between them: the build's start and end are left out.
             seconds = max(one["drawing"] + one["waiting"] for one in run["workers"].values())
             rate = rows / seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +145,19 @@ def _show(build: Build, plan: Plan, progress: Progress) -> Board:
 
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Send the shards through in a bounded window: one is edited or written while the next is generated."""
-    runner, under_way = _runner(), deque()
+    runner, under_way = _runner(), set()
     specs = loaded_here(build.models.values())
     is_here = all(spec.files for spec in specs)
     runner.expect(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
     for number in range(plan.shards):
         while len(under_way) >= runner.window():
-            under_way.popleft().result()
-        under_way.append(runner.in_thread(build_shard, build, number, plan.shards, progress))
-    while under_way:
-        under_way.popleft().result()
+            # Whichever is written first: one that takes long keeps no worker waiting.
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for shard in done:
+                shard.result()
+        under_way.add(runner.in_thread(build_shard, build, number, plan.shards, progress))
+    for shard in as_completed(under_way):
+        shard.result()
 
 
 def build_shard(build: Build, number: int, total: int, progress: Progress) -> None:

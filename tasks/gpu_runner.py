@@ -52,7 +52,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
     ``workers``: how many worker processes; by default one per visible GPU, and without any as many as draw best.
     ``address``: of a Dask scheduler that is already up, where models stay loaded between builds (by default
     IMAGEMILL_CLUSTER of the environment); no worker is then started.
-    ``shards``: how many shards are under way at once; by default two more than there are workers.
+    ``shards``: how many shards are under way at once; by default two a worker, and three with one.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self.gpus = [] if self.address else visible_gpus()
         self.workers = workers or len(self.gpus) or 1
         self.shards = shards
-        most = max(self.workers, cores()) + 2
+        most = _shards_for(max(self.workers, cores()))
         super().__init__(max_workers=shards or (MOST_THREADS if self.address else most))
         self.listener: Listener | None = None
         self._topic = f"imagemill-{uuid4()}"
@@ -96,7 +96,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         if self.shards:
             return self.shards
         workers = len(self.client().scheduler_info()["workers"]) if self.address else self.workers
-        return min(MOST_THREADS, workers + 2)
+        return min(MOST_THREADS, _shards_for(workers))
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function in one of the runner's threads, in the flow's context: tasks that it calls are the flow's.
@@ -204,6 +204,11 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             client.close()
         if own is not None:
             own.close()
+
+
+def _shards_for(workers: int) -> int:
+    """One that each worker draws, and one that is ready when that is done, while a third is edited or written."""
+    return max(2 * workers, workers + 2)
 
 
 def draw_on_gpu(job: Job) -> Any:
