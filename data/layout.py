@@ -40,6 +40,8 @@ class Layout:
     """Whether edits paint where a mask is white, which is kept beside their pictures."""
     references: bool = False
     """Whether a row may have further pictures that its edit was given."""
+    truncation: bool = False
+    """Whether columns tell which prompts their model read only in part."""
     safety: Mapping[str, str] = field(default_factory=dict)
     """Step -> what is done with what its model's safety checker finds; without those that ask none.
 
@@ -59,6 +61,7 @@ class Layout:
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
             references=has_references(recipe),
+            truncation=bool(recipe.prompt_truncated),
             safety=checked_steps(recipe),
             guides=guides_of(recipe),
         )
@@ -66,7 +69,7 @@ class Layout:
     def digest(self) -> str:
         """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
         fields = asdict(self)
-        for later in ("has_turns", "has_masks", "references", "safety", "guides"):
+        for later in ("has_turns", "has_masks", "references", "truncation", "safety", "guides"):
             if not fields[later]:
                 del fields[later]
         return digest(fields)
@@ -94,7 +97,8 @@ class Layout:
             fields.append(pa.field("input_images", PICTURES))
         if self.flags_unsafe:
             fields.append(pa.field("unsafe", pa.bool_()))
-        fields += [pa.field(name, kind) for name, kind in _columns(self.chained, self.edits, self.has_turns)]
+        own = _columns(self.chained, self.edits, self.has_turns, self.truncation)
+        fields += [pa.field(name, kind) for name, kind in own]
         fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
         features = {field.name: _feature(field) for field in fields}
         metadata = {
@@ -104,7 +108,7 @@ class Layout:
         return pa.schema(fields, metadata=metadata)
 
 
-def _columns(chained: bool, edits: bool, has_turns: bool) -> Iterator[tuple[str, pa.DataType]]:
+def _columns(chained: bool, edits: bool, has_turns: bool, truncation: bool) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
     if has_turns:
@@ -118,6 +122,8 @@ def _columns(chained: bool, edits: bool, has_turns: bool) -> Iterator[tuple[str,
         yield f"{prefix}steps", pa.int32()
         yield f"{prefix}guidance_scale", pa.float64()
         yield f"{prefix}batch_size", pa.int32()
+        if truncation:
+            yield f"{prefix}prompt_truncated", pa.bool_()
     yield "width", pa.int32()
     yield "height", pa.int32()
     yield "sha256", pa.string()
@@ -141,7 +147,9 @@ _PICTURE_SIDE = (
 
 _GUIDE_SIDE = (name for pair in guide_columns(tuple(GUIDES)) for name in pair)
 
-OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *_GUIDE_SIDE, *(name for name, _ in _columns(True, True, has_turns=True))])
+_OWN = (name for name, _ in _columns(True, True, has_turns=True, truncation=True))
+
+OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *_GUIDE_SIDE, *_OWN])
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""
 
 

@@ -118,6 +118,12 @@ class Recipe(Section):
         title="On a removed prompt",
         description="Rows whose prompt is gone from the prompts file leave the dataset, or are kept.",
     )
+    prompt_truncated: bool | None = Field(
+        None,
+        title="Prompt truncated",
+        description="Columns that tell which prompts and instructions their model read only in part; empty: a new "
+        "dataset has them, an older one stays as it is.",
+    )
     checks: Checks = Field(Checks(), title="Checks", description="What is looked for in every picture.")
     max_set_aside: float = Field(
         0.05,

@@ -140,6 +140,8 @@ class Staged:
     device: str
     unsafe: bool | None = None
     """Whether the model's safety checker has found something in it; None where it was not asked."""
+    truncated: bool | None = None
+    """Whether its prompt was read only in part; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

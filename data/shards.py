@@ -51,15 +51,16 @@ def restore_pictures(folder: Folder, layout: Layout, items: list[Item], found: l
 
 
 def _staged_from(key: str, picture: str, content: bytes, fields: Mapping[str, Any]) -> Staged:
-    edited_in_chain = picture == "edited_image" and "edit_batch_size" in fields
+    prefix = "edit_" if picture == "edited_image" and "edit_batch_size" in fields else ""
     width, height = decode_picture(content, key).size
     return Staged(
         key=key,
         sha256=fields["input_sha256"] if picture == "input_image" else fields["sha256"],
         width=width,
         height=height,
-        batch_size=fields["edit_batch_size"] if edited_in_chain else fields["batch_size"],
+        batch_size=fields[f"{prefix}batch_size"],
         device="",
+        truncated=fields.get(f"{prefix}prompt_truncated"),
     )
 
 
@@ -85,8 +86,9 @@ def dataset_row(staging: Staging, layout: Layout, item: Item, models: Mapping[st
     for role, path, sha256 in first.guides:
         row |= {role: {"bytes": guides[role], "path": Path(path).name}, f"{role}_sha256": sha256}
     if layout.chained:
-        row |= _provenance("", first, _found(staging.find(first.key, layout.encoding.name), first), models["generate"])
-    row |= _provenance("edit_" if layout.chained else "", final, staged, models[item.steps[-1]])
+        drawn = _found(staging.find(first.key, layout.encoding.name), first)
+        row |= _provenance("", first, drawn, models["generate"], layout.truncation)
+    row |= _provenance("edit_" if layout.chained else "", final, staged, models[item.steps[-1]], layout.truncation)
     if final.mask_path is not None:
         mask = {"bytes": read_mask(final), "path": Path(final.mask_path).name}
         row |= {"mask_image": mask, "mask_sha256": final.mask_hash}
@@ -124,7 +126,7 @@ def _file_name(drawing: Drawing, layout: Layout) -> str:
     return f"{drawing.key}.{layout.encoding.image_format}"
 
 
-def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts) -> dict[str, Any]:
+def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts, truncation: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "seed": drawing.seed,
         "model": model.name,
@@ -133,6 +135,8 @@ def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts
         "guidance_scale": drawing.guidance_scale,
         "batch_size": staged.batch_size,
     }
+    if truncation:
+        fields["prompt_truncated"] = staged.truncated
     named = {f"{prefix}{name}": value for name, value in fields.items()}
     return named if prefix else {**named, "negative_prompt": drawing.negative_prompt}
 

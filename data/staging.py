@@ -31,6 +31,7 @@ class Drawn:
     batch_size: int
     device: str
     unsafe: bool | None = None
+    truncated: bool | None = None
 
 
 class Staging:
@@ -63,7 +64,8 @@ class Staging:
         for encoding in sorted(encodings, key=lambda one: not one.lossless):
             content = encode_picture(picture, encoding, parameters)
             sha256 = hashlib.sha256(content).hexdigest()
-            staged = Staged(drawing.key, sha256, *picture.size, drawn.batch_size, drawn.device, drawn.unsafe)
+            how = drawn.batch_size, drawn.device, drawn.unsafe, drawn.truncated
+            staged = Staged(drawing.key, sha256, *picture.size, *how)
             self.put(content, staged, encoding.name)
 
     def complete(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
@@ -76,7 +78,8 @@ class Staging:
             return False
         content, staged = found
         picture = decode_picture(content, drawing.key)
-        self.stage(picture, drawing, missing, Drawn(model, staged.batch_size, staged.device, staged.unsafe))
+        how = Drawn(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
+        self.stage(picture, drawing, missing, how)
         return True
 
     def note(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:

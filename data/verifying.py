@@ -137,11 +137,18 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
     carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
     encoding = Encoding(recipe["image_format"])
-    has_masks = any(edit.get("task") == "inpaint" for edit in edits)
-    references = any(edit.get("references") for edit in edits)
-    columns = (generates and bool(edits), bool(edits), encoding, carried, has_turns, has_masks, references)
-    safety = {str(number): section.get("safety", "off") for number, (_, section) in enumerate(chain)}
-    wanted = Layout(*columns, safety=safety, guides=plain_guides(recipe)).schema()
+    wanted = Layout(
+        chained=generates and bool(edits),
+        edits=bool(edits),
+        encoding=encoding,
+        carried=carried,
+        has_turns=has_turns,
+        has_masks=any(edit.get("task") == "inpaint" for edit in edits),
+        references=any(edit.get("references") for edit in edits),
+        truncation=bool(recipe.get("prompt_truncated")),
+        safety={str(place): section.get("safety", "off") for place, (_, section) in enumerate(chain)},
+        guides=plain_guides(recipe),
+    ).schema()
     for item in wanted:
         if item.name not in schema.names:
             yield f"there is no column {item.name!r}"

@@ -28,7 +28,7 @@ from models.resident import Report, resident_pipeline
 from models.safety import Safety
 from models.suspects import sort_out
 from models.timeline import Timeline
-from models.truncation import count_truncated
+from models.truncation import find_truncated
 
 ENCODERS = max(2, min(8, torch.get_num_threads() // 4))
 """Threads that encode and stage one batch while the device draws the next: of this worker's share of the cores."""
@@ -72,6 +72,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         pipeline = _load(job, watch, notes)
         safety.load()
     careful = CarefulDrawing(pipeline, job, notes.lose, failed)
+    truncated = find_truncated(pipeline, job.spec, (one.prompt for one in missing))
     drawn, device = 0, device_name(pick_device())
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders, timeline.sampling():
         writes: deque[Future[None]] = deque()
@@ -82,8 +83,9 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
                 good = careful.draw(batch)
                 pictures = safety.look_at_drawn(good, failed)
             for (asked, picture, size), unsafe in pictures:
-                encodings, how = job.encodings[asked.drawing.key], Drawn(job.spec.name, size, device, unsafe)
-                writes.append(encoders.submit(_stage, staging, picture, asked.drawing, encodings, how))
+                drawing = asked.drawing
+                how = Drawn(job.spec.name, size, device, unsafe, truncated.get(drawing.prompt))
+                writes.append(encoders.submit(_stage, staging, picture, drawing, job.encodings[drawing.key], how))
             drawn += len(pictures)
             report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
             if not drawn and not good:
@@ -101,7 +103,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         seconds=round(time.perf_counter() - started, 3),
         failed=failed,
         device=device,
-        truncated=count_truncated(pipeline, job.spec, (one.prompt for one in missing)),
+        truncated=sum(truncated.get(one.prompt, False) for one in missing),
         spent=replace(timeline.spent(), moves=sum(event["kind"] == "moved" for event in told)),
     )
 

@@ -10,8 +10,8 @@ from models.pipeline_call import text_tokens
 from models.spec import ModelSpec
 
 
-def count_truncated(pipeline: Any, spec: ModelSpec, prompts: Iterable[str]) -> int:
-    """How many of the prompts none of the pipeline's tokenizers takes in full; 0 for a stand-in without any.
+def find_truncated(pipeline: Any, spec: ModelSpec, prompts: Iterable[str]) -> dict[str, bool]:
+    """Whether none of the pipeline's tokenizers takes a prompt in full, by prompt; empty for a stand-in without any.
 
     FLUX's CLIP always stops at 77 tokens while its T5 reads on: such a prompt is read in full. What a pipeline wraps
     around a prompt, as a chat template, is not counted.
@@ -19,12 +19,14 @@ def count_truncated(pipeline: Any, spec: ModelSpec, prompts: Iterable[str]) -> i
     names = ("tokenizer", "tokenizer_2", "tokenizer_3")
     tokenizers = [found for name in names if hasattr(found := getattr(pipeline, name, None), "model_max_length")]
     if not tokenizers:
-        return 0
+        return {}
     limits = [min(one.model_max_length, _most_tokens(pipeline, spec)) for one in tokenizers]
-    return sum(
-        all(len(one(prompt, verbose=False).input_ids) > limit for one, limit in zip(tokenizers, limits, strict=True))
-        for prompt in prompts
-    )
+    return {
+        prompt: all(
+            len(one(prompt, verbose=False).input_ids) > limit for one, limit in zip(tokenizers, limits, strict=True)
+        )
+        for prompt in set(prompts)
+    }
 
 
 def _most_tokens(pipeline: Any, spec: ModelSpec) -> float:

@@ -132,6 +132,10 @@ def settle(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any]
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
     recipe = with_sections(recipe, changes)
+    if recipe.prompt_truncated is None:
+        # A dataset from before there was such a column keeps its rows as they are.
+        is_new = pin("prompt_truncated", lambda: not Folder(recipe.output).committed()[0])
+        recipe = recipe.model_copy(update={"prompt_truncated": is_new})
     if is_on_hub(recipe.prompts):
         recipe = recipe.model_copy(update={"prompts": pin(recipe.prompts, lambda: pin_prompts(recipe.prompts))})
     return recipe

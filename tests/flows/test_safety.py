@@ -15,6 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessor
 
 from data.images import decode_picture
 from tests.conftest import Build, small_fields
+from tests.flows.conftest import Report
 from tests.flows.test_build_dataset import rows_of
 from tests.models.tiny import save_tiny
 
@@ -69,7 +70,7 @@ def drawn(build: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return fields
 
 
-def test_what_was_drawn_unchecked_is_checked_and_not_drawn_again(build: Build, drawn: dict):
+def test_what_was_drawn_unchecked_is_checked_and_not_drawn_again(build: Build, drawn: dict, report: Report):
     output, before = Path(drawn["output"]), pictures_of(drawn["output"])
     assert "unsafe" not in pq.read_schema(next((output / "data").iterdir())).names
 
@@ -81,6 +82,7 @@ def test_what_was_drawn_unchecked_is_checked_and_not_drawn_again(build: Build, d
         ("a star", False),
     ]
     assert pictures_of(drawn["output"]) == before
+    assert report("verify", drawn["output"])[0] == 0
 
     figures = build(drawn, {"generate.safety": "set_aside"})
     assert (figures["drawn"], figures["rows"], figures["set_aside"]) == (0, 3, 1)
