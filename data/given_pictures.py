@@ -120,14 +120,29 @@ class GivenPictures:
         self._unreached = 0
         return self._target(place)
 
+    def keep(self, content: bytes, name: str) -> Path:
+        """The path of a picture that a row holds itself. ``name``: its file's, or nothing. Raises BadRow."""
+        if len(content) > MAX_BYTES:
+            raise _too_large(name or "bytes")
+        target = self._place(hashlib.sha256(content).hexdigest(), PurePosixPath(name).name)
+        if not target.exists():
+            self._write(target, content)
+        return target
+
     def _target(self, place: str) -> Path:
-        name = unquote(PurePosixPath(urlsplit(place).path).name).replace("/", "_").replace("\0", "_")
+        name = unquote(PurePosixPath(urlsplit(place).path).name)
+        return self._place(hashlib.sha256(place.encode()).hexdigest(), name)
+
+    def _place(self, digest: str, name: str) -> Path:
         # Its own folder, so that the dataset has the picture by the name that it had.
-        digest = hashlib.sha256(place.encode()).hexdigest()
-        return self._folder / digest[:2] / digest / (name[-100:] or "picture")
+        plain = name.replace("/", "_").replace("\0", "_")
+        return self._folder / digest[:2] / digest / (plain[-100:] or "picture")
 
     def _store(self, place: str) -> None:
-        content, target = fetch_picture(place), self._target(place)
+        self._write(self._target(place), fetch_picture(place))
+
+    @staticmethod
+    def _write(target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.parent / f".{uuid4().hex}"
         part.write_bytes(content)

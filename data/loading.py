@@ -44,7 +44,9 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
             raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
         worklist.add_fault(fault)
 
-    for record in _ahead(read_records(recipe.prompts), make) if recipe.prompts else [Record(1, {})]:
+    for record in (
+        _ahead(read_records(recipe.prompts, make.picture_fields), make) if recipe.prompts else [Record(1, {})]
+    ):
         try:
             if record.fields is None:
                 raise BadRow(record.fault)

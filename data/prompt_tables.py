@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import date, time
 from typing import Any, BinaryIO
 
@@ -99,18 +99,20 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def read_parquet(file: BinaryIO) -> Iterator[Record]:
-    """Yield each row, without its binary columns."""
-    table = pq.ParquetFile(file)
+def read_parquet(file: BinaryIO, pictures: Collection[str] = ()) -> Iterator[Record]:
+    """Yield each row, without its binary columns, but for those named in ``pictures``, in capitals or not."""
+    table, wanted = pq.ParquetFile(file), {name.lower() for name in pictures}
     # Binary columns cannot be carried as plain values; a picture there would be, as text, of no use.
-    columns = [field for field in table.schema_arrow if not _holds_bytes(field.type)]
+    binary = {field.name for field in table.schema_arrow if _holds_bytes(field.type)}
+    held = {name for name in binary if name.lower() in wanted}
+    columns = [field for field in table.schema_arrow if field.name not in binary - held]
     left_out = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
     if left_out:
         log.warning("Not read from the prompts file: %s (binary).", ", ".join(left_out))
     names = heading_of([field.name for field in columns])
-    odd = {field.name for field in columns if not _is_plain(field.type)}
+    odd = {field.name for field in columns if field.name not in held and not _is_plain(field.type)}
     number = 0
-    for batch in table.iter_batches(batch_size=1024, columns=names):
+    for batch in table.iter_batches(batch_size=16 if held else 1024, columns=names):
         for fields in _pylist(batch):
             number += 1
             if fields is None:

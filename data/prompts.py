@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -22,18 +23,19 @@ from data.prompt_lines import Record, read_jsonl, read_text
 from data.prompt_tables import BadHeading, read_parquet, read_separated
 
 
-def read_records(path: str) -> Iterator[Record]:
+def read_records(path: str, pictures: Collection[str] = ()) -> Iterator[Record]:
     """Yield the prompts' records in order: of a file, or of a dataset on the Hub (data/hub_prompts.py).
 
+    ``pictures`` names the columns of Parquet that are read although they hold bytes; others that do are left out.
     Raises InputError when a file as a whole cannot be read, RecipeError for a dataset that is none.
     """
     if not is_on_hub(path):
-        yield from _read_file(path, _open(path))
+        yield from _read_file(path, _open(path), pictures)
         return
     line = 0
     for name, opened in open_prompts(path):
         before = line
-        for record in _read_file(name, opened):
+        for record in _read_file(name, opened, pictures):
             # Of several files the lines are counted through: a row set aside is found by one number.
             line = before + record.line
             yield replace(record, line=line)
@@ -47,8 +49,10 @@ def _open(path: str) -> fsspec.core.OpenFile:
         raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
 
 
-def _read_file(path: str, opened: fsspec.core.OpenFile) -> Iterator[Record]:
+def _read_file(path: str, opened: fsspec.core.OpenFile, pictures: Collection[str]) -> Iterator[Record]:
     read = _reader(path)
+    if read is read_parquet:
+        read = partial(read_parquet, pictures=pictures)
     try:
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))

@@ -34,11 +34,15 @@ class Columns(Section):
         description="Field with chat messages: each user message is one prompt; the last is an edit's instruction.",
     )
     images: Text = Field(
-        "images", title="Images", description="Field with the picture to edit: a path or a URL, or a list of one."
+        "images",
+        title="Images",
+        description="Field with the picture to edit: a path or a URL, in Parquet also its bytes; or a list of one.",
     )
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
     mask: Text = Field(
-        "mask", title="Mask", description="Field with an inpainting's mask: a path; where it is white is repainted."
+        "mask",
+        title="Mask",
+        description="Field with an inpainting's mask, given as a picture is; where it is white is repainted.",
     )
     control_image: Text = Field(
         "control_image",

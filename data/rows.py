@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,13 +11,14 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from data.buckets import parse_ratio
 from data.chain import edits_of, generate_of, has_masks
+from data.conversations import talks, text_of, user_messages
 from data.errors import BadRow
-from data.given_pictures import GivenPictures, picture_place, shown
+from data.given_pictures import GivenPictures
 from data.guides import Guide, guides_of
-from data.images import inspect_picture
 from data.recipe import GUIDES, Columns, Recipe
 from data.recipe_fields import MAX_SEED, Guidance, Number, Size, Steps
 from data.records import Row
+from data.row_pictures import RowPictures, is_picture, plain_picture, plain_pictures
 
 
 def _given(value: Any) -> Any:
@@ -70,7 +70,7 @@ class RowMaker:
 
     def __init__(self, recipe: Recipe, pictures: GivenPictures) -> None:
         self.recipe = recipe
-        self.pictures = pictures
+        self.pictures = RowPictures(recipe.prompts, pictures)
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
         self.guides = guides_of(recipe)
@@ -78,6 +78,7 @@ class RowMaker:
         self.edit = next((link.section for link in edits_of(recipe)), None)
         # What this recipe does not read is carried.
         self.unused = [role for role, is_used in _uses(recipe) if not is_used]
+        self.picture_roles = [role for role in ("images", "mask", *self.guides) if role not in self.unused]
         self._names = lru_cache(maxsize=64)(lambda keys: Names.of(keys, recipe.columns, self.unused))
 
     def rows(self, fields: Mapping[str, Any], line: int, mark: str = "") -> Iterator[tuple[str | None, Row]]:
@@ -91,8 +92,8 @@ class RowMaker:
         carried = {key: value for key, value in fields.items() if key not in names.read}
         own_id = _own_id(asked.get("id"), self.recipe.columns.id)
         own_id = f"{own_id}-{mark}" if own_id is not None and mark else own_id
-        messages = _user_messages(asked["conversations"], self.recipe.columns.conversations) if _talks(asked) else []
-        own = _text(asked.get("prompt"), self.recipe.columns.prompt)
+        messages = user_messages(asked["conversations"], self.recipe.columns.conversations) if talks(asked) else []
+        own = text_of(asked.get("prompt"), self.recipe.columns.prompt)
 
         if not self.generates:
             prompts: list[str | None] = [own or None]
@@ -134,6 +135,11 @@ class RowMaker:
                 ),
             )
 
+    @property
+    def picture_fields(self) -> list[str]:
+        """Names of the fields that may hold pictures themselves."""
+        return [getattr(self.recipe.columns, role) for role in self.picture_roles]
+
     def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
         """The id that a record gives itself, if it gives a usable one."""
         name = self._names(tuple(fields)).columns.get("id") if fields else None
@@ -159,7 +165,7 @@ class RowMaker:
         if self.edit is None or self.edit.instructions:
             return ()
         own, alone = asked.get("edit_prompt"), not self.generates
-        given = [_text(one, self.recipe.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
+        given = [text_of(one, self.recipe.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
         if not any(given) and alone:
             given = (messages if self.edit.multi_turn else messages[-1:]) or [prompt]
         if not given or not all(given):
@@ -171,40 +177,34 @@ class RowMaker:
 
     def _pictures(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Path and sha256 of the picture to edit, and of those that are its references."""
-        value = asked.get("images")
-        paths = value if isinstance(value, list) else [value]
-        if not any(paths):
+        found = plain_pictures(asked.get("images"))
+        column = self.recipe.columns.images
+        if not any(found):
             raise BadRow(self._lacks("picture", "images", fields=fields))
-        if not all(isinstance(path, str) and path for path in paths):
-            raise BadRow(f"no picture: {self.recipe.columns.images!r} must be a path or a list of one, not {value!r}")
-        if len(paths) > 1 and not (self.edit and self.edit.references):
+        if not all(map(is_picture, found)):
+            told = asked["images"] if len(found) == 1 else found
+            raise BadRow(f"no picture: {column!r} must be a path or a list of one, not {told!r}")
+        if len(found) > 1 and not (self.edit and self.edit.references):
             raise BadRow(
-                f"{len(paths)} pictures in {self.recipe.columns.images!r}: the edit takes one "
+                f"{len(found)} pictures in {column!r}: the edit takes one "
                 "(edit.references gives all to a model that takes several)"
             )
-        return [self._inspected(path) for path in paths]
-
-    def _inspected(self, path: str) -> tuple[str, str]:
-        place = picture_place(self.recipe.prompts, path)
-        local = self.pictures.local(place)
-        return str(local), inspect_picture(local, shown(place))
+        return [self.pictures.inspected(one, column) for one in found]
 
     def fetch_ahead(self, fields: Mapping[str, Any] | None) -> None:
         """Begin to fetch the pictures of a record whose turn comes soon."""
         names = self._names(tuple(fields)).columns if fields else {}
-        for value in [fields[names[role]] for role in ("images", "mask", *self.guides) if role in names]:
-            for path in value if isinstance(value, list) else [value]:
-                if isinstance(path, str) and path:
-                    self.pictures.fetch_ahead(picture_place(self.recipe.prompts, path))
+        for value in [fields[names[role]] for role in self.picture_roles if role in names]:
+            self.pictures.fetch_ahead(value)
 
     def _picture(self, what: str, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
         """Path and sha256 of the one picture that a role of recipe.columns has."""
-        value = asked.get(role)
+        value, column = plain_picture(asked.get(role)), getattr(self.recipe.columns, role)
         if not value:
             raise BadRow(self._lacks(what, role, fields=fields))
-        if not isinstance(value, str):
-            raise BadRow(f"no {what}: {getattr(self.recipe.columns, role)!r} must be a path, not {value!r}")
-        return self._inspected(value)
+        if not is_picture(value):
+            raise BadRow(f"no {what}: {column!r} must be a path, not {value!r}")
+        return self.pictures.inspected(value, column)
 
     def _guide(self, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> Guide:
         return (role, *self._picture(role.replace("_", " "), role, asked, fields))
@@ -246,36 +246,3 @@ def _own_id(value: Any, name: str) -> str | None:
     if isinstance(value, (dict, list, bool)):
         raise BadRow(f"{name} is {value!r}: an id is a text or a number")
     return str(value)
-
-
-def _talks(asked: Mapping[str, Any]) -> bool:
-    """Whether the row has a conversation; an empty one counts as none, so that its prompt is read."""
-    return asked.get("conversations") not in (None, "", [])
-
-
-def _user_messages(conversations: Any, name: str) -> list[str]:
-    if isinstance(conversations, str):
-        try:
-            conversations = json.loads(conversations)
-        except (ValueError, RecursionError) as error:
-            raise BadRow(f"{name} is not a list of messages: {error}") from error
-    if not isinstance(conversations, list) or not all(isinstance(message, dict) for message in conversations):
-        raise BadRow(f'{name} must be a list such as [{{"role": "user", "content": "..."}}]')
-    messages = [_text(message.get("content"), f"{name}: content") for message in conversations if _is_user(message)]
-    if not messages:
-        raise BadRow(f"{name} has no message whose role is 'user'")
-    if not all(messages):
-        raise BadRow(f"{name} has a user message without text")
-    return messages
-
-
-def _is_user(message: Mapping[str, Any]) -> bool:
-    return message.get("role") == "user"
-
-
-def _text(value: Any, name: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise BadRow(f"{name} is {value!r}: expected a text")
-    return value.strip()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -57,6 +59,22 @@ def test_white_is_repainted_and_black_is_the_sources_own(
         assert row["mask_image"]["bytes"] == (tmp_path / row["mask_image"]["path"]).read_bytes()
     code, verified = report("verify", painted["output"], "--regenerate", "2", "--cluster", cluster)
     assert (code, verified["redrawn"], verified["bit_equal"]) == (0, 2, 2)
+
+
+def test_pictures_and_masks_in_parquet_are_those_of_the_files(build: Build, painted: dict, tmp_path: Path):
+    rows = [json.loads(line) for line in Path(painted["prompts"]).read_text().splitlines()]
+    held = [
+        {**row, "images": (tmp_path / row["images"]).read_bytes(), "mask": (tmp_path / row["mask"]).read_bytes()}
+        for row in rows
+    ]
+    # As `datasets` writes pictures, and as plain bytes.
+    held[0]["mask"], held[1]["mask"] = ({"bytes": row["mask"], "path": row["id"] + "-mask.png"} for row in held)
+    pq.write_table(pa.Table.from_pylist(held), tmp_path / "held.parquet")
+    assert build(painted, {"prompts": str(tmp_path / "held.parquet")})["drawn"] == 2
+    for row, given in zip(rows_of(painted["output"]), rows, strict=True):
+        assert row["mask_image"] == {"bytes": (tmp_path / given["mask"]).read_bytes(), "path": row["id"] + "-mask.png"}
+        assert row["input_image"]["bytes"] == (tmp_path / given["images"]).read_bytes()
+    assert build(painted)["planned"] == 0
 
 
 def test_a_changed_mask_redraws_its_row_alone(build: Build, painted: dict, tmp_path: Path):
