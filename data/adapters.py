@@ -1,4 +1,4 @@
-"""What a step puts on its model, or beside it: LoRAs and a ControlNet, as a recipe gives them."""
+"""What a step puts on its model, or beside it: LoRAs, a ControlNet, an IP-Adapter, as a recipe gives them."""
 
 from __future__ import annotations
 
@@ -83,6 +83,36 @@ class Controlnet(BaseModel):
         if self.start >= self.end:
             raise ValueError(f"start is {self.start:g} and end {self.end:g}: it has to set in before it stops")
         return self
+
+
+class IpAdapter(BaseModel):
+    """An IP-Adapter, which lets each row's own picture be a prompt beside the words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: _Text = Field(title="Model", description="A folder, or an 'org/name' repository.")
+    weight_name: _Text = Field(
+        title="File", description="Which .safetensors file of it, such as ip-adapter_sd15.safetensors."
+    )
+    revision: _MaybeText = Field(
+        None, title="Revision", description="Commit, tag or branch of the repository; empty: its default branch."
+    )
+    subfolder: _MaybeText = Field(
+        None, title="Subfolder", description="Which folder of the repository or folder has the file; empty: the top."
+    )
+    image_encoder: _Text = Field(
+        "image_encoder",
+        title="Image encoder",
+        description="Folder of the adapter's image encoder: a name is beside the file, a path is from the top.",
+    )
+    scale: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        title="Scale",
+        description="How strongly the picture counts beside the words; at 0 not at all.",
+    )
 
 
 def _as_section(value: Any) -> Any:

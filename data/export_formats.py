@@ -20,7 +20,7 @@ FILES_A_FOLDER = 1000
 """Rows whose pictures share a folder: file systems and people are slow with hundreds of thousands in one."""
 
 
-PICTURES = ("image", "input_image", "edited_image", "mask_image", "control_image")
+PICTURES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")
 """Columns that hold pictures, in the order in which they are made."""
 
 
@@ -103,7 +103,13 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def _tail(column: str, mark: str) -> str:
     if column.startswith("reference"):
         return mark + column.replace(" ", "")
-    names = {"input_image": "input", "edited_image": "output", "mask_image": "mask", "control_image": "control"}
+    names = {
+        "input_image": "input",
+        "edited_image": "output",
+        "mask_image": "mask",
+        "control_image": "control",
+        "image_prompt": "image_prompt",
+    }
     return f"{mark}{names[column]}" if column in names else ""
 
 

@@ -20,7 +20,7 @@ from data.recipe_fields import (
 from data.sections import ChainStep, Edit, Generate
 from data.variations import Sweep, Template, placeholders
 
-GUIDES = {"control_image": "controlnet"}
+GUIDES = {"control_image": "controlnet", "image_prompt": "ip_adapter"}
 """Pictures of a row that steer its generation: field of recipe.columns -> the field of `generate` that wants one."""
 
 
@@ -48,6 +48,11 @@ class Columns(Section):
         "control_image",
         title="Control image",
         description="With generate.controlnet: field with the picture that it follows, a path or a URL.",
+    )
+    image_prompt: Text = Field(
+        "image_prompt",
+        title="Image prompt",
+        description="With generate.ip_adapter: field with the picture that counts beside the words, a path or a URL.",
     )
     id: Text = Field(
         "id", title="Id", description="Field with the row's own id; rows without one are named by content."

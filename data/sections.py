@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from data.adapters import Loras, MaybeControlnet
+from data.adapters import IpAdapter, Loras, MaybeControlnet
 from data.api import Api
 from data.buckets import Shape
 from data.memory import Memory
@@ -95,6 +95,11 @@ class Generate(ModelChoice):
         None,
         title="ControlNet",
         description="What draws along a picture of each row's own, such as an edge map (see docs/steering.md).",
+    )
+    ip_adapter: IpAdapter | None = Field(
+        None,
+        title="IP-Adapter",
+        description="What lets a picture of each row's own be a prompt beside the words (see docs/steering.md).",
     )
     images_per_prompt: int = Field(
         1, ge=1, le=10_000, title="Images per prompt", description="How many pictures each prompt gets."

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from models.entries import Entry, Family, read_catalog
-from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED, WITH_CONTROLNET
+from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED, WITH_CONTROLNET, WITH_IP_ADAPTER
 
 PAGE = Path(__file__).parent / "models.md"
 
@@ -62,6 +62,10 @@ def page() -> str:
                 how = "tiny random weights, CPU" if name in WITH_CONTROLNET else "not run"
                 steered = f"`{call.controlnet.pipeline}`"
                 tried.append(f"| {name} | {task}, ControlNet | {steered} | {', '.join(keys) or 'none'} | {how} |")
+            if call.ip_adapter:
+                how = "tiny random weights, CPU" if name in WITH_IP_ADAPTER else "not run"
+                steered = f"`{call.pipeline}`"
+                tried.append(f"| {name} | {task}, IP-Adapter | {steered} | {', '.join(keys) or 'none'} | {how} |")
     return HEAD + "\n".join(shelf) + "\n" + TRIED + "\n".join(tried) + "\n"
 
 

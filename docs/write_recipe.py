@@ -36,7 +36,7 @@ def page() -> str:
     for name in ("template", "sweep"):
         tables.append(_table(name, _resolve(schema["properties"][name], schema), schema, f"{name}."))
     generate = _resolve(schema["properties"]["generate"], schema)
-    for name in ("api", "speed", "memory", "controlnet"):
+    for name in ("api", "speed", "memory", "controlnet", "ip_adapter"):
         tables.append(_table(name, _resolve(generate["properties"][name], schema), schema, f"generate.{name}."))
     tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
     # A name in angle brackets would be taken for HTML.

@@ -17,6 +17,7 @@ from data.sections import Edit, Generate
 from models.able import check_safety, fewest_steps
 from models.controlnet_files import ControlnetFiles, find_controlnet
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
+from models.ip_adapter_files import IpAdapterFiles, find_ip_adapter
 from models.lora_files import find_loras
 from models.model_files import class_name, hash_model, saved_dtype
 from models.schedulers import check_scheduler
@@ -79,7 +80,7 @@ def resolve(
     elif entry is None and found.files:
         settings["dtype"] = saved_dtype(field, Path(found.source)) or settings["dtype"]
     call = _call(step, section, entry, family, catalog)
-    controlnet = _controlnet(step, section, call, catalog, commit_of, cache_dir)
+    controlnet, ip_adapter = _beside(step, section, call, catalog, commit_of, cache_dir)
     drawn_by = call.controlnet if controlnet else call
     arguments = _arguments(step, section, call, settings)
     own_size = settings["width"], settings["height"]
@@ -106,7 +107,8 @@ def resolve(
         guidance_argument=settings["guidance_argument"],
         empty_negative=settings["empty_negative"],
         call=arguments,
-        max_batch=call.max_batch,
+        # diffusers gives all rows of a call the same image prompt.
+        max_batch=1 if ip_adapter else call.max_batch,
         keep_unmasked=task_of(section) == "inpaint" and section.keep_unmasked,
         scheduler=check_scheduler(
             f"recipe.{step}.scheduler",
@@ -115,6 +117,7 @@ def resolve(
             family.schedulers if drawn_by.schedulers is None else drawn_by.schedulers,
         ),
         controlnet=controlnet,
+        ip_adapter=ip_adapter,
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,
@@ -184,27 +187,36 @@ def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Fam
     )
 
 
-def _controlnet(
+def _beside(
     step: Step,
     section: Generate | Edit,
     call: TaskCall,
     catalog: Catalog,
     commit_of: CommitOf | None,
     cache_dir: str | None,
-) -> ControlnetFiles | None:
-    """What the section's ``controlnet`` names. Raises RecipeError where the model draws with none."""
-    asked = getattr(section, "controlnet", None)
-    if asked is None:
-        return None
-    field = f"recipe.{step}.controlnet"
-    if call.controlnet is None:
-        raise RecipeError(
-            f"{field} is given, but {section.model!r} draws with none. Of the catalog these do: "
-            f"{', '.join(catalog.takes_controlnet())}."
-        )
-    return find_controlnet(
-        field, asked, call.controlnet.part, commit_of or _ask(f"{field}.model", cache_dir), cache_dir
-    )
+) -> tuple[ControlnetFiles | None, IpAdapterFiles | None]:
+    """The section's ControlNet and IP-Adapter. Raises RecipeError where the model draws with none."""
+    for name in ("controlnet", "ip_adapter"):
+        if getattr(section, name, None) is not None and not getattr(call, name):
+            raise RecipeError(
+                f"recipe.{step}.{name} is given, but {section.model!r} draws with none. Of the catalog these do: "
+                f"{', '.join(catalog.takes(name))}."
+            )
+    if not isinstance(section, Generate):
+        return None, None
+    field, controlnet, ip_adapter = f"recipe.{step}", section.controlnet, section.ip_adapter
+    if controlnet:
+        ask = commit_of or _ask(f"{field}.controlnet.model", cache_dir)
+        controlnet = find_controlnet(f"{field}.controlnet", controlnet, call.controlnet.part, ask, cache_dir)
+    if ip_adapter:
+        if section.memory.attention_slicing:
+            raise RecipeError(
+                f"{field}.memory.attention_slicing is true, which leaves no place for {field}.ip_adapter: "
+                "leave one of them out."
+            )
+        ask = commit_of or _ask(f"{field}.ip_adapter.model", cache_dir)
+        ip_adapter = find_ip_adapter(f"{field}.ip_adapter", ip_adapter, ask)
+    return controlnet, ip_adapter
 
 
 def _arguments(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, float]:

@@ -46,6 +46,8 @@ class TaskCall(_Entry):
     schedulers: list[SchedulerName] | None = None
     controlnet: ControlnetCall | None = None
     """None where there is none that would draw the same picture again."""
+    ip_adapter: bool = False
+    """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
 
 
 class Family(_Entry):
@@ -135,12 +137,12 @@ class Catalog:
             if any(call.references for call in entry.calls(self.families[entry.family]).values())
         ]
 
-    def takes_controlnet(self) -> list[str]:
-        """The models that draw along a row's own picture."""
+    def takes(self, what: Literal["controlnet", "ip_adapter"]) -> list[str]:
+        """The models whose drawing a row's own picture can steer in this way."""
         return [
             name
             for name, entry in self.models.items()
-            if any(call.controlnet for call in entry.calls(self.families[entry.family]).values())
+            if any(getattr(call, what) for call in entry.calls(self.families[entry.family]).values())
         ]
 
     def able(self, task: Task) -> list[str]:

@@ -17,7 +17,7 @@ from models.lora import put_on
 from models.memory import place, quantization
 from models.parts import part_folders
 from models.spec import ModelSpec
-from models.steering import check_fit, load_controlnet
+from models.steering import check_fit, load_controlnet, put_ip_adapter_on
 
 
 def pick_device() -> torch.device:
@@ -81,6 +81,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
         )
     check_fit(pipeline, spec)
     put_on(pipeline, spec)
+    put_ip_adapter_on(pipeline, spec)
     return prepare(place(pipeline, spec.memory, device, spec.name))
 
 

@@ -65,7 +65,7 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         "max_area": first.width * first.height,
         "_auto_resize": False,
         **spec.call,
-        **steering(spec, rows, takes),
+        **steering(pipeline, spec, rows, takes),
     }
     arguments = {name: value for name, value in given.items() if name in takes and value is not None}
     if "intermediate_timesteps" in takes and first.drawing.steps != 2:

@@ -21,6 +21,7 @@ from models.room import bytes_of, free_memory, move, room_on, room_on_host, weig
 from models.schedulers import use_scheduler
 from models.spec import ModelSpec
 from models.speed import speed_up
+from models.steering import ip_adapter_bytes, steered_parts
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -86,13 +87,14 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     # Parts that are set up in another way, or hooked to be offloaded, are not the same.
     alike = [one for one in _resident.values() if _setup(one.spec) == _setup(spec) and spec.memory.offload == "none"]
     loaded = {path: part for one in alike for path, part in one.folders.items()}
-    # A LoRA is put into a part in place, so what it changes is nobody else's.
-    changed = changed_parts(spec) if own else frozenset()
+    # A LoRA or an IP-Adapter is put into a part in place, so what it changes is nobody else's.
+    changed = (changed_parts(spec) | steered_parts(spec)) if own else frozenset()
     shared = {
         path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
     }
     beside = parts_beside(spec)
     wanted = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(beside.values())
+    wanted += ip_adapter_bytes(spec) if own else 0
     _make_room(wanted, device, max_resident)
     pipeline = speed_up(load_pipeline(spec, device, {**shared, **beside}), spec.speed, spec.name)
     parts = weights_of(pipeline)

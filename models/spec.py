@@ -12,6 +12,7 @@ from data.records import ModelFacts
 from data.schedulers import SchedulerName
 from data.speed import Speed
 from models.controlnet_files import ControlnetFiles
+from models.ip_adapter_files import IpAdapterFiles
 from models.lora_files import LoraFile
 
 Step = str
@@ -63,6 +64,8 @@ class ModelSpec:
     """What it is drawn with, in the order of the recipe."""
     controlnet: ControlnetFiles | None = None
     """What draws along a picture of each row's own."""
+    ip_adapter: IpAdapterFiles | None = None
+    """What lets a picture of each row's own be a prompt beside the words."""
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
     keep_unmasked: bool = False
@@ -85,6 +88,7 @@ class ModelSpec:
             "size": [list(size) for size in self.buckets] if self.to_bucket else [],
             "lora": [lora.identity for lora in self.loras],
             "controlnet": self.controlnet and self.controlnet.identity,
+            "ip_adapter": self.ip_adapter and self.ip_adapter.identity,
             "scheduler": self.scheduler,
             "keep_unmasked": self.keep_unmasked,
         }
@@ -99,9 +103,12 @@ class ModelSpec:
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
         settings = [self.speed.model_dump(), self.memory.model_dump(), *(lora.identity for lora in self.loras)]
-        if self.controlnet:
-            settings.append(self.controlnet.weights)
+        settings += [{kind: found.weights} for kind, found in self._beside if found]
         return digest([self.files or [self.source, self.revision], self.dtype, *settings])
+
+    @property
+    def _beside(self) -> tuple[tuple[str, ControlnetFiles | IpAdapterFiles | None], ...]:
+        return ("controlnet", self.controlnet), ("ip_adapter", self.ip_adapter)
 
     def facts(self) -> ModelFacts:
         """What planning needs to know."""

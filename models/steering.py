@@ -1,15 +1,17 @@
-"""What steers a generation beside its prompt: a ControlNet loaded beside a pipeline, and its pictures in a call."""
+"""What steers a generation beside its prompt: a ControlNet or an IP-Adapter, loaded, and its pictures in a call."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.errors import RecipeError
 from models.batches import Asked
+from models.hub import fetch_file
 from models.spec import ModelSpec
 
 _MUST_AGREE = ("cross_attention_dim", "joint_attention_dim", "addition_embed_type")
@@ -44,16 +46,67 @@ def check_fit(pipeline: Any, spec: ModelSpec) -> None:
             )
 
 
-def steering(spec: ModelSpec, rows: Sequence[Asked], takes: Collection[str]) -> dict[str, Any]:
+def steered_parts(spec: ModelSpec) -> frozenset[str]:
+    """Names of the parts that the spec's IP-Adapter changes, or brings."""
+    return frozenset({"unet", "image_encoder"}) if spec.ip_adapter else frozenset()
+
+
+def ip_adapter_bytes(spec: ModelSpec) -> int:
+    """How large the spec's IP-Adapter and its image encoder are on the disk; those of a repository are fetched."""
+    if spec.ip_adapter is None:
+        return 0
+    folder = _ip_adapter_folder(spec)
+    files = [folder / spec.ip_adapter.file, *(folder / spec.ip_adapter.encoder).glob("*.safetensors")]
+    return sum(path.stat().st_size for path in files)
+
+
+def put_ip_adapter_on(pipeline: Any, spec: ModelSpec) -> None:
+    """Put the spec's IP-Adapter on a pipeline. Raises RecipeError where it does not fit, or cannot be had."""
+    found = spec.ip_adapter
+    if found is None:
+        return
+    folder = _ip_adapter_folder(spec)
+    try:
+        # A path with a slash is from the folder's top.
+        pipeline.load_ip_adapter(
+            str(folder), subfolder="", weight_name=found.file, image_encoder_folder=f"./{found.encoder}"
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RecipeError(
+            f"the IP-Adapter {found.name!r} does not fit the model {spec.name!r} ({why}). Take one that was trained "
+            "for this model, with its own image encoder, or leave ip_adapter out."
+        ) from error
+
+
+def _ip_adapter_folder(spec: ModelSpec) -> Path:
+    """Where its files lie as they do in its repository."""
+    found = spec.ip_adapter
+    if found.revision is None:
+        return Path(found.source)
+    # One by one, at this commit: load_ip_adapter itself takes the image encoder from the newest.
+    for name in (f"{found.encoder}/config.json", f"{found.encoder}/model.safetensors", found.file):
+        path = fetch_file("ip_adapter", found.source, found.revision, name, spec.cache_dir)
+    return path.parents[found.file.count("/")]
+
+
+def steering(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked], takes: Collection[str]) -> dict[str, Any]:
     """Arguments of a call for these rows. ``takes``: the names of the arguments that the pipeline takes."""
-    if spec.controlnet is None:
-        return {}
-    pictures = [one.guides["control_image"] for one in rows]
-    return {
+    given: dict[str, Any] = {}
+    if spec.controlnet:
         # Where a pipeline has no source, most call the control picture their image.
-        "control_image" if "control_image" in takes else "image": pictures,
-        "controlnet_conditioning_scale": spec.controlnet.scale,
-        "control_guidance_start": spec.controlnet.start,
-        "control_guidance_end": spec.controlnet.end,
-        "control_mode": spec.controlnet.mode,
-    }
+        image = "control_image" if "control_image" in takes else "image"
+        given = {
+            image: [one.guides["control_image"] for one in rows],
+            "controlnet_conditioning_scale": spec.controlnet.scale,
+            "control_guidance_start": spec.controlnet.start,
+            "control_guidance_end": spec.controlnet.end,
+            "control_mode": spec.controlnet.mode,
+        }
+    if spec.ip_adapter:
+        pipeline.set_ip_adapter_scale(spec.ip_adapter.scale)
+        # A list would be several prompts of one row: such a model draws a row at a time (ModelSpec.max_batch).
+        given["ip_adapter_image"] = rows[0].guides["image_prompt"]
+    return given

@@ -125,9 +125,10 @@ def settle(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any]
         for lora, asked in zip(spec.loras, section.lora, strict=True):
             if lora.revision:
                 pin(f"{lora.source}@{asked.revision or 'default'}", lambda lora=lora: lora.revision)
-        for guide in [getattr(section, "controlnet", None)]:
-            if guide is not None and spec.controlnet.revision:
-                pin(f"{guide.model}@{guide.revision or 'default'}", lambda spec=spec: spec.controlnet.revision)
+        for name in ("controlnet", "ip_adapter"):
+            asked, found = getattr(section, name, None), getattr(spec, name, None)
+            if found and found.revision:
+                pin(f"{found.source}@{asked.revision or 'default'}", lambda found=found: found.revision)
         if section.seed == -1:
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})

@@ -32,3 +32,6 @@ DRAWN: dict[str, dict[str, str]] = {
 
 WITH_CONTROLNET = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline", "QwenImagePipeline")
 """Families that the tests draw along a control picture, with a tiny random ControlNet, saved and loaded."""
+
+WITH_IP_ADAPTER = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+"""Families that the tests draw with an image prompt, with a tiny random IP-Adapter, saved and loaded."""
