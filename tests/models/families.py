@@ -21,6 +21,7 @@ DRAWN: dict[str, dict[str, str]] = {
     "FluxPipeline": {"text-to-image": SAVED, "instruction": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "FluxKontextPipeline": {"text-to-image": SAVED, "instruction": SAVED, "inpaint": SAVED},
     "FluxFillPipeline": {"inpaint": SAVED},
+    "Flux2Pipeline": {"text-to-image": SAVED, "instruction": SAVED},
     "Flux2KleinPipeline": {"text-to-image": SAVED, "instruction": SAVED, "inpaint": SAVED},
     "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "QwenImageEditPipeline": {"instruction": IN_MEMORY},

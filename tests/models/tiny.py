@@ -200,16 +200,14 @@ def qwen3(layers: int) -> Any:
     )
 
 
-def flux2_klein() -> Any:
-    return diffusers.Flux2KleinPipeline(
-        scheduler=flow_scheduler(use_dynamic_shifting=True),
-        vae=diffusers.AutoencoderKLFlux2(
+def flux2_parts(guided: bool) -> dict[str, Any]:
+    """What the pipelines of FLUX.2 have in common. ``guided``: whether guidance is an input, as in dev."""
+    return {
+        "scheduler": flow_scheduler(use_dynamic_shifting=True),
+        "vae": diffusers.AutoencoderKLFlux2(
             block_out_channels=(8, 8, 8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=1, sample_size=64
         ),
-        # The pipeline reads the 27th layer's output.
-        text_encoder=qwen3(layers=28),
-        tokenizer=tokenizer(512),
-        transformer=diffusers.Flux2Transformer2DModel(
+        "transformer": diffusers.Flux2Transformer2DModel(
             in_channels=16,
             num_layers=1,
             num_single_layers=1,
@@ -218,10 +216,50 @@ def flux2_klein() -> Any:
             joint_attention_dim=3 * WIDTH,
             timestep_guidance_channels=16,
             axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=False,
+            guidance_embeds=guided,
         ),
-        is_distilled=True,
+    }
+
+
+def flux2_klein() -> Any:
+    # The pipeline reads the 27th layer's output.
+    encoder = {"text_encoder": qwen3(layers=28), "tokenizer": tokenizer(512)}
+    return diffusers.Flux2KleinPipeline(**flux2_parts(guided=False), **encoder, is_distilled=True)
+
+
+def flux2() -> Any:
+    """FLUX.2-dev's reads its prompts with a language model that sees, of which it takes the 30th layer's output."""
+    words = tokenizer(512)
+    # A message's content is a list of texts; the long one of the system has no letters for the tokens of the prompt.
+    words.chat_template = (
+        "{% for message in messages if message['role'] == 'user' %}"
+        "{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}"
     )
+    encoder = transformers.Mistral3ForConditionalGeneration(
+        transformers.Mistral3Config(
+            text_config={
+                "model_type": "mistral",
+                "vocab_size": len(VOCABULARY),
+                "hidden_size": WIDTH,
+                "intermediate_size": WIDTH,
+                "num_hidden_layers": 30,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "head_dim": 16,
+            },
+            vision_config={
+                "model_type": "pixtral",
+                "hidden_size": 16,
+                "intermediate_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 32,
+                "patch_size": 16,
+            },
+            image_token_index=VOCABULARY.index("<|image_pad|>"),
+        )
+    )
+    return diffusers.Flux2Pipeline(**flux2_parts(guided=True), text_encoder=encoder, tokenizer=words)
 
 
 def qwen_parts(halvings: int = 3) -> dict[str, Any]:
@@ -382,6 +420,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "FluxKontextPipeline": lambda: flux("FluxKontextPipeline"),
     # The source's latents and the mask come beside the noise: 64 + 64 + 256 channels.
     "FluxFillPipeline": lambda: flux("FluxFillPipeline", 384),
+    "Flux2Pipeline": flux2,
     "Flux2KleinPipeline": flux2_klein,
     "QwenImagePipeline": lambda: diffusers.QwenImagePipeline(**qwen_parts()),
     "ZImagePipeline": z_image,
