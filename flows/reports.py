@@ -100,11 +100,11 @@ def _draw_again(output: str, regenerate: int, seed: int, workers: int | None, cl
     from flows.terminal import quiet_prefect
 
     quiet_prefect()
-    from flows.server import check_server
+    from flows.server import find_server
     from flows.verify_dataset import verify_dataset
     from tasks.gpu_runner import GpuTaskRunner
 
-    check_server()
+    find_server()
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))
     try:
         return flow(output, regenerate, seed)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
@@ -14,10 +17,10 @@ SECONDS = 10
 """How long a server may take to answer."""
 
 
-def check_server(needed: bool = False) -> None:
+def find_server(needed: bool = False) -> None:
     """Raises ImagemillError where PREFECT_API_URL, or the active profile, names a server that cannot be used.
 
-    ``needed``: also where none is named, so that Prefect would start one of its own for the time of this process.
+    Where none is named, one of Prefect's own is started for the time of this process; ``needed``: that is an error.
     """
     address = PREFECT_API_URL.value()
     if not address:
@@ -26,6 +29,9 @@ def check_server(needed: bool = False) -> None:
                 "no Prefect server is named: start one (`prefect server start`) and set "
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or log in to Prefect Cloud (`prefect cloud login`)."
             )
+        from flows.own_server import start_own_server
+
+        start_own_server()
         return
     headers = {"Content-Type": "application/json", **_authorization()}
     try:
@@ -45,6 +51,28 @@ def check_server(needed: bool = False) -> None:
             f"no Prefect server answers at {address} ({why}). Start it (`prefect server start`), correct "
             "PREFECT_API_URL, or unset it: a build then uses a server of its own."
         ) from error
+
+
+def missing_settings(wanted: dict[str, Any]) -> list[str]:
+    """The settings (nested, as in a prefect.toml) that the server has otherwise, each as NAME=VALUE of the environment.
+
+    Nothing for Prefect Cloud, whose settings are its own. Raises OSError where no server answers.
+    """
+    asked = urllib.request.Request(f"{PREFECT_API_URL.value().rstrip('/')}/admin/settings", headers=_authorization())
+    try:
+        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
+            has = json.load(answer)
+    except urllib.error.HTTPError:
+        return []
+    return [f"{name}={value}" for name, value in _differing("PREFECT", wanted, has)]
+
+
+def _differing(name: str, wanted: dict[str, Any], has: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in wanted.items():
+        if isinstance(value, dict):
+            yield from _differing(f"{name}_{key.upper()}", value, has.get(key, {}))
+        elif has.get(key) != value:
+            yield f"{name}_{key.upper()}", value
 
 
 def _authorization() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from prefect.settings import PREFECT_API_URL
 
 from data.errors import ImagemillError
 from flows.automations import our_automations
-from flows.server import check_server
+from flows.server import find_server, missing_settings
 
 POOL = "gpu"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -34,11 +35,15 @@ def set_up(runs_at_once: int, silent_seconds: int) -> None:
             f"there is no prefect.yaml in {str(PROJECT)!r}: run this from a checkout of the project, installed with "
             "`pip install -e .`, since workers run the flows from there."
         )
-    check_server(needed=True)
+    find_server(needed=True)
     for line in make_pool_and_automations(runs_at_once, silent_seconds):
         print(line)
     for name in _deploy():
         print(f"Deployment {name!r}.")
+    if missing := missing_settings(tomllib.loads((PROJECT / "prefect.toml").read_text())):
+        print("The server lacks settings that bring crashed builds back for sure. Start it in this project's folder,")
+        print("whose prefect.toml has them, or with these in its environment:")
+        print(*(f"  {line}" for line in missing), sep="\n")
     print(f"Start a worker:  prefect worker start --pool {POOL}")
     print("Start a build:   prefect deployment run 'build-dataset/text-to-image' --watch")
     print(f"Dashboard:       {PREFECT_API_URL.value().removesuffix('/api')}")

@@ -40,11 +40,11 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     own = OwnCluster.of(workers) if has_work and not cluster else None
     with _bar(show=errors.is_terminal and not verbose) as watch, closing(own) if own else nullcontext():
         from flows.build_dataset import build_dataset
-        from flows.server import check_server
+        from flows.server import find_server
         from tasks.gpu_runner import GpuTaskRunner
         from tasks.progress import watcher
 
-        check_server()
+        find_server()
         token = watcher.set(watch)
         try:
             figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster, own=own))(

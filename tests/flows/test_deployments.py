@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, ask: Ask)
         assert one["concurrency_options"]["collision_strategy"] == strategy
         assert "imagemill" in one["tags"]
         assert one["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+
+
+def test_a_server_that_is_started_in_the_project_has_the_settings_with_which_builds_come_back(deployed: dict):
+    from flows.server import missing_settings
+
+    assert missing_settings(tomllib.loads((PROJECT / "prefect.toml").read_text())) == []
+    other = {"server": {"events": {"messaging_broker": "another"}}}
+    assert missing_settings(other) == ["PREFECT_SERVER_EVENTS_MESSAGING_BROKER=another"]
 
 
 def test_a_deployed_schedule_brings_runs(deployed: dict, ask: Ask):

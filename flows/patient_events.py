@@ -1,0 +1,45 @@
+"""Prefect's own event messaging, for a server on SQLite: what meets a locked database waits, and is not dropped.
+
+A server with these settings (this project's prefect.toml has them) uses it:
+
+    PREFECT_SERVER_EVENTS_MESSAGING_BROKER=flows.patient_events
+
+Prefect's in-memory consumer tries an event four times without a pause and drops it then. SQLite answers "locked" at
+once to a transaction that has read before it writes while another wrote, so a few busy milliseconds lose a crash; and
+every later event of that run waits a quarter of an hour for the one that is lost. Nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect.logging import get_logger
+from prefect.server.utilities.messaging import Message, MessageHandler, memory
+from prefect.server.utilities.messaging.memory import Publisher, break_topic, ephemeral_subscription
+from sqlalchemy.exc import OperationalError
+
+__all__ = ["Consumer", "Publisher", "break_topic", "ephemeral_subscription"]
+
+BROKER = __name__
+"""The value of that setting."""
+
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
+"""Seconds before each further try; half a minute in all."""
+
+
+class Consumer(memory.Consumer):
+    """Prefect's, whose handler gets the time that a locked database needs."""
+
+    async def run(self, handler: MessageHandler) -> None:
+        """Hand every message to the handler, until cancelled."""
+
+        async def patient(message: Message) -> None:
+            for pause in PAUSES:
+                try:
+                    return await handler(message)
+                except OperationalError as error:
+                    get_logger(__name__).debug("Trying an event again in %s s: %s", pause, error)
+                    await asyncio.sleep(pause)
+            return await handler(message)
+
+        await super().run(patient)

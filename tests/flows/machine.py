@@ -1,0 +1,153 @@
+"""A Prefect server and a worker, each a process that can be killed and started again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from data.recipe_input import load_recipe
+from tests.conftest import free_port, wait_until
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Machine:
+    """A Prefect server and a worker, each a process that can be killed and started again."""
+
+    def __init__(self, home: Path, **more: str) -> None:
+        """``more``: for the environment of server, worker and commands."""
+        port = free_port()
+        self.home, self.address = home, f"http://127.0.0.1:{port}/api"
+        self.environment = {
+            **os.environ,
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": self.address,
+            "PREFECT_LOGGING_TO_API_ENABLED": "true",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PYTHONPATH": str(PROJECT),
+            **more,
+        }
+        self._server_command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        self.processes: dict[str, subprocess.Popen] = {}
+
+    def start(self, name: str, *command: str) -> subprocess.Popen:
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "prefect", *command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT,
+                env=self.environment,
+            )
+        return self.processes[name]
+
+    def start_server(self) -> None:
+        self.start("server", *self._server_command)
+        wait_until(self._healthy, "the server", 120)
+
+    def _healthy(self) -> bool:
+        assert self.processes["server"].poll() is None, (self.home / "server.log").read_text()
+        try:
+            return self.ask("/health") is True
+        except OSError:
+            return False
+
+    def stop_server(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        self.processes["server"].send_signal(sign)
+        self.processes["server"].wait(60)
+
+    def start_worker(self) -> None:
+        self.start("worker", "worker", "start", "--pool", "gpu")
+
+    def stop_worker(self) -> None:
+        self.processes["worker"].kill()
+        self.processes["worker"].wait(60)
+
+    def ask(self, path: str, body: dict[str, Any] | list[Any] | None = None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        password = self.environment.get("PREFECT_API_AUTH_STRING", "").encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {base64.b64encode(password).decode()}"}
+        request = urllib.request.Request(f"{self.address}{path}", content, headers)
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                # SQLite is locked: its clients try again, here and where no answer comes.
+                if error.code != 503:
+                    raise
+                time.sleep(0.5)
+            except TimeoutError:
+                continue
+        raise OSError(f"{path}: the server is too busy")
+
+    def run(self, fields: dict[str, Any]) -> str:
+        """Start a run of the deployment text-to-image; returns its id."""
+        asked = {"deployments": {"name": {"any_": ["text-to-image"]}}}
+        deployment = self.ask("/deployments/filter", asked)[0]["id"]
+        return self.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": {"recipe": fields}})["id"]
+
+    def build_here(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Build a recipe in this process, on the machine's cluster; returns the run's figures."""
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        from flows.build_dataset import build_dataset
+        from tasks.gpu_runner import GpuTaskRunner
+
+        runner = GpuTaskRunner(address=self.environment["IMAGEMILL_CLUSTER"])
+        with temporary_settings({PREFECT_API_URL: self.address}):
+            return build_dataset.with_options(task_runner=runner)(load_recipe(fields))
+
+    def set_state(self, run: str, kind: str, name: str | None = None) -> None:
+        self.ask(f"/flow_runs/{run}/set_state", {"state": {"type": kind, "name": name}, "force": True})
+
+    def emit(self, event: dict[str, Any]) -> None:
+        self.ask("/events", [event])
+
+    def state(self, run: str) -> dict[str, Any]:
+        return self.ask(f"/flow_runs/{run}")["state"]
+
+    def wait_for(self, run: str, wanted: str, seconds: float = 240) -> None:
+        def reached() -> bool:
+            state = self.state(run)
+            assert state["name"] == wanted or state["type"] != "FAILED", state["message"]
+            return state["name"] == wanted
+
+        wait_until(reached, f"the run to be {wanted}", seconds)
+
+    def flow_processes(self) -> list[psutil.Process]:
+        """The process that runs the flow, and its children: the GPU workers."""
+        try:
+            return psutil.Process(self.processes["worker"].pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def set_up(self) -> None:
+        self._call("from flows.cli import main; main(['setup-prefect'])")
+
+    def set_up_automations(self, silent_seconds: int) -> None:
+        made = f"list(make_pool_and_automations(runs_at_once=1, silent_seconds={silent_seconds}))"
+        self._call(f"from flows.setup_prefect import make_pool_and_automations; {made}")
+
+    def _call(self, code: str) -> None:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=False, cwd=PROJECT, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+                child.kill()
+            process.kill()
+            process.wait(30)
