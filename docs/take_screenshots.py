@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -90,11 +91,15 @@ def wait_for(true: Callable[[], Any], what: str) -> None:
         time.sleep(0.2)
 
 
-def build(server: Server, folder: Path) -> str:
+def build(server: Server) -> str:
     """Build the shapes with two bad lines among them; returns the run's id when it is completed."""
-    prompts = folder / "shapes.jsonl"
-    prompts.write_text('{"prompt": ""}\n' + (PROJECT / "data/samples/shapes.jsonl").read_text() + "not JSON\n")
-    recipe = {"name": "winter-shapes", "prompts": str(prompts), "output": str(folder / "winter-shapes")}
+    # As a person would name them, from the project's folder: these names are in the pictures.
+    prompts, output = Path("out/winter-shapes.jsonl"), Path("out/winter-shapes")
+    shutil.rmtree(PROJECT / output, ignore_errors=True)
+    (PROJECT / "out").mkdir(exist_ok=True)
+    shapes = (PROJECT / "data/samples/shapes.jsonl").read_text()
+    (PROJECT / prompts).write_text('{"prompt": ""}\n' + shapes + "not JSON\n")
+    recipe = {"name": "winter-shapes", "prompts": str(prompts), "output": str(output)}
     recipe |= {"shard_size": 6, "max_set_aside": 0.1, "generate": {}, "edit": {}}
     deployment = next(one for one in server.ask("/deployments/filter") if one["name"] == "generate-and-edit")
     body = {"parameters": {"recipe": recipe}}
@@ -131,4 +136,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="imagemill-pictures-", ignore_cleanup_errors=True) as scratch:
         place = Server(Path(scratch))
         with place.running():
-            take(place, build(place, Path(scratch)))
+            take(place, build(place))
