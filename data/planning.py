@@ -88,6 +88,10 @@ class ItemMaker:
             value = drawing[name]
             if value is not None and value % facts.size_multiple:
                 raise BadRow(f"{name} is {value}: {facts.name!r} draws multiples of {facts.size_multiple} pixels")
+        if facts.only_buckets and drawing["width"] and (drawing["width"], drawing["height"]) not in facts.buckets:
+            sizes = ", ".join(f"{width} x {height}" for width, height in facts.buckets)
+            asked = f"{drawing['width']} x {drawing['height']}"
+            raise BadRow(f"the size is {asked} pixels: {facts.name!r} draws no others than {sizes}")
         if facts.width is None and (drawing["width"] is None) != (drawing["height"] is None):
             raise BadRow(f"{facts.name!r} takes both width and height, or neither")
         if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:

@@ -220,6 +220,8 @@ class ModelFacts:
     """The fewest steps that it can be asked for."""
     buckets: tuple[tuple[int, int], ...] = ()
     """The widths and heights it draws best, in pixels, its own first; none where it has no size of its own."""
+    only_buckets: bool = False
+    """Whether it draws no other sizes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from models.entries import Entry, Family, read_catalog
-from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED, WITH_CONTROLNET, WITH_IP_ADAPTER
+from tests.models.families import DRAWN, IN_MEMORY, LARGE, OWN_SIZES, SAVED, WITH_CONTROLNET, WITH_IP_ADAPTER
 
 PAGE = Path(__file__).parent / "models.md"
 
@@ -25,6 +25,10 @@ docs`.
 Size in pixels, steps and guidance are what a recipe gets that leaves them open. Memory is the weights alone in the
 entry's dtype, from the published parameter counts, not measured. A gated repository asks you to accept its licence on
 its page, and for a token of that account in `HF_TOKEN`. What a licence says of the pictures is no advice of a lawyer.
+
+HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is fetched from Meta's when the
+model is first loaded (`imagemill models pull` leaves it to that), at a commit that is recorded and part of the
+pictures' keys. Its pipeline scales whatever is asked for to a megapixel, so other sizes than its own are refused.
 
 """
 
@@ -89,7 +93,12 @@ def _model(name: str, entry: Entry, family: Family) -> str:
 
 def _run_how(family: str, task: str) -> str:
     how = DRAWN.get(family, {}).get(task)
-    ways = {SAVED: "", LARGE: ", without a build", IN_MEMORY: ", in memory, without a build"}
+    ways = {
+        SAVED: "",
+        LARGE: ", without a build",
+        OWN_SIZES: ", without a build",
+        IN_MEMORY: ", in memory, without a build",
+    }
     return "not run" if how is None else f"tiny random weights, CPU{ways[how]}"
 
 

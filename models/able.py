@@ -91,6 +91,13 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
                 f"recipe.{step}.{name} is {value}: the model {spec.name!r} draws sizes that are multiples of "
                 f"{spec.size_multiple} pixels, for instance {near}."
             )
+    asked = section.width or spec.width, section.height or spec.height
+    if spec.only_buckets and asked not in spec.buckets:
+        sizes = ", ".join(f"{width} x {height}" for width, height in spec.buckets)
+        raise RecipeError(
+            f"recipe.{step} asks for {asked[0]} x {asked[1]} pixels, but the model {spec.name!r} draws no others than "
+            f"{sizes}: give one of them, or recipe.{step}.aspect_ratio."
+        )
     if section.negative_prompt and not spec.negative_prompt:
         raise RecipeError(
             f"recipe.{step}.negative_prompt is {section.negative_prompt!r}, but the model {spec.name!r} makes no use "

@@ -15,6 +15,7 @@ from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
 from data.sections import Edit, Generate
 from models.able import check_safety, fewest_steps
+from models.borrowed import find_parts
 from models.controlnet_files import ControlnetFiles, find_controlnet
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from models.ip_adapter_files import IpAdapterFiles, find_ip_adapter
@@ -116,12 +117,14 @@ def resolve(
             section.model,
             family.schedulers if drawn_by.schedulers is None else drawn_by.schedulers,
         ),
+        borrowed=find_parts(entry.parts if entry else {}, commit_of or _ask(field, cache_dir)),
         controlnet=controlnet,
         ip_adapter=ip_adapter,
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,
         buckets=tuple(settings["buckets"] or buckets_around(*own_size, settings["size_multiple"])),
+        only_buckets=settings["only_buckets"],
         to_bucket=isinstance(section, Edit) and section.size == "bucket",
     )
 

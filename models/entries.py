@@ -66,6 +66,8 @@ class Family(_Entry):
     size_multiple: int = Field(ge=1)
     buckets: list[tuple[int, int]] | None = None
     """Widths and heights, in pixels, that its makers name; None: made of its area and its multiple."""
+    only_buckets: bool = False
+    """Whether the pipeline draws no other sizes, whatever it is asked for."""
     negative_prompt: bool
     empty_negative: str | None = None
     max_sequence_length: int | None = Field(None, ge=1)
@@ -78,6 +80,8 @@ class Entry(_Entry):
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
     revision: str | None = None
+    parts: dict[str, str] = {}
+    """Parts that its repository lacks: the pipeline's name for one -> the repository that is it."""
     tasks: list[Task] | None = None
     """Those of its family's tasks that the model was made for; None: all."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from data.errors import RecipeError
+from models.borrowed import BorrowedPart
 from models.lora import put_on
 from models.memory import place, quantization
 from models.parts import part_folders
@@ -85,15 +86,33 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
     return prepare(place(pipeline, spec.memory, device, spec.name))
 
 
-def parts_beside(spec: ModelSpec) -> dict[str, torch.nn.Module]:
-    """What the spec's pipeline is loaded with that is not the model's own: its ControlNet, in host memory.
+def parts_beside(spec: ModelSpec) -> dict[str, Any]:
+    """What the spec's pipeline is loaded with that is not among its own files, in host memory: its ControlNet, and the
+    parts that it borrows.
 
-    Raises RecipeError where its files cannot be loaded.
+    Raises RecipeError where their files cannot be loaded.
     """
-    if spec.controlnet is None or os.environ.get("IMAGEMILL_PIPELINE"):
+    if os.environ.get("IMAGEMILL_PIPELINE"):
         return {}
-    with _explain(spec, spec.controlnet.source):
-        return {"controlnet": load_controlnet(spec, diffusers_class(spec.controlnet.kind))}
+    parts: dict[str, Any] = {}
+    for part in spec.borrowed:
+        with _explain(spec, part.source):
+            parts[part.name] = _borrowed(spec, part)
+    if spec.controlnet:
+        with _explain(spec, spec.controlnet.source):
+            parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.controlnet.kind))
+    return parts
+
+
+def _borrowed(spec: ModelSpec, part: BorrowedPart) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"revision": part.revision, "cache_dir": spec.cache_dir, "token": os.environ.get("HF_TOKEN")}
+    if part.name.startswith("tokenizer"):
+        return AutoTokenizer.from_pretrained(part.source, **where)
+    return AutoModelForCausalLM.from_pretrained(
+        part.source, dtype=getattr(torch, spec.dtype), use_safetensors=True, **where
+    )
 
 
 @contextmanager
@@ -104,8 +123,9 @@ def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
         why = " ".join(str(error).split())
         raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
     except (OSError, ValueError) as error:
-        what = f"ControlNet of {spec.name!r}" if source else f"model {spec.name!r}"
-        raise RecipeError(f"the {what} cannot be loaded from {source or spec.source!r}: {error}") from error
+        raise RecipeError(
+            f"the model {spec.name!r} cannot be loaded from {source or spec.source!r}: {error}"
+        ) from error
 
 
 def diffusers_class(name: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
         path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
     }
     beside = parts_beside(spec)
-    wanted = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(beside.values())
+    wanted = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(modules_of(beside))
     wanted += ip_adapter_bytes(spec) if own else 0
     _make_room(wanted, device, max_resident)
     pipeline = speed_up(load_pipeline(spec, device, {**shared, **beside}), spec.speed, spec.name)
@@ -103,6 +103,11 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     if spec.scheduler:
         use_scheduler(pipeline, scheduler, spec.scheduler)
     return Resident(spec, {(spec.pipeline, spec.scheduler): pipeline}, scheduler, plain)
+
+
+def modules_of(parts: Mapping[str, Any]) -> list[torch.nn.Module]:
+    """Those of a pipeline's parts that have weights."""
+    return [part for part in parts.values() if isinstance(part, torch.nn.Module)]
 
 
 def _setup(spec: ModelSpec) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from data.memory import Memory
 from data.records import ModelFacts
 from data.schedulers import SchedulerName
 from data.speed import Speed
+from models.borrowed import BorrowedPart
 from models.controlnet_files import ControlnetFiles
 from models.ip_adapter_files import IpAdapterFiles
 from models.lora_files import LoraFile
@@ -66,6 +67,8 @@ class ModelSpec:
     """What draws along a picture of each row's own."""
     ip_adapter: IpAdapterFiles | None = None
     """What lets a picture of each row's own be a prompt beside the words."""
+    borrowed: tuple[BorrowedPart, ...] = ()
+    """Parts that its own repository lacks."""
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
     keep_unmasked: bool = False
@@ -73,6 +76,8 @@ class ModelSpec:
 
     buckets: tuple[tuple[int, int], ...] = ()
     """The widths and heights it draws best, in pixels, its own first."""
+    only_buckets: bool = False
+    """Whether it draws no other sizes."""
     to_bucket: bool = False
     """Whether an edit is drawn at the nearest of these in shape, rather than as large as its source."""
 
@@ -87,6 +92,7 @@ class ModelSpec:
             "memory": self.memory.identity(),
             "size": [list(size) for size in self.buckets] if self.to_bucket else [],
             "lora": [lora.identity for lora in self.loras],
+            "parts": {part.name: part.identity for part in self.borrowed},
             "controlnet": self.controlnet and self.controlnet.identity,
             "ip_adapter": self.ip_adapter and self.ip_adapter.identity,
             "scheduler": self.scheduler,
@@ -103,6 +109,7 @@ class ModelSpec:
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
         settings = [self.speed.model_dump(), self.memory.model_dump(), *(lora.identity for lora in self.loras)]
+        settings += [{part.name: part.identity} for part in self.borrowed]
         settings += [{kind: found.weights} for kind, found in self._beside if found]
         return digest([self.files or [self.source, self.revision], self.dtype, *settings])
 
@@ -124,4 +131,5 @@ class ModelSpec:
             negative_prompt=self.negative_prompt,
             min_steps=self.min_steps,
             buckets=self.buckets,
+            only_buckets=self.only_buckets,
         )

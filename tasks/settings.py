@@ -125,6 +125,8 @@ def settle(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any]
         for lora, asked in zip(spec.loras, section.lora, strict=True):
             if lora.revision:
                 pin(f"{lora.source}@{asked.revision or 'default'}", lambda lora=lora: lora.revision)
+        for part in getattr(spec, "borrowed", ()):
+            pin(f"{part.source}@default", lambda part=part: part.revision)
         for name in ("controlnet", "ip_adapter"):
             asked, found = getattr(section, name, None), getattr(spec, name, None)
             if found and found.revision:

@@ -11,6 +11,9 @@ IN_MEMORY = "made in memory"
 LARGE = "saved and loaded, drawn alone"
 """The same without a build: whatever is asked for, it draws a megapixel and makes it smaller."""
 
+OWN_SIZES = "saved and loaded, drawn alone at a size of its own"
+"""The same without a build: it draws one number of pixels alone."""
+
 DRAWN: dict[str, dict[str, str]] = {
     "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "StableDiffusionInpaintPipeline": {"inpaint": SAVED},
@@ -27,6 +30,7 @@ DRAWN: dict[str, dict[str, str]] = {
     "QwenImageEditPipeline": {"instruction": IN_MEMORY},
     "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
     "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
+    "HiDreamImagePipeline": {"text-to-image": OWN_SIZES},
     "SanaPipeline": {"text-to-image": SAVED},
     "SanaSprintPipeline": {"text-to-image": LARGE},
 }

@@ -38,7 +38,7 @@ def tokenizer(longest: int) -> Any:
     )
 
 
-def clip(projected: bool = False) -> Any:
+def clip(projected: bool = False, **more: Any) -> Any:
     kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
     return kind(
         transformers.CLIPTextConfig(
@@ -50,6 +50,7 @@ def clip(projected: bool = False) -> Any:
             projection_dim=WIDTH,
             bos_token_id=None,
             eos_token_id=len(VOCABULARY) - 1,
+            **more,
         )
     )
 
@@ -341,6 +342,53 @@ def qwen_edit(spec: Any, device: torch.device) -> Any:
     return pipeline.to(device)
 
 
+def llama() -> Any:
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=len(VOCABULARY),
+            hidden_size=WIDTH,
+            intermediate_size=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+    )
+
+
+def hidream() -> Any:
+    """Its autoencoder makes a picture no smaller: the pipeline then draws as many pixels as that has latents."""
+    longer = {"max_position_embeddings": 128}
+    flat = {"down_block_types": ("DownEncoderBlock2D",), "up_block_types": ("UpDecoderBlock2D",)}
+    return diffusers.HiDreamImagePipeline(
+        scheduler=flow_scheduler(),
+        vae=diffusers.AutoencoderKL(
+            **flat, block_out_channels=(8,), latent_channels=4, norm_num_groups=1, shift_factor=0.0
+        ),
+        text_encoder=clip(projected=True, **longer),
+        tokenizer=tokenizer(128),
+        text_encoder_2=clip(projected=True, **longer),
+        tokenizer_2=tokenizer(128),
+        text_encoder_3=t5(),
+        tokenizer_3=tokenizer(512),
+        text_encoder_4=llama(),
+        tokenizer_4=tokenizer(512),
+        transformer=diffusers.HiDreamImageTransformer2DModel(
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_channels=[WIDTH, WIDTH],
+            text_emb_dim=2 * WIDTH,
+            axes_dims_rope=(4, 2, 2),
+            max_resolution=(128, 128),
+            llama_layers=[0, 1],
+        ),
+    )
+
+
 def z_image() -> Any:
     return diffusers.ZImagePipeline(
         scheduler=flow_scheduler(),
@@ -424,6 +472,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "Flux2KleinPipeline": flux2_klein,
     "QwenImagePipeline": lambda: diffusers.QwenImagePipeline(**qwen_parts()),
     "ZImagePipeline": z_image,
+    "HiDreamImagePipeline": hidream,
     "SanaPipeline": sana,
     "SanaSprintPipeline": lambda: sana("SanaSprintPipeline", is_sprint=True),
 }
