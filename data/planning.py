@@ -100,6 +100,8 @@ class ItemMaker:
             )
         if row.negative_prompt and not facts.negative_prompt:
             raise BadRow(f"negative_prompt is {row.negative_prompt!r}: {facts.name!r} makes no use of negative prompts")
+        if not facts.heeds_guidance and row.guidance_scale not in (None, facts.guidance_scale):
+            raise BadRow(f"guidance_scale is {row.guidance_scale}: {facts.name!r} makes no use of guidance")
 
     def _edit(self, row: Row, variant: int, link: Link, source: Way, instruction: str) -> Drawing:
         section, facts = link.section, self.facts[link.name]
@@ -116,7 +118,7 @@ class ItemMaker:
             "guidance_scale": _first(row.guidance_scale if own else None, section.guidance_scale, facts.guidance_scale),
             "negative_prompt": row.negative_prompt if own else None,
         }
-        self._check(row if own else replace(row, negative_prompt=None), decides, facts)
+        self._check(row if own else replace(row, negative_prompt=None, guidance_scale=None), decides, facts)
         start = source[-1][1].key if source else f"sha256:{row.picture_hash}"
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}

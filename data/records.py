@@ -216,6 +216,8 @@ class ModelFacts:
     """Widths and heights are multiples of this, in pixels."""
     negative_prompt: bool
     """Whether it makes use of one."""
+    heeds_guidance: bool = True
+    """Whether it makes use of a guidance scale."""
     min_steps: int = 1
     """The fewest steps that it can be asked for."""
     buckets: tuple[tuple[int, int], ...] = ()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from data.errors import RecipeError
 from data.sections import Edit, Generate
 from data.variations import Sweep
+from models.entries import TaskCall
 from models.spec import ModelSpec, Step, Task
 from models.use import Model
 
@@ -26,6 +29,28 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     if pipeline.startswith(_FLOOR):
         return math.ceil(1 / strength)
     return math.ceil(round(1 / (1 - strength), 6)) if task == "image-to-image" else 1
+
+
+def task_of(section: Generate | Edit) -> Task:
+    """What a recipe section asks its model for."""
+    return "text-to-image" if isinstance(section, Generate) else section.task
+
+
+def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Arguments that every call of the section has alike. Raises RecipeError for one that the task has not."""
+    given = {name: getattr(section, name, None) for name in ("strength", "image_guidance_scale")}
+    usual = {
+        "strength": call.strength,
+        # Of a family's tasks only the instruction has a guidance by the source picture.
+        "image_guidance_scale": settings["image_guidance_scale"] if task_of(section) == "instruction" else None,
+    }
+    for name, value in given.items():
+        if value is not None and usual[name] is None:
+            raise RecipeError(
+                f"recipe.{step}.{name} is {value}, but {section.model!r} takes none for the task "
+                f"{task_of(section)!r}: leave it out."
+            )
+    return {name: given[name] if given[name] is not None else usual[name] for name in usual if usual[name] is not None}
 
 
 def check_sweep(sweep: Sweep, spec: Model) -> None:
@@ -47,6 +72,10 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
         raise RecipeError(
             f"recipe.sweep.negative_prompt is given, but the model {spec.name!r} makes no use of negative prompts: "
             "leave it out."
+        )
+    if any(value != spec.guidance_scale for value in sweep.guidance_scale) and not spec.heeds_guidance:
+        raise RecipeError(
+            f"recipe.sweep.guidance_scale is given, but the model {spec.name!r} makes no use of guidance: leave it out."
         )
 
 
@@ -80,6 +109,11 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call['strength']} the model "
             f"{spec.name!r} needs at least {spec.min_steps}: it would draw no step, or see nothing of the source. "
             "Set more steps or another strength."
+        )
+    if section.guidance_scale not in (None, spec.guidance_scale) and not spec.heeds_guidance:
+        raise RecipeError(
+            f"recipe.{step}.guidance_scale is {section.guidance_scale:g}, but the model {spec.name!r} makes no use of "
+            "guidance: it was made to draw without. Leave it out."
         )
     if not isinstance(section, Generate):
         return

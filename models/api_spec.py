@@ -41,6 +41,8 @@ class ApiSpec:
     size_multiple: int = MULTIPLE
     negative_prompt: bool = True
     """Sent where it is given; a model that knows none refuses it."""
+    heeds_guidance: bool = True
+    guidance_scale: float | None = None
     min_steps: int = 1
 
     @property

@@ -9,22 +9,23 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
 from data.sections import Edit, Generate
-from models.able import check_safety, fewest_steps
+from models.able import arguments_of, check_safety, fewest_steps, task_of
 from models.borrowed import find_parts
 from models.controlnet_files import ControlnetFiles, find_controlnet
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
+from models.guidance import heeds_guidance
 from models.ip_adapter_files import IpAdapterFiles, find_ip_adapter
 from models.lora_files import find_loras
 from models.model_files import class_name, hash_model, saved_dtype
 from models.schedulers import check_scheduler
-from models.spec import ModelSpec, Step, Task
+from models.spec import ModelSpec, Step
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+INDEX = "model_index.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 CommitOf = Callable[[str, str | None], str]
@@ -36,11 +37,6 @@ def known_models(models_file: str | None = None) -> list[str]:
     return list(read_catalog(models_file).models)
 
 
-def task_of(section: Generate | Edit) -> Task:
-    """What a recipe section asks its model for."""
-    return "text-to-image" if isinstance(section, Generate) else section.task
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
     """Where a model's files are, and which."""
@@ -48,8 +44,16 @@ class _Found:
     source: str
     commit: str | None
     files: str | None
-    family: str | None
+    family: str | None = None
     """Name of its pipeline class."""
+
+    def read(self, name: str, field: str, cache_dir: str | None) -> str:
+        """The text of one of the model's files. Raises RecipeError, naming the field, where the hub has to give it."""
+        if self.files:
+            return (Path(self.source) / name).read_text(encoding="utf-8")
+        from models.hub import fetch_file
+
+        return fetch_file(field, self.source, self.commit, name, cache_dir).read_text(encoding="utf-8")
 
 
 def resolve(
@@ -74,7 +78,7 @@ def resolve(
             f"It can call: {', '.join(catalog.families)}."
         )
     if section.safety != "off":
-        check_safety(step, section, _index(field, found, cache_dir))
+        check_safety(step, section, found.read(INDEX, field, cache_dir))
     settings = entry.settings(family) if entry else family.model_dump(exclude={"tasks", "schedulers"})
     if section.dtype != "auto":
         settings["dtype"] = section.dtype
@@ -83,7 +87,7 @@ def resolve(
     call = _call(step, section, entry, family, catalog)
     controlnet, ip_adapter = _beside(step, section, call, catalog, commit_of, cache_dir)
     drawn_by = call.controlnet if controlnet else call
-    arguments = _arguments(step, section, call, settings)
+    arguments = arguments_of(step, section, call, settings)
     own_size = settings["width"], settings["height"]
     min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
     return ModelSpec(
@@ -100,6 +104,7 @@ def resolve(
         guidance_scale=settings["guidance_scale"],
         size_multiple=settings["size_multiple"],
         negative_prompt=settings["negative_prompt"],
+        heeds_guidance=heeds_guidance(settings["heeds_guidance"], found.family, Path(found.source)),
         max_sequence_length=settings["max_sequence_length"],
         licence=entry.licence if entry else "unknown",
         cache_dir=cache_dir,
@@ -161,14 +166,8 @@ def _find(
     commit = wanted if _COMMIT.fullmatch(wanted or "") else (commit_of or _ask(field, cache_dir))(source, wanted)
     if entry:
         return _Found(source, commit, None, entry.family)
-    return _Found(source, commit, None, class_name(field, name, _fetch_index(field, source, commit, cache_dir)))
-
-
-def _index(field: str, found: _Found, cache_dir: str | None) -> str:
-    """The text of the model's model_index.json."""
-    if found.files:
-        return (Path(found.source) / "model_index.json").read_text(encoding="utf-8")
-    return _fetch_index(field, found.source, found.commit, cache_dir)
+    index = _Found(source, commit, None).read(INDEX, field, cache_dir)
+    return _Found(source, commit, None, class_name(field, name, index))
 
 
 def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Family, catalog: Catalog) -> TaskCall:
@@ -222,23 +221,6 @@ def _beside(
     return controlnet, ip_adapter
 
 
-def _arguments(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, float]:
-    """Arguments that every call of the section has alike."""
-    given = {name: getattr(section, name, None) for name in ("strength", "image_guidance_scale")}
-    usual = {
-        "strength": call.strength,
-        # Of a family's tasks only the instruction has a guidance by the source picture.
-        "image_guidance_scale": settings["image_guidance_scale"] if task_of(section) == "instruction" else None,
-    }
-    for name, value in given.items():
-        if value is not None and usual[name] is None:
-            raise RecipeError(
-                f"recipe.{step}.{name} is {value}, but {section.model!r} takes none for the task "
-                f"{task_of(section)!r}: leave it out."
-            )
-    return {name: given[name] if given[name] is not None else usual[name] for name in usual if usual[name] is not None}
-
-
 def _ask(field: str, cache_dir: str | None) -> CommitOf:
     def commit_of(repository: str, revision: str | None) -> str:
         from models.hub import resolve_commit
@@ -246,12 +228,6 @@ def _ask(field: str, cache_dir: str | None) -> CommitOf:
         return resolve_commit(field, repository, revision, cache_dir)
 
     return commit_of
-
-
-def _fetch_index(field: str, repository: str, commit: str, cache_dir: str | None) -> str:
-    from models.hub import fetch_file
-
-    return fetch_file(field, repository, commit, "model_index.json", cache_dir).read_text(encoding="utf-8")
 
 
 def licences(specs: Mapping[Step, ModelSpec]) -> list[str]:

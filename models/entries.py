@@ -62,6 +62,8 @@ class Family(_Entry):
     steps: int = Field(ge=1)
     guidance_scale: float | None = Field(None, ge=0)
     guidance_argument: str = "guidance_scale"
+    heeds_guidance: bool | None = None
+    """Whether a guidance scale changes anything; None: as the model's files say, else it does."""
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int = Field(ge=1)
     buckets: list[tuple[int, int]] | None = None
@@ -89,6 +91,7 @@ class Entry(_Entry):
     height: int | None = Field(None, gt=0)
     steps: int | None = Field(None, ge=1)
     guidance_scale: float | None = Field(None, ge=0)
+    heeds_guidance: bool | None = None
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int | None = Field(None, ge=1)
     buckets: list[tuple[int, int]] | None = None

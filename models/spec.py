@@ -44,6 +44,8 @@ class ModelSpec:
     size_multiple: int
     negative_prompt: bool
     """Whether the pipeline makes use of one."""
+    heeds_guidance: bool
+    """Whether it makes use of a guidance scale."""
     max_sequence_length: int | None
     licence: str
     cache_dir: str | None
@@ -129,6 +131,7 @@ class ModelSpec:
             guidance_scale=self.guidance_scale,
             size_multiple=self.size_multiple,
             negative_prompt=self.negative_prompt,
+            heeds_guidance=self.heeds_guidance,
             min_steps=self.min_steps,
             buckets=self.buckets,
             only_buckets=self.only_buckets,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from data.errors import BadRow
 from data.identity import content_id, digest, given_seed, image_key, picture_seed
 from data.layout import Layout
 from data.planning import ItemMaker
@@ -123,6 +124,13 @@ def test_each_field_that_decides_pixels_changes_the_key(row, setting):
 )
 def test_a_rows_own_settings_change_the_key(load, row, setting):
     assert keys_of(load([{"prompt": "a", "id": "x", **setting}]).row) != keys_of(row)
+
+
+def test_a_rows_guidance_that_its_model_leaves_out_sets_the_row_aside(load):
+    facts = replace(FACTS, heeds_guidance=False)
+    with pytest.raises(BadRow, match=r"guidance_scale is 5\.0: 'm' makes no use of guidance"):
+        keys_of(load([{"prompt": "a", "guidance_scale": 5}]).row, facts)
+    assert keys_of(load([{"prompt": "a", "guidance_scale": FACTS.guidance_scale}]).row, facts)
 
 
 def test_the_model_changes_the_key_and_its_name_does_not(row):

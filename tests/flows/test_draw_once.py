@@ -59,7 +59,7 @@ def test_changed_prompts_draw_exactly_the_missing_pictures(
         ({"generate.images_per_prompt": 2}, 8),
         ({"edit.steps": 2}, 4),
         ({"generate.steps": 2}, 8),
-        ({"generate.guidance_scale": 1.0}, 8),
+        ({"generate.dtype": "bfloat16"}, 8),
         ({"generate.batch_size": 3, "edit.batch_size": 1, "shard_size": 3}, 0),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -45,6 +45,10 @@ def test_growing_a_list_or_a_sweep_draws_only_what_is_new(build: Build, model: P
             {"negative_prompt": ["blur"]},
             "recipe.sweep.negative_prompt is given, but the model 'random' makes no use of",
         ),
+        (
+            {"guidance_scale": [1, 2]},
+            "recipe.sweep.guidance_scale is given, but the model 'random' makes no use of guidance",
+        ),
     ],
 )
 def test_a_sweep_that_the_model_cannot_draw_is_refused_before_anything_is_drawn(

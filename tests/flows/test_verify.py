@@ -95,7 +95,7 @@ def test_rows_drawn_again_are_bit_equal(
     build: Build, mine: dict, cluster: str, report: Callable, tmp_path: Path, kind: str
 ):
     if kind == "generated":
-        mine |= {"edit": None, "image_format": "webp", "generate": {**mine["generate"], "guidance_scale": 2.0}}
+        mine |= {"edit": None, "image_format": "webp", "generate": {**mine["generate"], "steps": 2}}
     elif kind == "given":
         prompts = Path(__file__).parents[2] / "data" / "samples" / "edits.jsonl"
         mine |= {"generate": None, "edit": {**mine["edit"], "instructions": []}, "prompts": str(prompts)}

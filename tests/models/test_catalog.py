@@ -269,6 +269,24 @@ def test_a_negative_prompt_that_the_model_does_not_read_is_refused(folder):
     check_settings("generate", Generate(), spec)
 
 
+def test_a_guidance_that_the_model_leaves_out_is_refused_and_its_own_number_is_not(folder):
+    section = Generate(model="flux.1-schnell", revision=COMMIT, guidance_scale=5)
+    for given in (section, section.model_copy(update={"model": "flux.2-klein-4b"})):
+        spec = resolve("generate", given, None)
+        with pytest.raises(
+            RecipeError, match=f"guidance_scale is 5, but the model {given.model!r} makes no use of gui"
+        ):
+            check_settings("generate", given, spec)
+        check_settings("generate", given.model_copy(update={"guidance_scale": spec.guidance_scale}), spec)
+    dev = section.model_copy(update={"model": "flux.1-dev"})
+    check_settings("generate", dev, resolve("generate", dev, None))
+    # A folder's own files say it.
+    (folder / "transformer").mkdir(exist_ok=True)
+    for has_place, heeds in (("true", True), ("false", False)):
+        (folder / "transformer" / "config.json").write_text(f'{{"guidance_embeds": {has_place}}}')
+        assert resolve("generate", Generate(model=str(folder)), None).heeds_guidance is heeds
+
+
 @pytest.mark.parametrize("revision", [None, "main", "v1", COMMIT])
 def test_a_repository_that_is_only_in_the_cache_resolves_to_its_commit(hub, revision):
     spec = resolve("generate", Generate(model="studio/painter", revision=revision), hub)
