@@ -128,6 +128,13 @@ def check_address(address: str, insecure: bool = False) -> None:
     )
 
 
+def root_cause(error: BaseException) -> str:
+    """What an error came from in the end: Dask's own says no more than that time ran out."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error) or type(error).__name__
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

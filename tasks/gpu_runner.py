@@ -22,7 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.errors import BuildFailed
 from models.job import Job
-from tasks.cluster import OwnCluster, check_address, cores, cpu_workers
+from tasks.cluster import OwnCluster, check_address, cores, cpu_workers, root_cause
 from tasks.gpus import visible_gpus
 from tasks.parcel import pack
 from tasks.worker_side import draw_and_tell
@@ -166,8 +166,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             except OSError as error:
                 if self._stopped or time.monotonic() - deadline > patience:
                     raise BuildFailed(
-                        f"no Dask scheduler answers at {self.address}. Start one with `imagemill scheduler`, or build "
-                        "without --cluster; what is drawn is kept."
+                        f"no Dask scheduler answers at {self.address} ({root_cause(error)}). "
+                        "Start one with `imagemill scheduler`, or build without --cluster; what is drawn is kept."
                     ) from error
             else:
                 self._was_there = True

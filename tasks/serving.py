@@ -9,12 +9,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from distributed import Nanny, Scheduler, Security
+from distributed.comm import connect
 
 from data.errors import BuildFailed
-from tasks.cluster import check_address, quiet_workers, worker_options
+from tasks.cluster import check_address, quiet_workers, root_cause, worker_options
 from tasks.gpus import visible_gpus
 
 Say = Callable[[str], None]
+
+REACH_SECONDS = 5
+"""Seconds in which a scheduler must answer, before the worker says that none does and tries again."""
 
 
 def serve_scheduler(host: str, port: int, insecure: bool, say: Say) -> None:
@@ -73,13 +77,19 @@ async def _keep(number: int, address: str, options: dict[str, Any], patience: fl
     """One worker, started again whenever it has lost its scheduler."""
     loop = asyncio.get_running_loop()
     name = f"{socket.gethostname()}-{options['host'] or ''}-{number}".replace("--", "-")
-    last_seen = loop.time()
+    last_seen, told = loop.time(), ""
     while loop.time() - last_seen < patience:
+        # A Nanny would look for it for as long, and say nothing.
+        if why := await _out_of_reach(address):
+            if why != told:
+                say(f"worker {name} looks for the scheduler at {address}: {why}")
+            told = why
+            continue
         nanny = Nanny(address, name=name, security=Security(), death_timeout=patience, **options)
         try:
             await nanny
         except (OSError, TimeoutError, RuntimeError):
-            # No scheduler there yet, or none any more; or it still believes the last worker of this name alive.
+            # No scheduler there any more; or it still believes the last worker of this name alive.
             await nanny.close()
             await asyncio.sleep(1)
             continue
@@ -88,10 +98,20 @@ async def _keep(number: int, address: str, options: dict[str, Any], patience: fl
             await nanny.finished()
         finally:
             await nanny.close()
-        last_seen = loop.time()
+        last_seen, told = loop.time(), ""
         say(f"worker {name} has lost its scheduler, and looks for it")
         await asyncio.sleep(0.5)
-    raise BuildFailed(f"no scheduler at {address} for {patience:g} s.")
+    raise BuildFailed(f"no scheduler at {address} for {patience:g} s{told and f' ({told})'}.")
+
+
+async def _out_of_reach(address: str) -> str | None:
+    """Why no scheduler answers, or None where one does."""
+    try:
+        comm = await connect(address, timeout=REACH_SECONDS, **Security().get_connection_args("worker"))
+    except OSError as error:
+        return root_cause(error)
+    comm.abort()
+    return None
 
 
 async def _until_told(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:

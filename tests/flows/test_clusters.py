@@ -24,6 +24,8 @@ from tests.flows.conftest import Run
 
 PROMPTS = [f"number {number}" for number in range(24)]
 
+ROOT = Path(__file__).parents[2]
+
 Serve = Callable[..., subprocess.Popen]
 
 
@@ -233,29 +235,49 @@ class Wire:
         self._listen()
 
 
+def tls_settings(folder: Path) -> dict[str, str]:
+    """The environment in which Dask speaks TLS with the certificates in a folder."""
+    settings = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "ca.pem")}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(folder / "cert.pem")
+        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = str(folder / "key.pem")
+    return settings
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes certificates with the commands of docs/clusters.md, and an authority of their own."""
+    commands = re.search(r"```sh\n(openssl.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.DOTALL)[1]
+
+    def make(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            ["bash", "-ec", commands], cwd=tmp_path / name, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name
+
+    return make
+
+
 @pytest.mark.slow
-def test_a_cluster_with_certificates_speaks_tls_and_refuses_those_without(
-    server: str, serve: Serve, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cluster_with_the_documented_certificates_speaks_tls_and_refuses_those_without(
+    server: str, serve: Serve, fields: dict[str, Any], certificates: Callable[[str], Path]
 ):
     from dask import config
-    from distributed import Client, Security
+    from distributed import Client
 
-    made = Security.temporary()
-    files = {}
-    for name, content in (("ca", made.tls_ca_file), ("cert", made.tls_client_cert), ("key", made.tls_client_key)):
-        (tmp_path / name).write_text(content)
-        files[name] = str(tmp_path / name)
-    settings = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": files["ca"]}
-    for role in ("SCHEDULER", "WORKER", "CLIENT"):
-        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = files["cert"]
-        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = files["key"]
+    ours = certificates("ours")
+    settings = tls_settings(ours)
     address = said(serve("scheduler", "--port", "0", env=settings), r"scheduler at (tls://\S+)")
     serve("worker", address, env=settings)
+    stranger = serve("worker", address, env=tls_settings(certificates("theirs")))
     with pytest.raises((OSError, TypeError)), Client(address, set_as_default=False, timeout=5):
         pass
-    here = {"ca-file": files["ca"], "client.cert": files["cert"], "client.key": files["key"]}
-    with config.set({f"distributed.comm.tls.{name}": path for name, path in here.items()}):
+    here = {"ca-file": ours / "ca.pem", "client.cert": ours / "cert.pem", "client.key": ours / "key.pem"}
+    with config.set({f"distributed.comm.tls.{name}": str(path) for name, path in here.items()}):
         assert build_on(address, fields)["status"] == "complete"
+    assert "certificate" in said(stranger, r"looks for the scheduler at tls://\S+: (.*)")
 
 
 @pytest.mark.parametrize(
