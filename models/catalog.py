@@ -128,9 +128,9 @@ def resolve(
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
         outputs=entry.outputs if entry else "unknown",
         min_steps=min_steps,
-        buckets=tuple(settings["buckets"] or buckets_around(*own_size, settings["size_multiple"])),
-        only_buckets=settings["only_buckets"],
-        to_bucket=isinstance(section, Edit) and section.size == "bucket",
+        buckets=tuple(call.only or settings["buckets"] or buckets_around(*own_size, settings["size_multiple"])),
+        only_buckets=settings["only_buckets"] or call.only is not None,
+        to_bucket=isinstance(section, Edit) and (section.size == "bucket" or call.only is not None),
     )
 
 

@@ -44,6 +44,8 @@ class TaskCall(_Entry):
     references: bool = False
     """Whether a list of pictures is several for one row; max_batch is then 1."""
     schedulers: list[SchedulerName] | None = None
+    only: list[tuple[int, int]] | None = None
+    """Widths and heights, in pixels, that the pipeline draws whatever it is asked for; None: any."""
     controlnet: ControlnetCall | None = None
     """None where there is none that would draw the same picture again."""
     ip_adapter: bool = False

@@ -27,7 +27,7 @@ DRAWN: dict[str, dict[str, str]] = {
     "Flux2Pipeline": {"text-to-image": SAVED, "instruction": SAVED},
     "Flux2KleinPipeline": {"text-to-image": SAVED, "instruction": SAVED, "inpaint": SAVED},
     "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
-    "QwenImageEditPipeline": {"instruction": IN_MEMORY},
+    "QwenImageEditPipeline": {"instruction": IN_MEMORY, "inpaint": IN_MEMORY},
     "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
     "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "HiDreamImagePipeline": {"text-to-image": OWN_SIZES},

@@ -15,6 +15,7 @@ from data.sections import Edit, Generate
 from models.able import check_settings
 from models.catalog import known_models, licences, resolve
 from models.entries import read_catalog
+from models.framing import edit_size
 from models.model_files import hash_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -309,3 +310,13 @@ def test_the_commit_is_part_of_the_identity_and_the_cache_is_not(hub, tmp_path):
     there = resolve("generate", Generate(model="studio/painter"), str(tmp_path / "copy"))
     assert here.identity == there.identity
     assert here.identity["revision"] == COMMIT
+
+
+def test_a_pipeline_that_draws_a_megapixel_alone_is_asked_for_what_it_would_draw(tmp_path):
+    section = Edit(model=str(write_model(tmp_path / "edit", "QwenImageEditPipeline")), task="inpaint")
+    spec = resolve("edit", section, None)
+    for width, height in spec.buckets:
+        across = (1024 * 1024 * width / height) ** 0.5
+        assert (round(across / 32) * 32, round(across * height / width / 32) * 32) == (width, height)
+    assert edit_size((600, 400), (None, None), spec) == (1248, 832)
+    assert spec.facts().only_buckets
