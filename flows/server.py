@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from data.errors import ImagemillError
 
@@ -76,8 +76,9 @@ def _differing(name: str, wanted: dict[str, Any], has: dict[str, Any]) -> Iterat
 
 
 def _authorization() -> dict[str, str]:
-    if text := PREFECT_API_AUTH_STRING.value():
-        return {"Authorization": f"Basic {base64.b64encode(text.get_secret_value().encode()).decode()}"}
-    if key := PREFECT_API_KEY.value():
-        return {"Authorization": f"Bearer {key.get_secret_value()}"}
+    api = get_current_settings().api
+    if api.auth_string:
+        return {"Authorization": f"Basic {base64.b64encode(api.auth_string.get_secret_value().encode()).decode()}"}
+    if api.key:
+        return {"Authorization": f"Bearer {api.key.get_secret_value()}"}
     return {}

@@ -29,7 +29,7 @@ def build(fields: dict, cluster: str, tmp_path: Path) -> Iterator[subprocess.Pop
         process = subprocess.Popen([*command, "--cluster", cluster], env=environment, stdout=log, stderr=log)
     try:
         lock = Path(fields["output"]) / ".imagemill" / "lock"
-        wait_until(lambda: lock.exists() or process.poll() is not None, "the build", 180)
+        wait_until(lambda: lock.exists() or process.poll() is not None, "the build", 300)
         assert process.poll() is None, (tmp_path / "log").read_text()
         yield process
     finally:
