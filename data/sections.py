@@ -169,6 +169,11 @@ class Edit(ModelChoice):
         title="References",
         description="A row's further pictures go to the model too, and into input_images; not every model can.",
     )
+    references_layout: Literal["separate", "stitch"] = Field(
+        "separate",
+        title="References layout",
+        description="How references are given: each by itself, or side by side with the picture (FLUX.1 Kontext).",
+    )
     multi_turn: bool = Field(
         False,
         title="Multi-turn",
@@ -180,6 +185,14 @@ class Edit(ModelChoice):
         if not self.multi_turn and len(set(self.instructions)) < len(self.instructions):
             twice = next(i for i in self.instructions if self.instructions.count(i) > 1)
             raise ValueError(f"instructions lists {twice!r} twice: give each instruction once")
+        return self
+
+    @model_validator(mode="after")
+    def _lays_out_references(self) -> Edit:
+        if self.references_layout != "separate" and not self.references:
+            raise ValueError(
+                f"references_layout is {self.references_layout!r}, but references is false: set it to true"
+            )
         return self
 
 

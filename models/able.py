@@ -10,7 +10,7 @@ from typing import Any
 from data.errors import RecipeError
 from data.sections import Edit, Generate
 from data.variations import Sweep
-from models.entries import TaskCall
+from models.entries import Catalog, TaskCall
 from models.spec import ModelSpec, Step, Task
 from models.use import Model
 
@@ -77,6 +77,20 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
         raise RecipeError(
             f"recipe.sweep.guidance_scale is given, but the model {spec.name!r} makes no use of guidance: leave it out."
         )
+
+
+def check_references(step: Step, section: Edit, call: TaskCall, catalog: Catalog) -> None:
+    """Raises RecipeError when the section gives its model several pictures in a way that it does not take."""
+    layout = section.references_layout
+    if call.takes(layout):
+        return
+    other = "separate" if layout == "stitch" else "stitch"
+    way = "side by side in one picture" if layout == "stitch" else "by itself"
+    hint = f" It takes them with references_layout: {other}." if call.takes(other) else ""
+    raise RecipeError(
+        f"recipe.{step}.references is true, but {section.model!r} takes no further picture {way} for the task "
+        f"{section.task!r}.{hint} Of the catalog these do: {', '.join(catalog.takes_references(layout))}."
+    )
 
 
 CHECKER = "StableDiffusionSafetyChecker"

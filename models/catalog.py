@@ -13,7 +13,7 @@ from pathlib import Path
 from data.buckets import buckets_around
 from data.errors import RecipeError, UnknownModel
 from data.sections import Edit, Generate
-from models.able import arguments_of, check_safety, fewest_steps, task_of
+from models.able import arguments_of, check_references, check_safety, fewest_steps, task_of
 from models.borrowed import find_parts
 from models.controlnet_files import ControlnetFiles, find_controlnet
 from models.entries import Catalog, Entry, Family, TaskCall, read_catalog
@@ -89,6 +89,7 @@ def resolve(
     drawn_by = call.controlnet if controlnet else call
     arguments = arguments_of(step, section, call, settings)
     own_size = settings["width"], settings["height"]
+    stitches = isinstance(section, Edit) and section.references_layout == "stitch"
     min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
     return ModelSpec(
         name=section.model if entry or not found.files else Path(found.source).name,
@@ -114,7 +115,9 @@ def resolve(
         empty_negative=settings["empty_negative"],
         call=arguments,
         # diffusers gives all rows of a call the same image prompt.
-        max_batch=1 if ip_adapter else call.max_batch,
+        # Stitched pictures are as wide as each row's references make them.
+        max_batch=1 if ip_adapter or stitches else call.max_batch,
+        stitches=stitches,
         keep_unmasked=task_of(section) == "inpaint" and section.keep_unmasked,
         scheduler=check_scheduler(
             f"recipe.{step}.scheduler",
@@ -174,11 +177,8 @@ def _call(step: Step, section: Generate | Edit, entry: Entry | None, family: Fam
     """How the section's task is called. Raises RecipeError where the model cannot do it."""
     calls, task = entry.calls(family) if entry else family.tasks, task_of(section)
     if task in calls:
-        if isinstance(section, Edit) and section.references and not calls[task].references:
-            raise RecipeError(
-                f"recipe.{step}.references is true, but {section.model!r} takes one picture for the task {task!r}. "
-                f"Of the catalog these take several for an instruction: {', '.join(catalog.takes_references())}."
-            )
+        if isinstance(section, Edit) and section.references:
+            check_references(step, section, calls[task], catalog)
         return calls[task]
     can = ", ".join(calls)
     could_edit = isinstance(section, Edit) and set(calls) - {"text-to-image"}

@@ -43,6 +43,8 @@ class TaskCall(_Entry):
     max_batch: int | None = Field(None, ge=1)
     references: bool = False
     """Whether a list of pictures is several for one row; max_batch is then 1."""
+    stitches: bool = False
+    """Whether its one picture may be larger than what is drawn, so that references can stand beside it."""
     schedulers: list[SchedulerName] | None = None
     only: list[tuple[int, int]] | None = None
     """Widths and heights, in pixels, that the pipeline draws whatever it is asked for; None: any."""
@@ -50,6 +52,10 @@ class TaskCall(_Entry):
     """None where there is none that would draw the same picture again."""
     ip_adapter: bool = False
     """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
+
+    def takes(self, layout: str) -> bool:
+        """Whether a row may have references that are given in this way (the recipe's references_layout)."""
+        return self.stitches if layout == "stitch" else self.references
 
 
 class Family(_Entry):
@@ -138,12 +144,12 @@ class Catalog:
     own: frozenset[str] = frozenset()
     """Names of the models that a person's own file gives."""
 
-    def takes_references(self) -> list[str]:
-        """The models that take several pictures for one instruction."""
+    def takes_references(self, layout: str = "separate") -> list[str]:
+        """The models that take several pictures for one instruction, given in this way."""
         return [
             name
             for name, entry in self.models.items()
-            if any(call.references for call in entry.calls(self.families[entry.family]).values())
+            if any(call.takes(layout) for call in entry.calls(self.families[entry.family]).values())
         ]
 
     def takes(self, what: Literal["controlnet", "ip_adapter"]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PIL import Image, ImageOps
 
 from data.buckets import nearest
@@ -49,3 +51,18 @@ def frame(
         left, top = spare[0] // 2, spare[1] // 2
         return source.crop((left, top, left + size[0], top + size[1]))
     return ImageOps.fit(source, size, resampling)
+
+
+def stitch(picture: Image.Image, references: Sequence[Image.Image], multiple: int) -> Image.Image:
+    """The picture with the references to the right of it, in their order, each as high as it and its shape unbent.
+
+    The right edge is cut to a width that is a multiple of ``multiple`` pixels.
+    """
+    widths = [max(1, round(one.width * picture.height / one.height)) for one in references]
+    whole = Image.new("RGB", (picture.width + sum(widths), picture.height))
+    whole.paste(picture)
+    left = picture.width
+    for one, width in zip(references, widths, strict=True):
+        whole.paste(one.resize((width, picture.height), Image.Resampling.LANCZOS), (left, 0))
+        left += width
+    return whole.crop((0, 0, whole.width // multiple * multiple, whole.height))

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from models.batches import Asked
+from models.framing import stitch
 from models.spec import ModelSpec
 from models.speed import cache_steps
 from models.steering import steering
@@ -77,6 +78,8 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
 def _pictures(
     pictures: list[Image.Image], spec: ModelSpec, references: Sequence[Image.Image] = ()
 ) -> list[Image.Image] | Image.Image:
+    if spec.stitches:
+        return stitch(pictures[0], references, spec.size_multiple)
     # To a pipeline that draws one row at a time, a list is several pictures for that row.
     if spec.max_batch == 1:
         return [pictures[0], *references] if references else pictures[0]

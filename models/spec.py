@@ -73,6 +73,8 @@ class ModelSpec:
     """Parts that its own repository lacks."""
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
+    stitches: bool = False
+    """Whether a row's references stand beside its picture, in one."""
     keep_unmasked: bool = False
     """Whether an inpainting has its source's pixels where the mask is black."""
 
@@ -99,6 +101,7 @@ class ModelSpec:
             "ip_adapter": self.ip_adapter and self.ip_adapter.identity,
             "scheduler": self.scheduler,
             "keep_unmasked": self.keep_unmasked,
+            "stitches": self.stitches,
         }
         return {
             **weights,

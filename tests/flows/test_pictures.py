@@ -150,10 +150,33 @@ def test_references_go_to_the_model_and_into_the_dataset(build, given, tmp_path,
         assert len(list((tmp_path / form).rglob("*reference*"))) == (0 if form == "webdataset" else 3)
 
 
+@pytest.mark.slow
+def test_references_stand_beside_the_picture_for_a_model_that_takes_one(build, given, tmp_path, cluster):
+    given["edit"] |= {"references": True, "references_layout": "stitch", "instructions": ["put it on"]}
+    noise(64, 64).save(tmp_path / "0.png")
+    noise(32, 48).save(tmp_path / "1.png")
+    rows = [{"id": "one", "images": ["0.png", "1.png"]}, {"id": "none", "images": ["0.png"], "seed": 7}]
+    write_prompts(Path(given["prompts"]), [{"seed": 7, **row} for row in rows])
+    assert build(given)["drawn"] == 2
+    one, none = rows_of(given["output"])
+    assert [picture["bytes"] for picture in one["input_images"]] == [(tmp_path / "1.png").read_bytes()]
+    # As large as the picture that is edited, and changed by the one beside it.
+    assert (one["width"], one["height"]) == (64, 64)
+    assert one["sha256"] != none["sha256"]
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+    assert flow(given["output"], regenerate=2)["bit_equal"] == 2
+
+
 def test_references_for_a_model_that_takes_one_picture_are_one_clear_message(given):
     recipe = load_recipe({**given, "edit": {**given["edit"], "references": True}})
-    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes one picture for the task"):
+    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes no further pic") as told:
         resolve_models(recipe)
+    assert "It takes them with references_layout: stitch." in str(told.value)
+    klein = {"model": "flux.2-klein-4b", "revision": "0" * 40, "references": True, "references_layout": "stitch"}
+    with pytest.raises(RecipeError, match=r"no further picture side by side .* references_layout: separate"):
+        resolve_models(load_recipe({**given, "edit": klein}))
+    with pytest.raises(RecipeError, match="references_layout is 'stitch', but references is false"):
+        load_recipe({**given, "edit": {"references_layout": "stitch"}})
     with pytest.raises(RecipeError, match="only the first edit of given pictures has them"):
         load_recipe({**given, "generate": {}, "edit": {"references": True}})
 

@@ -7,7 +7,7 @@ from PIL import Image
 from data.buckets import buckets_around, nearest
 from data.sections import Edit
 from models.catalog import resolve
-from models.framing import edit_size, frame
+from models.framing import edit_size, frame, stitch
 
 
 def spec_of(**edit):
@@ -66,3 +66,13 @@ def test_a_models_size_is_part_of_its_pictures_keys_only_where_it_is_asked_for()
     assert "size" not in plain
     assert {**bucket, "size": None} == {**plain, "size": None}
     assert bucket["size"][0] == [64, 64]
+
+
+def test_references_stand_to_the_right_as_high_as_the_picture_and_cut_to_the_models_multiple():
+    picture, reference = noise(64, 48), Image.new("RGB", (50, 24), "red")
+    whole = stitch(picture, [reference, reference], 16)
+    # 64 and twice 100 pixels are 264: half a multiple is cut.
+    assert whole.size == (256, 48)
+    assert whole.crop((0, 0, 64, 48)).tobytes() == picture.tobytes()
+    assert set(whole.crop((64, 0, 256, 48)).getdata()) == {(255, 0, 0)}
+    assert stitch(picture, [], 16).tobytes() == picture.tobytes()
