@@ -47,12 +47,12 @@ class Columns(Section):
     control_image: Text = Field(
         "control_image",
         title="Control image",
-        description="With generate.controlnet: field with the picture that it follows, a path or a URL.",
+        description="With generate.controlnet: field with the picture that it follows, given as a picture is.",
     )
     image_prompt: Text = Field(
         "image_prompt",
         title="Image prompt",
-        description="With generate.ip_adapter: field with the picture that counts beside the words, a path or a URL.",
+        description="With generate.ip_adapter: field with the picture that counts beside the words, given so too.",
     )
     id: Text = Field(
         "id", title="Id", description="Field with the row's own id; rows without one are named by content."
@@ -207,8 +207,8 @@ class Recipe(Section):
             name = getattr(self.columns, role)
             if name != Columns.model_fields[role].default and not any(one and getattr(one, field) for one in sections):
                 raise ValueError(
-                    f"columns.{role} is {name!r}, but no 'generate' section has a {field} that would follow those "
-                    f"pictures: give generate.{field}, or leave columns.{role} out"
+                    f"columns.{role} is {name!r}, but no 'generate' section has the {field} that would read "
+                    f"it: give generate.{field}, or leave columns.{role} out"
                 )
 
     def _check_steps(self) -> None:

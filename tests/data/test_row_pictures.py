@@ -70,3 +70,23 @@ def test_other_binary_columns_are_still_left_out(held: Held, caplog: pytest.LogC
     with pytest.raises(InputError, match="no good row"):
         held("depth", [png("red")], pa.binary())
     assert "Not read from the prompts file: depth (binary)." in caplog.text
+
+
+def test_pictures_that_steer_a_generation_are_given_so_too_and_tell_rows_of_one_prompt_apart(
+    load: Callable[..., Outcome], tmp_path: Path
+):
+    (tmp_path / "look.png").write_bytes(png("green"))
+    controls = [{"bytes": png("red"), "path": None}, {"bytes": png("blue"), "path": None}]
+    adapter = {"model": "studio/look", "weight_name": "look.safetensors"}
+    found = {}
+    for name, given in (("forth", controls), ("back", controls[::-1])):
+        columns = {"prompt": ["a fox"] * 2, "control_image": pa.array(given, IMAGE), "image_prompt": ["look.png"] * 2}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        generate = {"controlnet": "studio/edges", "ip_adapter": adapter}
+        found[name] = load(None, f"{name}.parquet", generate=generate).rows
+    for row, colour in zip(found["forth"], ("red", "blue"), strict=True):
+        hashes = {role: sha256 for role, _, sha256 in row.guides}
+        wanted = {"control_image": colour, "image_prompt": "green"}
+        assert hashes == {role: hashlib.sha256(png(name)).hexdigest() for role, name in wanted.items()}
+    assert [row.id for row in found["forth"]] == [row.id for row in found["back"]][::-1]
+    assert len({row.seed_id for row in found["forth"]}) == 2

@@ -98,7 +98,7 @@ def test_rows_that_all_lack_the_control_picture_stop_the_build(build: Build, gui
 def test_a_field_for_control_pictures_without_a_controlnet_is_one_clear_message(guided: dict):
     plain = {**guided, "generate": {}, "columns": {"control_image": "edges"}}
     with pytest.raises(
-        RecipeError, match=r"columns\.control_image is 'edges', but no 'generate' section has a controlnet"
+        RecipeError, match=r"columns\.control_image is 'edges', but no 'generate' section has the controlnet"
     ):
         load_recipe(plain)
 
