@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -13,12 +13,11 @@ from data.errors import BadRow, RecipeError
 from data.folder import Folder
 from data.identity import digest, given_seed, image_key, picture_seed
 from data.layout import Layout, carried_name
-from data.lines import read_lines
-from data.parquet import read_columns, read_encoding
+from data.parquet import read_columns
 from data.recipe import Recipe
-from data.records import CommittedFile, Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
+from data.records import Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
+from data.restoring import find_pictures, would_redraw
 from data.sections import Generate
-from data.storage import Location
 from data.worklist import Worklist
 
 Way = tuple[tuple[str, Drawing], ...]
@@ -199,9 +198,9 @@ def make_plan(
             for item in asked:
                 worklist.add_item(home, item, [models[step].name for step in item.steps])
     if rows > reused + failed:
-        lossy = sum(_find_pictures(worklist, folder.data / file.name, layout) for file in files)
+        lossy = sum(find_pictures(worklist, folder.data / file.name, layout) for file in files)
         if lossy:
-            raise RecipeError(_would_redraw(lossy, folder, files, layout))
+            raise RecipeError(would_redraw(lossy, folder, files, layout))
     drawings, restorable = worklist.totals()
     return Plan(
         rows=rows,
@@ -217,36 +216,3 @@ def make_plan(
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     while chunk := list(islice(rows, size)):
         yield chunk
-
-
-def _find_pictures(worklist: Worklist, path: Location, layout: Layout) -> int:
-    """Note which of the pictures to draw a committed file holds; returns how many it holds in no usable encoding."""
-    encoding = read_encoding(path)
-    lossy = first = 0
-    for columns in read_columns(path, ["image_key", "input_key", "turn_index"]):
-        final, source = columns["image_key"], columns.get("input_key")
-        if not encoding.lossless and encoding != layout.encoding:
-            lossy += worklist.count_drawings(final)
-            continue
-        picture = "image" if source is None else "edited_image"
-        # A lossy picture may be kept as it is, but nothing can be drawn from it.
-        if encoding.lossless or picture == layout.picture_columns[-1]:
-            worklist.restore_from(path.name, first, picture, final)
-        if source is not None and encoding.lossless:
-            # A later turn's source is the turn before, whose own row tells how it was drawn.
-            turns = columns.get("turn_index") or [None] * len(source)
-            firsts = [key if turn in (None, 1) else None for key, turn in zip(source, turns, strict=True)]
-            worklist.restore_from(path.name, first, "input_image", firsts)
-        first += len(final)
-    return lossy
-
-
-def _would_redraw(pictures: int, folder: Folder, files: Sequence[CommittedFile], layout: Layout) -> str:
-    kept = sorted({read_encoding(folder.data / file.name).name for file in files} - {layout.encoding.name})
-    speed = next((run["images_per_second"] for run in reversed([*read_lines(folder.runs)]) if run["drawn"]), None)
-    cost = f", about {pictures / speed:,.0f} s at the last build's pace" if speed else ""
-    return (
-        f"recipe.image_format and quality ask for {layout.encoding.name}, but {pictures} finished pictures are kept "
-        f"only as {', '.join(kept)}, which has lost pixels: they would have to be drawn again{cost}. Set the format "
-        "back, or give recipe.output another folder to draw them there."
-    )

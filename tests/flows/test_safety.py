@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,9 +16,13 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from data.images import decode_picture
+from data.staging import Staging
+from models.inference import draw
+from tasks.caching import StepCache
 from tests.conftest import Build, small_fields
 from tests.flows.conftest import Report
 from tests.flows.test_build_dataset import rows_of
+from tests.models.test_inference import job
 from tests.models.tiny import save_tiny
 
 TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -112,3 +118,17 @@ def test_a_picture_that_is_set_aside_is_not_edited(build: Build, drawn: dict, mo
     assert build(chain, {"generate.safety": "flag"})["drawn"] == 2
     unsafe = {row["prompt"]: row["unsafe"] for row in rows_of(tmp_path / "out")}
     assert unsafe == {"a fox": True, "a kite": False, "a ring": False, "a star": False}
+
+
+def test_what_an_interrupted_build_has_staged_unchecked_is_checked(drawn: dict, tmp_path: Path):
+    asked = job(Path(drawn["generate"]["model"]), tmp_path, ["a fox", "a kite"])
+    checked = replace(asked, safety="flag")
+    draw(asked, lambda event: None)
+    assert [Staging(tmp_path).find(one.key, "png").unsafe for one in asked.drawings] == [None, None]
+    report = draw(checked, lambda event: None)
+    # Of the pipeline nothing is loaded for it.
+    assert (report.drawn, [load["model"] for load in report.loads]) == (0, [f"{asked.spec.name}'s safety checker"])
+    assert None not in [Staging(tmp_path).find(one.key, "png").unsafe for one in asked.drawings]
+    # Nor does the step's cached result stand for one that looks.
+    context = SimpleNamespace(task=SimpleNamespace(name="generate"))
+    assert len({StepCache().compute_key(context, {"job": one}, {}) for one in (asked, checked)}) == 2

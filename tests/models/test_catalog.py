@@ -288,6 +288,11 @@ def test_a_guidance_that_the_model_leaves_out_is_refused_and_its_own_number_is_n
         assert resolve("generate", Generate(model=str(folder)), None).heeds_guidance is heeds
 
 
+def test_a_repositorys_index_tells_that_it_ships_no_safety_checker(hub):
+    with pytest.raises(RecipeError, match="safety is 'flag', but the model 'studio/painter' ships no"):
+        resolve("generate", Generate(model="studio/painter", safety="flag"), hub)
+
+
 @pytest.mark.parametrize("revision", [None, "main", "v1", COMMIT])
 def test_a_repository_that_is_only_in_the_cache_resolves_to_its_commit(hub, revision):
     spec = resolve("generate", Generate(model="studio/painter", revision=revision), hub)
