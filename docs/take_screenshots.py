@@ -1,7 +1,8 @@
 """Take the pictures of docs/dashboard.md anew: a server, a worker, a build, and a browser that looks at them.
 
-python docs/take_screenshots.py    # about two minutes on 2 cores; needs Chromium (Debian: apt-get install chromium)
+python docs/take_screenshots.py /data    # the folder that the pictures name
 
+About two minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
 The server has a home of its own that goes when it is done. Look at every picture before you commit it.
 """
 
@@ -83,22 +84,26 @@ class Server:
 
 
 def wait_for(true: Callable[[], Any], what: str) -> None:
-    """Wait until it is true. Raises TimeoutError."""
+    """Wait until it is true; a server that is too busy to answer is asked again. Raises TimeoutError."""
     end = time.monotonic() + LIMIT
-    while not true():
+    while True:
+        try:
+            if true():
+                return
+        except OSError as error:
+            print(f"{what}: {error}")
         if time.monotonic() > end:
             raise TimeoutError(f"waited in vain for {what}")
-        time.sleep(0.2)
+        time.sleep(1)
 
 
-def build(server: Server) -> str:
-    """Build the shapes with two bad lines among them; returns the run's id when it is completed."""
-    # As a person would name them, from the project's folder: these names are in the pictures.
-    prompts, output = Path("out/winter-shapes.jsonl"), Path("out/winter-shapes")
-    shutil.rmtree(PROJECT / output, ignore_errors=True)
-    (PROJECT / "out").mkdir(exist_ok=True)
+def build(server: Server, folder: Path) -> str:
+    """Build the shapes in the folder, with two bad lines among them; returns the run's id when it is completed."""
+    prompts, output = folder / "winter-shapes.jsonl", folder / "winter-shapes"
+    shutil.rmtree(output, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
     shapes = (PROJECT / "data/samples/shapes.jsonl").read_text()
-    (PROJECT / prompts).write_text('{"prompt": ""}\n' + shapes + "not JSON\n")
+    prompts.write_text('{"prompt": ""}\n' + shapes + "not JSON\n")
     recipe = {"name": "winter-shapes", "prompts": str(prompts), "output": str(output)}
     recipe |= {"shard_size": 6, "max_set_aside": 0.1, "generate": {}, "edit": {}}
     deployment = next(one for one in server.ask("/deployments/filter") if one["name"] == "generate-and-edit")
@@ -128,6 +133,9 @@ def take(server: Server, run: str) -> None:
             page.size(1280, height)
             page.open(server.root + path)
             page.wait_for(words)
+            if name == "run":
+                # Drawn on a canvas, which has no words to wait for.
+                time.sleep(5)
             page.picture(IMAGES / f"dashboard-{name}.png")
             print(IMAGES / f"dashboard-{name}.png")
 
@@ -136,4 +144,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="imagemill-pictures-", ignore_cleanup_errors=True) as scratch:
         place = Server(Path(scratch))
         with place.running():
-            take(place, build(place))
+            take(place, build(place, Path(sys.argv[1])))
