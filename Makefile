@@ -26,7 +26,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_recipe.py --check
 	$(BIN)/python docs/write_models.py --check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	$(BIN)/python docs/write_recipe.py

@@ -15,7 +15,8 @@ from typing import Any
 from data.errors import NotOurs, RecipeError
 from data.export_formats import FORMATS, Row
 from data.finished import find_finished, read_rows
-from data.folder import Folder, explain_full_disk
+from data.folder import Folder
+from data.full_disk import explain_full_disk
 from data.lines import json_line
 
 PART_BYTES = 10**9

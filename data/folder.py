@@ -14,39 +14,21 @@ For a URL all but the last line lies there, and the last line, with a journal, i
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data.errors import NotOurs, OutputError
+from data.errors import NotOurs
 from data.lines import append_line, json_line, read_lines
 from data.locking import check_still_held, hold_local, hold_remote
 from data.parquet import count_rows
 from data.records import CommittedFile
 from data.storage import Location, RemotePath, hash_file, locate, look, work_folder
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-@contextmanager
-def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk below ``folder`` into one clear OutputError."""
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        if not (getattr(error, "errno", None) in _FULL or "disk is full" in str(error)):
-            raise
-        raise OutputError(
-            f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Make room and run the "
-            "build again, or give recipe.output (of a URL IMAGEMILL_WORK) another disk: what is finished is kept."
-        ) from error
 
 
 class Folder:

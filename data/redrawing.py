@@ -7,14 +7,11 @@ drawn again years later, without the prompts file.
 from __future__ import annotations
 
 import hashlib
-import platform
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from data.chain import plain_chain
 from data.errors import OutputError
@@ -22,16 +19,9 @@ from data.folder import Folder
 from data.guides import Guide, plain_guides
 from data.identity import image_key
 from data.images import LOSSLESS, Encoding, decode_picture
-from data.manifest import package_versions
 from data.parquet import read_encoding, read_picture_rows
-from data.records import Drawing, Failure, ModelFacts
-from data.staging import Staging
+from data.records import Drawing
 from data.storage import Location
-
-Result = Literal["bit-equal", "pixel-equal", "differs", "not drawn", "skipped"]
-
-DECIDING = ("imagemill", "torch", "diffusers", "transformers", "pillow")
-"""Packages on whose versions pixels, or their encoded bytes, depend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +52,6 @@ class Sampled:
         """The batch size that is recorded for a step."""
         name = "edit_batch_size" if step != "generate" else "batch_size"
         return self.fields.get(name, self.fields["batch_size"])
-
-
-@dataclass(frozen=True, slots=True)
-class Redrawn:
-    """How a picture that was drawn again compares with the dataset's."""
-
-    id: str
-    file: str
-    result: Result
-    """``bit-equal``; ``pixel-equal``: other bytes alone; ``skipped``: not drawn as the manifest says."""
-    psnr: float | None = None
-    """Peak signal-to-noise ratio in decibels where it differs; above 40 the eye sees nothing."""
-    why: str | None = None
-
-    @property
-    def good(self) -> bool:
-        """Whether nothing speaks against the dataset."""
-        return self.result not in ("differs", "not drawn")
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
@@ -219,42 +187,6 @@ def _decides(drawing: Drawing) -> dict[str, Any]:
     return {name: getattr(drawing, name) for name in names}
 
 
-def compare_redrawn(row: Sampled, staging: Staging, failed: Mapping[str, Failure]) -> Redrawn:
-    """Hold what was drawn again, and staged, against the row. ``failed``: image key -> why it could not be drawn."""
-    if not row.known:
-        model = f"{row.fields['model']} at {row.fields['model_revision']}"
-        return Redrawn(row.id, row.file, "skipped", why=f"drawn with {model}, otherwise than the manifest describes")
-    for drawing in (row.generate, row.edit):
-        if drawing is not None and drawing.key in failed:
-            return Redrawn(row.id, row.file, "not drawn", why=failed[drawing.key].reason)
-    found = staging.read(row.final.key, row.encoding.name)
-    if found is None:
-        return Redrawn(row.id, row.file, "not drawn", why="it was not staged")
-    if found[0] == row.content:
-        return Redrawn(row.id, row.file, "bit-equal")
-    mine, theirs = (np.asarray(decode_picture(one, row.id), np.float64) for one in (found[0], row.content))
-    if mine.shape != theirs.shape:
-        sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (mine, theirs)]
-        return Redrawn(row.id, row.file, "differs", why=f"{sizes[0]} pixels, not {sizes[1]}")
-    error = float(np.mean((mine - theirs) ** 2))
-    if error == 0:
-        return Redrawn(row.id, row.file, "pixel-equal")
-    return Redrawn(row.id, row.file, "differs", psnr=round(float(10 * np.log10(255**2 / error)), 2))
-
-
 def encodings_to_redraw(row: Sampled, drawing: Drawing) -> tuple[Encoding, ...]:
     """How a drawing is staged to be compared, or to be drawn from."""
     return (row.encoding,) if drawing is row.final else (Encoding(LOSSLESS),)
-
-
-def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], devices: set[str]) -> dict[str, list[Any]]:
-    """What decides pixels and is not as in the manifest: name -> [what it says, what is so now]."""
-    versions, hardware = package_versions(), manifest["hardware"]
-    pairs = {name: (manifest["versions"].get(name), versions[name]) for name in DECIDING}
-    pairs["hardware"] = (hardware["devices"], sorted(devices))
-    pairs["machine"] = (hardware["machine"], platform.machine())
-    for step, facts in models.items():
-        before, now = dict(manifest["models"][step]["identity"]), dict(facts.identity)
-        for part in sorted({*before, *now}):
-            pairs[f"{step} model's {part}"] = (before.get(part), now.get(part))
-    return {name: [before, now] for name, (before, now) in pairs.items() if before != now}

@@ -15,7 +15,6 @@ from data.layout import Layout, carried_name, carried_value
 from data.parquet import read_encoding, read_picture_rows
 from data.records import Drawing, Item, ModelFacts, Staged
 from data.staging import Staging
-from data.worklist import unique_drawings
 
 
 def encodings_of(items: Iterable[Item], layout: Layout) -> dict[str, tuple[Encoding, ...]]:
@@ -179,3 +178,8 @@ def _read_unchanged(what: str, path: str, sha256: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BadRow(f"the {what} {path!r} has changed since the build began")
     return content
+
+
+def unique_drawings(items: Iterable[Item]) -> dict[str, Drawing]:
+    """Image key -> drawing, each once, over all steps of the items."""
+    return {drawing.key: drawing for item in items for drawing in item.drawings}

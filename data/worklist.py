@@ -18,7 +18,7 @@ import orjson
 from data.errors import BadRow
 from data.fast_json import dump, load
 from data.identity import content_id, numbered
-from data.records import Drawing, Item, Row, SetAside
+from data.records import Item, Row, SetAside
 
 _TABLES = """
 PRAGMA journal_mode = OFF;
@@ -244,8 +244,3 @@ def _content_ids(row: Row) -> tuple[str, str]:
     edits = {"edit_prompts": row.edit_prompts or None, "picture": row.picture_hash, "mask": row.mask_hash}
     edits["references"] = [sha256 for _, sha256 in row.references] or None
     return content_id({**shows, **edits}), shown
-
-
-def unique_drawings(items: Iterable[Item]) -> dict[str, Drawing]:
-    """Image key -> drawing, each once, over all steps of the items."""
-    return {drawing.key: drawing for item in items for drawing in item.drawings}

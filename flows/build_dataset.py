@@ -13,13 +13,14 @@ from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
 from data.errors import BuildFailed
-from data.folder import Folder, explain_full_disk
+from data.folder import Folder
+from data.full_disk import explain_full_disk
 from data.recipe import Recipe
 from data.recipe_input import load_recipe
 from data.records import Failure, Plan, StepReport
-from data.shards import restore_pictures
+from data.shards import restore_pictures, unique_drawings
 from data.staging import Staging
-from data.worklist import Worklist, unique_drawings
+from data.worklist import Worklist
 from flows.attempts import give_up, hold_folder
 from flows.board import Board, tag_run
 from flows.naming import run_name

@@ -17,7 +17,8 @@ from data.errors import DatasetDiffers, OutputError, RecipeError
 from data.finished import find_finished
 from data.folder import Folder
 from data.recipe_input import parse_recipe
-from data.redrawing import differing, sample_rows
+from data.redrawing import sample_rows
+from data.redrawn import differing
 from data.verifying import verify_files
 from models.spec import Step
 from models.use import Model

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from data.errors import BadRow, BuildFailed
-from data.folder import explain_full_disk
+from data.full_disk import explain_full_disk
 from data.images import LOSSLESS, Encoding, decode_picture, encode_picture
 from data.records import Drawing, Failure, StepReport
 from data.shards import read_given

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from data.folder import explain_full_disk
+from data.full_disk import explain_full_disk
 from data.images import Encoding
 from data.records import Drawing, StepReport
 from data.staging import Drawn, Staging

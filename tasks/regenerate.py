@@ -9,7 +9,8 @@ from pathlib import Path
 from prefect import task
 
 from data.records import Drawing, Failure
-from data.redrawing import Redrawn, Sampled, compare_redrawn, encodings_to_redraw
+from data.redrawing import Sampled, encodings_to_redraw
+from data.redrawn import Redrawn, compare_redrawn
 from data.staging import Staging
 from models.job import Job
 from models.spec import Step

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import task
 
 from data.errors import BadRow
-from data.folder import explain_full_disk
+from data.full_disk import explain_full_disk
 from data.lines import append_line
 from data.parquet import write_rows
 from data.records import Failure, Item, SetAside
