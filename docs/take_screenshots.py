@@ -1,6 +1,6 @@
 """Take the pictures of docs/dashboard.md anew: a server, a worker, a build, and a browser that looks at them.
 
-python docs/take_screenshots.py /data    # the folder that the pictures name
+python docs/take_screenshots.py /data    # the folder that the pictures name; they go to docs/images, or to a second one
 
 About two minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
 The server has a home of its own that goes when it is done. Look at every picture before you commit it.
@@ -114,8 +114,8 @@ def build(server: Server, folder: Path) -> str:
     return run
 
 
-def take(server: Server, run: str) -> None:
-    """Save a picture of every page that docs/dashboard.md shows."""
+def take(server: Server, run: str, to: Path) -> None:
+    """Save a picture of every page that docs/dashboard.md shows, once it shows what it is to show."""
     deployments = {one["name"]: one["id"] for one in server.ask("/deployments/filter")}
     artifacts = {one["key"]: one["id"] for one in server.ask("/artifacts/filter") if one["key"]}
     report = artifacts["winter-shapes-report"]
@@ -136,12 +136,12 @@ def take(server: Server, run: str) -> None:
             if name == "run":
                 # Drawn on a canvas, which has no words to wait for.
                 time.sleep(5)
-            page.picture(IMAGES / f"dashboard-{name}.png")
-            print(IMAGES / f"dashboard-{name}.png")
+            page.picture(to / f"dashboard-{name}.png")
+            print(to / f"dashboard-{name}.png")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="imagemill-pictures-", ignore_cleanup_errors=True) as scratch:
         place = Server(Path(scratch))
         with place.running():
-            take(place, build(place, Path(sys.argv[1])))
+            take(place, build(place, Path(sys.argv[1])), Path(sys.argv[2]) if sys.argv[2:] else IMAGES)
