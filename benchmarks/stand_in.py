@@ -1,4 +1,4 @@
-"""A pipeline that costs nothing, so that a benchmark measures imagemill alone. It draws noise from each seed.
+"""A pipeline that costs nothing, so that a benchmark measures imagemill alone. Each seed shades one picture of noise.
 
 IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # what models/loading.py calls instead of from_pretrained
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +24,14 @@ class StandIn:
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
         """Pictures as ``output_type="pt"`` gives them: float32, batch x 3 x height x width, 0 to 1."""
-        small = torch.stack([torch.rand((3, 8, 8), generator=one) for one in generator])
-        return SimpleNamespace(images=torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear"))
+        shades = torch.tensor([0.5 + 0.5 * (one.initial_seed() % 65_521) / 65_521 for one in generator])
+        return SimpleNamespace(images=_noise(width, height) * shades[:, None, None, None])
+
+
+@cache
+def _noise(width: int, height: int) -> torch.Tensor:
+    small = torch.rand((1, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear")
 
 
 def make_pipeline(spec: Any, device: torch.device) -> StandIn:

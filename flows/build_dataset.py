@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +171,16 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
         items, found = worklist.shard(number), worklist.restorable(number)
     restore_pictures(build.folder, build.layout, items, found)
     failed: dict[str, Failure] = {}
-    started = time.monotonic()
+    name, started = f"{number + 1}/{total}", time.monotonic()
     for step, turn in build.turns(items):
         job = build.job(step, turn, items, without=failed)
-        name = f"{step}{f', turn {turn},' if turn > 1 else ''} {number + 1}/{total}"
-        report = _draw(generate if step == "generate" else edit, build, job, name)
+        turned = f", turn {turn}," if turn > 1 else ""
+        report = _draw(generate if step == "generate" else edit, build, job, f"{step}{turned} {name}")
         progress.step_done(report)
         failed |= report.failed
-    name = f"write {number + 1}/{total}"
-    set_aside = write_parquet.with_options(task_run_name=name)(quote(build), number, quote(items), quote(failed))
+    set_aside = write_parquet(quote(build), number, name, quote(items), quote(failed))
     seconds = round(time.monotonic() - started, 1)
-    line = {"shard": f"{number + 1}/{total}", "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
+    line = {"shard": name, "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
     progress.shard_done(set_aside, line | {"pictures": len(unique_drawings(items)), "seconds": seconds})
     if set_aside and build.recipe.on_bad_row == "stop":
         raise BuildFailed(
@@ -189,10 +189,8 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
 
 
 def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
-    step = step.with_options(
-        task_run_name=name, result_storage=build.folder.results, refresh_cache=build.retry_set_aside
-    )
-    report, staging = _run(step, job), Staging(build.folder.staged)
+    results = build.folder.results
+    report, staging = _run(_of_build(step, results, build.retry_set_aside), job, name), Staging(build.folder.staged)
     gone = [
         one.key
         for one in job.drawings
@@ -200,11 +198,17 @@ def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
         and any(staging.find(one.key, encoding.name) is None for encoding in job.encodings[one.key])
     ]
     # A cached result is a reference; where its pictures are gone they are drawn again, never left out.
-    return _run(step.with_options(refresh_cache=True), job) if gone else report
+    return _run(_of_build(step, results, True), job, name) if gone else report
 
 
-def _run(step: Any, job: Job) -> StepReport:
-    state = step(quote(job), return_state=True)
+@lru_cache(maxsize=8)
+def _of_build(step: Any, results: Path, refresh: bool) -> Any:
+    # Once a build, not once a shard: Prefect looks at a task's source and signature each time.
+    return step.with_options(result_storage=results, refresh_cache=refresh)
+
+
+def _run(step: Any, job: Job, name: str) -> StepReport:
+    state = step(quote(job), name, return_state=True)
     report: StepReport = state.result()
     # What a run before has drawn is not drawn by this one.
     return (

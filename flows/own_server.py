@@ -13,6 +13,9 @@ def start_own_server() -> None:
 
     Its runs are kept in PREFECT_HOME. Raises RuntimeError where it does not start in time.
     """
+    # As this project's prefect.toml has it: a build may be started in any folder.
+    for name, value in {"BATCH_SIZE": "50", "FLUSH_INTERVAL": "1"}.items():
+        os.environ.setdefault(f"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_{name}", value)
     server = SubprocessASGIServer()
     server.start()
     _end_with_this_process(server.server_process.pid)

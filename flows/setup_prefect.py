@@ -41,7 +41,7 @@ def set_up(runs_at_once: int, silent_seconds: int) -> None:
     for name in _deploy():
         print(f"Deployment {name!r}.")
     if missing := missing_settings(tomllib.loads((PROJECT / "prefect.toml").read_text())):
-        print("The server lacks settings that bring crashed builds back for sure. Start it in this project's folder,")
+        print("The server lacks settings that docs/deploy.md tells of. Start it in this project's folder,")
         print("whose prefect.toml has them, or with these in its environment:")
         print(*(f"  {line}" for line in missing), sep="\n")
     print(f"Start a worker:  prefect worker start --pool {POOL}")

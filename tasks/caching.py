@@ -38,6 +38,7 @@ def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
 
 
 DRAWING: dict[str, Any] = {
+    "task_run_name": "{name}",
     "retries": 2,
     "retry_delay_seconds": [2, 20],
     "retry_condition_fn": is_worth_a_retry,

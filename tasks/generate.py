@@ -11,6 +11,9 @@ from tasks.drawing import draw_job
 
 
 @task(name="generate", **DRAWING)
-def generate(job: Job) -> StepReport:
-    """Draw and stage the job's pictures; the report says how many, and which could not be drawn."""
+def generate(job: Job, name: str) -> StepReport:
+    """Draw and stage the job's pictures; the report says how many, and which could not be drawn.
+
+    ``name``: what the dashboard calls this run.
+    """
     return draw_job(job)

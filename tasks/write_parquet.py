@@ -21,17 +21,22 @@ from tasks.settings import Build
 
 @task(
     name="write parquet",
+    task_run_name="write {name}",
     retries=2,
     retry_delay_seconds=[1, 10],
     retry_condition_fn=is_worth_a_retry,
     persist_result=False,
 )
-def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[str, Failure]) -> list[SetAside]:
-    """Commit the shard as one file and return the rows that were set aside. ``failed``: image key -> why.
+def write_parquet(
+    build: Build, shard: int, name: str, items: list[Item], failed: Mapping[str, Failure]
+) -> list[SetAside]:
+    """Commit the shard as one file and return the rows that were set aside. ``name``: the shard's, for a person.
+
+    ``failed``: image key -> why.
 
     Its staged pictures go. Nothing of the file is visible before all of it is on the disk.
     """
-    folder, staging = build.folder, Staging(build.folder.staged)
+    folder, staging, facts = build.folder, Staging(build.folder.staged), build.facts
     set_aside = [aside for item in items if (aside := _fault(item, failed))]
     lost = {aside.row_key for aside in set_aside}
 
@@ -40,17 +45,17 @@ def write_parquet(build: Build, shard: int, items: list[Item], failed: Mapping[s
             if item.row_key in lost:
                 continue
             try:
-                yield dataset_row(staging, build.layout, item, build.facts)
+                yield dataset_row(staging, build.layout, item, facts)
             except BadRow as error:
                 set_aside.append(SetAside("write", item.id, item.file, item.line, str(error), 1, item.row_key))
 
-    name = f"train-{build.first_file + shard:05d}.parquet"
+    target = f"train-{build.first_file + shard:05d}.parquet"
     with explain_full_disk(folder.disk):
-        file = write_rows(folder.scratch(name), build.layout, rows())
+        file = write_rows(folder.scratch(target), build.layout, rows())
         for aside in set_aside:
             append_line(folder.failures, asdict(aside))
         if file.rows:
-            folder.commit(folder.scratch(name), name, file)
+            folder.commit(folder.scratch(target), target, file)
     for key, encodings in encodings_of(items, build.layout).items():
         staging.remove(key, encodings)
     return set_aside
