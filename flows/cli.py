@@ -17,6 +17,7 @@ from data.errors import ImagemillError, RecipeError
 from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
 from flows.flags import Assignments, Flags, RecipeFile, given_recipe
+from tasks.fork_server import start_fork_server
 
 app = App(
     name="imagemill",
@@ -66,6 +67,9 @@ def build(
     """
     checked = given_recipe(recipe, set, flags)
     check_cluster(cluster, gpus)
+    if not cluster and not (Path(checked.output) / "manifest.json").exists():
+        # There will be something to draw, and the worker's imports take longer than all that comes before it draws.
+        start_fork_server()
     from flows.terminal import run_build
 
     return run_build(checked, workers, cluster, retry_set_aside, verbose)

@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
+import distributed.utils
 import psutil
 from dask import config
 from distributed import Nanny, Scheduler, SpecCluster
 
 from data.errors import RecipeError
+from tasks.fork_server import can_fork, start_fork_server
 from tasks.gpus import gpu_environment, visible_gpus
 
 # Every task that starts or ends is an INFO line otherwise.
@@ -76,6 +78,11 @@ def cpu_workers(shards: int, weights: int | None) -> int:
 
 def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
     """A cluster on the loopback of this machine, which can grow where there is no GPU."""
+    if can_fork(gpus):
+        start_fork_server()
+        config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        # Dask would import all its optional packages here, to have them in a server that runs already.
+        distributed.utils._forkserver_preload_set = True
     specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
     with quiet_workers():
@@ -83,7 +90,9 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
 
 
 def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
-    return {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
+    options = worker_options(number, workers, gpus, "127.0.0.1")
+    # One that is forked has the environment of when its server was started.
+    return {"cls": Nanny, "options": options | {"env": {**os.environ, **options["env"]}}}
 
 
 class OwnCluster:

@@ -21,22 +21,28 @@ PR_SET_PDEATHSIG = 1
 
 
 def dask_setup(worker: Any) -> None:
-    """Tie this process's life to its parent's, however that ends."""
-    # Dask watches its parent in a thread, which a call into a driver can keep from running; the kernel always can.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Tie this process's life to its parent's, and begin its imports."""
+    die_with_parent()
     imports.start()
 
 
-def _import() -> None:
+def die_with_parent() -> None:
+    """End this process when the one that started it has ended, however that happened."""
+    # Dask watches its parent in a thread, which a call into a driver can keep from running; the kernel always can.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def import_models() -> None:
+    """Import what every model needs, which takes seconds; at once where that is done."""
     importlib.import_module("models.inference")
     if not os.environ.get("IMAGEMILL_PIPELINE"):
         # Most of what it imports is every family's.
         importlib.import_module("models.loading").diffusers_class("FluxPipeline")
 
 
-imports = threading.Thread(target=_import, daemon=True, name="import")
-"""Five seconds of imports that every model needs, while the build is planned.
+imports = threading.Thread(target=import_models, daemon=True, name="import")
+"""The imports, while the build is planned.
 
 To be waited for before a job: transformers gives half a module to a second thread that imports it.
 """

@@ -28,8 +28,9 @@ def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> Ste
     from models.inference import draw, use_threads
 
     job, worker = unpack(parcel), get_worker()
-    if threads is not None:
-        use_threads(threads)
+    # One that was forked has torch's threads from before it was told of its share.
+    if share := threads or int(os.environ.get("OMP_NUM_THREADS", "0")):
+        use_threads(share)
 
     def report(event: dict[str, Any]) -> None:
         worker.log_event(topic, {**event, "worker": worker.name})

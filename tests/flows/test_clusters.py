@@ -123,9 +123,7 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_w
     def disturb() -> None:
         wait_until(lambda: list(staged.glob("*/*.png")), "a picture")
         os.kill(child_of(doomed), signal.SIGKILL)
-        late.append(serve("worker", address, "--host", "127.0.0.4"))
-        said(late[0], r"worker (\S+) at")
-        (tmp_path / "go").touch()
+        late.append(serve("worker", address, "--host", "127.0.0.4", env={"IMAGEMILL_OPENS": "1"}))
 
     thread = threading.Thread(target=disturb)
     thread.start()

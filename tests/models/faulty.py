@@ -93,12 +93,17 @@ class Deadly(Asserting):
 
 
 class Gated(StandIn):
-    """Holds prompts that end with 12 or more until the file ``go`` is in the folder that IMAGEMILL_FAULTS names."""
+    """Holds prompts that end with 12 or more until a worker draws that has IMAGEMILL_OPENS in its environment.
+
+    It says so with the file ``go`` in the folder that IMAGEMILL_FAULTS names.
+    """
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
         go, last = Path(os.environ["IMAGEMILL_FAULTS"]) / "go", prompt[0].split()[-1]
+        if os.environ.get("IMAGEMILL_OPENS"):
+            go.touch()
         while last.isdecimal() and int(last) >= 12 and not go.exists():
             time.sleep(0.05)
         return super().__call__(prompt, generator, width, height, output_type)
