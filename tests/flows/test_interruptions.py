@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -151,26 +152,22 @@ def test_no_worker_outlives_a_build_that_is_killed_not_even_one_that_hangs(
     write_prompts(Path(fields["prompts"]), ["seize the day"])
     process = start("--workers", "1")
     wait_until((tmp_path / "seize the day").exists, "a batch")
-    workers = children(process.pid)
-    assert workers
+    # The worker, and the process that it was forked from.
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert len(started) >= 2
     process.kill()
     process.wait()
     try:
-        wait_until(lambda: not any(map(alive, workers)), "the workers to end", seconds=10)
+        wait_until(lambda: not any(map(is_alive, started)), "the workers to end", seconds=10)
     finally:
-        for worker in filter(alive, workers):
-            os.kill(worker, signal.SIGKILL)
+        for one in filter(is_alive, started):
+            one.kill()
 
 
-def children(parent: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
-    return [int(line) for line in listed.stdout.split()]
-
-
-def alive(process: int) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
