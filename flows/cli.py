@@ -16,6 +16,7 @@ from cyclopts import App, Parameter, validators
 from data.errors import ImagemillError, RecipeError
 from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
+from flows.ending import end_at_once, exit_with
 from flows.flags import Assignments, Flags, RecipeFile, given_recipe
 from tasks.fork_server import start_fork_server
 
@@ -219,17 +220,19 @@ def setup_prefect(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    if arguments is None:
+        end_at_once()
     try:
         code = app(arguments, result_action="return_value")
+        exit_with(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         from flows.terminal import STOPPED
 
         print(STOPPED, file=sys.stderr)
-        sys.exit(130)
+        exit_with(130)
     except RecipeError as error:
         print(f"imagemill: {error}", file=sys.stderr)
-        sys.exit(2)
+        exit_with(2)
     except ImagemillError as error:
         print(f"imagemill: {error}", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        exit_with(1)
