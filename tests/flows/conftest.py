@@ -6,7 +6,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 from data.folder import hash_file
 from flows.cli import main
 from tests.conftest import Build, small_fields
+from tests.flows.starter import Started, Starter
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,32 @@ def imagemill(capsys: pytest.CaptureFixture[str]) -> Run:
         return end.value.code, "".join(capsys.readouterr())
 
     return run
+
+
+Launch = Callable[..., Started]
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """The process that commands are forked from."""
+    starter = Starter(tmp_path_factory.mktemp("commands"))
+    yield starter
+    starter.stop()
+
+
+@pytest.fixture
+def launch(starter: Starter) -> Iterator[Launch]:
+    """Starts the command line in a process of its own, which ends with the test at the latest."""
+    started: list[Started] = []
+
+    def run(*arguments: str) -> Started:
+        started.append(starter.start(*map(str, arguments)))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 Report = Callable[..., tuple[int, dict[str, Any]]]

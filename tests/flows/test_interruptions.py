@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,9 +21,11 @@ import pytest
 import yaml
 
 from tests.conftest import Build, wait_until, write_prompts
+from tests.flows.conftest import Launch
+from tests.flows.starter import Started
 from tests.flows.test_build_dataset import rows_of
 
-Start = Callable[[], subprocess.Popen]
+Start = Callable[..., Started]
 
 PROMPTS = [f"number {number}" for number in range(12)]
 
@@ -39,21 +40,13 @@ def recipe(fields: dict, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(server: str, cluster: str, recipe: Path) -> Iterator[Start]:
+def start(server: str, cluster: str, recipe: Path, launch: Launch) -> Start:
     """Starts `imagemill build` of the recipe in a process of its own, on the shared cluster."""
-    started: list[subprocess.Popen] = []
 
-    def run(*arguments: str) -> subprocess.Popen:
-        code = "from flows.cli import main; main()"
-        options = arguments or ("--cluster", cluster)
-        command = [sys.executable, "-c", code, "build", str(recipe), *options]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        return started[-1]
+    def run(*arguments: str) -> Started:
+        return launch("build", str(recipe), *(arguments or ("--cluster", cluster)))
 
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
+    return run
 
 
 def found(output: Path) -> int:

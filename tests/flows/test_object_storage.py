@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pyarrow.parquet as pq
@@ -23,8 +22,8 @@ from data.recipe_input import load_recipe
 from data.storage import RemotePath
 from data.verifying import verify_files
 from tests.conftest import Build, wait_until, write_prompts
-
-ROOT = Path(__file__).parents[2]
+from tests.flows.conftest import Launch
+from tests.flows.starter import Started
 
 
 @pytest.fixture
@@ -34,24 +33,15 @@ def remote(fields: dict, bucket: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def start(server: str, cluster: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+def start(server: str, cluster: str, tmp_path: Path, launch: Launch) -> Callable[..., Started]:
     """Starts `imagemill <command>` in a process of its own."""
-    started: list[subprocess.Popen] = []
 
-    def run(command: str, fields: dict[str, Any], *options: str) -> subprocess.Popen:
-        recipe = tmp_path / f"{len(started)}.yaml"
+    def run(command: str, fields: dict[str, Any], *options: str) -> Started:
+        recipe = tmp_path / f"{uuid4()}.yaml"
         recipe.write_text(yaml.safe_dump(fields))
-        code = "from flows.cli import main; main()"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        arguments = [sys.executable, "-c", code, command, str(recipe), *options]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(arguments, **pipes, text=True, env=environment, cwd=ROOT))
-        return started[-1]
+        return launch(command, recipe, *options)
 
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
+    return run
 
 
 def keys(bucket: str) -> list[str]:
