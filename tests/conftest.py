@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from filelock import FileLock
 
 from tests.data.dataset_hub import TOKEN, DatasetHub
 
@@ -44,10 +46,34 @@ def wait_until(true: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     pytest.fail(f"waited {seconds} s in vain for {what}")
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that ``make`` fills once for all processes that the tests run in."""
+    root = factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with FileLock(root / f"{name}.lock"):
+        if not (root / name).exists():
+            unfinished = factory.mktemp(name)
+            make(unfinished)
+            unfinished.rename(root / name)
+    return root / name
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home whose database has its tables and nothing else: to be copied. Making them takes a server 10 s."""
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PREFECT_HOME": str(folder)})
+
+    return made_once(tmp_path_factory, "empty-home", make)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[str]:
     """The API address of a real Prefect server with a home of its own, used by this process and its children."""
     home = tmp_path_factory.mktemp("prefect")
+    shutil.copytree(empty_home, home, dirs_exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"
@@ -80,10 +106,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Flux pipeline with random weights, saved as any other model is."""
-    folder = tmp_path_factory.mktemp("models") / "random"
-    command = [sys.executable, "-m", "models.bundled.architecture", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "models.bundled.architecture", str(folder / "random")]
+        subprocess.run(command, check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "models", make) / "random"
 
 
 @pytest.fixture(scope="session")

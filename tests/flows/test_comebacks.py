@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -26,11 +27,12 @@ PROMPTS = [f"number {number}" for number in range(16)]
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[Machine]:
     """A server that setup-prefect has made ready, and a worker whose builds draw on one cluster."""
     from tasks.cluster import start_cluster
 
-    machine = Machine(tmp_path_factory.mktemp("machine"), PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S")
+    home = shutil.copytree(empty_home, tmp_path_factory.mktemp("machine"), dirs_exist_ok=True)
+    machine = Machine(home, PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGEMILL_PIPELINE", "tests.models.slow:slow")
         cluster = start_cluster(workers=1, gpus=[])

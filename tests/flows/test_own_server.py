@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def build(fields: dict, cluster: str, tmp_path: Path) -> Iterator[subprocess.Popen]:
+def build(fields: dict, cluster: str, empty_home: Path, tmp_path: Path) -> Iterator[subprocess.Popen]:
     """`imagemill build` without a server's address, when it has taken hold of its folder."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "home"), "PYTHONPATH": str(PROJECT)}
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PYTHONPATH": str(PROJECT)}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-c", "from flows.cli import main; main()", "build", str(tmp_path / "recipe.yaml")]
     with (tmp_path / "log").open("wb") as log:
