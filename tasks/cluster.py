@@ -34,6 +34,8 @@ def worker_options(number: int, workers: int, gpus: list[str], host: str | None)
     """A Nanny's options for one of ``workers`` single-threaded worker processes: its GPU, or its share of the cores."""
     threads = str(max(1, cores() // workers))
     environment = {
+        # A process that is forked has the environment of when its server was started.
+        **os.environ,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         # Threads that wait for each other sleep: else they take the core that encodes and writes.
@@ -76,13 +78,18 @@ def cpu_workers(shards: int, weights: int | None) -> int:
     return max(1, min(cores(), shards, room))
 
 
-def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
-    """A cluster on the loopback of this machine, which can grow where there is no GPU."""
+def fork_workers(gpus: list[str]) -> None:
+    """Let worker processes that start from now on be forked, where they can be."""
     if can_fork(gpus):
         start_fork_server()
         config.set({"distributed.worker.multiprocessing-method": "forkserver"})
         # Dask would import all its optional packages here, to have them in a server that runs already.
         distributed.utils._forkserver_preload_set = True
+
+
+def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
+    """A cluster on the loopback of this machine, which can grow where there is no GPU."""
+    fork_workers(gpus)
     specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
     with quiet_workers():
@@ -90,9 +97,7 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
 
 
 def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
-    options = worker_options(number, workers, gpus, "127.0.0.1")
-    # One that is forked has the environment of when its server was started.
-    return {"cls": Nanny, "options": options | {"env": {**os.environ, **options["env"]}}}
+    return {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
 
 
 class OwnCluster:

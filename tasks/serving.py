@@ -12,7 +12,7 @@ from distributed import Nanny, Scheduler, Security
 from distributed.comm import connect
 
 from data.errors import BuildFailed
-from tasks.cluster import check_address, quiet_workers, root_cause, worker_options
+from tasks.cluster import check_address, fork_workers, quiet_workers, root_cause, worker_options
 from tasks.gpus import visible_gpus
 
 Say = Callable[[str], None]
@@ -55,6 +55,7 @@ def serve_workers(
     check_address(address, insecure)
     gpus = visible_gpus()
     count = workers or len(gpus) or 1
+    fork_workers(gpus)
 
     async def run(stop: asyncio.Event) -> None:
         keepers = [

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from data.recipe_input import load_recipe
@@ -101,10 +102,9 @@ def build_on(address: str, fields: dict[str, Any], **overrides: Any) -> dict[str
     return flow(load_recipe(fields, overrides))
 
 
-def child_of(process: subprocess.Popen) -> int:
-    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-    running = [int(line) for line in listed.stdout.split()]
-    return next(one for one in running if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text())
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The worker processes of an `imagemill worker`: forked, so children of a child."""
+    return [worker for child in psutil.Process(process.pid).children() for worker in child.children()]
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_w
 
     def disturb() -> None:
         wait_until(lambda: list(staged.glob("*/*.png")), "a picture")
-        os.kill(child_of(doomed), signal.SIGKILL)
+        workers_of(doomed)[0].kill()
         late.append(serve("worker", address, "--host", "127.0.0.4", env={"IMAGEMILL_OPENS": "1"}))
 
     thread = threading.Thread(target=disturb)
