@@ -74,7 +74,7 @@ def make_dataset(folder: Path, rows: int) -> None:
     with output.hold(recipe.name), Worklist.create(output.plan) as worklist:
         layout = layout_of(recipe, load_rows(recipe, worklist))
         make = ItemMaker(recipe, models_of(recipe), layout)
-        keys = [(item.row_key, item.id, item.final.key) for row in worklist.rows() for [item] in make.items(row)]
+        keys = [(one.row_key, row.id, one.way[-1].key) for row in worklist.rows() for [one] in make.wanted(row)]
         for number, first in enumerate(range(0, rows, ROWS_A_FILE)):
             name = f"train-{number:05d}.parquet"
             table = (

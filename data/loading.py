@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,7 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
             raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
         worklist.add_fault(fault)
 
-    for record in (
-        _ahead(read_records(recipe.prompts, make.picture_fields), make) if recipe.prompts else [Record(1, {})]
-    ):
+    for record in _records(recipe, make):
         try:
             if record.fields is None:
                 raise BadRow(record.fault)
@@ -77,6 +75,13 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
         what = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{what} has no good row ({why}).")
     return Loaded(rows, faults, dict(sorted(kinds.items())))
+
+
+def _records(recipe: Recipe, make: RowMaker) -> Iterable[Record]:
+    if not recipe.prompts:
+        return [Record(1, {})]
+    records = read_records(recipe.prompts, make.picture_fields)
+    return _ahead(records, make) if make.picture_roles else records
 
 
 def _ahead(records: Iterator[Record], make: RowMaker) -> Iterator[Record]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
+from data.asked import Row
 from data.buckets import nearest, parse_ratio
 from data.chain import Link, edits_of, generate_of
 from data.errors import BadRow, RecipeError
@@ -15,13 +15,32 @@ from data.identity import digest, given_seed, image_key, picture_seed
 from data.layout import Layout, carried_name
 from data.parquet import read_columns
 from data.recipe import Recipe
-from data.records import Drawing, Item, Loaded, ModelFacts, Plan, Row, SetAside
+from data.records import Drawing, Item, Loaded, ModelFacts, Plan, SetAside
 from data.restoring import find_pictures, would_redraw
 from data.sections import Generate
 from data.worklist import Worklist
 
-Way = tuple[tuple[str, Drawing], ...]
-"""The drawings that a picture goes through, each with the name of its step."""
+
+class Sketch(NamedTuple):
+    """A drawing to be: its step's name, its image key, and the other fields of the Drawing."""
+
+    step: str
+    key: str
+    fields: Mapping[str, Any]
+
+
+Way = tuple[Sketch, ...]
+"""The drawings that a picture goes through."""
+
+
+class Wanted(NamedTuple):
+    """A row of the dataset to be, of which only the key is made: of most, the dataset turns out to have them."""
+
+    row_key: str
+    row: Row
+    variant: int
+    way: Way
+
 
 CHUNK = 1000
 """Rows that are held against what is finished in one go."""
@@ -33,7 +52,7 @@ def layout_of(recipe: Recipe, loaded: Loaded) -> Layout:
 
 
 class ItemMaker:
-    """Makes the items that a row asks for."""
+    """Makes what a row asks for: first the keys of all of it, then the items of what is missing."""
 
     def __init__(self, recipe: Recipe, models: Mapping[str, ModelFacts], layout: Layout) -> None:
         self.generate = generate_of(recipe)
@@ -42,12 +61,20 @@ class ItemMaker:
         self.facts = models
         self.layout_key = layout.digest()
 
-    def items(self, row: Row) -> Iterator[list[Item]]:
-        """Yield the row's items, those that share a picture together."""
+    def wanted(self, row: Row) -> Iterator[list[Wanted]]:
+        """Yield what the row asks for, what shares a picture together. Raises BadRow."""
         for variant in range(self.generate.images_per_prompt if self.generate else 1):
-            start = (("generate", self._generate(row, variant)),) if self.generate else ()
+            start = (self._generate(row, variant),) if self.generate else ()
             ways = self._ways(row, variant, start) if self.edits else [start]
-            yield [self._item(row, variant, way) for way in ways]
+            yield [Wanted(self._row_key(row, variant, way), row, variant, way) for way in ways]
+
+    def item(self, wanted: Wanted) -> Item:
+        """The item of one of ``wanted``."""
+        row_key, row, variant, way = wanted
+        steps = tuple(sketch.step for sketch in way)
+        drawings = tuple(Drawing(key=sketch.key, **sketch.fields) for sketch in way)
+        turn = len(way) - (self.generate is not None) if self.has_turns else None
+        return Item(row_key, row.id, variant, steps, drawings, row.prompt, row.carried, row.file, row.line, turn)
 
     def _ways(self, row: Row, variant: int, start: Way) -> list[Way]:
         """What each of the row's edited pictures goes through, from its first drawing to itself."""
@@ -59,13 +86,13 @@ class ItemMaker:
                 turns = [end]
                 for text in texts:
                     source = turns[-1] if link.section.multi_turn else end
-                    turns.append((*source, (link.name, self._edit(row, variant, link, source, text))))
+                    turns.append((*source, self._edit(row, variant, link, source, text)))
                 found += turns[1:]
                 grown += turns[-1:] if link.section.multi_turn else turns[1:]
             ends = grown
         return found
 
-    def _generate(self, row: Row, variant: int) -> Drawing:
+    def _generate(self, row: Row, variant: int) -> Sketch:
         section, facts = self.generate, self.facts["generate"]
         width, height = _own_size(row, section, facts)
         decides = {
@@ -80,7 +107,7 @@ class ItemMaker:
         self._check(row, decides, facts)
         also = {role: sha256 for role, _, sha256 in row.guides}
         key = image_key("text-to-image", facts.identity, {**decides, **also})
-        return Drawing(key=key, **decides, guides=row.guides)
+        return Sketch("generate", key, {**decides, "guides": row.guides})
 
     def _check(self, row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> None:
         for name in ("width", "height"):
@@ -102,7 +129,7 @@ class ItemMaker:
         if not facts.heeds_guidance and row.guidance_scale not in (None, facts.guidance_scale):
             raise BadRow(f"guidance_scale is {row.guidance_scale}: {facts.name!r} makes no use of guidance")
 
-    def _edit(self, row: Row, variant: int, link: Link, source: Way, instruction: str) -> Drawing:
+    def _edit(self, row: Row, variant: int, link: Link, source: Way, instruction: str) -> Sketch:
         section, facts = link.section, self.facts[link.name]
         # In a chain, a row's own settings are its first step's: the edits after it have the recipe's.
         own = self.generate is None and link is self.edits[0]
@@ -117,25 +144,20 @@ class ItemMaker:
             "guidance_scale": _first(row.guidance_scale if own else None, section.guidance_scale, facts.guidance_scale),
             "negative_prompt": row.negative_prompt if own else None,
         }
-        self._check(row if own else replace(row, negative_prompt=None, guidance_scale=None), decides, facts)
-        start = source[-1][1].key if source else f"sha256:{row.picture_hash}"
+        self._check(row if own else row._replace(negative_prompt=None, guidance_scale=None), decides, facts)
+        start = source[-1].key if source else f"sha256:{row.picture_hash}"
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
         references = row.references if section.references else ()
         also = {"source": start, "mask": row.mask_hash if inpaints else None}
         also["references"] = [sha256 for _, sha256 in references] or None
         key = image_key("edit", facts.identity, {**decides, **also})
-        if source:
-            return Drawing(key=key, **decides, **mask, source=start, references=references)
-        given = {"source_path": row.picture, "source_hash": row.picture_hash}
-        return Drawing(key=key, **decides, **mask, **given, references=references)
+        given = {"source": start} if source else {"source_path": row.picture, "source_hash": row.picture_hash}
+        return Sketch(link.name, key, {**decides, **mask, **given, "references": references})
 
-    def _item(self, row: Row, variant: int, way: Way) -> Item:
-        steps, drawings = tuple(step for step, _ in way), tuple(drawing for _, drawing in way)
-        keys = [drawing.key for drawing in drawings]
-        row_key = digest([self.layout_key, row.id, variant, keys, row.prompt, row.carried])
-        turn = len(way) - (self.generate is not None) if self.has_turns else None
-        return Item(row_key, row.id, variant, steps, drawings, row.prompt, row.carried, row.file, row.line, turn)
+    def _row_key(self, row: Row, variant: int, way: Way) -> str:
+        keys = [sketch.key for sketch in way]
+        return digest([self.layout_key, row.id, variant, keys, row.prompt, row.carried])
 
 
 def _own_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:
@@ -165,37 +187,38 @@ def make_plan(
     files, _ = folder.committed()
     for file in files:
         for columns in read_columns(folder.data / file.name, ["row_key", "id"]):
-            worklist.add_finished(file.name, zip(columns["row_key"], columns["id"], strict=True))
+            worklist.add_finished(file.name, columns["row_key"], columns["id"])
+    worklist.index_finished()
 
     make = ItemMaker(recipe, models, layout)
     rows = reused = failed = shard = filled = 0
     for asked_for in _chunks(worklist.rows(), CHUNK):
-        groups: list[list[Item]] = []
+        groups: list[list[Wanted]] = []
         for row in asked_for:
             try:
-                groups += list(make.items(row))
+                groups += list(make.wanted(row))
             except BadRow as error:
                 failed += 1
                 worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
-        finished = worklist.want(item.row_key for group in groups for item in group)
+        finished = worklist.want([one.row_key for group in groups for one in group])
         for group in groups:
             rows += len(group)
-            missing = [item for item in group if item.row_key not in finished]
+            missing = [one for one in group if one.row_key not in finished]
             reused += len(group) - len(missing)
-            asked = [item for item in missing if item.row_key not in known_failures]
-            for item in missing:
-                if item.row_key in known_failures:
-                    worklist.add_fault(known_failures[item.row_key])
+            asked = [one for one in missing if one.row_key not in known_failures]
+            for one in missing:
+                if one.row_key in known_failures:
+                    worklist.add_fault(known_failures[one.row_key])
             failed += len(missing) - len(asked)
             if not asked:
                 continue
             # A picture that two rows ask for is drawn once, in one shard.
-            home = worklist.shard_of(asked[0].drawings[0].key)
+            home = worklist.shard_of(asked[0].way[0].key)
             if home is None:
                 if filled and filled + len(asked) > recipe.shard_size:
                     shard, filled = shard + 1, 0
                 home, filled = shard, filled + len(asked)
-            for item in asked:
+            for item in map(make.item, asked):
                 worklist.add_item(home, item, [models[step].name for step in item.steps])
     if rows > reused + failed:
         lossy = sum(find_pictures(worklist, folder.data / file.name, layout) for file in files)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -15,9 +14,10 @@ MAX_DEPTH = 64
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
+_SIMPLE = frozenset([str, int, bool, type(None)])
 
-@dataclass(frozen=True, slots=True)
-class Record:
+
+class Record(NamedTuple):
     """One line of a prompts file, or what is wrong with it."""
 
     line: int
@@ -44,13 +44,18 @@ def _plain_object(raw: bytes) -> dict[str, Any] | None:
 
     Those are lines with a fault, with deep nesting, and with whole numbers that orjson would make inexact.
     """
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or _LONG_NUMBER.search(raw):
-        return None
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-    return fields if isinstance(fields, dict) else None
+    if not isinstance(fields, dict):
+        return None
+    # Only a list or an object nests, and only a float may be a whole number made inexact.
+    if _SIMPLE.issuperset(map(type, fields.values())):
+        return fields
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or _LONG_NUMBER.search(raw):
+        return None
+    return fields
 
 
 def _json_record(number: int, text: str) -> Record:

@@ -9,7 +9,6 @@ import lzma
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -38,7 +37,7 @@ def read_records(path: str, pictures: Collection[str] = ()) -> Iterator[Record]:
         for record in _read_file(name, opened, pictures):
             # Of several files the lines are counted through: a row set aside is found by one number.
             line = before + record.line
-            yield replace(record, line=line)
+            yield record._replace(line=line)
 
 
 def _open(path: str) -> fsspec.core.OpenFile:

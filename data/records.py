@@ -8,41 +8,6 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One thing asked for: a line of the prompts file, or one user message of it."""
-
-    id: str
-    seed_id: str
-    """What a generated picture's seed is made from: the id, or, without an id of its own, what the picture shows."""
-    prompt: str | None
-    edit_prompts: tuple[str, ...]
-    """The row's own instructions; none where the recipe's are applied."""
-    picture: str | None
-    """Path of the picture to edit, or None where it is drawn first."""
-    picture_hash: str | None
-    """sha256 of that file's bytes, in hexadecimal."""
-    mask: str | None
-    """Path of the mask of an inpainting; white is repainted."""
-    mask_hash: str | None
-    references: tuple[tuple[str, str], ...]
-    """The row's further pictures for the edit, in order: path, and sha256 of its bytes."""
-    guides: tuple[tuple[str, str, str], ...]
-    """The pictures that steer its generation (data.guides): what for, path, and sha256 of its bytes."""
-    negative_prompt: str | None
-    seed: int | None
-    width: int | None
-    height: int | None
-    steps: int | None
-    guidance_scale: float | None
-    aspect_ratio: float | None
-    """Width divided by height of the picture to generate, where the row says so by its shape."""
-    carried: Mapping[str, Any]
-    """The columns of the prompts file that imagemill does not read itself."""
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class Drawing:
     """One picture to draw, with all that decides its pixels but the model, which a shard's step has in common."""
 

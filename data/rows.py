@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from data.asked import Row
 from data.buckets import parse_ratio
 from data.chain import edits_of, generate_of, has_masks
 from data.conversations import talks, text_of, user_messages
@@ -17,7 +18,6 @@ from data.given_pictures import GivenPictures
 from data.guides import Guide, guides_of
 from data.recipe import GUIDES, Columns, Recipe
 from data.recipe_fields import MAX_SEED, Guidance, Number, Size, Steps
-from data.records import Row
 from data.row_pictures import RowPictures, is_picture, plain_picture, plain_pictures
 
 
@@ -49,7 +49,8 @@ class Names:
 
     columns: Mapping[str, str]
     overrides: Mapping[str, str]
-    read: frozenset[str]
+    carried: tuple[str, ...]
+    """The fields that it does not read."""
 
     @classmethod
     def of(cls, keys: tuple[str, ...], columns: Columns, unused: Collection[str]) -> Names:
@@ -62,14 +63,16 @@ class Names:
         wanted = {role: find(name) for role, name in columns.model_dump().items() if name and role not in unused}
         found = {role: key for role, key in wanted.items() if key is not None}
         overrides = {name: key for name in Overrides.model_fields if (key := find(name)) is not None}
-        return cls(found, overrides, frozenset([*found.values(), *overrides.values()]))
+        read = {*found.values(), *overrides.values()}
+        return cls(found, overrides, tuple(key for key in keys if key not in read))
 
 
 class RowMaker:
     """Makes rows from records for one recipe. Keeps nothing but the last few headings' spellings."""
 
     def __init__(self, recipe: Recipe, pictures: GivenPictures) -> None:
-        self.recipe = recipe
+        self.columns = recipe.columns
+        self.file = recipe.rows_from
         self.pictures = RowPictures(recipe.prompts, pictures)
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
@@ -88,12 +91,14 @@ class RowMaker:
         """
         names = self._names(tuple(fields))
         asked = {role: fields[key] for role, key in names.columns.items() if fields[key] is not None}
-        overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
-        carried = {key: value for key, value in fields.items() if key not in names.read}
-        own_id = _own_id(asked.get("id"), self.recipe.columns.id)
+        overrides = NO_OVERRIDES
+        if names.overrides:
+            overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
+        carried = {key: fields[key] for key in names.carried}
+        own_id = _own_id(asked.get("id"), self.columns.id)
         own_id = f"{own_id}-{mark}" if own_id is not None and mark else own_id
-        messages = user_messages(asked["conversations"], self.recipe.columns.conversations) if talks(asked) else []
-        own = text_of(asked.get("prompt"), self.recipe.columns.prompt)
+        messages = user_messages(asked["conversations"], self.columns.conversations) if talks(asked) else []
+        own = text_of(asked.get("prompt"), self.columns.prompt)
 
         if not self.generates:
             prompts: list[str | None] = [own or None]
@@ -128,9 +133,9 @@ class RowMaker:
                     height=overrides.height,
                     steps=overrides.steps,
                     guidance_scale=overrides.guidance_scale,
-                    aspect_ratio=_ratio(asked.get("aspect_ratio"), self.recipe.columns.aspect_ratio),
+                    aspect_ratio=_ratio(asked.get("aspect_ratio"), self.columns.aspect_ratio),
                     carried=carried,
-                    file=self.recipe.rows_from,
+                    file=self.file,
                     line=line,
                 ),
             )
@@ -138,13 +143,13 @@ class RowMaker:
     @property
     def picture_fields(self) -> list[str]:
         """Names of the fields that may hold pictures themselves."""
-        return [getattr(self.recipe.columns, role) for role in self.picture_roles]
+        return [getattr(self.columns, role) for role in self.picture_roles]
 
     def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
         """The id that a record gives itself, if it gives a usable one."""
         name = self._names(tuple(fields)).columns.get("id") if fields else None
         try:
-            return _own_id(fields[name], self.recipe.columns.id) if name else None
+            return _own_id(fields[name], self.columns.id) if name else None
         except BadRow:
             return None
 
@@ -154,7 +159,7 @@ class RowMaker:
         for role in roles:
             if role in known:
                 return f"the {what} is empty ({known[role]!r})"
-        names = " nor ".join(repr(getattr(self.recipe.columns, role)) for role in roles)
+        names = " nor ".join(repr(getattr(self.columns, role)) for role in roles)
         neither = "neither " if len(roles) > 1 else "no "
         has = ", ".join(map(repr, list(fields)[:8])) or "nothing"
         return f"no {what}: the row has {neither}{names}, but {has}; recipe.columns says which field is what"
@@ -165,7 +170,7 @@ class RowMaker:
         if self.edit is None or self.edit.instructions:
             return ()
         own, alone = asked.get("edit_prompt"), not self.generates
-        given = [text_of(one, self.recipe.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
+        given = [text_of(one, self.columns.edit_prompt) for one in (own if isinstance(own, list) else [own])]
         if not any(given) and alone:
             given = (messages if self.edit.multi_turn else messages[-1:]) or [prompt]
         if not given or not all(given):
@@ -178,7 +183,7 @@ class RowMaker:
     def _pictures(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Path and sha256 of the picture to edit, and of those that are its references."""
         found = plain_pictures(asked.get("images"))
-        column = self.recipe.columns.images
+        column = self.columns.images
         if not any(found):
             raise BadRow(self._lacks("picture", "images", fields=fields))
         if not all(map(is_picture, found)):
@@ -199,7 +204,7 @@ class RowMaker:
 
     def _picture(self, what: str, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
         """Path and sha256 of the one picture that a role of recipe.columns has."""
-        value, column = plain_picture(asked.get(role)), getattr(self.recipe.columns, role)
+        value, column = plain_picture(asked.get(role)), getattr(self.columns, role)
         if not value:
             raise BadRow(self._lacks(what, role, fields=fields))
         if not is_picture(value):

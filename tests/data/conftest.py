@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from data.asked import Row
 from data.images import Encoding, encode_picture
 from data.layout import Layout
 from data.loading import load_rows
 from data.recipe_input import load_recipe
-from data.records import Loaded, Row, SetAside
+from data.records import Loaded, SetAside
 from data.worklist import Worklist
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"

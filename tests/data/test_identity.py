@@ -8,7 +8,7 @@ import pytest
 from data.errors import BadRow
 from data.identity import content_id, digest, given_seed, image_key, picture_seed
 from data.layout import Layout
-from data.planning import ItemMaker
+from data.planning import ItemMaker, layout_of
 from data.recipe_input import load_recipe
 from data.records import ModelFacts
 
@@ -19,8 +19,8 @@ def keys_of(row, facts=FACTS, **generate):
     """The image keys of a row's drawings for a recipe with these fields (recipe.* ones as recipe_*)."""
     fields = {name.removeprefix("recipe_"): generate.pop(name) for name in list(generate) if name.startswith("recipe_")}
     recipe = load_recipe({"prompts": "p.jsonl", "generate": generate, **fields})
-    groups = ItemMaker(recipe, {"generate": facts}, Layout.of(recipe, {})).items(row)
-    return [item.final.key for group in groups for item in group]
+    groups = ItemMaker(recipe, {"generate": facts}, Layout.of(recipe, {})).wanted(row)
+    return [one.way[-1].key for group in groups for one in group]
 
 
 @pytest.fixture
@@ -161,9 +161,10 @@ def test_the_keys_of_pictures_and_rows_are_what_they_were(load):
     found = {}
     for name, sections in {"both": {"generate": {}, "edit": edit}, "edit": {"edit": edit}}.items():
         recipe = load_recipe({"prompts": "p.jsonl", **sections})
-        asked = replace(load([fields]).row, picture="a.png", picture_hash="ab" if name == "edit" else None)
-        (group,) = ItemMaker(recipe, dict.fromkeys(sections, FACTS), Layout.of(recipe, {"note": "str"})).items(asked)
-        (item,) = group
+        asked = load([fields]).row._replace(picture="a.png", picture_hash="ab" if name == "edit" else None)
+        make = ItemMaker(recipe, dict.fromkeys(sections, FACTS), Layout.of(recipe, {"note": "str"}))
+        ((one,),) = make.wanted(asked)
+        item = make.item(one)
         found[name] = [*(drawing.key for drawing in item.drawings), item.row_key]
     assert found == {
         "both": [
@@ -173,3 +174,44 @@ def test_the_keys_of_pictures_and_rows_are_what_they_were(load):
         ],
         "edit": ["16ff86862b9f81c8bbe5ca37cdc08d19", "793a7ed311b48f802b6beab77cf35552"],
     }
+
+
+def test_rows_keep_the_row_keys_and_image_keys_that_they_had(load):
+    # Row keys changed would write everybody's rows anew, image keys changed draw them again.
+    asked = [
+        {"prompt": "a fox", "label": 3},
+        {"prompt": "a fox", "label": 4},
+        {"prompt": "été", "id": "x", "seed": 7, "width": 72, "guidance_scale": 2, "note": ["é", 2**70]},
+        {"prompt": "b", "negative_prompt": "n", "steps": 5, "aspect_ratio": "3:2", "label": None},
+    ]
+    found = load(asked)
+    recipe = load_recipe({"prompts": "p.jsonl", "generate": {}, "edit": {"instructions": ["redder"]}})
+    facts = {"generate": replace(FACTS, buckets=((64, 64), (72, 48))), "edit": FACTS}
+    make = ItemMaker(recipe, facts, layout_of(recipe, found.loaded))
+    wanted = [(row.id, one) for row in found.rows for [one] in make.wanted(row)]
+    assert [(row_id, one.row_key, *(sketch.key for sketch in one.way)) for row_id, one in wanted] == [
+        (
+            "5470a2870ea0ad80",
+            "a95458849ebb3732dc92747d1be3587a",
+            "08250ab284afe62c462919a1efc6fc9d",
+            "5d74145b1b7f84838729d539569e841c",
+        ),
+        (
+            "5470a2870ea0ad80-2",
+            "4b6c9a21720ea7723e1f9dc855ce730e",
+            "4a247f7265f872c8d09f00e9d929ca18",
+            "4e84515b653efc34735ddacff65b1c26",
+        ),
+        (
+            "x",
+            "9c5ca0ab179dcf37422919e3d29f48a1",
+            "f9f8a15f7c636e1bd5bb0b6ed1f9f7be",
+            "b0545244c3ffbd62c6a013b12643113c",
+        ),
+        (
+            "19814a812e8807a4",
+            "1476c2dadf6705b0daca7a25ae95f3ef",
+            "adf398b1d19b389096e9a0415b364583",
+            "1b2325f87225ccdba309e626da8d0dbc",
+        ),
+    ]
