@@ -43,19 +43,17 @@ class Row(NamedTuple):
     line: int
 
 
+_SETTINGS = slice(Row._fields.index("negative_prompt"), Row._fields.index("carried"))
+_NAMES = Row._fields[_SETTINGS]
+_NOTHING = (None,) * len(_NAMES)
+
+
 def content_ids(row: Row) -> tuple[str, str]:
     """The id of a row's content, and that of the picture it starts from: rows of one prompt and two edits share it."""
-    shows = {
-        "prompt": row.prompt,
-        "negative_prompt": row.negative_prompt,
-        "seed": row.seed,
-        "width": row.width,
-        "height": row.height,
-        "steps": row.steps,
-        "guidance_scale": row.guidance_scale,
-        "aspect_ratio": row.aspect_ratio,
-        **{role: sha256 for role, _, sha256 in row.guides},
-    }
+    shows = {"prompt": row.prompt, **{role: sha256 for role, _, sha256 in row.guides}}
+    settings = row[_SETTINGS]
+    if settings != _NOTHING:
+        shows |= zip(_NAMES, settings)
     shown = content_id(shows)
     if not row.edit_prompts and row.picture_hash is None and row.mask_hash is None:
         return shown, shown

@@ -106,7 +106,7 @@ class ItemMaker:
         }
         self._check(row, decides, facts)
         also = {role: sha256 for role, _, sha256 in row.guides}
-        key = image_key("text-to-image", facts.identity, {**decides, **also})
+        key = image_key("text-to-image", facts.identity, {**decides, **also} if also else decides)
         return Sketch("generate", key, {**decides, "guides": row.guides})
 
     def _check(self, row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> None:
@@ -171,7 +171,10 @@ def _own_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | Non
 
 
 def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)
+    for value in values:
+        if value is not None:
+            return value
+    return None
 
 
 def make_plan(

@@ -119,9 +119,9 @@ class Worklist:
         for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
             values = load(row)
             values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
-            values[_REFERENCES] = tuple(map(tuple, values[_REFERENCES]))
-            values[_GUIDES] = tuple(map(tuple, values[_GUIDES]))
-            yield Row(*values)
+            values[_REFERENCES] = _tuples(values[_REFERENCES])
+            values[_GUIDES] = _tuples(values[_GUIDES])
+            yield Row._make(values)
 
     def add_finished(self, file: str, row_keys: Sequence[str], ids: Sequence[str]) -> None:
         """Note rows of a committed file; ``index_finished`` comes after the last."""
@@ -213,6 +213,10 @@ class Worklist:
     def count_rows(self) -> int:
         """How many rows were loaded."""
         return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+
+
+def _tuples(values: list[list[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, values)) if values else ()
 
 
 def _unwanted(keep_gone: bool) -> str:
