@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from data.folder import Folder
+from data.staging import Staging
 
 MOST = 3
 """Attempts in a row of one run that may bring nothing new."""
@@ -34,4 +35,4 @@ def _read(folder: Folder) -> dict[str, Any]:
 
 def _kept(folder: Folder) -> list[int]:
     files, _ = folder.committed()
-    return [sum(file.rows for file in files), sum(1 for _ in folder.staged.glob("??/*"))]
+    return [sum(file.rows for file in files), len(Staging(folder.staged).names())]

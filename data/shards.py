@@ -45,7 +45,7 @@ def restore_pictures(folder: Folder, layout: Layout, items: list[Item], found: l
         ):
             staged = _staged_from(key, picture, content, fields)
             staging.put(content, staged, encoding.name)
-            staging.complete(drawings[key], needed[key], fields["model"])
+            staging.missing([drawings[key]], needed, fields["model"])
     return len(found)
 
 

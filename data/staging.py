@@ -2,25 +2,21 @@
 
 A picture is staged by its image key, so that whoever needs it next - an edit, the shard's Parquet file, or the
 build that comes after a kill - finds it, whatever drew it. A finished shard's pictures are removed.
-
-A staged picture is one file: a line of JSON, how it was drawn (data.records.Staged), and then the encoded picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 from PIL import Image
 
 from data.images import LOSSLESS, Encoding, decode_picture, encode_picture, generation_parameters
 from data.records import Drawing, Staged
+from data.staged_files import Name, Place, staged_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +30,64 @@ class Drawn:
     truncated: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ToStage:
+    """A drawn picture and how it is staged."""
+
+    picture: Image.Image
+    drawing: Drawing
+    encodings: Collection[Encoding]
+    drawn: Drawn
+
+
 class Staging:
-    """The staged pictures below one folder. Several processes and machines may use it at once."""
+    """The staged pictures below one folder. Several processes and machines may use it at once.
+
+    An object is for one job: it looks into the folder when it is first asked, and again for what it does not find.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._prefix = str(folder)
+        self._files = staged_files(str(folder))
+        self._has_looked = False
 
     def put(self, content: bytes, drawn: Staged, encoding: str) -> None:
-        """Stage the encoded picture; it is there wholly or not at all."""
-        path = self._path(drawn.key, encoding)
-        temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
-        try:
-            self._write(temporary, content, drawn)
-        except FileNotFoundError:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._write(temporary, content, drawn)
-        os.replace(temporary, path)
+        """Stage one encoded picture; it is there wholly or not at all."""
+        self._files.add([(encoding, content, drawn)])
 
-    @staticmethod
-    def _write(path: str, content: bytes, drawn: Staged) -> None:
-        # No fsync: after a power cut the sha256 in the record tells a damaged picture, and it is drawn again.
-        with open(path, "wb", buffering=0) as file:
-            file.write(orjson.dumps(drawn) + b"\n" + content)
+    def stage(self, pictures: Sequence[ToStage]) -> None:
+        """Encode pictures in every way that is needed and stage them together, wholly or not at all."""
+        encoded = []
+        for one in pictures:
+            parameters = generation_parameters(one.drawing, one.picture.size, one.drawn.model)
+            how = one.drawn.batch_size, one.drawn.device, one.drawn.unsafe, one.drawn.truncated
+            for encoding in one.encodings:
+                content = encode_picture(one.picture, encoding, parameters)
+                sha256 = hashlib.sha256(content).hexdigest()
+                encoded.append((encoding.name, content, Staged(one.drawing.key, sha256, *one.picture.size, *how)))
+        self._files.add(encoded)
 
-    def stage(self, picture: Image.Image, drawing: Drawing, encodings: Iterable[Encoding], drawn: Drawn) -> None:
-        """Encode a picture in every way that is needed and stage it, the lossless one first."""
-        parameters = generation_parameters(drawing, picture.size, drawn.model)
-        for encoding in sorted(encodings, key=lambda one: not one.lossless):
-            content = encode_picture(picture, encoding, parameters)
-            sha256 = hashlib.sha256(content).hexdigest()
-            how = drawn.batch_size, drawn.device, drawn.unsafe, drawn.truncated
-            staged = Staged(drawing.key, sha256, *picture.size, *how)
-            self.put(content, staged, encoding.name)
+    def missing(
+        self, drawings: Iterable[Drawing], encodings: Mapping[str, Collection[Encoding]], model: str
+    ) -> list[Drawing]:
+        """Those that are not staged in each of their encodings; what can be made from a lossless picture is made.
 
-    def complete(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
-        """Whether the picture is staged in every encoding; those that can be made from a lossless one are."""
-        missing = [encoding for encoding in encodings if self.find(drawing.key, encoding.name) is None]
-        if not missing:
-            return True
-        found = self.read(drawing.key, LOSSLESS)
-        if found is None:
+        ``encodings``: image key -> those that are needed.
+        """
+        self._look()
+        missing = []
+        for drawing in drawings:
+            lacking = [one for one in encodings[drawing.key] if not self._files.place((drawing.key, one.name))]
+            if lacking and not self._make(drawing, lacking, model):
+                missing.append(drawing)
+        return missing
+
+    def _make(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
+        if not self._files.place((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
             return False
         content, staged = found
-        picture = decode_picture(content, drawing.key)
         how = Drawn(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
-        self.stage(picture, drawing, missing, how)
+        self.stage([ToStage(decode_picture(content, drawing.key), drawing, encodings, how)])
         return True
 
     def note(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
@@ -90,39 +98,43 @@ class Staging:
 
     def find(self, key: str, encoding: str) -> Staged | None:
         """How the picture was drawn, or None where it is not staged in this encoding."""
-        try:
-            with open(self._path(key, encoding), "rb") as file:
-                return _record(file.readline())
-        except FileNotFoundError:
-            return None
+        place = self._place(key, encoding)
+        return place and place.staged
 
     def read(self, key: str, encoding: str) -> tuple[bytes, Staged] | None:
         """The encoded picture and how it was drawn; None where it is not staged, or is damaged (then it goes)."""
-        path = self._path(key, encoding)
-        try:
-            with open(path, "rb") as file:
-                record, _, content = file.read().partition(b"\n")
-        except FileNotFoundError:
-            return None
-        drawn = _record(record)
-        if drawn is None or hashlib.sha256(content).hexdigest() != drawn.sha256:
-            Path(path).unlink(missing_ok=True)
-            return None
-        return content, drawn
-
-    def remove(self, key: str, encodings: Iterable[Encoding]) -> None:
-        """Remove the picture in these encodings."""
-        for encoding in encodings:
-            Path(self._path(key, encoding.name)).unlink(missing_ok=True)
-
-    def _path(self, key: str, encoding: str) -> str:
-        # Not a Path: making one takes longer than opening the file.
-        return f"{self._prefix}/{key[:2]}/{key}.{encoding}"
-
-
-def _record(line: bytes) -> Staged | None:
-    try:
-        return Staged(**orjson.loads(line))
-    except (ValueError, TypeError):
-        # What a power cut has left.
+        place = self._place(key, encoding)
+        # Twice at the most: it may be staged in another file since, or in two.
+        for _ in range(2 if place else 0):
+            try:
+                content = place.content()
+            except FileNotFoundError:
+                self._look()
+            else:
+                if hashlib.sha256(content).hexdigest() == place.staged.sha256:
+                    return content, place.staged
+                self._files.drop(place)
+            if (place := self._files.place((key, encoding))) is None:
+                return None
         return None
+
+    def names(self) -> set[Name]:
+        """The image key and the encoding's name of each picture that is staged."""
+        self._look()
+        return self._files.names()
+
+    def remove(self, pictures: Mapping[str, Iterable[Encoding]]) -> None:
+        """Remove pictures: image key -> the encodings in which they go."""
+        self._look()
+        self._files.remove({(key, encoding.name) for key, encodings in pictures.items() for encoding in encodings})
+
+    def _place(self, key: str, encoding: str) -> Place | None:
+        place = self._files.place((key, encoding)) if self._has_looked else None
+        if place is None:
+            self._look()
+            place = self._files.place((key, encoding))
+        return place
+
+    def _look(self) -> None:
+        self._files.look()
+        self._has_looked = True

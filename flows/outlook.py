@@ -10,11 +10,13 @@ from typing import Any
 from data.errors import OutputError
 from data.finished import recent_pace
 from data.folder import Folder
+from data.images import LOSSLESS
 from data.layout import Layout
 from data.loading import load_rows
 from data.manifest import known_failures
 from data.planning import layout_of, make_plan
 from data.recipe import Recipe
+from data.staging import Staging
 from data.worklist import Worklist
 from tasks.settings import resolve_models, settle
 
@@ -87,8 +89,8 @@ def _only_read(folder: Folder) -> Callable[..., Any]:
 
 def _take_out_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, layout: Layout) -> int:
     """Take the pictures out of ``draw`` that an interrupted build has staged; returns how many they are."""
-    usable = {".png", f".{layout.encoding.name}"}
-    staged = {path.stem for path in folder.staged.glob("??/*") if path.suffix in usable}
+    usable = {LOSSLESS, layout.encoding.name}
+    staged = {key for key, encoding in Staging(folder.staged).names() if encoding in usable}
     count = 0
     for key in staged:
         model = worklist.model_of(key)

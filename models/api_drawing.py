@@ -16,7 +16,7 @@ from data.full_disk import explain_full_disk
 from data.images import LOSSLESS, Encoding, decode_picture, encode_picture
 from data.records import Drawing, Failure, StepReport
 from data.shards import read_given
-from data.staging import Drawn, Staging
+from data.staging import Drawn, Staging, ToStage
 from models.api_spec import ApiSpec
 from models.checks import find_fault
 from models.images_api import ApiFault, ImagesApi, Request
@@ -71,7 +71,7 @@ async def _finish(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _missing(job: Job, staging: Staging) -> list[Drawing]:
-    return [one for one in job.drawings if not staging.complete(one, job.encodings[one.key], job.spec.name)]
+    return staging.missing(job.drawings, job.encodings, job.spec.name)
 
 
 @dataclass
@@ -134,7 +134,7 @@ class _Asking:
 
     def _stage(self, picture: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
         with explain_full_disk(self.staging.folder):
-            self.staging.stage(picture, drawing, encodings, Drawn(self.spec.name, 1, DEVICE))
+            self.staging.stage([ToStage(picture, drawing, encodings, Drawn(self.spec.name, 1, DEVICE))])
 
     async def check_model(self, asked: list[Drawing]) -> None:
         """Raises BuildFailed when all pictures failed alike and a plain one does too: no row is at fault."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+
+from models.watchdog import watching
 
 STICKY = (
     "illegal memory access",
@@ -72,13 +73,10 @@ def at_most(seconds: float, lost: Callable[[str], None]) -> Iterator[None]:
         lost(f"a batch took longer than recipe.batch_timeout, {seconds:g} s")
         os._exit(1)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    # A call that holds Python's lock keeps the timer from running, but not this.
+    # A call that holds Python's lock keeps the watchdog from running, but not this.
     faulthandler.dump_traceback_later(seconds + 5, exit=True, file=sys.__stderr__)
     try:
-        yield
+        with watching(seconds, end):
+            yield
     finally:
-        timer.cancel()
         faulthandler.cancel_dump_traceback_later()

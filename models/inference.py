@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from data.full_disk import explain_full_disk
-from data.images import Encoding
 from data.records import Drawing, StepReport
-from data.staging import Drawn, Staging
+from data.staging import Drawn, Staging, ToStage
 from data.under_way import UnderWay
 from models.batches import Asked, cut_batches, prepare_drawings
 from models.device_errors import DeviceLost, is_sticky
@@ -48,7 +46,7 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     """
     started = time.perf_counter()
     staging = Staging(Path(job.staging))
-    missing = [one for one in job.drawings if not staging.complete(one, job.encodings[one.key], job.spec.name)]
+    missing = staging.missing(job.drawings, job.encodings, job.spec.name)
     if len(missing) < len(job.drawings):
         report({"kind": "reused", "pictures": len(job.drawings) - len(missing)})
     told: list[dict[str, Any]] = []
@@ -78,20 +76,29 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
         writes: deque[Future[None]] = deque()
         in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), careful.most_at_once)
         one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
-        for batch in _one_ahead(chain(in_batches, one_by_one)):
+        batches = chain(in_batches, one_by_one)
+        for batch in _one_ahead(batches) if any(_reads(one) for one in missing) else batches:
             with notes.note([asked.drawing.key for asked in batch]), timeline.batch():
                 good = careful.draw(batch)
                 pictures = safety.look_at_drawn(good, failed)
-            for (asked, picture, size), unsafe in pictures:
-                drawing = asked.drawing
-                how = Drawn(job.spec.name, size, device, unsafe, truncated.get(drawing.prompt))
-                writes.append(encoders.submit(_stage, staging, picture, drawing, job.encodings[drawing.key], how))
+            to_stage = [
+                ToStage(
+                    picture,
+                    asked.drawing,
+                    job.encodings[asked.drawing.key],
+                    Drawn(job.spec.name, size, device, unsafe, truncated.get(asked.drawing.prompt)),
+                )
+                for (asked, picture, size), unsafe in pictures
+            ]
+            # A file for each thread, not for each picture.
+            for start in range(min(ENCODERS, len(to_stage))):
+                writes.append(encoders.submit(_stage, staging, to_stage[start::ENCODERS]))
             drawn += len(pictures)
             report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
             if not drawn and not good:
                 careful.check_model(batch[0])
-            # Where encoding is slower than drawing, memory holds two batches and no more.
-            while len(writes) > 2 * careful.most_at_once(batch[0]):
+            # Where encoding is slower than drawing, memory holds two batches and no more; of small ones some more.
+            while len(writes) > 2 * ENCODERS:
                 writes.popleft().result()
         for write in writes:
             write.result()
@@ -123,6 +130,10 @@ def _load(job: Job, report: Report, notes: UnderWay) -> Any:
             raise DeviceLost(str(error)) from error
 
 
+def _reads(drawing: Drawing) -> bool:
+    return bool(drawing.source or drawing.source_path or drawing.guides)
+
+
 def _one_ahead(batches: Iterator[list[Asked]]) -> Iterator[list[Asked]]:
     """The same batches; the next one's pictures are read and decoded in a thread while this one is drawn."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as reader:
@@ -132,6 +143,6 @@ def _one_ahead(batches: Iterator[list[Asked]]) -> Iterator[list[Asked]]:
             yield batch
 
 
-def _stage(staging: Staging, picture: Image.Image, drawing: Drawing, encodings: Iterable[Encoding], how: Drawn) -> None:
+def _stage(staging: Staging, pictures: Sequence[ToStage]) -> None:
     with explain_full_disk(staging.folder):
-        staging.stage(picture, drawing, encodings, how)
+        staging.stage(pictures)

@@ -31,10 +31,12 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
     cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
     with torch.inference_mode():
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
-        finite = torch.isfinite(values).flatten(1).all(dim=1).tolist()
+        values = values.float()
+        # What is no number makes the sum none: one value a picture to look at, not each.
+        finite = torch.isfinite(values.flatten(1).sum(dim=1)).tolist()
         # The rounding of diffusers' own conversion to PIL, on the device: a quarter of the bytes to copy.
-        pixels = (values.float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        array: np.ndarray = pixels.cpu().numpy()
+        pixels = values.nan_to_num().mul_(255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        array: np.ndarray = pixels.contiguous().cpu().numpy()
     pictures = [Image.fromarray(pixels) for pixels in array]
     if spec.keep_unmasked:
         pictures = [_keep_unmasked(one, picture) for one, picture in zip(batch, pictures, strict=True)]

@@ -56,8 +56,7 @@ def write_parquet(
             append_line(folder.failures, asdict(aside))
         if file.rows:
             folder.commit(folder.scratch(target), target, file)
-    for key, encodings in encodings_of(items, build.layout).items():
-        staging.remove(key, encodings)
+    staging.remove(encodings_of(items, build.layout))
     return set_aside
 
 

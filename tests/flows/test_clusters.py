@@ -121,7 +121,7 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_w
     staged = Path(fields["output"]) / ".imagemill" / "staged"
 
     def disturb() -> None:
-        wait_until(lambda: list(staged.glob("*/*.png")), "a picture")
+        wait_until(lambda: list(staged.glob("*.staged")), "a picture")
         workers_of(doomed)[0].kill()
         late.append(serve("worker", address, "--host", "127.0.0.4", env={"IMAGEMILL_OPENS": "1"}))
 
@@ -149,7 +149,7 @@ def test_two_builds_share_a_cluster_and_a_machine_that_is_told_to_leave_hands_it
         builds = [pool.submit(build_on, address, one) for one in both]
         for one in both:
             staged = Path(one["output"]) / ".imagemill" / "staged"
-            wait_until(lambda staged=staged: list(staged.glob("*/*.png")), "a picture of each build")
+            wait_until(lambda staged=staged: list(staged.glob("*.staged")), "a picture of each build")
         leaving.terminate()
         assert leaving.wait(30) == 0
         serve("worker", address, "--host", "127.0.0.3")
@@ -166,7 +166,7 @@ def test_a_build_outlasts_a_scheduler_that_is_out_of_reach(serve: Serve, expecte
         staged = Path(fields["output"]) / ".imagemill" / "staged"
 
         def cut() -> None:
-            wait_until(lambda: list(staged.glob("*/*.png")), "a picture")
+            wait_until(lambda: list(staged.glob("*.staged")), "a picture")
             wire.cut(seconds=5)
 
         thread = threading.Thread(target=cut)

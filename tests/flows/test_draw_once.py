@@ -221,11 +221,13 @@ def test_a_staged_picture_that_is_damaged_is_drawn_again(tmp_path: Path):
 
     from data.images import Encoding
     from data.records import Drawing
-    from data.staging import Drawn
+    from data.staging import Drawn, ToStage
 
     staging, drawing = Staging(tmp_path), Drawing("ab" * 16, "a fox", 1, 1)
-    staging.stage(Image.new("RGB", (8, 8), "red"), drawing, [Encoding("png")], Drawn("m", 1, "cpu"))
-    assert staging.complete(drawing, [Encoding("png")], "m")
-    (tmp_path / "ab" / f"{drawing.key}.png").write_bytes(b"half")
+    encodings = {drawing.key: [Encoding("png")]}
+    staging.stage([ToStage(Image.new("RGB", (8, 8), "red"), drawing, encodings[drawing.key], Drawn("m", 1, "cpu"))])
+    assert staging.missing([drawing], encodings, "m") == []
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert staging.read(drawing.key, "png") is None
-    assert not staging.complete(drawing, [Encoding("png")], "m")
+    assert staging.missing([drawing], encodings, "m") == [drawing]

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from data.staging import Staging
 from tests.conftest import Build, wait_until, write_prompts
 from tests.flows.conftest import Launch
 from tests.flows.starter import Started
@@ -51,8 +52,7 @@ def start(server: str, cluster: str, recipe: Path, launch: Launch) -> Start:
 
 def found(output: Path) -> int:
     """Pictures that a build of ``output`` would find: in committed files, and staged."""
-    staged = output / ".imagemill" / "staged"
-    return 2 * len(rows_of(output)) + len(list(staged.glob("*/*.png")))
+    return 2 * len(rows_of(output)) + len(Staging(output / ".imagemill" / "staged").names())
 
 
 def runs(output: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from data.comparing import compare
 from data.errors import DatasetDiffers, FolderInUse, NotOurs
 from data.folder import Folder
 from data.recipe_input import load_recipe
+from data.staging import Staging
 from data.storage import RemotePath
 from data.verifying import verify_files
 from tests.conftest import Build, wait_until, write_prompts
@@ -121,7 +122,7 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
     expected = build(fields)["fingerprint"]
 
     def found() -> int:
-        staged = list((tmp_path / "work").glob("*/staged/*/*.png"))
+        staged = [name for path in (tmp_path / "work").glob("*/staged") for name in Staging(path).names()]
         return 2 * len(rows_of(remote["output"])) + len(staged)
 
     process = start("build", remote, "--cluster", cluster)

@@ -15,6 +15,7 @@ from data.images import Encoding
 from data.recipe import Checks
 from data.records import Drawing
 from data.sections import Edit, Generate
+from data.staging import Staging
 from models.catalog import resolve
 from models.inference import draw
 from models.job import Job
@@ -49,7 +50,7 @@ def test_a_batch_that_fails_is_halved_until_the_row_at_fault_stands_alone(
         f"{place:032x}": "ValueError: bad prompt"
     }
     assert report.failed[f"{place:032x}"].attempts == 3
-    assert len(list(tmp_path.glob("*/*.png"))) == 4
+    assert len(Staging(tmp_path).names()) == 4
 
 
 def test_a_shard_of_bad_rows_alone_is_set_aside_and_does_not_stop_the_build(
