@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.arrow_columns import table_of
 from data.images import Encoding
 from data.layout import PICTURE, PICTURES, Layout
 from data.records import CommittedFile
@@ -30,7 +31,7 @@ def write_rows(path: Path, layout: Layout, rows: Iterable[Mapping[str, Any]]) ->
         with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
             count = 0
             for group in _row_groups(rows, (*layout.picture_columns, *layout.guides)):
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                writer.write_table(table_of(group, schema))
                 count += len(group)
         file.flush()
         os.fsync(file.fileno())

@@ -1,0 +1,53 @@
+"""Rows as an Arrow table, put together from buffers: pyarrow's own way imports pandas, which takes half a second."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+_NUMBERS = {pa.int32(): "i", pa.int64(): "q", pa.float64(): "d"}
+"""Type -> that of Python's own arrays, which take nothing that does not fit."""
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """As ``pa.Table.from_pylist``, for the types that a dataset's columns have; a column that a row lacks is null."""
+    return pa.Table.from_arrays(
+        [_column([row.get(one.name) for row in rows], one.type) for one in schema], schema=schema
+    )
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    there = [value is not None for value in values]
+    nulls = len(values) - sum(there)
+    valid = _bits(there) if nulls else None
+
+    def of(buffers: Sequence[pa.Buffer], children: Sequence[pa.Array] | None = None) -> pa.Array:
+        return pa.Array.from_buffers(kind, len(values), [valid, *buffers], nulls, children=children)
+
+    if kind in _NUMBERS:
+        return of([pa.py_buffer(array(_NUMBERS[kind], (0 if value is None else value for value in values)))])
+    if pa.types.is_boolean(kind):
+        return of([_bits([bool(value) for value in values])])
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        contents = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+        return of([_offsets(contents), pa.py_buffer(b"".join(contents))])
+    if pa.types.is_struct(kind):
+        fields = [_column([value and value[field.name] for value in values], field.type) for field in kind]
+        return of([], fields)
+    if pa.types.is_list(kind):
+        lists = [value or [] for value in values]
+        return of([_offsets(lists)], [_column([one for several in lists for one in several], kind.value_type)])
+    raise TypeError(f"no column of a dataset is of the type {kind}")
+
+
+def _offsets(values: Sequence[Any]) -> pa.Buffer:
+    return pa.py_buffer(array("i", accumulate(map(len, values), initial=0)))
+
+
+def _bits(values: Sequence[bool]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
