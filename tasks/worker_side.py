@@ -10,11 +10,12 @@ from distributed import get_worker
 
 from data.records import StepReport
 from tasks.parcel import Parcel, unpack
+from tasks.telling import Teller
 from tasks.worker_process import imports
 
 
 def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> StepReport:
-    """Draw a parcel's job, and tell whoever listens to the topic of every batch and every load.
+    """Draw a parcel's job, and tell whoever listens to the topic how far it is, and of every load.
 
     ``threads``: cores that it draws with, where the workers of a CPU share them out.
 
@@ -32,10 +33,13 @@ def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> Ste
     if share := threads or int(os.environ.get("OMP_NUM_THREADS", "0")):
         use_threads(share)
 
-    def report(event: dict[str, Any]) -> None:
+    def tell(event: dict[str, Any]) -> None:
         worker.log_event(topic, {**event, "worker": worker.name})
 
+    teller = Teller(tell)
     try:
-        return replace(draw(job, report, run=topic), worker=str(worker.name))
+        done = draw(job, teller.report, run=topic)
     except DeviceLost:
         os._exit(1)
+    teller.flush()
+    return replace(done, worker=str(worker.name))
