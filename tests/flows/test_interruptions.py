@@ -177,7 +177,7 @@ def test_a_reader_sees_whole_files_only_while_a_build_runs(start: Start, fields:
                 continue  # merged into another file since it was listed
             except (pa.ArrowException, OSError) as error:
                 broken.append((path.name, error))
-    assert process.returncode == 0
+    assert process.returncode == 0, process.communicate()
     assert broken == []
     assert sum(reads) >= 12
 
