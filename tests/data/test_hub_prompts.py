@@ -45,7 +45,7 @@ def prompts_of(prompts: str) -> list[str]:
     ("path", "content"),
     [
         ("prompts/all.jsonl", b'{"prompt": "a fox"}\n{"prompt": "a kite"}\n'),
-        ("all.csv.gz", gzip.compress(b"prompt\na fox\na kite\n")),
+        ("all.csv.gz", gzip.compress(b"prompt\na fox\na kite\n", mtime=0)),
         ("data/train-00000-of-00001.parquet", parquet("a fox", "a kite")),
     ],
 )
