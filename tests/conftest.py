@@ -22,6 +22,8 @@ from filelock import FileLock
 from tests.data.dataset_hub import TOKEN, DatasetHub
 
 os.environ |= {
+    # Two processes of tests on two cores: threads of torch that wait for each other sleep, and leave the core.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
