@@ -16,8 +16,8 @@ from cyclopts import App, Parameter, validators
 from data.errors import ImagemillError, RecipeError
 from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
-from flows.ending import end_at_once, exit_with
 from flows.flags import Assignments, Flags, RecipeFile, given_recipe
+from flows.leaving import end_at_once, exit_with
 from tasks.fork_server import start_fork_server
 
 app = App(
