@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import orjson
@@ -67,9 +69,11 @@ class StagedFiles:
             self._files[file] = _places(path, header, orjson.loads(header))
             _enter(self._places, self._files[file])
 
-    def look(self) -> None:
-        """Take notice of the files that are new, and of those that are gone."""
+    def look(self, surely: bool = False) -> None:
+        """Take notice of the files that are new, and of those that are gone; ``surely`` of another machine's too."""
         with self._lock:
+            if surely:
+                self._forget_listing()
             there = {path.name for path in Path(self._folder).glob(f"*{SUFFIX}")}
             for file in there - self._files.keys():
                 self._files[file] = _read_places(f"{self._folder}/{file}")
@@ -82,6 +86,11 @@ class StagedFiles:
                     _enter(left, places)
                 # At once: other threads look into it without the lock.
                 self._places = left
+
+    def _forget_listing(self) -> None:
+        # NFS lists a folder from memory, for up to a minute, unless this machine has changed it.
+        with suppress(FileNotFoundError), TemporaryDirectory(dir=self._folder):
+            pass
 
     def place(self, name: Name) -> Place | None:
         """Where the picture lies; None where that is not known."""

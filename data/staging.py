@@ -129,11 +129,13 @@ class Staging:
         self._files.remove({(key, encoding.name) for key, encodings in pictures.items() for encoding in encodings})
 
     def _place(self, key: str, encoding: str) -> Place | None:
-        place = self._files.place((key, encoding)) if self._has_looked else None
-        if place is None:
-            self._look()
-            place = self._files.place((key, encoding))
-        return place
+        name = key, encoding
+        if self._has_looked and (place := self._files.place(name)):
+            return place
+        self._look()
+        if self._files.place(name) is None:
+            self._files.look(surely=True)
+        return self._files.place(name)
 
     def _look(self) -> None:
         self._files.look()
