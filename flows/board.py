@@ -26,6 +26,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.events import emit_event
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from data.chain import chain_of
@@ -40,6 +41,9 @@ EVERY_SECONDS = 5.0
 
 SAY_SECONDS = 30.0
 """How often the log tells of the pace."""
+
+LAST_SECONDS = 3.0
+"""How long a build that is told to end waits until that stands on the dashboard."""
 
 MOST_TOLD = 100
 """Rows set aside that have a line in the log and an event each."""
@@ -69,6 +73,7 @@ class Board:
         self._ids: dict[str, UUID] = {}
         self._told = 0
         self._committed = 0
+        self._end = ""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -77,14 +82,16 @@ class Board:
         stop = threading.Event()
         thread = threading.Thread(target=copy_context().run, args=(self._follow, stop), daemon=True, name="board")
         thread.start()
-        end = "Stopped: what is finished is kept."
+        self._end, patience = "Stopped: what is finished is kept.", None
         try:
             yield
-            end = ""
+            self._end = ""
+        except TerminationSignal:
+            patience = LAST_SECONDS
+            raise
         finally:
             stop.set()
-            thread.join()
-            self._refresh(end)
+            thread.join(patience)
 
     def finish(self, figures: Mapping[str, Any]) -> None:
         """Show how it ended, with the contact sheet, and tell whoever waits for the event."""
@@ -105,6 +112,7 @@ class Board:
             if time.monotonic() - said >= SAY_SECONDS:
                 said = time.monotonic()
                 self._say()
+        self._refresh(self._end)
 
     def _say(self) -> None:
         counts = self.progress.counts()

@@ -25,6 +25,7 @@ from data.worklist import Worklist
 from flows.attempts import give_up, hold_folder
 from flows.board import Board, tag_run
 from flows.naming import run_name
+from flows.stopping import ends_in_time
 from models.job import Job
 from models.model_files import weights_on_disk
 from models.use import loaded_here
@@ -48,6 +49,7 @@ from tasks.write_parquet import write_parquet
     persist_result=False,
     validate_parameters=False,
 )
+@ends_in_time()
 def build_dataset(
     recipe: Recipe | str,
     retry_set_aside: bool = False,
@@ -75,7 +77,7 @@ def build_dataset(
             plan = plan_shards(build)
             _announce(plan, progress)
             board = _show(build, plan, progress)
-            with board.shown():
+            with board.shown(), ends_in_time():
                 _build_shards(build, plan, progress)
                 manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:

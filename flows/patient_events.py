@@ -1,4 +1,4 @@
-"""Prefect's own event messaging, for a server on SQLite: what meets a locked database waits, and is not dropped.
+"""Prefect's own event messaging: what meets a database that is locked, busy or starting waits, and is not dropped.
 
 A server with these settings (this project's prefect.toml has them) uses it:
 
@@ -6,7 +6,8 @@ A server with these settings (this project's prefect.toml has them) uses it:
 
 Prefect's in-memory consumer tries an event four times without a pause and drops it then. SQLite answers "locked" at
 once to a transaction that has read before it writes while another wrote, so a few busy milliseconds lose a crash; and
-every later event of that run waits a quarter of an hour for the one that is lost. Nothing else is changed.
+every later event of that run waits a quarter of an hour for the one that is lost. A PostgreSQL that is started again
+refuses connections meanwhile. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import asyncio
 from prefect.logging import get_logger
 from prefect.server.utilities.messaging import Message, MessageHandler, memory
 from prefect.server.utilities.messaging.memory import Publisher, break_topic, ephemeral_subscription
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 __all__ = ["Consumer", "Publisher", "break_topic", "ephemeral_subscription"]
 
@@ -28,7 +29,7 @@ PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
 
 
 class Consumer(memory.Consumer):
-    """Prefect's, whose handler gets the time that a locked database needs."""
+    """Prefect's, whose handler gets the time that a database needs."""
 
     async def run(self, handler: MessageHandler) -> None:
         """Hand every message to the handler, until cancelled."""
@@ -37,7 +38,8 @@ class Consumer(memory.Consumer):
             for pause in PAUSES:
                 try:
                     return await handler(message)
-                except OperationalError as error:
+                # What asyncpg says of a connection that it cannot have is no error of SQLAlchemy's.
+                except (OperationalError, InterfaceError, OSError) as error:
                     get_logger(__name__).debug("Trying an event again in %s s: %s", pause, error)
                     await asyncio.sleep(pause)
             return await handler(message)

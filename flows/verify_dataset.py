@@ -20,6 +20,7 @@ from data.recipe_input import parse_recipe
 from data.redrawing import sample_rows
 from data.redrawn import differing
 from data.verifying import verify_files
+from flows.stopping import ends_in_time
 from models.spec import Step
 from models.use import Model
 from tasks.gpu_runner import GpuTaskRunner
@@ -31,6 +32,7 @@ ROWS_AT_ONCE = 16
 
 
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
+@ends_in_time()
 def verify_dataset(
     output: Annotated[str, Field(description="The folder, or the URL, of a finished dataset.")],
     regenerate: Annotated[int, Field(ge=0, description="How many rows to draw again and compare.")] = 0,

@@ -7,12 +7,12 @@ import os
 import signal
 from contextlib import suppress
 
-from tasks.worker_process import die_with_parent, import_models
+from tasks.worker_process import die_with_parent, import_models, leave_sigterm
 
 die_with_parent()
 # Ctrl-C goes to every process of a terminal, SIGTERM to a whole group; the build ends its workers, and this, itself.
-for sign in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(sign, signal.SIG_IGN)
+leave_sigterm()
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 # Both are read when the library is loaded: see quiet_workers and worker_options of tasks/cluster.py.
 os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "critical")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -21,8 +21,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def dask_setup(worker: Any) -> None:
-    """Tie this process's life to its parent's, and begin its imports."""
+    """Tie this process's life to its parent's, and to nothing else, and begin its imports."""
     die_with_parent()
+    leave_sigterm()
     imports.start()
 
 
@@ -31,6 +32,15 @@ def die_with_parent() -> None:
     # Dask watches its parent in a thread, which a call into a driver can keep from running; the kernel always can.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def leave_sigterm() -> None:
+    """Do nothing when all processes of a build are told to end, as Prefect's worker tells them, and systemd.
+
+    A build ends its workers itself: one that was gone before would be started again, and waited for until it is up.
+    """
+    # Not SIG_IGN: the programs that this one starts, such as compilers, would inherit that.
+    signal.signal(signal.SIGTERM, lambda sign, frame: None)
 
 
 def import_models() -> None:

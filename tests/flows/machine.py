@@ -100,13 +100,14 @@ class Machine:
 
     def build_here(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Build a recipe in this process, on the machine's cluster; returns the run's figures."""
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
         from flows.build_dataset import build_dataset
         from tasks.gpu_runner import GpuTaskRunner
 
         runner = GpuTaskRunner(address=self.environment["IMAGEMILL_CLUSTER"])
-        with temporary_settings({PREFECT_API_URL: self.address}):
+        password = self.environment.get("PREFECT_API_AUTH_STRING")
+        with temporary_settings({PREFECT_API_URL: self.address, PREFECT_API_AUTH_STRING: password}):
             return build_dataset.with_options(task_runner=runner)(load_recipe(fields))
 
     def set_state(self, run: str, kind: str, name: str | None = None) -> None:

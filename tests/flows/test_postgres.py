@@ -2,75 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until, write_prompts
 from tests.flows.machine import Machine
+from tests.flows.postgres import running_postgres
 
 pytestmark = pytest.mark.slow
 
 PASSWORD = "admin:a-long-password"
 
 
-def program(name: str) -> str | None:
-    """A program of PostgreSQL, which Debian keeps off the path."""
-    return shutil.which(name) or next((str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None)
-
-
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    """The connection URL of an empty database of a PostgreSQL that is started for it."""
-    if program("initdb") is None:
-        pytest.skip("needs PostgreSQL (Debian: apt-get install postgresql)")
-    # It refuses to run as root.
-    who: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    folder, port = Path(tempfile.mkdtemp(prefix="postgres-")), free_port()
-    if who:
-        shutil.chown(folder, "postgres", "postgres")
-    at = ["-h", "127.0.0.1", "-p", str(port), "-U", "prefect"]
-    try:
-        data = str(folder / "data")
-        initdb = [program("initdb"), "-D", data, "-U", "prefect", "-A", "trust", "--no-sync"]
-        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **who)
-        command = [program("postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **who)
+def machine(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with running_postgres() as database:
+        machine = Machine(
+            tmp_path_factory.mktemp("team"),
+            PREFECT_SERVER_DATABASE_CONNECTION_URL=database,
+            PREFECT_SERVER_API_AUTH_STRING=PASSWORD,
+            PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S",
+            PREFECT_API_AUTH_STRING=PASSWORD,
+            IMAGEMILL_CLUSTER=cluster,
+        )
         try:
-            ready = [program("pg_isready"), *at]
-            wait_until(lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, "PostgreSQL")
-            subprocess.run([program("createdb"), *at, "prefect"], check=True, capture_output=True)
-            yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/prefect"
+            machine.start_server()
+            machine.set_up()
+            machine.start_worker()
+            yield machine
         finally:
-            process.terminate()
-            process.wait(30)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def machine(database: str, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(
-        tmp_path_factory.mktemp("team"),
-        PREFECT_SERVER_DATABASE_CONNECTION_URL=database,
-        PREFECT_SERVER_API_AUTH_STRING=PASSWORD,
-        PREFECT_API_AUTH_STRING=PASSWORD,
-        IMAGEMILL_CLUSTER=cluster,
-    )
-    try:
-        machine.start_server()
-        machine.set_up()
-        machine.start_worker()
-        yield machine
-    finally:
-        machine.stop()
+            machine.stop()
 
 
 def test_a_deployment_builds_through_a_server_on_postgresql_behind_a_password(machine: Machine, fields: dict):
@@ -78,6 +43,26 @@ def test_a_deployment_builds_through_a_server_on_postgresql_behind_a_password(ma
     assert (Path(fields["output"]) / "manifest.json").exists()
     scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     wait_until(lambda: machine.ask("/flow_runs/filter", scheduled), "runs of the schedules", 30)
+
+
+def test_a_build_that_is_killed_with_its_worker_comes_back(machine: Machine, fields: dict, tmp_path: Path):
+    write_prompts(Path(fields["prompts"]), [f"number {number}" for number in range(16)])
+    fields = fields | {"edit": None}
+    undisturbed = machine.build_here({**fields, "output": str(tmp_path / "undisturbed")})["fingerprint"]
+    # Less than the 30 s between two heartbeats: it would not do for a build that lives, and this one does not.
+    machine.set_up_automations(silent_seconds=10)
+    run, output = machine.run(fields), Path(fields["output"])
+    wait_until(lambda: list(output.glob("data/*.parquet")), "a committed file", 240)
+    processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
+    # The worker first, which else would tell of the crash.
+    for one in reversed(processes):
+        one.kill()
+    assert not (output / "manifest.json").exists()
+    wait_until(lambda: machine.state(run)["name"] == "AwaitingRetry", "the run to be seen as crashed", 240)
+    machine.set_up_automations(silent_seconds=90)
+    machine.start_worker()
+    machine.wait_for(run, "Completed", 600)
+    assert json.loads((output / "manifest.json").read_text())["fingerprint"] == undisturbed
 
 
 def test_a_wrong_password_is_one_clear_message(machine: Machine):
