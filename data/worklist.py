@@ -21,10 +21,16 @@ from data.fast_json import dump, load
 from data.identity import numbered
 from data.records import Item, SetAside
 
-_TABLES = """
+# Of the file nothing is needed once its build has ended, well or not.
+_SCRATCH = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
+"""
+
+# While it is filled nobody else reads it: to lock it anew for each row would take a quarter of the time of adding that.
+_TABLES = """
+PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE rows (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, line INTEGER, row TEXT NOT NULL);
 CREATE TABLE repeats (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE faults (number INTEGER PRIMARY KEY, fault TEXT NOT NULL);
@@ -79,6 +85,7 @@ class Worklist:
         """The worklist at ``path``; what was written is kept when the block ends without an error."""
         connection = sqlite3.connect(path)
         try:
+            connection.executescript(_SCRATCH)
             with connection:
                 yield cls(connection)
         finally:
