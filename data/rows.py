@@ -91,9 +91,8 @@ class RowMaker:
         """
         names = self._names(tuple(fields))
         asked = {role: fields[key] for role, key in names.columns.items() if fields[key] is not None}
-        overrides = NO_OVERRIDES
-        if names.overrides:
-            overrides = _overrides({name: fields[key] for name, key in names.overrides.items()})
+        settings = {name: fields[key] for name, key in names.overrides.items()}
+        overrides = _overrides(settings) if settings else NO_OVERRIDES
         carried = {key: fields[key] for key in names.carried}
         own_id = _own_id(asked.get("id"), self.columns.id)
         own_id = f"{own_id}-{mark}" if own_id is not None and mark else own_id
@@ -216,8 +215,6 @@ class RowMaker:
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:
-    if not given:
-        return NO_OVERRIDES
     try:
         return Overrides.model_validate(given)
     except ValidationError as error:
