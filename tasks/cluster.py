@@ -22,6 +22,8 @@ from tasks.gpus import gpu_environment, visible_gpus
 
 # Every task that starts or ends is an INFO line otherwise.
 logging.getLogger("distributed").setLevel(logging.WARNING)
+# Every 10 ms it looks at where each worker's threads are, for a dashboard that is off.
+config.set({"distributed.worker.profile.enabled": False})
 
 PROCESS_BYTES = 2**30
 """What a worker process takes beside a model's weights, at the most: 0.6 GiB were seen."""
