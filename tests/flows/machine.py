@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
-from data.recipe_input import load_recipe
 from tests.conftest import free_port, wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -98,17 +98,12 @@ class Machine:
         deployment = self.ask("/deployments/filter", asked)[0]["id"]
         return self.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": {"recipe": fields}})["id"]
 
-    def build_here(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Build a recipe in this process, on the machine's cluster; returns the run's figures."""
-        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-
-        from flows.build_dataset import build_dataset
-        from tasks.gpu_runner import GpuTaskRunner
-
-        runner = GpuTaskRunner(address=self.environment["IMAGEMILL_CLUSTER"])
-        password = self.environment.get("PREFECT_API_AUTH_STRING")
-        with temporary_settings({PREFECT_API_URL: self.address, PREFECT_API_AUTH_STRING: password}):
-            return build_dataset.with_options(task_runner=runner)(load_recipe(fields))
+    def build(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Build a recipe with the command, on the machine's server and cluster; returns the run's figures."""
+        recipe = Path(fields["prompts"]).with_name("by-hand.yaml")
+        recipe.write_text(yaml.safe_dump(fields))
+        self._call(f"from flows.cli import main; main(['build', {str(recipe)!r}])")
+        return json.loads((Path(fields["output"]) / "runs.jsonl").read_text().splitlines()[-1])
 
     def set_state(self, run: str, kind: str, name: str | None = None) -> None:
         self.ask(f"/flow_runs/{run}/set_state", {"state": {"type": kind, "name": name}, "force": True})

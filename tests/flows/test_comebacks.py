@@ -62,7 +62,7 @@ def recipe_in(folder: Path, model: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def undisturbed(machine: Machine, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The fingerprint of that recipe's dataset, built in peace."""
-    return machine.build_here(recipe_in(tmp_path_factory.mktemp("undisturbed"), model))["fingerprint"]
+    return machine.build(recipe_in(tmp_path_factory.mktemp("undisturbed"), model))["fingerprint"]
 
 
 def wait_for_the_middle(fields: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ def test_a_build_that_is_cancelled_is_gone_with_its_workers_and_can_be_resumed(
     machine.wait_for(run, "Cancelled")
     wait_until(lambda: not any(one.is_running() for one in processes), "its processes to end")
     assert not (Path(recipe["output"]) / "manifest.json").exists()
-    figures = machine.build_here(recipe)
+    figures = machine.build(recipe)
     assert figures["drawn"] < len(PROMPTS)
     assert figures["fingerprint"] == undisturbed
 

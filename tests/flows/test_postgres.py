@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import wait_until, write_prompts
+from tests.conftest import Build, wait_until, write_prompts
 from tests.flows.machine import Machine
 from tests.flows.postgres import running_postgres
 
@@ -45,10 +45,12 @@ def test_a_deployment_builds_through_a_server_on_postgresql_behind_a_password(ma
     wait_until(lambda: machine.ask("/flow_runs/filter", scheduled), "runs of the schedules", 30)
 
 
-def test_a_build_that_is_killed_with_its_worker_comes_back(machine: Machine, fields: dict, tmp_path: Path):
+def test_a_build_that_is_killed_with_its_worker_comes_back(
+    build: Build, machine: Machine, fields: dict, tmp_path: Path
+):
     write_prompts(Path(fields["prompts"]), [f"number {number}" for number in range(16)])
     fields = fields | {"edit": None}
-    undisturbed = machine.build_here({**fields, "output": str(tmp_path / "undisturbed")})["fingerprint"]
+    undisturbed = build(fields, {"output": str(tmp_path / "undisturbed")})["fingerprint"]
     # Less than the 30 s between two heartbeats: it would not do for a build that lives, and this one does not.
     machine.set_up_automations(silent_seconds=10)
     run, output = machine.run(fields), Path(fields["output"])
