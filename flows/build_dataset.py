@@ -49,7 +49,6 @@ from tasks.write_parquet import write_parquet
     persist_result=False,
     validate_parameters=False,
 )
-@ends_in_time()
 def build_dataset(
     recipe: Recipe | str,
     retry_set_aside: bool = False,
@@ -71,15 +70,16 @@ def build_dataset(
             return state
         progress = _watch()
         try:
-            recipe = settle(recipe, models)
-            loaded = load_prompts(recipe)
-            build = make_build(recipe, models, loaded, retry_set_aside)
-            plan = plan_shards(build)
-            _announce(plan, progress)
-            board = _show(build, plan, progress)
-            with board.shown(), ends_in_time():
-                _build_shards(build, plan, progress)
-                manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
+            with ends_in_time():
+                recipe = settle(recipe, models)
+                loaded = load_prompts(recipe)
+                build = make_build(recipe, models, loaded, retry_set_aside)
+                plan = plan_shards(build)
+                _announce(plan, progress)
+                board = _show(build, plan, progress)
+                with board.shown():
+                    _build_shards(build, plan, progress)
+                    manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
             _record(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
             raise

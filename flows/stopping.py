@@ -18,7 +18,7 @@ END_SECONDS = 10
 
 @contextmanager
 def ends_in_time() -> Iterator[None]:
-    """For the whole of a flow, and again inside of what takes its time when it is left.
+    """For what takes a flow its time; what is left of the flow after it is not waited for.
 
     A busy server, or a worker in the middle of a batch, may take longer than a person who has cancelled waits. What is
     finished lies in files that are whole, and workers end with this process.

@@ -32,7 +32,6 @@ ROWS_AT_ONCE = 16
 
 
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
-@ends_in_time()
 def verify_dataset(
     output: Annotated[str, Field(description="The folder, or the URL, of a finished dataset.")],
     regenerate: Annotated[int, Field(ge=0, description="How many rows to draw again and compare.")] = 0,
@@ -42,9 +41,11 @@ def verify_dataset(
 
     Nothing is drawn again where the files are not as the manifest says. Nothing is written into the folder.
     """
-    report = check_files(output)
-    if regenerate and report["good"]:
-        report |= _regenerate(output, regenerate, seed)
+    with ends_in_time():
+        report = check_files(output)
+        if regenerate and report["good"]:
+            report |= _regenerate(output, regenerate, seed)
+    if report.get("redrawn"):
         report["good"] = not report["redrawn_otherwise"]
     if not report["good"]:
         raise DatasetDiffers(summary(report), report)

@@ -13,7 +13,6 @@ stopping.END_SECONDS = 1
 
 
 @flow(name="hanging")
-@stopping.ends_in_time()
 def hanging(began: str) -> None:
     """Waits for ever, and once more when it is told to end."""
     try:
