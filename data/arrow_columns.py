@@ -37,7 +37,7 @@ def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         contents = [value.encode() if isinstance(value, str) else value or b"" for value in values]
         return of([_offsets(contents), pa.py_buffer(b"".join(contents))])
     if pa.types.is_struct(kind):
-        fields = [_column([value and value[field.name] for value in values], field.type) for field in kind]
+        fields = [_column([value and value.get(field.name) for value in values], field.type) for field in kind]
         return of([], fields)
     if pa.types.is_list(kind):
         lists = [value or [] for value in values]
