@@ -185,9 +185,8 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
     line = {"shard": name, "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
     progress.shard_done(set_aside, line | {"pictures": len(unique_drawings(items)), "seconds": seconds})
     if set_aside and build.recipe.on_bad_row == "stop":
-        raise BuildFailed(
-            f"{set_aside[0].file}, line {set_aside[0].line}: {set_aside[0].reason} (on_bad_row is 'stop')."
-        )
+        first = set_aside[0]
+        raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
 
 
 def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
