@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
+from data.chain import chain_of
 from data.errors import ImagemillError, RecipeError
 from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
@@ -68,7 +69,8 @@ def build(
     """
     checked = given_recipe(recipe, set, flags)
     check_cluster(cluster, gpus)
-    if not cluster and not (Path(checked.output) / "manifest.json").exists():
+    draws_here = any(link.section.backend == "diffusers" for link in chain_of(checked)) and not cluster
+    if draws_here and not (Path(checked.output) / "manifest.json").exists():
         # There will be something to draw, and the worker's imports take longer than all that comes before it draws.
         start_fork_server()
     from flows.terminal import run_build

@@ -38,8 +38,9 @@ def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> Ste
 
     teller = Teller(tell)
     try:
-        done = draw(job, teller.report, run=topic)
+        return replace(draw(job, teller.report, run=topic), worker=str(worker.name))
     except DeviceLost:
         os._exit(1)
-    teller.flush()
-    return replace(done, worker=str(worker.name))
+    finally:
+        # Of a job that fails too: its pictures are drawn.
+        teller.flush()

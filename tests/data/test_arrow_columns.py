@@ -35,7 +35,9 @@ EMPTY = {"image": {"bytes": b"", "path": ""}, "input_images": [], "prompt": "", 
 
 
 @pytest.mark.parametrize(
-    "rows", [[FULL], [EMPTY], [FULL, EMPTY, {}] * 5, [{}], []], ids=["full", "empty", "mixed", "null", "none"]
+    "rows",
+    [[FULL], [EMPTY], [FULL, EMPTY, {}] * 5, [{}], [], [{"image": {"bytes": b"1"}}]],
+    ids=["full", "empty", "mixed", "null", "none", "part"],
 )
 def test_a_table_is_what_pyarrow_makes_of_the_rows(rows: list[dict]):
     found = table_of(rows, SCHEMA)

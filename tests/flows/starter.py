@@ -77,9 +77,7 @@ class Starter:
             known = len(self._started)
             print(json.dumps(asked), file=self._process.stdin, flush=True)
             assert self._news.wait_for(lambda: len(self._started) > known, 120), "no process was forked"
-            started = [*self._started.values()][-1]
-        started._out, started._errors = out, errors
-        return started
+            return [*self._started.values()][-1]
 
     def _listen(self) -> None:
         for line in self._process.stdout:
@@ -88,7 +86,7 @@ class Starter:
                 if "code" in told:
                     self._started[told["pid"]].returncode = told["code"]
                 else:
-                    self._started[told["pid"]] = Started(told["pid"], Path(), Path())
+                    self._started[told["pid"]] = Started(told["pid"], Path(told["out"]), Path(told["errors"]))
                 self._news.notify_all()
 
     def stop(self) -> None:
@@ -126,11 +124,12 @@ def serve() -> None:
             if sys.stdin in ready:
                 if not (line := sys.stdin.readline()):
                     return
+                asked = json.loads(line)
                 if not (pid := os.fork()):
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    _be(json.loads(line))
-                _tell(pid=pid)
+                    _be(asked)
+                _tell(pid=pid, out=asked["out"], errors=asked["errors"])
 
 
 def _tell_of_the_dead() -> None:
