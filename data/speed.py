@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Attention = Literal["auto", "native", "cudnn", "flash", "flash_3", "flash_3_hub", "sage", "sage_hub", "xformers"]
 StepCache = Literal["none", "first_block", "taylorseer", "magcache"]
 
-_EXACT = "remember_texts"
+_EXACT = {"remember_texts", "remember_sources"}
+"""Settings that change no pixel."""
 
 
 class Speed(BaseModel):
@@ -21,6 +22,11 @@ class Speed(BaseModel):
         True,
         title="Remember texts",
         description="Batches of texts that were encoded before are not encoded again; changes no pixel.",
+    )
+    remember_sources: bool = Field(
+        True,
+        title="Remember sources",
+        description="A picture that several edits start from is encoded once for them; changes no pixel.",
     )
     compile: bool = Field(
         False,
@@ -46,4 +52,4 @@ class Speed(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What of these decides pixels and is not as it is by default; empty for the plain run."""
-        return self.model_dump(exclude_defaults=True, exclude={_EXACT})
+        return self.model_dump(exclude_defaults=True, exclude=_EXACT)

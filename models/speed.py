@@ -1,6 +1,6 @@
 """A recipe's speed settings applied to a pipeline: compiled blocks, attention backends, step caches.
 
-Each of the settings but the memory of texts changes pixels, so they are part of a model's identity (data/speed.py), and
+Each of the settings but the two memories changes pixels, so they are part of a model's identity (data/speed.py), and
 pipelines with different settings share no parts.
 """
 
@@ -15,6 +15,7 @@ import torch
 from data.errors import RecipeError
 from data.speed import Speed
 from models.kept import kept_folder
+from models.source_memory import remember_sources
 from models.text_memory import remember_texts
 
 # diffusers writes the names of some backends with an underscore in front: they need a certain GPU or build.
@@ -34,6 +35,8 @@ def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
     """The pipeline, changed in place. Raises RecipeError where it, or this machine, cannot do what is asked."""
     if speed.remember_texts:
         remember_texts(pipeline)
+    if speed.remember_sources:
+        remember_sources(pipeline)
     denoiser = denoiser_of(pipeline)
     if denoiser is None:
         return pipeline
