@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 from functools import lru_cache
@@ -25,6 +26,7 @@ from data.worklist import Worklist
 from flows.attempts import give_up, hold_folder
 from flows.board import Board, tag_run
 from flows.naming import run_name
+from flows.run_record import record_run
 from flows.stopping import ends_in_time
 from models.job import Job
 from models.model_files import weights_on_disk
@@ -37,7 +39,6 @@ from tasks.plan_shards import plan_shards
 from tasks.progress import Progress, watcher
 from tasks.publish import publish
 from tasks.settings import Build, make_build, resolve_models, settle
-from tasks.watching import log_line, watched
 from tasks.write_parquet import write_parquet
 
 
@@ -61,6 +62,8 @@ def build_dataset(
         retry_set_aside: Try the rows again that a build before has set aside.
         overrides: Fields that go over the recipe's, by their dotted names: {"generate.seed": 7}.
     """
+    # Python's own 700 has its collector walk through all of Prefect's objects again and again.
+    gc.set_threshold(10_000)
     recipe = load_recipe(recipe, overrides)
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
@@ -81,10 +84,10 @@ def build_dataset(
                     _build_shards(build, plan, progress)
                     manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
-            _record(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
+            record_run(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
             raise
         allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)
-        figures = _record(
+        figures = record_run(
             folder,
             progress,
             status="complete" if set_aside <= allowed else "failed",
@@ -217,34 +220,3 @@ def _run(step: Any, job: Job, name: str) -> StepReport:
         if state.name == "Cached"
         else report
     )
-
-
-def _record(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
-    """Add this run to runs.jsonl and return its line."""
-    seconds = time.monotonic() - progress.started
-    run = {
-        "started": progress.started_at.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 2),
-        "planned": progress.planned,
-        "reused": progress.reused,
-        "drawn": progress.drawn,
-        "set_aside": len(progress.set_aside),
-        "images_per_second": round(progress.drawn / seconds, 2),
-        "model_loads": len(progress.model_loads),
-        "loads": progress.model_loads,
-        "worker_seconds": round(progress.worker_seconds, 2),
-        **watched(progress.workers),
-        "devices": sorted(progress.devices),
-        **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
-        **({"cost": round(progress.cost, 6)} if progress.cost else {}),
-        **more,
-    }
-    folder.add_run(run)
-    if progress.truncated:
-        get_run_logger().warning(
-            "%d of the prompts drawn are longer than their model's text encoders take: the rest of each was not read.",
-            progress.truncated,
-        )
-    for name, figures in run["workers"].items():
-        get_run_logger().info("%s", log_line(name, figures))
-    return run
