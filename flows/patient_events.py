@@ -58,5 +58,6 @@ class Consumer(memory.Consumer):
                     await asyncio.sleep(pause)
             return await handler(message)
 
-        _handles_events.set(True)
+        # Not what carries out actions: that calls the server's API, which may open one transaction within another.
+        _handles_events.set(self.topic.name == "events")
         await super().run(patient)

@@ -66,9 +66,9 @@ def deliver(handle: MessageHandler, done: Callable[[], object]) -> None:
     """Hand one event to the handler, as Prefect's server does, until ``done()``."""
 
     async def run() -> None:
-        consumer = Consumer("a-topic")
+        consumer = Consumer("events")
         running = asyncio.create_task(consumer.run(handle))
-        async with Publisher("a-topic", Cache()) as publisher:
+        async with Publisher("events", Cache()) as publisher:
             await publisher.publish_data(b"an event", {})
         while not done():
             await asyncio.sleep(0.01)
