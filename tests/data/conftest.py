@@ -53,7 +53,7 @@ def load(tmp_path: Path) -> Callable[..., Outcome]:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         if not {"generate", "edit"} & set(fields):
             fields["generate"] = {}
-        recipe = load_recipe({"prompts": str(path), **fields})
+        recipe = load_recipe({"prompts": str(path), "output": str(tmp_path / "out"), **fields})
         with Worklist.create(tmp_path / "work" / "plan.sqlite") as worklist:
             loaded = load_rows(recipe, worklist)
             return Outcome(loaded, list(worklist.rows()), list(worklist.faults()))
