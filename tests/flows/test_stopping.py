@@ -50,7 +50,10 @@ def test_a_cancelled_run_whose_end_hangs_ends_all_the_same_and_has_not_crashed(s
 
 def _deployed_run(client: SyncPrefectClient, began: Path) -> UUID:
     flow = client.create_flow_from_name("hanging")
+    # Not by its path: Prefect would copy the whole folder, the installed packages too.
+    here = {"prefect.deployments.steps.set_working_directory": {"directory": str(PROJECT)}}
+    entrypoint = "tests/flows/hanging.py:hanging"
     deployment = client.create_deployment(
-        flow, "hanging", entrypoint="tests/flows/hanging.py:hanging", path=str(PROJECT), enforce_parameter_schema=False
+        flow, "hanging", entrypoint=entrypoint, pull_steps=[here], enforce_parameter_schema=False
     )
     return client.create_flow_run_from_deployment(deployment, parameters={"began": str(began)}).id
