@@ -95,7 +95,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         """How many shards to keep under way now: of a cluster that grows or shrinks, by the workers it has."""
         if self.shards:
             return self.shards
-        workers = len(self.client().scheduler_info()["workers"]) if self.address else self.workers
+        workers = self.client().scheduler_info(n_workers=0)["n_workers"] if self.address else self.workers
         return min(MOST_THREADS, _shards_for(workers))
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
