@@ -51,8 +51,9 @@ def start(server: str, cluster: str, recipe: Path, launch: Launch) -> Start:
 
 
 def found(output: Path) -> int:
-    """Pictures that a build of ``output`` would find: in committed files, and staged."""
-    return 2 * len(rows_of(output)) + len(Staging(output / ".imagemill" / "staged").names())
+    """Pictures that a build of ``output`` would find, committed and staged; a kill may leave one in two places."""
+    committed = {row[key] for row in rows_of(output) for key in ("image_key", "input_key")}
+    return len(committed | {key for key, _ in Staging(output / ".imagemill" / "staged").names()})
 
 
 def runs(output: Path) -> list[dict[str, Any]]:

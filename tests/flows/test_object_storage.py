@@ -122,8 +122,9 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
     expected = build(fields)["fingerprint"]
 
     def found() -> int:
-        staged = [name for path in (tmp_path / "work").glob("*/staged") for name in Staging(path).names()]
-        return 2 * len(rows_of(remote["output"])) + len(staged)
+        staged = {key for path in (tmp_path / "work").glob("*/staged") for key, _ in Staging(path).names()}
+        rows = rows_of(remote["output"])
+        return len(staged | {row[key] for row in rows for key in ("image_key", "input_key")})
 
     process = start("build", remote, "--cluster", cluster)
     wait_until(lambda: found() >= 6 or process.poll() is not None, "six pictures")
