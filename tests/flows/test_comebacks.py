@@ -79,7 +79,7 @@ def test_a_build_whose_process_is_killed_and_whose_server_is_started_again_is_co
     run = machine.run(recipe)
     wait_for_the_middle(recipe)
     machine.flow_processes()[0].kill()
-    wait_until(lambda: machine.ask(f"/flow_runs/{run}")["run_count"] == 2, "its second attempt", 240)
+    wait_until(lambda: machine.ask(f"/flow_runs/{run}")["run_count"] == 2, "its second attempt")
     machine.stop_server()
     machine.start_server()
     machine.wait_for(run, "Completed")
