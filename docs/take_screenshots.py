@@ -8,7 +8,6 @@ The server has a home of its own that goes when it is done. Look at every pictur
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -16,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from browser import open_browser
+from prefect.client.orchestration import SyncPrefectClient
 
 PROJECT = Path(__file__).resolve().parents[1]
 IMAGES = PROJECT / "docs" / "images"
@@ -38,9 +37,9 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.home, self.root = home, f"http://127.0.0.1:{port}"
-        api = f"{self.root}/api"
+        self._api = f"{self.root}/api"
         # The dashboard asks this address; without it, port 4200.
-        addresses = {"PREFECT_API_URL": api, "PREFECT_UI_API_URL": api, "PREFECT_HOME": str(home)}
+        addresses = {"PREFECT_API_URL": self._api, "PREFECT_UI_API_URL": self._api, "PREFECT_HOME": str(home)}
         self.environment = {**os.environ, **addresses, "PYTHONPATH": str(PROJECT), "DO_NOT_TRACK": "1"}
         self._start_server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
 
@@ -57,7 +56,10 @@ class Server:
         finally:
             for process in reversed(started):
                 process.terminate()
-                process.wait(60)
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
     def _prefect(self, *command: str) -> subprocess.Popen:
         with (self.home / f"{command[0]}.log").open("wb") as log:
@@ -70,28 +72,19 @@ class Server:
             )
 
     def _healthy(self) -> bool:
-        try:
-            return self.ask("/health", None) is True
-        except OSError:
-            return False
+        with SyncPrefectClient(self._api) as client:
+            return client.api_healthcheck() is None
 
     def ask(self, path: str, body: dict[str, Any] | None = {}) -> Any:  # noqa: B006 - nobody changes it
-        """What the REST API answers."""
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.root}/api{path}", content, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        """What the REST API answers; a locked database is asked again by Prefect's client."""
+        with SyncPrefectClient(self._api) as client:
+            return client.request("GET" if body is None else "POST", path, json=body).json()
 
 
 def wait_for(true: Callable[[], Any], what: str) -> None:
-    """Wait until it is true; a server that is too busy to answer is asked again. Raises TimeoutError."""
+    """Wait until it is true. Raises TimeoutError."""
     end = time.monotonic() + LIMIT
-    while True:
-        try:
-            if true():
-                return
-        except OSError as error:
-            print(f"{what}: {error}")
+    while not true():
         if time.monotonic() > end:
             raise TimeoutError(f"waited in vain for {what}")
         time.sleep(1)

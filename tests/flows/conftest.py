@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import yaml
 from data.folder import hash_file
 from flows.cli import main
 from tests.conftest import Build, small_fields
+from tests.flows import rest
 from tests.flows.starter import Started, Starter
 
 
@@ -101,13 +100,8 @@ def ask(server: str) -> Ask:
     """Asks the server's REST API: the path, and what to post; returns the answer, or the refusal (status, answer)."""
 
     def run(path: str, body: dict[str, Any] | None = None) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{server}{path}", content, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+        status, answer = rest.ask(server, path, body)
+        return answer if status < 400 else (status, answer)
 
     return run
 

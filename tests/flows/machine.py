@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import psutil
+import urllib3
 import yaml
 
 from tests.conftest import free_port, wait_until
+from tests.flows.rest import ask
 
 PROJECT = Path(__file__).parents[2]
 
@@ -60,7 +58,7 @@ class Machine:
         assert self.processes["server"].poll() is None, (self.home / "server.log").read_text()
         try:
             return self.ask("/health") is True
-        except OSError:
+        except urllib3.exceptions.HTTPError:
             return False
 
     def stop_server(self, sign: signal.Signals = signal.SIGTERM) -> None:
@@ -74,23 +72,10 @@ class Machine:
         self.processes["worker"].kill()
         self.processes["worker"].wait(60)
 
-    def ask(self, path: str, body: dict[str, Any] | list[Any] | None = None) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        password = self.environment.get("PREFECT_API_AUTH_STRING", "").encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Basic {base64.b64encode(password).decode()}"}
-        request = urllib.request.Request(f"{self.address}{path}", content, headers)
-        for _ in range(20):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                # SQLite is locked: its clients try again, here and where no answer comes.
-                if error.code != 503:
-                    raise
-                time.sleep(0.5)
-            except TimeoutError:
-                continue
-        raise OSError(f"{path}: the server is too busy")
+    def ask(self, path: str, body: Any = None) -> Any:
+        status, answer = ask(self.address, path, body, self.environment.get("PREFECT_API_AUTH_STRING", ""))
+        assert status < 400, f"{path}: {status} {answer}"
+        return answer
 
     def run(self, fields: dict[str, Any]) -> str:
         """Start a run of the deployment text-to-image; returns its id."""
