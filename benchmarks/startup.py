@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COMMAND = "import sys; from flows.cli import main; sys.exit(main())"
+COMMAND = "from flows.entry import main; main()"
 IMPORTS = {
     "import of flows.build_dataset": "import flows.build_dataset",
     "import of Prefect": "import prefect, prefect.flows",

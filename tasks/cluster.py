@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import wraps
+from multiprocessing import spawn
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +32,25 @@ PROCESS_BYTES = 2**30
 
 INSECURE = "IMAGEMILL_INSECURE"
 """Set in the environment, clear text is spoken beyond the loopback too."""
+
+WORKER_PROCESS = "Dask Worker process"
+"""How the names begin that Dask gives to its processes."""
+
+
+def _without_main(prepare: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    @wraps(prepare)
+    def prepare_process(name: str) -> dict[str, Any]:
+        told = prepare(name)
+        if name.startswith(WORKER_PROCESS):
+            told = {key: value for key, value in told.items() if not key.startswith("init_main")}
+        return told
+
+    return prepare_process
+
+
+# Python has each new process run the program's main file first. A worker needs nothing of it: a script that builds at
+# its top would build in every worker, and Prefect's own program imports Prefect.
+spawn.get_preparation_data = _without_main(spawn.get_preparation_data)
 
 
 def worker_options(number: int, workers: int, gpus: list[str], host: str | None) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from tasks.gpus import visible_gpus
 
 PRELOAD = "tasks.fork_preload"
 
-_started = threading.Event()
-_starting = threading.Lock()
+_changing = threading.Lock()
+_server: _Server | None = None
 
 
 def can_fork(gpus: list[str]) -> bool:
@@ -30,16 +30,41 @@ def can_fork(gpus: list[str]) -> bool:
 
 def start_fork_server() -> None:
     """Start the process, once; returns at once. Nothing is done where workers cannot be forked (see can_fork)."""
-    with _starting:
-        if _started.is_set() or not can_fork(visible_gpus()):
-            return
-        threading.Thread(target=_serve, daemon=True, name="fork server").start()
-        _started.wait()
+    global _server
+    with _changing:
+        if _server is None and can_fork(visible_gpus()):
+            _server = _Server()
+            _server.start()
 
 
-def _serve() -> None:
-    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
-    forkserver.ensure_running()
-    _started.set()
-    # The kernel ends the server with the thread that started it (fork_preload.py): this one lives as long as we do.
-    threading.Event().wait()
+def stop_fork_server() -> None:
+    """End the process, where one was started and no worker is to be forked from it after all."""
+    global _server
+    with _changing:
+        if _server is not None:
+            _server.stop()
+            _server = None
+
+
+class _Server:
+    """The process. The kernel ends it with the thread that started it (fork_preload.py), which therefore lives on."""
+
+    def __init__(self) -> None:
+        self._up, self._unwanted = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold, daemon=True, name="fork server")
+
+    def start(self) -> None:
+        self._thread.start()
+        self._up.wait()
+
+    def stop(self) -> None:
+        self._unwanted.set()
+        self._thread.join()
+
+    def _hold(self) -> None:
+        try:
+            multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
+            forkserver.ensure_running()
+        finally:
+            self._up.set()
+        self._unwanted.wait()

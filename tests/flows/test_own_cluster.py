@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -48,3 +51,41 @@ def test_a_forked_worker_computes_with_its_share_of_the_cores(build: Build, fiel
             for worker in client.scheduler_info()["workers"]
         ]
     assert shares == [max(1, cores() // 2)] * 2
+
+
+def test_a_script_that_builds_at_its_top_builds_once(fields: dict[str, Any], server: str, tmp_path: Path):
+    script = tmp_path / "build.py"
+    script.write_text(
+        "from flows.build_dataset import build_dataset\n"
+        f"open({str(tmp_path / 'tops')!r}, 'a').write('top ')\n"
+        f"print(build_dataset({fields!r})['drawn'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ((tmp_path / "tops").read_text(), json.loads(done.stdout)) == ("top ", 8)
+
+
+BEGIN_AND_STOP = """
+import psutil
+from tasks.fork_server import start_fork_server, stop_fork_server
+from tests.conftest import wait_until
+
+def servers():
+    return [one for one in psutil.Process().children() if "forkserver" in " ".join(one.cmdline())]
+
+start_fork_server()
+[server] = servers()
+wait_until(lambda: server.cpu_times().user > 1, "imports that are under way")
+stop_fork_server()
+wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE, "the end of the process", 2)
+start_fork_server()
+assert servers() != [server]
+"""
+
+
+def test_imports_begun_for_a_build_that_turns_out_to_draw_nothing_are_broken_off_and_can_begin_again():
+    done = subprocess.run([sys.executable, "-c", BEGIN_AND_STOP], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
