@@ -1,7 +1,7 @@
 """The output folder: where everything lies, who holds it, and how a file becomes visible in it.
 
 <output>/
-  data/train-00000.parquet ...   whole files only
+  data/train-00000.parquet ...   whole files only; train-00000-3f9a2b1c.parquet where small ones were merged
   README.md  contact_sheet.jpg  manifest.json  runs.jsonl  set_aside.jsonl
   .imagemill/                    a build's memory; may be deleted between builds
     folder.json   whose folder this is, and the seeds and revisions that were decided once for it

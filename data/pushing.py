@@ -31,7 +31,7 @@ from data.storage import hash_file
 Tell = Callable[[int, int], None]
 """(bytes sent, bytes to send) -> None"""
 
-_DATA = re.compile(r"data/train-\d+\.parquet")
+_DATA = re.compile(r"data/train-\d+(-[0-9a-f]{8})?\.parquet")
 _MADE_BY_THE_HUB = {".gitattributes", "README.md"}
 
 

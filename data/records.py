@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,6 +163,16 @@ class CommittedFile:
     rows: int
     bytes: int
     sha256: str
+
+    @property
+    def number(self) -> int:
+        """Its place among the dataset's files: what its name has after train-."""
+        return int(re.split("[-.]", self.name)[1])
+
+
+def file_name(number: int, content: str = "") -> str:
+    """The name of a Parquet file at this place; ``content``: where another has been there, the sha256 of its bytes."""
+    return f"train-{number:05d}{content and '-'}{content[:8]}.parquet"
 
 
 @dataclass(frozen=True, slots=True)

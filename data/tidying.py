@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from data.folder import Folder
 from data.layout import Layout
 from data.parquet import merge_files, read_encoding, read_schema
-from data.records import CommittedFile
+from data.records import CommittedFile, file_name
 from data.storage import hash_file
 
 SMALL_BYTES = 100 * 2**20
@@ -78,12 +78,12 @@ def mergeable(files: Sequence[CommittedFile]) -> list[CommittedFile]:
 
 
 def _merge(folder: Folder, group: Sequence[CommittedFile]) -> None:
-    name = group[0].name
-    schema = read_schema(folder.data / name)
-    merged = merge_files([folder.data / file.name for file in group], folder.scratch(name), schema)
-    old = [file.name for file in group[1:]]
+    scratch = folder.scratch(group[0].name)
+    merged = merge_files([folder.data / file.name for file in group], scratch, read_schema(folder.data / group[0].name))
+    # Not in the place of the first: who has that open twice would find another file the second time.
+    name, old = file_name(group[0].number, merged.sha256), [file.name for file in group]
     folder.write(folder.merge, json.dumps({"name": name, "sha256": merged.sha256, "old": old}).encode())
-    folder.commit(folder.scratch(name), name, merged)
+    folder.commit(scratch, name, merged)
     finish_merge(folder)
 
 

@@ -151,5 +151,5 @@ def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, ret
     files, damaged = folder.committed()
     for path in damaged:
         folder.remove(path.name)
-    numbers = [int(file.name.removeprefix("train-").removesuffix(".parquet")) for file in files]
-    return Build(recipe, models, layout_of(recipe, loaded), max(numbers, default=-1) + 1, retry_set_aside)
+    first = max((file.number for file in files), default=-1) + 1
+    return Build(recipe, models, layout_of(recipe, loaded), first, retry_set_aside)

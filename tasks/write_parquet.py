@@ -12,7 +12,7 @@ from data.errors import BadRow
 from data.full_disk import explain_full_disk
 from data.lines import append_line
 from data.parquet import write_rows
-from data.records import Failure, Item, SetAside
+from data.records import Failure, Item, SetAside, file_name
 from data.shards import dataset_row, encodings_of
 from data.staging import Staging
 from tasks.caching import is_worth_a_retry
@@ -49,7 +49,7 @@ def write_parquet(
             except BadRow as error:
                 set_aside.append(SetAside("write", item.id, item.file, item.line, str(error), 1, item.row_key))
 
-    target = f"train-{build.first_file + shard:05d}.parquet"
+    target = file_name(build.first_file + shard)
     with explain_full_disk(folder.disk):
         file = write_rows(folder.scratch(target), build.layout, rows())
         for aside in set_aside:
