@@ -80,7 +80,7 @@ start_fork_server()
 [server] = servers()
 wait_until(lambda: server.cpu_times().user > 1, "imports that are under way")
 stop_fork_server()
-wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE, "the end of the process", 2)
+wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE, "the end of the process")
 start_fork_server()
 assert servers() != [server]
 """
