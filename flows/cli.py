@@ -19,7 +19,7 @@ from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
 from flows.flags import Assignments, Flags, RecipeFile, given_recipe
 from flows.leaving import end_at_once, exit_with
-from tasks.fork_server import start_fork_server, stop_fork_server
+from tasks.fork_server import stop_fork_server
 
 app = App(
     name="imagemill",
@@ -70,10 +70,8 @@ def build(
     checked = given_recipe(recipe, set, flags)
     check_cluster(cluster, gpus)
     draws_here = any(link.section.backend == "diffusers" for link in chain_of(checked)) and not cluster
-    if draws_here and not (Path(checked.output) / "manifest.json").exists():
-        # There will be something to draw, and the worker's imports take longer than all that comes before it draws.
-        start_fork_server()
-    else:
+    if not draws_here or (Path(checked.output) / "manifest.json").exists():
+        # What flows/entry.py has begun is for workers that draw here; there may be nothing to draw.
         stop_fork_server()
     from flows.terminal import run_build
 
