@@ -9,7 +9,7 @@ once to a transaction that has read before it writes while another wrote, so a f
 every later event of that run waits a quarter of an hour for the one that is lost. Trying again is not enough: each try
 fires the automations that come first again, and what they do is what writes meanwhile. So a transaction of an event's
 takes SQLite's lock when it begins, and waits for it (Prefect's busy_timeout: 60 s). A PostgreSQL that is started again
-refuses connections meanwhile. Nothing else is changed.
+refuses connections meanwhile. It brings flows/sqlite_cursors.py with it. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from prefect.server.utilities.messaging import Message, MessageHandler, memory
 from prefect.server.utilities.messaging.memory import Publisher, break_topic, ephemeral_subscription
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InterfaceError, OperationalError
+
+import flows.sqlite_cursors  # noqa: F401 - Prefect imports this module into its server
 
 __all__ = ["Consumer", "Publisher", "break_topic", "ephemeral_subscription"]
 
