@@ -36,8 +36,7 @@ print(json.dumps({**figures, "wall": seconds, "peak": resource.getrusage(resourc
 def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
     """Build in a process of its own; the run's figures."""
     command = [sys.executable, "-c", CHILD, json.dumps(recipe), cluster]
-    environment = {**os.environ, "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
@@ -50,11 +49,17 @@ def main() -> None:
     # The workers, which get this process's path, must find the stand-in.
     sys.path.insert(0, str(root))
     os.environ |= {"IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_pipeline", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    from benchmarks.startup import server
     from tasks.cluster import start_cluster
 
     figures = []
     print("shard size   ms a row   nothing to do, s   peak MiB")
-    with tempfile.TemporaryDirectory() as folder, start_cluster(1, []) as cluster:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder)) as address,
+        start_cluster(1, []) as cluster,
+    ):
+        os.environ["PREFECT_API_URL"] = address
         prompts = Path(folder) / "prompts.txt"
         prompts.write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
         for size in (SHARD_SIZES[0], *SHARD_SIZES):

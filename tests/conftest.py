@@ -38,7 +38,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(true: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def wait_until(true: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     """The first true value of ``true()``; fails the test with ``what`` when there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -92,7 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterat
             return False
 
     try:
-        wait_until(healthy, "the Prefect server", 120)
+        wait_until(healthy, "the Prefect server")
         os.environ["PREFECT_API_URL"] = address
         # Prefect reads its environment when it is imported; a test module may have done that before.
         from prefect.context import refresh_global_settings_context
@@ -101,8 +101,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterat
         yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        process.terminate()
-        process.wait(30)
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

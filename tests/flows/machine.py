@@ -52,7 +52,7 @@ class Machine:
 
     def start_server(self) -> None:
         self.start("server", *self._server_command)
-        wait_until(self._healthy, "the server", 120)
+        wait_until(self._healthy, "the server")
 
     def _healthy(self) -> bool:
         assert self.processes["server"].poll() is None, (self.home / "server.log").read_text()
@@ -63,14 +63,14 @@ class Machine:
 
     def stop_server(self, sign: signal.Signals = signal.SIGTERM) -> None:
         self.processes["server"].send_signal(sign)
-        self.processes["server"].wait(60)
+        self.processes["server"].wait(300)
 
     def start_worker(self) -> None:
         self.start("worker", "worker", "start", "--pool", "gpu")
 
     def stop_worker(self) -> None:
         self.processes["worker"].kill()
-        self.processes["worker"].wait(60)
+        self.processes["worker"].wait()
 
     def ask(self, path: str, body: Any = None) -> Any:
         status, answer = ask(self.address, path, body, self.environment.get("PREFECT_API_AUTH_STRING", ""))
@@ -99,7 +99,7 @@ class Machine:
     def state(self, run: str) -> dict[str, Any]:
         return self.ask(f"/flow_runs/{run}")["state"]
 
-    def wait_for(self, run: str, wanted: str, seconds: float = 240) -> None:
+    def wait_for(self, run: str, wanted: str, seconds: float = 600) -> None:
         def reached() -> bool:
             state = self.state(run)
             assert state["name"] == wanted or state["type"] != "FAILED", state["message"]
@@ -131,4 +131,4 @@ class Machine:
             for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
                 child.kill()
             process.kill()
-            process.wait(30)
+            process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -40,8 +41,9 @@ def running_postgres() -> Iterator[str]:
             subprocess.run([_program("createdb"), *at, "prefect"], check=True, capture_output=True)
             yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/prefect"
         finally:
-            process.terminate()
-            process.wait(30)
+            # At once: SIGTERM would wait for every client to leave.
+            process.send_signal(signal.SIGINT)
+            process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,5 +16,5 @@ def ask(address: str, path: str, body: Any = None, password: str = "") -> tuple[
     """The status and the answer, to what is posted or, without a body, got. ``password``: user:password."""
     method = "GET" if body is None else "POST"
     headers = urllib3.make_headers(basic_auth=password) if password else {}
-    answer = urllib3.request(method, f"{address}{path}", json=body, headers=headers, retries=PATIENCE, timeout=30)
+    answer = urllib3.request(method, f"{address}{path}", json=body, headers=headers, retries=PATIENCE, timeout=120)
     return answer.status, answer.json() if answer.data else None

@@ -76,7 +76,7 @@ class Starter:
         with self._news:
             known = len(self._started)
             print(json.dumps(asked), file=self._process.stdin, flush=True)
-            assert self._news.wait_for(lambda: len(self._started) > known, 120), "no process was forked"
+            assert self._news.wait_for(lambda: len(self._started) > known, 300), "no process was forked"
             return [*self._started.values()][-1]
 
     def _listen(self) -> None:
@@ -92,7 +92,7 @@ class Starter:
     def stop(self) -> None:
         """End it."""
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(300)
 
 
 def _quiet() -> None:

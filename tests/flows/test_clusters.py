@@ -81,7 +81,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         process.send_signal(signal.SIGCONT)
         process.terminate()
     for process in started:
-        process.wait(20)
+        process.wait(300)
 
 
 def said(process: subprocess.Popen, pattern: str) -> str:
@@ -151,9 +151,9 @@ def test_two_builds_share_a_cluster_and_a_machine_that_is_told_to_leave_hands_it
             staged = Path(one["output"]) / ".imagemill" / "staged"
             wait_until(lambda staged=staged: list(staged.glob("*.staged")), "a picture of each build")
         leaving.terminate()
-        assert leaving.wait(30) == 0
+        assert leaving.wait(300) == 0
         serve("worker", address, "--host", "127.0.0.3")
-        figures = [build.result(120) for build in builds]
+        figures = [build.result(300) for build in builds]
     assert [one["fingerprint"] for one in figures] == [expected, expected]
     assert [one["set_aside"] for one in figures] == [0, 0]
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,21 @@ PROMPTS = [f"number {number}" for number in range(16)]
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[Machine]:
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nothing is drawn while there is this file."""
+    return tmp_path_factory.mktemp("held") / "hold"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, hold: Path) -> Iterator[Machine]:
     """A server that setup-prefect has made ready, and a worker whose builds draw on one cluster."""
     from tasks.cluster import start_cluster
 
     home = shutil.copytree(empty_home, tmp_path_factory.mktemp("machine"), dirs_exist_ok=True)
     machine = Machine(home, PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IMAGEMILL_PIPELINE", "tests.models.slow:slow")
+        patch.setenv("IMAGEMILL_PIPELINE", "tests.models.held:held")
+        patch.setenv("IMAGEMILL_HOLD", str(hold))
         cluster = start_cluster(workers=1, gpus=[])
     try:
         machine.environment["IMAGEMILL_CLUSTER"] = cluster.scheduler_address
@@ -65,8 +73,16 @@ def undisturbed(machine: Machine, model: Path, tmp_path_factory: pytest.TempPath
     return machine.build(recipe_in(tmp_path_factory.mktemp("undisturbed"), model))["fingerprint"]
 
 
-def wait_for_the_middle(fields: dict[str, Any]) -> None:
+@contextmanager
+def in_the_middle(machine: Machine, fields: dict[str, Any], hold: Path) -> Iterator[str]:
+    """A run that has committed a file and has some seconds to draw yet, and draws nothing in here."""
+    run = machine.run(fields)
     wait_until(lambda: list(Path(fields["output"]).glob("data/*.parquet")), "a committed file")
+    hold.touch()
+    try:
+        yield run
+    finally:
+        hold.unlink()
 
 
 def fingerprint(fields: dict[str, Any]) -> str:
@@ -74,28 +90,26 @@ def fingerprint(fields: dict[str, Any]) -> str:
 
 
 def test_a_build_whose_process_is_killed_and_whose_server_is_started_again_is_completed(
-    machine: Machine, recipe: dict, undisturbed: str
+    machine: Machine, recipe: dict, undisturbed: str, hold: Path
 ):
-    run = machine.run(recipe)
-    wait_for_the_middle(recipe)
-    machine.flow_processes()[0].kill()
-    wait_until(lambda: machine.ask(f"/flow_runs/{run}")["run_count"] == 2, "its second attempt")
-    machine.stop_server()
-    machine.start_server()
+    with in_the_middle(machine, recipe, hold) as run:
+        machine.flow_processes()[0].kill()
+        wait_until(lambda: machine.ask(f"/flow_runs/{run}")["run_count"] == 2, "its second attempt")
+        machine.stop_server()
+        machine.start_server()
     machine.wait_for(run, "Completed")
     assert fingerprint(recipe) == undisturbed
 
 
 def test_a_build_that_is_cancelled_is_gone_with_its_workers_and_can_be_resumed(
-    machine: Machine, recipe: dict, undisturbed: str
+    machine: Machine, recipe: dict, undisturbed: str, hold: Path
 ):
-    run = machine.run(recipe)
-    wait_for_the_middle(recipe)
-    processes = machine.flow_processes()
-    # What the dashboard's button does.
-    machine.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-    machine.wait_for(run, "Cancelled")
-    wait_until(lambda: not any(one.is_running() for one in processes), "its processes to end")
+    with in_the_middle(machine, recipe, hold) as run:
+        processes = machine.flow_processes()
+        # What the dashboard's button does.
+        machine.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+        machine.wait_for(run, "Cancelled")
+        wait_until(lambda: not any(one.is_running() for one in processes), "its processes to end")
     assert not (Path(recipe["output"]) / "manifest.json").exists()
     figures = machine.build(recipe)
     assert figures["drawn"] < len(PROMPTS)
@@ -117,15 +131,14 @@ def test_a_build_that_crashes_and_crashes_with_nothing_to_show_gives_up_and_says
 
 
 def test_a_build_that_is_killed_with_its_worker_is_completed_when_there_is_a_worker_again(
-    machine: Machine, recipe: dict, undisturbed: str
+    machine: Machine, recipe: dict, undisturbed: str, hold: Path
 ):
     # Less than the 30 s between two heartbeats: it would not do for a build that lives, and this one does not.
     machine.set_up_automations(silent_seconds=10)
-    run = machine.run(recipe)
-    wait_for_the_middle(recipe)
-    processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
-    for one in reversed(processes):
-        one.kill()
+    with in_the_middle(machine, recipe, hold) as run:
+        processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
+        for one in reversed(processes):
+            one.kill()
     wait_until(lambda: machine.state(run)["name"] == "AwaitingRetry", "the run to be seen as crashed")
     machine.set_up_automations(silent_seconds=90)
     # As whatever looks after services does.

@@ -49,7 +49,7 @@ def test_a_server_that_is_started_in_the_project_has_the_settings_with_which_bui
 def test_a_deployed_schedule_brings_runs(deployed: dict, ask: Ask):
     """Fails where the server runs and its schedules silently do not, as they do with a SQLAlchemy it does not know."""
     asked = {"deployments": {"id": {"any_": [deployed["nightly"]["id"]]}}}
-    runs = wait_until(lambda: ask("/flow_runs/filter", asked), "runs of the schedule", 30)
+    runs = wait_until(lambda: ask("/flow_runs/filter", asked), "runs of the schedule")
     assert {run["state"]["type"] for run in runs} == {"SCHEDULED"}
     assert all(run["auto_scheduled"] for run in runs)
 

@@ -133,7 +133,7 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
     process.wait()
     before = found()
     assert before >= 6
-    said, errors = (process := start("build", remote, "--cluster", cluster)).communicate(timeout=120)
+    said, errors = (process := start("build", remote, "--cluster", cluster)).communicate(timeout=300)
     assert process.returncode == 0, errors
     assert f"Fingerprint: {expected}" in said
     assert f'data_files="{remote["output"]}/data/train-*.parquet"' in said
@@ -226,7 +226,7 @@ def test_the_commands_that_look_read_a_remote_dataset(build: Build, remote: dict
 
 def test_a_bucket_that_is_not_there_is_told_in_one_message(remote: dict, start: Callable, cluster: str):
     process = start("build", {**remote, "output": "s3://no-such-bucket-here/set", "name": "set"}, "--cluster", cluster)
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "there is no such bucket" in errors
     assert "Traceback" not in errors

@@ -62,7 +62,7 @@ def test_a_script_that_builds_at_its_top_builds_once(fields: dict[str, Any], ser
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     assert ((tmp_path / "tops").read_text(), json.loads(done.stdout)) == ("top ", 8)

@@ -31,12 +31,12 @@ def build(fields: dict, cluster: str, empty_home: Path, tmp_path: Path) -> Itera
         process = subprocess.Popen([*command, "--cluster", cluster], env=environment, stdout=log, stderr=log)
     try:
         lock = Path(fields["output"]) / ".imagemill" / "lock"
-        wait_until(lambda: lock.exists() or process.poll() is not None, "the build", 300)
+        wait_until(lambda: lock.exists() or process.poll() is not None, "the build")
         assert process.poll() is None, (tmp_path / "log").read_text()
         yield process
     finally:
         process.kill()
-        process.wait(30)
+        process.wait()
 
 
 def test_the_server_of_a_killed_build_ends_too_and_its_run_is_seen_from_a_server_with_the_same_home(
@@ -45,7 +45,7 @@ def test_the_server_of_a_killed_build_ends_too_and_its_run_is_seen_from_a_server
     started = psutil.Process(build.pid).children(recursive=True)
     assert any("uvicorn" in one.cmdline() for one in started)
     build.kill()
-    build.wait(30)
+    build.wait()
     wait_until(lambda: not any(one.is_running() for one in started), "everything that it started to end")
     machine = Machine(tmp_path / "home")
     try:

@@ -74,4 +74,4 @@ def deliver(handle: MessageHandler, done: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
         running.cancel()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 300))

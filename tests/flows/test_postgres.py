@@ -42,7 +42,7 @@ def test_a_deployment_builds_through_a_server_on_postgresql_behind_a_password(ma
     machine.wait_for(machine.run(fields), "Completed")
     assert (Path(fields["output"]) / "manifest.json").exists()
     scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    wait_until(lambda: machine.ask("/flow_runs/filter", scheduled), "runs of the schedules", 30)
+    wait_until(lambda: machine.ask("/flow_runs/filter", scheduled), "runs of the schedules")
 
 
 def test_a_build_that_is_killed_with_its_worker_comes_back(
@@ -54,16 +54,16 @@ def test_a_build_that_is_killed_with_its_worker_comes_back(
     # Less than the 30 s between two heartbeats: it would not do for a build that lives, and this one does not.
     machine.set_up_automations(silent_seconds=10)
     run, output = machine.run(fields), Path(fields["output"])
-    wait_until(lambda: list(output.glob("data/*.parquet")), "a committed file", 240)
+    wait_until(lambda: list(output.glob("data/*.parquet")), "a committed file")
     processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
     # The worker first, which else would tell of the crash.
     for one in reversed(processes):
         one.kill()
     assert not (output / "manifest.json").exists()
-    wait_until(lambda: machine.state(run)["name"] == "AwaitingRetry", "the run to be seen as crashed", 240)
+    wait_until(lambda: machine.state(run)["name"] == "AwaitingRetry", "the run to be seen as crashed")
     machine.set_up_automations(silent_seconds=90)
     machine.start_worker()
-    machine.wait_for(run, "Completed", 600)
+    machine.wait_for(run, "Completed")
     assert json.loads((output / "manifest.json").read_text())["fingerprint"] == undisturbed
 
 

@@ -63,7 +63,7 @@ class Machine:
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return process.returncode, out + err
 
     def shelf(self) -> dict[str, Any]:

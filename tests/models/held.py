@@ -1,8 +1,10 @@
-"""A pipeline that takes its time, for IMAGEMILL_PIPELINE: what is killed in the middle needs a middle."""
+"""A pipeline that is held in the middle, for IMAGEMILL_PIPELINE: what is killed there needs a middle that lasts."""
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,16 +16,18 @@ SECONDS = 0.25
 """A picture's time."""
 
 
-class Slow(StandIn):
-    """The stand-in, a quarter of a second a picture."""
+class Held(StandIn):
+    """The stand-in, a quarter of a second a picture; it draws none while the file IMAGEMILL_HOLD exists."""
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
         time.sleep(SECONDS * len(prompt))
+        while Path(os.environ["IMAGEMILL_HOLD"]).exists():
+            time.sleep(0.02)
         return super().__call__(prompt, generator, width, height, output_type)
 
 
-def slow(spec: Any, device: torch.device) -> StandIn:
+def held(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
-    return Slow()
+    return Held()
