@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -25,7 +26,9 @@ def _closing(method: Callable[..., Awaitable[Cursor]]) -> Callable[..., Awaitabl
         try:
             return await method(cursor, *statement)
         except sqlite3.Error:
-            await cursor.close()
+            # Where the connection is closed, so is the cursor, and to say so must not hide the error.
+            with suppress(sqlite3.Error, ValueError):
+                await cursor.close()
             raise
 
     return execute
