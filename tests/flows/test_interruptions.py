@@ -160,7 +160,7 @@ def test_no_worker_outlives_a_build_that_is_killed_not_even_one_that_hangs(
     process.kill()
     process.wait()
     try:
-        wait_until(lambda: not any(map(is_alive, started)), "the workers to end")
+        wait_until(lambda: not any(map(is_alive, started)), "the workers to end", seconds=10)
     finally:
         for one in filter(is_alive, started):
             one.kill()

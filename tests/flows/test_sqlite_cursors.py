@@ -21,7 +21,7 @@ def test_a_statement_that_failed_does_not_hold_up_the_event_loop_while_its_conne
     database = tmp_path / "server.db"
 
     async def run() -> None:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": 5})
+        engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": 30})
         async with engine.connect() as connection:
             await fail(connection)
             with closing(sqlite3.connect(database, isolation_level=None)) as other:
