@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -87,9 +87,13 @@ def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        faults = error.errors()
-        more = f" ({len(faults) - 1} more after this one.)" if len(faults) > 1 else ""
-        raise RecipeError(_explain(faults[0]) + more) from error
+        raise RecipeError(explain_faults(error.errors())) from error
+
+
+def explain_faults(faults: Sequence[Mapping[str, Any]]) -> str:
+    """The first of a recipe's faults, as pydantic gives them: the field, its value and what is allowed."""
+    more = f" ({len(faults) - 1} more after this one.)" if len(faults) > 1 else ""
+    return _explain(faults[0]) + more
 
 
 def _explain(fault: Mapping[str, Any]) -> str:

@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from data.chain import chain_of
 from data.errors import ImagemillError, RecipeError
 from flows import hub_cli
 from flows.cluster_cli import Gpus, add_commands, check_cluster
-from flows.flags import Assignments, Flags, RecipeFile, given_recipe
+from flows.flags import Assignments, Flags, RecipeFile, bad_flag, given_recipe
 from flows.leaving import end_at_once, exit_with
 from tasks.fork_server import stop_fork_server
 
@@ -225,13 +225,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         end_at_once()
     try:
-        code = app(arguments, result_action="return_value")
+        code = app(arguments, result_action="return_value", print_error=False, exit_on_error=False)
         exit_with(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         from flows.terminal import STOPPED
 
         print(STOPPED, file=sys.stderr)
         exit_with(130)
+    except CycloptsError as error:
+        print(f"imagemill: {bad_flag(error)}", file=sys.stderr)
+        exit_with(2)
     except RecipeError as error:
         print(f"imagemill: {error}", file=sys.stderr)
         exit_with(2)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from cyclopts import Parameter
-from pydantic import BaseModel, Field, create_model
+from cyclopts import CycloptsError, Parameter, UnknownOptionError
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from data.recipe import Recipe
-from data.recipe_input import load_recipe, parse_assignment
+from data.recipe_input import explain_faults, load_recipe, parse_assignment
+
+_TYPE = re.compile(r"int|float|str|bool|\w+\[.*\]")
+"""What pydantic calls the types of a union."""
 
 
 def _flags(section: type[BaseModel]) -> type[BaseModel]:
@@ -56,6 +60,28 @@ def given_recipe(recipe: Path | None, assignments: list[str] | None, flags: Base
     overrides = dict(parse_assignment(text) for text in assignments or ())
     overrides |= _dotted(flags.model_dump(exclude_unset=True) if flags else {})
     return load_recipe(recipe or {}, overrides)
+
+
+def bad_flag(error: CycloptsError) -> str:
+    """What is wrong with a command line, in one line; with a recipe's field as the recipe's own check says it."""
+    if isinstance(error.__cause__, ValidationError):
+        faults: dict[tuple[int | str, ...], dict[str, Any]] = {}
+        for fault in error.__cause__.errors():
+            # Of a field with several types each is a fault of its own, with its name behind the field's.
+            place = tuple(part for part in fault["loc"] if not _TYPE.fullmatch(str(part)))
+            faults.setdefault(place, {**fault, "loc": place})
+        return explain_faults(list(faults.values()))
+    return f"{_alike(error) or ' '.join(str(error).split())} 'imagemill COMMAND --help' names what there is."
+
+
+def _alike(error: CycloptsError) -> str:
+    """For an option that there is not: those that end with its name, as fields of several sections do."""
+    if not isinstance(error, UnknownOptionError):
+        return ""
+    option = (error.token.keyword or error.token.value).partition("=")[0]
+    known = (name for argument in error.argument_collection if argument.parse for name in argument.names)
+    found = [name for name in known if name.endswith(f".{option.lstrip('-')}")]
+    return f"Unknown option: {option}. Did you mean {' or '.join(found[:3])}?" if found else ""
 
 
 def _dotted(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
