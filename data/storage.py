@@ -26,6 +26,13 @@ from data.errors import OutputError
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What fsspec's file systems call that which changes with an object's content, the surest first."""
 
+_CREDENTIALS = {
+    "s3": " (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for another server than Amazon's "
+    "AWS_ENDPOINT_URL)",
+    "gs": " (GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login)",
+}
+"""Where a store's client looks for them, by protocol."""
+
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
@@ -203,8 +210,8 @@ def _explained(path: RemotePath, writing: bool = False) -> Iterator[None]:
     except Exception as error:
         raise OutputError(
             f"cannot {'write' if writing else 'read'} {str(path)!r}: {_one_line(error)}. Check the name, the "
-            "credentials (for s3://: AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for another server "
-            "than Amazon's AWS_ENDPOINT_URL) and what they may do, and run this again: what is finished is kept."
+            f"credentials{_CREDENTIALS.get(str(path).partition('://')[0], '')} and what they may do, and run this "
+            "again: what is finished is kept."
         ) from error
 
 

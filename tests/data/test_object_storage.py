@@ -308,7 +308,7 @@ for error, use in ((OutputError, lambda: Folder("s3://b/n").check_owner("n")),
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
     output, prompts = done.stdout.splitlines()
-    assert "Unable to locate credentials. Check the name, the credentials (for s3://: AWS_PROFILE" in output
+    assert "Unable to locate credentials. Check the name, the credentials (AWS_PROFILE" in output
     assert "'s3://b/prompts.jsonl' cannot be read: Unable to locate credentials" in prompts
 
 
