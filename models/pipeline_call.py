@@ -31,16 +31,22 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
     cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
     with torch.inference_mode():
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
-        values = values.float()
+        # Picture by picture: a batch's values at once are too many for a processor's cache, and twice the memory.
+        pixels = [_to_bytes(one) for one in values]
         # What is no number makes the sum none: one value a picture to look at, not each.
-        finite = torch.isfinite(values.flatten(1).sum(dim=1)).tolist()
-        # The rounding of diffusers' own conversion to PIL, on the device: a quarter of the bytes to copy.
-        pixels = values.nan_to_num().mul_(255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        array: np.ndarray = pixels.contiguous().cpu().numpy()
+        finite = torch.stack([one.sum(dtype=torch.float32) for one in values]).isfinite().tolist()
+        array: np.ndarray = torch.stack(pixels).cpu().numpy()
     pictures = [Image.fromarray(pixels) for pixels in array]
     if spec.keep_unmasked:
         pictures = [_keep_unmasked(one, picture) for one, picture in zip(batch, pictures, strict=True)]
     return list(zip(batch, pictures, finite, strict=True))
+
+
+def _to_bytes(values: torch.Tensor) -> torch.Tensor:
+    """Of one picture: 3 x height x width from 0 to 1 become height x width x 3 of uint8, rounded as diffusers does."""
+    # On the device: a quarter of the bytes to copy.
+    scaled = values.float().nan_to_num().mul_(255).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
 def _keep_unmasked(asked: Asked, drawn: Image.Image) -> Image.Image:
