@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from threading import Lock
 
 from data.folder import Folder
 from data.layout import Layout
@@ -61,6 +62,54 @@ def compact(folder: Folder) -> None:
         files = files[: files.index(group[0])]
 
 
+class Merger:
+    """Merges a build's small files while it goes on, so that little is left for its end, when no device draws.
+
+    Only files of this build: where a plan finds finished pictures must stay as it is. Calls may come from any thread.
+    """
+
+    def __init__(self, folder: Folder, first: int) -> None:
+        self._folder = folder
+        self._next = first
+        """The number before which nothing is left to merge."""
+        self._done: dict[int, CommittedFile | None] = {}
+        """By number what is finished from there on; None: a shard without a good row has no file."""
+        self._looking, self._merging = Lock(), Lock()
+
+    def add(self, number: int, file: CommittedFile | None) -> None:
+        """Take note of a shard's file, and merge where there is enough for a whole one; one call at a time does."""
+        with self._looking:
+            self._done[number] = file
+        if self._merging.acquire(blocking=False):
+            try:
+                while group := self._take():
+                    _merge(self._folder, group)
+            finally:
+                self._merging.release()
+
+    def _take(self) -> list[CommittedFile]:
+        """The first neighbours that make a whole file, once all of them and the next are there; else none."""
+        group: list[CommittedFile] = []
+        with self._looking:
+            number = self._next
+            while number in self._done:
+                file = self._done[number]
+                size = sum(one.bytes for one in group)
+                if file and (file.bytes >= SMALL_BYTES or size + file.bytes > FILE_BYTES):
+                    # The next group begins with it, or behind one that is large already.
+                    start = number + (file.bytes >= SMALL_BYTES)
+                    for done in range(self._next, start):
+                        del self._done[done]
+                    self._next = start
+                    if size >= SMALL_BYTES and len(group) > 1:
+                        return group
+                    group = [file] if start == number else []
+                elif file:
+                    group.append(file)
+                number += 1
+        return []
+
+
 def mergeable(files: Sequence[CommittedFile]) -> list[CommittedFile]:
     """The last run of two or more neighbouring files that should be one; empty where there is none."""
     end = len(files)
@@ -84,16 +133,20 @@ def _merge(folder: Folder, group: Sequence[CommittedFile]) -> None:
     name, old = file_name(group[0].number, merged.sha256), [file.name for file in group]
     folder.write(folder.merge, json.dumps({"name": name, "sha256": merged.sha256, "old": old}).encode())
     folder.commit(scratch, name, merged)
-    finish_merge(folder)
+    _end_merge(folder, old)
 
 
 def finish_merge(folder: Folder) -> None:
-    """Finish a merge, also one that a kill interrupted: where the merged file is in its place, its sources go."""
+    """Finish a merge that a kill interrupted: where the merged file is in its place, its sources go."""
     if not folder.merge.exists():
         return
     merge = json.loads(folder.merge.read_bytes())
     path = folder.data / merge["name"]
-    if path.exists() and hash_file(path) == merge["sha256"]:
-        for name in merge["old"]:
-            folder.remove(name)
+    whole = path.exists() and hash_file(path) == merge["sha256"]
+    _end_merge(folder, merge["old"] if whole else [])
+
+
+def _end_merge(folder: Folder, old: Sequence[str]) -> None:
+    for name in old:
+        folder.remove(name)
     folder.merge.unlink()

@@ -22,6 +22,7 @@ from data.recipe_input import load_recipe
 from data.records import Failure, Plan, StepReport
 from data.shards import restore_pictures, unique_drawings
 from data.staging import Staging
+from data.tidying import Merger
 from data.worklist import Worklist
 from flows.attempts import give_up, hold_folder
 from flows.board import Board, tag_run
@@ -156,18 +157,19 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     specs = loaded_here(build.models.values())
     is_here = all(spec.files for spec in specs)
     runner.expect(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
+    merger = Merger(build.folder, build.first_file)
     for number in range(plan.shards):
         while len(under_way) >= runner.window():
             # Whichever is written first: one that takes long keeps no worker waiting.
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             for shard in done:
                 shard.result()
-        under_way.add(runner.in_thread(build_shard, build, number, plan.shards, progress))
+        under_way.add(runner.in_thread(build_shard, build, number, plan.shards, progress, merger))
     for shard in as_completed(under_way):
         shard.result()
 
 
-def build_shard(build: Build, number: int, total: int, progress: Progress) -> None:
+def build_shard(build: Build, number: int, total: int, progress: Progress, merger: Merger) -> None:
     """One shard, from its items to its committed file; each step is a task run of its own.
 
     It holds one of the runner's threads for all of them: a task that waited for the one before would hold another.
@@ -183,13 +185,15 @@ def build_shard(build: Build, number: int, total: int, progress: Progress) -> No
         report = _draw(generate if step == "generate" else edit, build, job, f"{step}{turned} {name}")
         progress.step_done(report)
         failed |= report.failed
-    set_aside = write_parquet(quote(build), number, name, quote(items), quote(failed))
+    file, set_aside = write_parquet(quote(build), number, name, quote(items), quote(failed))
     seconds = round(time.monotonic() - started, 1)
     line = {"shard": name, "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
     progress.shard_done(set_aside, line | {"pictures": len(unique_drawings(items)), "seconds": seconds})
     if set_aside and build.recipe.on_bad_row == "stop":
         first = set_aside[0]
         raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
+    with explain_full_disk(build.folder.disk):
+        merger.add(build.first_file + number, file)
 
 
 def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:

@@ -12,7 +12,7 @@ from data.errors import BadRow
 from data.full_disk import explain_full_disk
 from data.lines import append_line
 from data.parquet import write_rows
-from data.records import Failure, Item, SetAside, file_name
+from data.records import CommittedFile, Failure, Item, SetAside, file_name
 from data.shards import dataset_row, encodings_of
 from data.staging import Staging
 from tasks.caching import is_worth_a_retry
@@ -29,10 +29,10 @@ from tasks.settings import Build
 )
 def write_parquet(
     build: Build, shard: int, name: str, items: list[Item], failed: Mapping[str, Failure]
-) -> list[SetAside]:
-    """Commit the shard as one file and return the rows that were set aside. ``name``: the shard's, for a person.
+) -> tuple[CommittedFile | None, list[SetAside]]:
+    """Commit the shard as one file, and return it and the rows that were set aside; no file where all of them were.
 
-    ``failed``: image key -> why.
+    ``name``: the shard's, for a person; ``failed``: image key -> why.
 
     Its staged pictures go. Nothing of the file is visible before all of it is on the disk.
     """
@@ -57,7 +57,7 @@ def write_parquet(
         if file.rows:
             folder.commit(folder.scratch(target), target, file)
     staging.remove(encodings_of(items, build.layout))
-    return set_aside
+    return (file if file.rows else None), set_aside
 
 
 def _fault(item: Item, failed: Mapping[str, Failure]) -> SetAside | None:

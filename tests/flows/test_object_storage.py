@@ -176,7 +176,7 @@ def test_only_a_damaged_objects_rows_are_built_again(
 def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
     build: Build, remote: dict, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("data.tidying.finish_merge", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("data.tidying._end_merge", lambda folder, old: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         build(remote)
     monkeypatch.undo()
