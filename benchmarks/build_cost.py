@@ -2,8 +2,11 @@
 
 Builds ROWS (2,000 by default) pictures of 64x64 with a stand-in for the model that costs nothing, at shard sizes 16, 64
 and 256, on one CPU worker and a Prefect server that is up already; then the same again with nothing to do. Prints
-milliseconds a row from the first picture to the last, seconds for the build with nothing to do, and peak memory of the
-flow's process. Writes build_cost.json.
+milliseconds a row from the flow's start to its end, seconds for the build with nothing to do, and peak memory of the
+flow's process; then the processor time of each process, in milliseconds a row, and Prefect's share of it. For that the
+same plain functions are called once more, one after the other in one process, without Prefect and without Dask: what
+the flow's process takes beyond its part of them is Prefect's (and its Dask client's), and so is the server.
+Writes build_cost.json.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 SHARD_SIZES = (16, 64, 256)
 
 CHILD = """
@@ -26,20 +31,96 @@ from tasks.gpu_runner import GpuTaskRunner
 
 recipe, cluster = json.loads(sys.argv[1]), sys.argv[2]
 flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
-started = time.perf_counter()
-figures = flow(load_recipe(recipe))
-seconds = time.perf_counter() - started
-print(json.dumps({**figures, "wall": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+recipe, busy = load_recipe(recipe), time.process_time()
+figures = flow(recipe)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps({**figures, "flow_s": time.process_time() - busy, "peak": peak}))
 """
+
+PLAIN = """
+import json, sys, time
+from data.folder import Folder
+from data.recipe_input import load_recipe
+from data.worklist import Worklist
+from models.inference import draw
+from tasks.load_prompts import load_prompts
+from tasks.plan_shards import plan_shards
+from tasks.publish import publish
+from tasks.settings import make_build, resolve_models, settle
+from tasks.write_parquet import write_parquet
+
+recipe = load_recipe(json.loads(sys.argv[1]))
+drawing, others = 0.0, time.process_time()
+with Folder(recipe.output).hold(recipe.name):
+    models = resolve_models(recipe)
+    recipe = settle(recipe, models)
+    build = make_build(recipe, models, load_prompts.fn(recipe))
+    for number in range(plan_shards.fn(build).shards):
+        with Worklist.open(build.folder.plan) as worklist:
+            items = worklist.shard(number)
+        began = time.process_time()
+        report = draw(build.job("generate", 1, items, {}), lambda event: None)
+        taken = time.process_time() - began
+        others += taken
+        # The first shard's is left out, with what it loads once: a build's worker is warm.
+        drawing += 0 if report.loads else taken
+        write_parquet.fn(build, number, str(number), items, report.failed)
+    publish.fn(build, [], ["cpu"])
+print(json.dumps({"draw_s": drawing, "rest_s": time.process_time() - others}))
+"""
+
+
+def child(code: str, *arguments: str) -> dict[str, Any]:
+    """What a process of its own prints at its end."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
     """Build in a process of its own; the run's figures."""
-    command = [sys.executable, "-c", CHILD, json.dumps(recipe), cluster]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+    return child(CHILD, json.dumps(recipe), cluster)
+
+
+def busy() -> dict[str, float]:
+    """Seconds of processor time so far of the scheduler, which is in this process, the worker and the server."""
+    me = psutil.Process()
+    taken = {"worker": 0.0, "server": 0.0, "scheduler": _seconds(me)}
+    for process in me.children():
+        taken["server" if "server" in process.cmdline() else "worker"] += sum(
+            map(_seconds, (process, *process.children(recursive=True)))
+        )
+    return taken
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def measure(recipe: dict[str, Any], rows: int, cluster: str) -> dict[str, Any]:
+    """A build, another with nothing to do, and the plain functions into another folder; times in ms a row."""
+
+    def ms_a_row(seconds: float) -> float:
+        return round(1000 * seconds / rows, 2)
+
+    before = busy()
+    first = build(recipe, cluster)
+    taken = {process: seconds - before[process] for process, seconds in busy().items()}
+    again = build(recipe, cluster)
+    plain = child(PLAIN, json.dumps(recipe | {"output": f"{recipe['output']}-plain"}))
+    taken = {"worker": taken.pop("worker"), "flow": first["flow_s"], **taken}
+    prefect = taken["server"] + taken["flow"] - plain["rest_s"]
+    return {
+        "rows": rows,
+        "shard_size": recipe["shard_size"],
+        "ms_a_row": ms_a_row(first["seconds"]),
+        "nothing_to_do_s": round(again["seconds"], 2),
+        "peak_mib": first["peak"],
+        "processor": {process: ms_a_row(seconds) for process, seconds in taken.items()}
+        | {"all": ms_a_row(sum(taken.values())), "plain": ms_a_row(sum(plain.values())), "Prefect": ms_a_row(prefect)},
+    }
 
 
 def main() -> None:
@@ -65,21 +146,14 @@ def main() -> None:
         for size in (SHARD_SIZES[0], *SHARD_SIZES):
             output = f"{folder}/out-{size}-{len(figures)}"
             recipe = {"prompts": str(prompts), "output": output, "generate": {"batch_size": 16}, "shard_size": size}
-            first = build(recipe, cluster.scheduler_address)
-            again = build(recipe, cluster.scheduler_address)
-            figures.append(
-                {
-                    "rows": rows,
-                    "shard_size": size,
-                    "ms_a_row": round(1000 * first["seconds"] / rows, 2),
-                    "nothing_to_do_s": round(again["seconds"], 2),
-                    "peak_mib": first["peak"],
-                }
-            )
+            figures.append(measure(recipe, rows, cluster.scheduler_address))
             # The first of all also loads what a worker imports: it is not counted.
             if len(figures) > 1:
                 line = "{shard_size:10} {ms_a_row:10} {nothing_to_do_s:18} {peak_mib:10}"
                 print(line.format(**figures[-1]), flush=True)
+    print("\nprocessor time, ms a row\nshard size " + "".join(f"{name:>10}" for name in figures[0]["processor"]))
+    for one in figures[1:]:
+        print(f"{one['shard_size']:10} " + "".join(f"{ms:10.2f}" for ms in one["processor"].values()))
     Path("build_cost.json").write_text(json.dumps(figures[1:], indent=2) + "\n")
 
 

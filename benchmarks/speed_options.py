@@ -1,14 +1,16 @@
 """What each speed setting gains and does to the pixels: python benchmarks/speed_options.py [--pictures 96] [--rounds 5]
 
 The bundled model draws the same prompts, seeds and batches with each setting, in a worker's drawing function and on the
-CPU (8 steps, so that step caches have something to skip). Settings take turns within a round. Prints median pictures/s,
-their ratio to the plain run's, and the lowest and median PSNR in dB against the plain run's pictures ("same": equal bit
-by bit). Writes speed_options.json.
+CPU (8 steps, so that step caches have something to skip), and applies four instructions to each of a quarter as many
+pictures. Settings take turns within a round. Prints median pictures/s, their ratio to the plain run's, and the lowest
+and median PSNR in dB against the plain run's pictures ("same": equal bit by bit). Writes speed_options.json.
+Quantization is left out where torchao is not installed. The attention backends beside torch's own need a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -16,25 +18,36 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 STEPS = 8
 BATCH = 16
+PLAIN = {"speed": {"remember_texts": False, "remember_sources": False}}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "plain": {"remember_texts": False},
+    "plain": PLAIN,
     "remember_texts": {},
-    "fuse_qkv": {"fuse_qkv": True},
-    "channels_last": {"channels_last": True},
-    "compile": {"compile": True},
-    "taylorseer": {"step_cache": "taylorseer"},
-    "magcache": {"step_cache": "magcache"},
-    "first_block, batches of 1": {"step_cache": "first_block"},
-    "plain, batches of 1": {"remember_texts": False},
+    "fuse_qkv": {"speed": {"fuse_qkv": True}},
+    "channels_last": {"speed": {"channels_last": True}},
+    "compile": {"speed": {"compile": True}},
+    "taylorseer": {"speed": {"step_cache": "taylorseer"}},
+    "magcache": {"speed": {"step_cache": "magcache"}},
+    "attention_slicing": {"memory": {"attention_slicing": True}},
+    "vae_slicing": {"memory": {"vae_slicing": True}},
+    "torchao_int8": {"memory": {"quantization": "torchao_int8"}},
+    "torchao_float8": {"memory": {"quantization": "torchao_float8"}},
+    "first_block, batches of 1": {"speed": {"step_cache": "first_block"}},
+    "plain, batches of 1": PLAIN,
+    "remember_sources, edits": {},
+    "plain, edits": PLAIN,
 }
+INSTRUCTIONS = ("make it blue", "make it red", "make it green", "make it yellow")
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -43,28 +56,43 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def drawn(name: str, prompts: list[str], folder: Path) -> tuple[float, list[np.ndarray]]:
-    """Seconds for the prompts, and the pictures."""
-    from data.images import Encoding, decode_picture
+def base_of(name: str) -> str:
+    """The plain run that a setting is compared with."""
+    return f"plain, {name.split(', ')[1]}" if ", " in name else "plain"
+
+
+def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator[Any]:
+    """What is drawn: the prompts, or four edits of each source."""
     from data.records import Drawing
-    from data.sections import Generate
-    from data.speed import Speed
+
+    if not name.endswith("edits"):
+        for number, prompt in enumerate(prompts):
+            yield Drawing(f"{number:032x}", prompt, number, STEPS, width=64, height=64)
+        return
+    edits = ((source, instruction) for source in sources for instruction in INSTRUCTIONS)
+    for number, (source, instruction) in enumerate(edits):
+        content = hashlib.sha256(source.read_bytes()).hexdigest()
+        yield Drawing(f"{number:032x}", instruction, number, STEPS, source_path=str(source), source_hash=content)
+
+
+def drawn(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, list[np.ndarray]]:
+    """Seconds for the drawings, and the pictures."""
+    from data.images import Encoding, decode_picture
+    from data.sections import Edit, Generate
     from data.staging import Staging
     from models.catalog import resolve
     from models.inference import draw
     from models.job import Job
 
     batch = 1 if name.endswith("of 1") else BATCH
-    spec = resolve("generate", Generate(speed=Speed(**SETTINGS[name]), batch_size=batch), None)
-    drawings = tuple(
-        Drawing(f"{number:032x}", prompt, number, STEPS, width=64, height=64) for number, prompt in enumerate(prompts)
-    )
+    step, section = ("edit", Edit) if name.endswith("edits") else ("generate", Generate)
+    spec = resolve(step, section.model_validate(SETTINGS[name]), None)
     job = Job(spec, drawings, {one.key: (Encoding("png"),) for one in drawings}, batch, frozenset(), str(folder))
     started = time.perf_counter()
     report = draw(job, lambda event: None)
     seconds = time.perf_counter() - started
     if report.failed:
-        raise RuntimeError(next(iter(report.failed.values())).reason)
+        raise RuntimeError(f"{name}: {next(iter(report.failed.values())).reason}")
     staging = Staging(folder)
     return seconds, [np.asarray(decode_picture(staging.read(one.key, "png")[0], one.key)) for one in drawings]
 
@@ -77,22 +105,30 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settings = [name for name in SETTINGS if find_spec("torchao") or not name.startswith("torchao")]
     prompts = [f"a {'large' if n % 2 else 'small'} red circle on a blue background" for n in range(options.pictures)]
-    seconds: dict[str, list[float]] = {name: [] for name in SETTINGS}
+    seconds: dict[str, list[float]] = {name: [] for name in settings}
     pictures: dict[str, list[np.ndarray]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in SETTINGS:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        to_edit = prompts[: max(1, options.pictures // len(INSTRUCTIONS))]
+        sources = [folder / f"{number}.png" for number in range(len(to_edit))]
+        _, found = drawn("plain", tuple(drawings_for("plain", to_edit, [])), folder / "sources")
+        for path, picture in zip(sources, found, strict=True):
+            Image.fromarray(picture).save(path)
+        for name in settings:
             # Loads, and compiles where that is the setting.
-            drawn(name, prompts[:BATCH], Path(folder) / f"warm {name}")
+            drawn(name, tuple(drawings_for(name, prompts, sources))[:BATCH], folder / f"warm {name}")
         for turn in range(options.rounds):
-            for name in SETTINGS:
-                taken, pictures[name] = drawn(name, prompts, Path(folder) / f"{turn} {name}")
+            for name in settings:
+                drawings = tuple(drawings_for(name, prompts, sources))
+                taken, pictures[name] = drawn(name, drawings, folder / f"{turn} {name}")
                 seconds[name].append(taken)
     figures = []
     print(f"{options.pictures} pictures, {STEPS} steps\n{'':28}pictures/s   of plain   PSNR, dB: lowest   median")
     for name, taken in seconds.items():
-        plain = "plain, batches of 1" if name.endswith("of 1") else "plain"
-        rate = options.pictures / statistics.median(taken)
+        plain = base_of(name)
+        rate = len(pictures[name]) / statistics.median(taken)
         ratio = statistics.median(seconds[plain]) / statistics.median(taken)
         quality = [psnr(a, b) for a, b in zip(pictures[plain], pictures[name], strict=True)]
         lowest, middle = (

@@ -1,0 +1,67 @@
+"""How many pictures the host writes beside a model that costs nothing: python benchmarks/writing.py [--side 1024]
+
+Builds pictures with a photograph's spectrum (benchmarks/encoding.py) in each image format, as a recipe has them by
+default: with the checks, encoded and staged by the worker's threads, hashed and written to Parquet. One worker with all
+cores, which is warm, and a Prefect server that is up. The time includes what a GPU does itself, on the processor here:
+to make bytes of a batch's pixels. Prints the median pictures/s from the flow's start to its end, and the size of a
+picture. Writes writing.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FORMATS = ("jpeg", "webp", "png")
+
+
+def main() -> None:
+    """Measure each format; the formats take turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    # The workers, which get this process's path, must find the stand-in.
+    sys.path.insert(0, str(ROOT))
+    os.environ |= {"IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_photographer", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    from benchmarks.build_cost import build
+    from benchmarks.startup import server
+    from tasks.cluster import start_cluster
+
+    rates: dict[str, list[float]] = {name: [] for name in FORMATS}
+    sizes: dict[str, float] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder)) as address,
+        start_cluster(1, []) as cluster,
+    ):
+        os.environ["PREFECT_API_URL"] = address
+        prompts = Path(folder) / "prompts.txt"
+        prompts.write_text("".join(f"a photo of thing number {number}\n" for number in range(options.pictures)))
+        for turn in range(options.rounds + 1):
+            for name in FORMATS:
+                output = Path(folder) / f"{name}-{turn}"
+                section = {"width": options.side, "height": options.side}
+                recipe = {"prompts": str(prompts), "output": str(output), "generate": section, "image_format": name}
+                figures: dict[str, Any] = build(recipe, cluster.scheduler_address)
+                sizes[name] = sum(path.stat().st_size for path in output.glob("data/*")) / options.pictures / 1024
+                # The first round loads what a worker imports.
+                rates[name] += [options.pictures / figures["seconds"]] if turn else []
+    print(f"{options.pictures} pictures of {options.side}x{options.side}, medians of {options.rounds}")
+    print("format   pictures/s   KiB a picture")
+    found = [{"format": name, "per_s": statistics.median(rates[name]), "kib": sizes[name]} for name in FORMATS]
+    for one in found:
+        print("{format:6} {per_s:12.1f} {kib:15.0f}".format(**one))
+    Path("writing.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
