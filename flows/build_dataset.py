@@ -25,6 +25,7 @@ from data.staging import Staging
 from data.tidying import Merger
 from data.worklist import Worklist
 from flows.attempts import give_up, hold_folder
+from flows.beginning import begin
 from flows.board import Board, tag_run
 from flows.naming import run_name
 from flows.run_record import record_run
@@ -76,14 +77,14 @@ def build_dataset(
         try:
             with ends_in_time():
                 recipe = settle(recipe, models)
-                loaded = load_prompts(recipe)
+                loaded = begin(load_prompts, recipe)
                 build = make_build(recipe, models, loaded, retry_set_aside)
-                plan = plan_shards(build)
+                plan = begin(plan_shards, build)
                 _announce(plan, progress)
                 board = _show(build, plan, progress)
                 with board.shown():
                     _build_shards(build, plan, progress)
-                    manifest, set_aside = publish(build, progress.set_aside, sorted(progress.devices))
+                    manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
             record_run(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
             raise
@@ -185,7 +186,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
         report = _draw(generate if step == "generate" else edit, build, job, f"{step}{turned} {name}")
         progress.step_done(report)
         failed |= report.failed
-    file, set_aside = write_parquet(quote(build), number, name, quote(items), quote(failed))
+    file, set_aside = begin(write_parquet, quote(build), number, name, quote(items), quote(failed))
     seconds = round(time.monotonic() - started, 1)
     line = {"shard": name, "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
     progress.shard_done(set_aside, line | {"pictures": len(unique_drawings(items)), "seconds": seconds})
@@ -216,7 +217,7 @@ def _of_build(step: Any, results: Path, refresh: bool) -> Any:
 
 
 def _run(step: Any, job: Job, name: str) -> StepReport:
-    state = step(quote(job), name, return_state=True)
+    state = begin(step, quote(job), name, return_state=True)
     report: StepReport = state.result()
     # What a run before has drawn is not drawn by this one.
     return (
