@@ -84,6 +84,7 @@ def drawn(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, li
     from models.inference import draw
     from models.job import Job
 
+    folder.mkdir()
     batch = 1 if name.endswith("of 1") else BATCH
     step, section = ("edit", Edit) if name.endswith("edits") else ("generate", Generate)
     spec = resolve(step, section.model_validate(SETTINGS[name]), None)

@@ -18,10 +18,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from data.errors import NotOurs
 from data.lines import append_line, json_line, read_lines
@@ -104,6 +105,7 @@ class Folder:
             self.check_owner(name)
             if self.is_remote:
                 self._fetch_journal()
+            self.staged.mkdir(exist_ok=True)
             self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
 
@@ -213,7 +215,10 @@ class Folder:
 
     def clear_work(self) -> None:
         """Remove what only a build under way needs."""
-        for path in (self.staged, self.given, self.results, self.tmp):
+        # Out of its place first: a worker that still draws for a build that was killed then stages nothing more there.
+        with suppress(FileNotFoundError):
+            self.staged.rename(self.scratch(f"staged.{uuid4().hex}"))
+        for path in (self.given, self.results, self.tmp):
             shutil.rmtree(path, ignore_errors=True)
         for path in (*self.state.glob("plan.sqlite*"), self.attempts):
             path.unlink(missing_ok=True)

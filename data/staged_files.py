@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import orjson
 
+from data.errors import BuildFailed
 from data.records import Staged
 
 SUFFIX = ".staged"
@@ -54,17 +55,20 @@ class StagedFiles:
         self._places: dict[Name, Place] = {}
 
     def add(self, pictures: Sequence[tuple[str, bytes, Staged]]) -> None:
-        """Stage encoded pictures (encoding's name, content, how it was drawn) in one file."""
+        """Stage encoded pictures (encoding's name, content, how it was drawn) in one file.
+
+        Raises BuildFailed where the folder is gone. It is not made anew: a worker that still draws for a build that was
+        killed would leave its pictures in a dataset that the next build has finished meanwhile.
+        """
         header = orjson.dumps([(name, len(content), staged) for name, content, staged in pictures]) + b"\n"
         file = uuid4().hex + SUFFIX
         path = f"{self._folder}/{file}"
         parts = [header, *(content for _, content, _ in pictures)]
         try:
             _write(f"{path}.tmp", parts)
-        except FileNotFoundError:
-            Path(self._folder).mkdir(parents=True, exist_ok=True)
-            _write(f"{path}.tmp", parts)
-        os.replace(f"{path}.tmp", path)
+            os.replace(f"{path}.tmp", path)
+        except FileNotFoundError as error:
+            raise gone(self._folder) from error
         with self._lock:
             self._files[file] = _places(path, header, orjson.loads(header))
             _enter(self._places, self._files[file])
@@ -117,6 +121,14 @@ class StagedFiles:
         """Remove a file that is damaged; what else is in it is drawn again too."""
         Path(place.path).unlink(missing_ok=True)
         self.look()
+
+
+def gone(folder: str | Path) -> BuildFailed:
+    """What is raised where the folder of a build's staged pictures is gone."""
+    return BuildFailed(
+        f"the folder of the staged pictures, {str(folder)!r}, is gone: the build that asked for them has ended, or "
+        "somebody has removed it. What is committed is kept: run the build again."
+    )
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from uuid import uuid4
 import orjson
 
 from data.identity import digest
+from data.staged_files import gone
 
 KILLED = "killed, or out of host memory"
 """What is said of a process that has left no reason."""
@@ -43,9 +44,11 @@ class UnderWay:
 
     @contextmanager
     def note(self, keys: Sequence[str] = ()) -> Iterator[None]:
-        """Note that these pictures are being drawn, or that the model is being loaded, until the block is left."""
+        """Note that these pictures are being drawn, or that the model is being loaded, until the block is left.
+
+        Raises BuildFailed where the folder of the staged pictures is gone.
+        """
         self._note, self._keys = self._folder / f"{uuid4().hex}.json", tuple(keys)
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._write(KILLED)
         _open.add(self)
         try:
@@ -61,8 +64,21 @@ class UnderWay:
         self._write(reason)
 
     def _write(self, reason: str) -> None:
+        content = orjson.dumps({"keys": self._keys, "reason": reason})
+        try:
+            try:
+                self._put(content)
+            except FileNotFoundError:
+                # Not the staged pictures' own folder: where that is gone, the build has ended.
+                for folder in (self._folder.parent.parent, self._folder.parent, self._folder):
+                    folder.mkdir(exist_ok=True)
+                self._put(content)
+        except FileNotFoundError as error:
+            raise gone(self._folder.parents[2]) from error
+
+    def _put(self, content: bytes) -> None:
         temporary = self._note.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(orjson.dumps({"keys": self._keys, "reason": reason}))
+        temporary.write_bytes(content)
         os.replace(temporary, self._note)
 
     def endings(self) -> list[Ending]:

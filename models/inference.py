@@ -41,6 +41,8 @@ def use_threads(threads: int) -> None:
 def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     """Draw and stage what the job asks for and is not staged yet. ``report`` is told of loads and finished pictures.
 
+    The folder to stage them in must be there: where it is gone, the build has ended, and BuildFailed is raised.
+
     A picture that fails is in the result's ``failed``; the others are drawn. ``run`` tells one build's attempts from
     another's. Raises ImagemillError where the model itself is at fault, DeviceLost where this process must be replaced.
     """

@@ -30,6 +30,7 @@ def regenerate(rows: list[Sampled], models: Mapping[Step, Model], staging: Path)
     """Draw the rows again and compare; returns the results and the devices that drew. ``staging`` is removed."""
     failed: dict[str, Failure] = {}
     devices: set[str] = set()
+    staging.mkdir(parents=True, exist_ok=True)
     for job in redrawing_jobs(rows, models, staging):
         report = draw_job(job)
         failed |= report.failed

@@ -5,13 +5,19 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from uuid import uuid4
 
 import pytest
 
-from data.errors import FolderInUse, NotOurs
+from data.errors import BuildFailed, FolderInUse, NotOurs
 from data.folder import Folder
 from data.parquet import write_rows
+from data.records import Staged
+from data.staging import Staging
+from data.under_way import UnderWay
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -184,3 +190,26 @@ def test_unfinished_files_are_not_seen(dataset, tmp_path):
     assert len(dataset.committed()[0]) == 2
     dataset.clear_work()
     assert not dataset.tmp.exists()
+
+
+def test_who_still_draws_for_a_build_that_was_killed_leaves_nothing_in_the_dataset_that_the_next_has_finished(dataset):
+    dataset.staged.mkdir()
+    is_staging, is_over = Event(), Event()
+
+    def draw_on() -> None:
+        while not is_over.is_set():
+            staged = Staged(uuid4().hex, "0" * 64, 8, 8, 1, "cpu")
+            with UnderWay(dataset.staged, "killed", [staged.key]).note([staged.key]):
+                Staging(dataset.staged).put(b"picture", staged, "png")
+            is_staging.set()
+
+    with ThreadPoolExecutor(1) as straggler:
+        drawing = straggler.submit(draw_on)
+        try:
+            assert is_staging.wait(60)
+            dataset.clear_work()
+            with pytest.raises(BuildFailed, match="is gone: the build that asked for them has ended"):
+                drawing.result(60)
+        finally:
+            is_over.set()
+    assert sorted(path.name for path in dataset.state.iterdir()) == ["files.jsonl", "folder.json"]

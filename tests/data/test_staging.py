@@ -62,6 +62,7 @@ def test_half_a_file_counts_for_nothing(tmp_path: Path, left: int):
     stage(tmp_path, DRAWINGS[2:])
     # Seen by this process only when it is half: what a power cut leaves.
     elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     half = stage(elsewhere, DRAWINGS[:2])
     (tmp_path / half.name).write_bytes(half.read_bytes()[:left])
     (tmp_path / "unfinished.staged.tmp").write_bytes(half.read_bytes())

@@ -61,6 +61,7 @@ def test_a_plan_counts_what_an_interrupted_build_has_staged(
 ):
     output = tmp_path / "new"
     row = rows_of(built["output"])[0]
+    Folder(output).staged.mkdir(parents=True)
     for key, picture, sha256 in (("image_key", "edited_image", "sha256"), ("input_key", "input_image", "input_sha256")):
         staged = Staged(row[key], row[sha256], 64, 64, 2, "cpu")
         Staging(Folder(output).staged).put(row[picture]["bytes"], staged, "png")

@@ -52,6 +52,7 @@ def test_the_size_is_recorded_with_each_picture_and_kept_for_the_next_process(au
     tried = len(resident_pipeline(asked.spec, silent).calls)
     # What another process has: nothing but the file.
     monkeypatch.setattr(recovery, "_fits", {})
+    Path(f"{asked.staging}-2").mkdir()
     draw(replace(asked, staging=f"{asked.staging}-2"), silent)
     assert len(resident_pipeline(asked.spec, silent).calls) - tried == -(-11 // found)
 

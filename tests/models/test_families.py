@@ -98,6 +98,7 @@ def drawn(spec: ModelSpec, folder: Path, drawings: list[Drawing], batch_size: in
     """The drawings' pictures, (height, width, 3) of bytes; fails where one is not there."""
     keys = {one.key: (PNG,) for one in drawings}
     batch_size = min(batch_size, spec.max_batch or batch_size)
+    folder.mkdir(exist_ok=True)
     job = Job(spec, tuple(drawings), keys, batch_size, frozenset(Checks.model_fields), str(folder))
     report = draw(job, lambda event: None)
     assert not report.failed

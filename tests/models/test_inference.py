@@ -25,7 +25,8 @@ PNG = Encoding("png")
 
 
 def job(model: Path, staging: Path, prompts: list[str], **changes: Any) -> Job:
-    """A job over ``prompts`` with the model at ``model``, in batches of four."""
+    """A job over ``prompts`` with the model at ``model``, in batches of four. Makes the folder to stage them in."""
+    staging.mkdir(exist_ok=True)
     spec = resolve("generate", Generate(model=str(model)), None)
     drawings = tuple(
         Drawing(f"{number:032x}", prompt, seed=number, steps=1, width=64, height=64)

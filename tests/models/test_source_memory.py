@@ -54,6 +54,7 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
     )
     pipeline, encoded = resident.resident_pipeline(spec, lambda event: None), []
     pipeline.vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    folder.mkdir(exist_ok=True)
     job = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, spec.max_batch or 2, frozenset(), str(folder))
     assert not draw(job, lambda event: None).failed
     return [Staging(folder).read(one.key, PNG.name)[0] for one in drawings], len(encoded)

@@ -36,6 +36,7 @@ def spec_of(model: Path, **speed: Any):
 def pictures(model: Path, folder: Path, steps: int = 6, **speed: Any) -> list[bytes]:
     drawings = tuple(Drawing(str(n) * 32, "a fox", n, steps, width=64, height=64) for n in range(2))
     spec = replace(spec_of(model, **speed), max_sequence_length=16)
+    folder.mkdir(exist_ok=True)
     job = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, 2, frozenset(), str(folder))
     report = draw(job, lambda event: None)
     assert not report.failed
