@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -49,6 +50,14 @@ def wait_until(true: Callable[[], Any], what: str, seconds: float = 300) -> Any:
             return value
         time.sleep(0.02)
     pytest.fail(f"waited {seconds} s in vain for {what}")
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """A process's command line; empty once it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

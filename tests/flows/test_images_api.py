@@ -20,7 +20,7 @@ from data.images import Encoding, decode_picture
 from data.records import Drawing
 from models.api_spec import ApiSpec
 from models.job import Job
-from tests.conftest import wait_until, write_prompts
+from tests.conftest import command_of, wait_until, write_prompts
 from tests.flows.conftest import recipe_file
 from tests.models.images_server import Answer, ImagesServer, hangs, right, says
 
@@ -110,7 +110,7 @@ def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer
             name
             for one in psutil.Process().children(True)
             if one.pid not in before
-            for name in one.cmdline()
+            for name in command_of(one)
             if "spawn_main" in name
         )
         return right(server, fields)

@@ -71,10 +71,10 @@ def test_a_script_that_builds_at_its_top_builds_once(fields: dict[str, Any], ser
 BEGIN_AND_STOP = """
 import psutil
 from tasks.fork_server import start_fork_server, stop_fork_server
-from tests.conftest import wait_until
+from tests.conftest import command_of, wait_until
 
 def servers():
-    return [one for one in psutil.Process().children() if "forkserver" in " ".join(one.cmdline())]
+    return [one for one in psutil.Process().children() if "forkserver" in " ".join(command_of(one))]
 
 start_fork_server()
 [server] = servers()

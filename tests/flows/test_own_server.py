@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import wait_until
+from tests.conftest import command_of, wait_until
 from tests.flows.machine import PROJECT, Machine
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def test_the_server_of_a_killed_build_ends_too_and_its_run_is_seen_from_a_server
     build: subprocess.Popen, tmp_path: Path
 ):
     started = psutil.Process(build.pid).children(recursive=True)
-    assert any("uvicorn" in one.cmdline() for one in started)
+    assert any("uvicorn" in command_of(one) for one in started)
     build.kill()
     build.wait()
     wait_until(lambda: not any(one.is_running() for one in started), "everything that it started to end")
