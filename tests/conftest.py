@@ -108,9 +108,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterat
         os.environ["PREFECT_API_URL"] = address
         # Prefect reads its environment when it is imported; a test module may have done that before.
         from prefect.context import refresh_global_settings_context
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         refresh_global_settings_context()
-        yield address
+        # A flow's end waits up to a second for the thread that sends them; what needs heartbeats has its own server.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         process.kill()
