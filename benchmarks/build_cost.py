@@ -12,30 +12,16 @@ Writes build_cost.json.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
+if TYPE_CHECKING:
+    from benchmarks.beside_the_model import Bench
+
 SHARD_SIZES = (16, 64, 256)
-
-CHILD = """
-import json, resource, sys, time
-from data.recipe_input import load_recipe
-from flows.build_dataset import build_dataset
-from tasks.gpu_runner import GpuTaskRunner
-
-recipe, cluster = json.loads(sys.argv[1]), sys.argv[2]
-flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
-recipe, busy = load_recipe(recipe), time.process_time()
-figures = flow(recipe)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(json.dumps({**figures, "flow_s": time.process_time() - busy, "peak": peak}))
-"""
 
 PLAIN = """
 import json, sys, time
@@ -70,19 +56,6 @@ print(json.dumps({"draw_s": drawing, "rest_s": time.process_time() - others}))
 """
 
 
-def child(code: str, *arguments: str) -> dict[str, Any]:
-    """What a process of its own prints at its end."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
-    """Build in a process of its own; the run's figures."""
-    return child(CHILD, json.dumps(recipe), cluster)
-
-
 def busy() -> dict[str, float]:
     """Seconds of processor time so far of the scheduler, which is in this process, the worker and the server."""
     me = psutil.Process()
@@ -99,17 +72,17 @@ def _seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def measure(recipe: dict[str, Any], rows: int, cluster: str) -> dict[str, Any]:
+def measure(bench: Bench, recipe: dict[str, Any], rows: int) -> dict[str, Any]:
     """A build, another with nothing to do, and the plain functions into another folder; times in ms a row."""
 
     def ms_a_row(seconds: float) -> float:
         return round(1000 * seconds / rows, 2)
 
     before = busy()
-    first = build(recipe, cluster)
+    first = bench.build(recipe)
     taken = {process: seconds - before[process] for process, seconds in busy().items()}
-    again = build(recipe, cluster)
-    plain = child(PLAIN, json.dumps(recipe | {"output": f"{recipe['output']}-plain"}))
+    again = bench.build(recipe)
+    plain = bench.run(PLAIN, json.dumps(recipe | {"output": f"{recipe['output']}-plain"}))
     taken = {"worker": taken.pop("worker"), "flow": first["flow_s"], **taken}
     prefect = taken["server"] + taken["flow"] - plain["rest_s"]
     return {
@@ -126,27 +99,16 @@ def measure(recipe: dict[str, Any], rows: int, cluster: str) -> dict[str, Any]:
 def main() -> None:
     """Measure each shard size."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
-    root = Path(__file__).parents[1]
-    # The workers, which get this process's path, must find the stand-in.
-    sys.path.insert(0, str(root))
-    os.environ |= {"IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_pipeline", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    from benchmarks.startup import server
-    from tasks.cluster import start_cluster
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks.beside_the_model import bench
 
     figures = []
     print("shard size   ms a row   nothing to do, s   peak MiB")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        server(Path(folder)) as address,
-        start_cluster(1, []) as cluster,
-    ):
-        os.environ["PREFECT_API_URL"] = address
-        prompts = Path(folder) / "prompts.txt"
-        prompts.write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
+    with bench("make_pipeline", rows) as ready:
         for size in (SHARD_SIZES[0], *SHARD_SIZES):
-            output = f"{folder}/out-{size}-{len(figures)}"
-            recipe = {"prompts": str(prompts), "output": output, "generate": {"batch_size": 16}, "shard_size": size}
-            figures.append(measure(recipe, rows, cluster.scheduler_address))
+            output = f"{ready.folder}/out-{size}-{len(figures)}"
+            recipe = {"prompts": ready.prompts, "output": output, "generate": {"batch_size": 16}, "shard_size": size}
+            figures.append(measure(ready, recipe, rows))
             # The first of all also loads what a worker imports: it is not counted.
             if len(figures) > 1:
                 line = "{shard_size:10} {ms_a_row:10} {nothing_to_do_s:18} {peak_mib:10}"

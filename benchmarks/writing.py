@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
 FORMATS = ("jpeg", "webp", "png")
 
 
@@ -29,29 +25,18 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    # The workers, which get this process's path, must find the stand-in.
-    sys.path.insert(0, str(ROOT))
-    os.environ |= {"IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_photographer", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    from benchmarks.build_cost import build
-    from benchmarks.startup import server
-    from tasks.cluster import start_cluster
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks.beside_the_model import bench
 
     rates: dict[str, list[float]] = {name: [] for name in FORMATS}
     sizes: dict[str, float] = {}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        server(Path(folder)) as address,
-        start_cluster(1, []) as cluster,
-    ):
-        os.environ["PREFECT_API_URL"] = address
-        prompts = Path(folder) / "prompts.txt"
-        prompts.write_text("".join(f"a photo of thing number {number}\n" for number in range(options.pictures)))
+    with bench("make_photographer", options.pictures) as ready:
         for turn in range(options.rounds + 1):
             for name in FORMATS:
-                output = Path(folder) / f"{name}-{turn}"
+                output = ready.folder / f"{name}-{turn}"
                 section = {"width": options.side, "height": options.side}
-                recipe = {"prompts": str(prompts), "output": str(output), "generate": section, "image_format": name}
-                figures: dict[str, Any] = build(recipe, cluster.scheduler_address)
+                recipe = {"prompts": ready.prompts, "output": str(output), "generate": section, "image_format": name}
+                figures = ready.build(recipe)
                 sizes[name] = sum(path.stat().st_size for path in output.glob("data/*")) / options.pictures / 1024
                 # The first round loads what a worker imports.
                 rates[name] += [options.pictures / figures["seconds"]] if turn else []

@@ -68,8 +68,8 @@ def launch(starter: Starter) -> Iterator[Launch]:
     """Starts the command line in a process of its own, which ends with the test at the latest."""
     started: list[Started] = []
 
-    def run(*arguments: str) -> Started:
-        started.append(starter.start(*map(str, arguments)))
+    def run(*arguments: str, constants: dict[str, int] | None = None) -> Started:
+        started.append(starter.start(*map(str, arguments), constants=constants))
         return started[-1]
 
     yield run

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +70,15 @@ class Starter:
         self._news = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, *arguments: str) -> Started:
-        """Start `imagemill` with these arguments and this process's environment."""
+    def start(self, *arguments: str, constants: Mapping[str, int] | None = None) -> Started:
+        """Start `imagemill` with these arguments and this process's environment.
+
+        ``constants``: module:name -> another value for it in that process.
+        """
         self._number += 1
         out, errors = (self._folder / f"{self._number}.{name}" for name in ("out", "err"))
         asked = {"arguments": arguments, "environment": dict(os.environ), "out": str(out), "errors": str(errors)}
+        asked["constants"] = dict(constants or {})
         with self._news:
             known = len(self._started)
             print(json.dumps(asked), file=self._process.stdin, flush=True)
@@ -160,6 +166,9 @@ def _be(asked: dict[str, Any]) -> None:
     from flows.cli import main
 
     refresh_global_settings_context()
+    for constant, value in asked["constants"].items():
+        module, name = constant.split(":")
+        setattr(import_module(module), name, value)
     sys.argv = ["imagemill", *asked["arguments"]]
     main()
 

@@ -1,9 +1,8 @@
-"""A dataset that is built into an object store: the same one, drawn once, and whole at every moment."""
+"""A dataset built into an object store: interrupted, grown, opened and looked at there. See also test_stores.py."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ import pytest
 import s3fs
 import yaml
 
-from data.comparing import compare
-from data.errors import DatasetDiffers, FolderInUse, NotOurs
+from data.errors import DatasetDiffers
 from data.folder import Folder
 from data.recipe_input import load_recipe
 from data.staging import Staging
 from data.storage import RemotePath
 from data.verifying import verify_files
 from tests.conftest import Build, wait_until, write_prompts
-from tests.flows.conftest import Launch, only_file
+from tests.flows.conftest import Launch
 from tests.flows.starter import Started
 
 
@@ -57,31 +55,6 @@ def runs(fields: dict[str, Any]) -> list[dict[str, Any]]:
 def rows_of(output: str) -> list[dict[str, Any]]:
     paths = sorted(s3fs.S3FileSystem(use_listings_cache=False).glob(f"{output}/data/*.parquet"))
     return [row for path in paths for row in pq.read_table(f"s3://{path}").to_pylist()]
-
-
-def test_a_build_into_a_bucket_equals_the_one_into_a_folder_and_draws_once(
-    build: Build, fields: dict, remote: dict, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    local, first = build(fields), build(remote)
-    assert (first["drawn"], first["fingerprint"]) == (8, local["fingerprint"])
-    assert compare(fields["output"], remote["output"]).equal
-    assert verify_files(remote["output"]).good
-    merged = f"data/{only_file(Path(fields['output'])).name}"
-    dataset = [merged, "README.md", "contact_sheet.jpg", "manifest.json", "runs.jsonl"]
-    assert sorted(keys(bucket)) == sorted([".imagemill/files.jsonl", ".imagemill/folder.json", *dataset])
-    assert [path.name for path in (tmp_path / "work").glob("*/*")] == ["files.jsonl"]
-
-    second = build(remote)
-    assert (second["drawn"], second["model_loads"], second["kept"]) == (0, 0, 4)
-    assert second["fingerprint"] == local["fingerprint"]
-
-    # From here on another machine, which has nothing of the first one's work.
-    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
-    write_prompts(Path(fields["prompts"]), ["a new one", "a fox", "a kite", "a ring"])
-    grown = build(remote)
-    assert (grown["drawn"], grown["kept"], grown["removed"], grown["rows"]) == (2, 3, 1, 4)
-    assert grown["fingerprint"] == build(fields)["fingerprint"]
-    assert [run["drawn"] for run in runs(remote)] == [8, 0, 2]
 
 
 def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -138,39 +111,6 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
     assert f"Fingerprint: {expected}" in said
     assert f'data_files="{remote["output"]}/data/train-*.parquet"' in said
     assert runs(remote)[-1]["drawn"] <= 24 - before
-
-
-def test_a_second_build_at_once_is_refused_with_who_holds_it(build: Build, remote: dict):
-    with Folder(remote["output"]).hold("small"), pytest.raises(FolderInUse, match=rf"process {os.getpid()} on"):
-        build(remote)
-    assert build(remote)["drawn"] == 8
-
-
-def test_a_foreign_prefix_is_refused_untouched(build: Build, remote: dict, bucket: str):
-    boto3.client("s3").put_object(Bucket=bucket, Key="sets/small/beach.jpg", Body=b"x")
-    with pytest.raises(NotOurs, match="nothing in it was touched"):
-        build(remote)
-    assert keys(bucket) == ["beach.jpg"]
-
-
-@pytest.mark.parametrize("damage", ["corrupted", "deleted"])
-def test_only_a_damaged_objects_rows_are_built_again(
-    build: Build, remote: dict, bucket: str, damage: str, monkeypatch: pytest.MonkeyPatch
-):
-    # Small files are not merged here, so that one of two is damaged.
-    monkeypatch.setattr("data.tidying.SMALL_BYTES", 0)
-    expected, client = build(remote)["fingerprint"], boto3.client("s3")
-    place = {"Bucket": bucket, "Key": "sets/small/data/train-00001.parquet"}
-    if damage == "deleted":
-        client.delete_object(**place)
-    else:
-        content = bytearray(client.get_object(**place)["Body"].read())
-        content[len(content) // 2] ^= 1
-        client.put_object(**place, Body=bytes(content))
-    assert verify_files(remote["output"]).good is False
-    figures = build(remote)
-    assert (figures["drawn"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)
-    assert verify_files(remote["output"]).good
 
 
 def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(

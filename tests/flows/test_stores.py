@@ -1,14 +1,15 @@
-"""A dataset that is built into Google's object store, with its real client and an emulator of the store."""
+"""What holds of a dataset in Amazon's object store and in Google's alike, each with its real client and an emulator."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import gcsfs
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 from gcp_storage_emulator.server import Server
@@ -24,7 +25,7 @@ from tests.flows.google_store import make_bucket, start_store
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[Server]:
+def google_store() -> Iterator[Server]:
     """The store, which this process's clients take for Google's; they have no credentials and look for none."""
     port = free_port()
     settings = {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "NO_GCE_CHECK": "true"}
@@ -36,21 +37,36 @@ def store() -> Iterator[Server]:
     running.stop()
 
 
-@pytest.fixture
-def remote(store: Server, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+@pytest.fixture(params=["s3", "gs"])
+def remote(
+    request: pytest.FixtureRequest, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     """The fields of a recipe whose dataset goes into a new bucket."""
-    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "work"))
-    bucket = f"bucket-{uuid4()}"
-    make_bucket(store, bucket)
-    return {**fields, "output": f"gs://{bucket}/sets/small"}
+    if request.param == "s3":
+        bucket = request.getfixturevalue("bucket")
+    else:
+        monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "work"))
+        bucket = f"bucket-{uuid4()}"
+        make_bucket(request.getfixturevalue("google_store"), bucket)
+    return {**fields, "output": f"{request.param}://{bucket}/sets/small"}
 
 
-def names(output: str) -> list[str]:
-    found = gcsfs.GCSFileSystem(use_listings_cache=False).find(output)
-    return sorted(name.split("/sets/small/")[1] for name in found)
+def names(remote: dict) -> list[str]:
+    """The objects of the dataset, as the store's own listing has them."""
+    files, root = fsspec.url_to_fs(remote["output"], use_listings_cache=False)
+    return sorted(name.removeprefix(f"{root}/") for name in files.find(root))
 
 
-def test_a_build_into_google_storage_equals_the_one_into_a_folder_and_draws_once(
+def rows_of(remote: dict) -> list[dict[str, Any]]:
+    files, root = fsspec.url_to_fs(remote["output"], use_listings_cache=False)
+    rows = []
+    for path in files.glob(f"{root}/data/*.parquet"):
+        with files.open(path) as file:
+            rows += pq.read_table(file).to_pylist()
+    return rows
+
+
+def test_a_build_into_a_store_equals_the_one_into_a_folder_and_draws_once(
     build: Build, fields: dict, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     local, first = build(fields), build(remote)
@@ -59,10 +75,12 @@ def test_a_build_into_google_storage_equals_the_one_into_a_folder_and_draws_once
     assert verify_files(remote["output"]).good
     merged = f"data/{only_file(Path(fields['output'])).name}"
     dataset = [merged, "README.md", "contact_sheet.jpg", "manifest.json", "runs.jsonl"]
-    assert names(remote["output"]) == sorted([".imagemill/files.jsonl", ".imagemill/folder.json", *dataset])
+    assert names(remote) == sorted([".imagemill/files.jsonl", ".imagemill/folder.json", *dataset])
+    assert [path.name for path in (tmp_path / "work").glob("*/*")] == ["files.jsonl"]
 
     second = build(remote)
     assert (second["drawn"], second["model_loads"], second["kept"]) == (0, 0, 4)
+    assert second["fingerprint"] == local["fingerprint"]
 
     # From here on another machine, which has nothing of the first one's work.
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
@@ -70,16 +88,12 @@ def test_a_build_into_google_storage_equals_the_one_into_a_folder_and_draws_once
     grown = build(remote)
     assert (grown["drawn"], grown["kept"], grown["removed"], grown["rows"]) == (2, 3, 1, 4)
     assert grown["fingerprint"] == build(fields)["fingerprint"]
-    rows = [row for name in names(remote["output"]) if name.endswith(".parquet") for row in _rows(remote, name)]
-    assert sorted(row["prompt"] for row in rows) == ["a fox", "a kite", "a new one", "a ring"]
+    assert sorted(row["prompt"] for row in rows_of(remote)) == ["a fox", "a kite", "a new one", "a ring"]
+    runs = Folder(remote["output"]).runs.read_bytes().splitlines()
+    assert [json.loads(run)["drawn"] for run in runs] == [8, 0, 2]
 
 
-def _rows(remote: dict, name: str) -> list[dict[str, Any]]:
-    with gcsfs.GCSFileSystem(use_listings_cache=False).open(f"{remote['output']}/{name}") as file:
-        return pq.read_table(file).to_pylist()
-
-
-def test_only_the_first_of_two_makes_a_lock_in_google_storage(remote: dict):
+def test_only_the_first_of_two_makes_a_lock(remote: dict):
     lock = locate(remote["output"]) / ".imagemill" / "lock"
     lock.create(b"mine")
     with pytest.raises(FileExistsError):
@@ -87,33 +101,34 @@ def test_only_the_first_of_two_makes_a_lock_in_google_storage(remote: dict):
     assert lock.read_bytes() == b"mine"
 
 
-def test_a_second_build_at_once_into_google_storage_is_refused_with_who_holds_it(build: Build, remote: dict):
+def test_a_second_build_at_once_is_refused_with_who_holds_it(build: Build, remote: dict):
     with Folder(remote["output"]).hold("small"), pytest.raises(FolderInUse, match=rf"process {os.getpid()} on"):
         build(remote)
     assert build(remote)["drawn"] == 8
 
 
-def test_a_foreign_prefix_in_google_storage_is_refused_untouched(build: Build, remote: dict):
+def test_a_foreign_prefix_is_refused_untouched(build: Build, remote: dict):
     (locate(remote["output"]) / "beach.jpg").write_bytes(b"x")
     with pytest.raises(NotOurs, match="nothing in it was touched"):
         build(remote)
-    assert names(remote["output"]) == ["beach.jpg"]
+    assert names(remote) == ["beach.jpg"]
 
 
 @pytest.mark.parametrize("damage", ["corrupted", "deleted"])
-def test_only_a_damaged_objects_rows_in_google_storage_are_built_again(
+def test_only_a_damaged_objects_rows_are_built_again(
     build: Build, remote: dict, damage: str, monkeypatch: pytest.MonkeyPatch
 ):
     # Small files are not merged here, so that one of two is damaged.
     monkeypatch.setattr("data.tidying.SMALL_BYTES", 0)
     expected = build(remote)["fingerprint"]
-    damaged = Folder(remote["output"]).data / "train-00001.parquet"
+    files, root = fsspec.url_to_fs(remote["output"])
+    damaged = f"{root}/data/train-00001.parquet"
     if damage == "deleted":
-        damaged.unlink()
+        files.rm(damaged)
     else:
-        content = bytearray(damaged.read_bytes())
+        content = bytearray(files.cat_file(damaged))
         content[len(content) // 2] ^= 1
-        damaged.write_bytes(bytes(content))
+        files.pipe_file(damaged, bytes(content))
     assert verify_files(remote["output"]).good is False
     figures = build(remote)
     assert (figures["drawn"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)

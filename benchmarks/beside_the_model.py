@@ -1,0 +1,69 @@
+"""What the benchmarks of imagemill beside a model that costs nothing share: a stand-in for it, a server, one worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+BUILD = """
+import json, resource, sys, time
+from data.recipe_input import load_recipe
+from flows.build_dataset import build_dataset
+from tasks.gpu_runner import GpuTaskRunner
+
+recipe, cluster = json.loads(sys.argv[1]), sys.argv[2]
+flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+recipe, busy = load_recipe(recipe), time.process_time()
+figures = flow(recipe)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps({**figures, "flow_s": time.process_time() - busy, "peak": peak}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A Prefect server that is up, one worker with all cores, a prompts file, and a folder for what is built."""
+
+    folder: Path
+    prompts: str
+    cluster: str
+
+    def build(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Build the recipe's fields in a process of its own; the run's figures.
+
+        With ``flow_s``, that process's processor time from the flow's start on, and ``peak``, its memory in MiB.
+        """
+        return self.run(BUILD, json.dumps(recipe), self.cluster)
+
+    def run(self, code: str, *arguments: str) -> dict[str, Any]:
+        """What a process of its own, with this code, prints at its end."""
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(done.stderr)
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@contextmanager
+def bench(stand_in: str, rows: int) -> Iterator[Bench]:
+    """A bench whose worker draws with a function of benchmarks.stand_in; its prompts file has so many rows."""
+    # The workers, which get this process's path, must find the stand-in.
+    sys.path.insert(0, str(ROOT))
+    os.environ |= {"IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    from benchmarks.startup import server
+    from tasks.cluster import start_cluster
+
+    with tempfile.TemporaryDirectory() as name, server(Path(name)) as address, start_cluster(1, []) as cluster:
+        os.environ["PREFECT_API_URL"] = address
+        prompts = Path(name) / "prompts.txt"
+        prompts.write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
+        yield Bench(Path(name), str(prompts), cluster.scheduler_address)
