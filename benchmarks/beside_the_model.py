@@ -38,19 +38,21 @@ class Bench:
     prompts: str
     cluster: str
 
-    def build(self, recipe: dict[str, Any]) -> dict[str, Any]:
-        """Build the recipe's fields in a process of its own; the run's figures.
 
-        With ``flow_s``, that process's processor time from the flow's start on, and ``peak``, its memory in MiB.
-        """
-        return self.run(BUILD, json.dumps(recipe), self.cluster)
+def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
+    """Build the recipe's fields in a process of its own, on the cluster; the run's figures.
 
-    def run(self, code: str, *arguments: str) -> dict[str, Any]:
-        """What a process of its own, with this code, prints at its end."""
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(done.stderr)
-        return json.loads(done.stdout.splitlines()[-1])
+    With ``flow_s``, that process's processor time from the flow's start on, and ``peak``, its memory in MiB.
+    """
+    return child(BUILD, json.dumps(recipe), cluster)
+
+
+def child(code: str, *arguments: str) -> dict[str, Any]:
+    """What a process of its own, with this code, prints at its end."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @contextmanager

@@ -14,12 +14,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
-
-if TYPE_CHECKING:
-    from benchmarks.beside_the_model import Bench
+from beside_the_model import bench, build, child
 
 SHARD_SIZES = (16, 64, 256)
 
@@ -72,17 +70,17 @@ def _seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def measure(bench: Bench, recipe: dict[str, Any], rows: int) -> dict[str, Any]:
+def measure(recipe: dict[str, Any], rows: int, cluster: str) -> dict[str, Any]:
     """A build, another with nothing to do, and the plain functions into another folder; times in ms a row."""
 
     def ms_a_row(seconds: float) -> float:
         return round(1000 * seconds / rows, 2)
 
     before = busy()
-    first = bench.build(recipe)
+    first = build(recipe, cluster)
     taken = {process: seconds - before[process] for process, seconds in busy().items()}
-    again = bench.build(recipe)
-    plain = bench.run(PLAIN, json.dumps(recipe | {"output": f"{recipe['output']}-plain"}))
+    again = build(recipe, cluster)
+    plain = child(PLAIN, json.dumps(recipe | {"output": f"{recipe['output']}-plain"}))
     taken = {"worker": taken.pop("worker"), "flow": first["flow_s"], **taken}
     prefect = taken["server"] + taken["flow"] - plain["rest_s"]
     return {
@@ -99,16 +97,13 @@ def measure(bench: Bench, recipe: dict[str, Any], rows: int) -> dict[str, Any]:
 def main() -> None:
     """Measure each shard size."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from benchmarks.beside_the_model import bench
-
     figures = []
     print("shard size   ms a row   nothing to do, s   peak MiB")
     with bench("make_pipeline", rows) as ready:
         for size in (SHARD_SIZES[0], *SHARD_SIZES):
             output = f"{ready.folder}/out-{size}-{len(figures)}"
             recipe = {"prompts": ready.prompts, "output": output, "generate": {"batch_size": 16}, "shard_size": size}
-            figures.append(measure(ready, recipe, rows))
+            figures.append(measure(recipe, rows, ready.cluster))
             # The first of all also loads what a worker imports: it is not counted.
             if len(figures) > 1:
                 line = "{shard_size:10} {ms_a_row:10} {nothing_to_do_s:18} {peak_mib:10}"

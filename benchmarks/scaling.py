@@ -1,4 +1,4 @@
-"""How drawing scales with the workers: python benchmarks/scaling.py [--batches 64] [--seconds 0.5]
+"""How drawing scales with the workers: python benchmarks/scaling.py [--batches 64] [--seconds 0.5] [--side 64]
 
 Builds with 1, 2 and 4 workers and a stand-in that sleeps for each batch of 8, as a GPU that draws takes no processor.
 Workers and server are up before the clock starts, which runs from the first batch to the last. Prints pictures/s, the
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from build_cost import build
+from beside_the_model import build
 
 ROOT = Path(__file__).parents[1]
 BATCH = 8
@@ -28,6 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
     options = parser.parse_args()
     # The workers, which get this process's path, must find the stand-in.
     sys.path.insert(0, str(ROOT))
@@ -43,8 +45,8 @@ def main() -> None:
         rows = options.batches * BATCH
         (folder / "prompts.txt").write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
         (folder / "warm.txt").write_text("".join(f"thing {number}\n" for number in range(8 * BATCH)))
-        for workers in WORKERS:
-            recipe = {"generate": {"batch_size": BATCH, "width": 64, "height": 64}}
+        for workers in options.workers:
+            recipe = {"generate": {"batch_size": BATCH, "width": options.side, "height": options.side}}
             with start_cluster(workers, []) as cluster:
                 # A shard for every worker, so that each has imported what it needs when the clock starts.
                 for prompts, size in (("warm", BATCH), ("prompts", 64)):

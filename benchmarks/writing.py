@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
+
+from beside_the_model import bench, build
 
 FORMATS = ("jpeg", "webp", "png")
 
@@ -25,9 +26,6 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from benchmarks.beside_the_model import bench
-
     rates: dict[str, list[float]] = {name: [] for name in FORMATS}
     sizes: dict[str, float] = {}
     with bench("make_photographer", options.pictures) as ready:
@@ -36,7 +34,7 @@ def main() -> None:
                 output = ready.folder / f"{name}-{turn}"
                 section = {"width": options.side, "height": options.side}
                 recipe = {"prompts": ready.prompts, "output": str(output), "generate": section, "image_format": name}
-                figures = ready.build(recipe)
+                figures = build(recipe, ready.cluster)
                 sizes[name] = sum(path.stat().st_size for path in output.glob("data/*")) / options.pictures / 1024
                 # The first round loads what a worker imports.
                 rates[name] += [options.pictures / figures["seconds"]] if turn else []

@@ -143,7 +143,7 @@ class StepReport:
     loads: tuple[Mapping[str, Any], ...] = ()
     """Each model that was loaded for it: model, device, seconds, GiB and worker."""
     seconds: float = 0.0
-    """Time in the worker, loading included."""
+    """Time in the worker until the device was free again, loading included."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
     """Image key -> why that picture could not be drawn."""
     device: str | None = None

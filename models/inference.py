@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 
 import torch
 
-from data.full_disk import explain_full_disk
 from data.records import Drawing, StepReport
 from data.staging import Drawn, Staging, ToStage
 from data.under_way import UnderWay
 from models.batches import Asked, cut_batches, prepare_drawings
 from models.device_errors import DeviceLost, is_sticky
+from models.encoders import Encoders
 from models.job import Job
 from models.loading import device_name, pick_device
 from models.recovery import CarefulDrawing
@@ -28,9 +27,6 @@ from models.suspects import sort_out
 from models.timeline import Timeline
 from models.truncation import find_truncated
 
-ENCODERS = max(2, min(8, torch.get_num_threads() // 4))
-"""Threads that encode and stage one batch while the device draws the next: of this worker's share of the cores."""
-
 
 def use_threads(threads: int) -> None:
     """Let torch compute with this many threads."""
@@ -38,13 +34,15 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def draw(job: Job, report: Report, run: str = "once") -> StepReport:
+def draw(job: Job, report: Report, run: str = "once", let_go: Callable[[], None] | None = None) -> StepReport:
     """Draw and stage what the job asks for and is not staged yet. ``report`` is told of loads and finished pictures.
 
     The folder to stage them in must be there: where it is gone, the build has ended, and BuildFailed is raised.
 
     A picture that fails is in the result's ``failed``; the others are drawn. ``run`` tells one build's attempts from
-    another's. Raises ImagemillError where the model itself is at fault, DeviceLost where this process must be replaced.
+    another's. ``let_go`` is called when the device has nothing more to do for this job, whose last pictures are still
+    being encoded and staged: this process may draw another beside them. Raises ImagemillError where the model itself is
+    at fault, DeviceLost where this process must be replaced.
     """
     started = time.perf_counter()
     staging = Staging(Path(job.staging))
@@ -74,46 +72,42 @@ def draw(job: Job, report: Report, run: str = "once") -> StepReport:
     careful = CarefulDrawing(pipeline, job, notes.lose, failed)
     truncated = find_truncated(pipeline, job.spec, (one.prompt for one in missing))
     drawn, device = 0, device_name(pick_device())
-    with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as encoders, timeline.sampling():
-        writes: deque[Future[None]] = deque()
-        in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), careful.most_at_once)
-        one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
-        batches = chain(in_batches, one_by_one)
-        for batch in _one_ahead(batches) if any(_reads(one) for one in missing) else batches:
-            with notes.note([asked.drawing.key for asked in batch]), timeline.batch():
-                good = careful.draw(batch)
-                pictures = safety.look_at_drawn(good, failed)
-            to_stage = [
-                ToStage(
-                    picture,
-                    asked.drawing,
-                    job.encodings[asked.drawing.key],
-                    Drawn(job.spec.name, size, device, unsafe, truncated.get(asked.drawing.prompt)),
-                )
-                for (asked, picture, size), unsafe in pictures
-            ]
-            # A file for each thread, not for each picture.
-            for start in range(min(ENCODERS, len(to_stage))):
-                writes.append(encoders.submit(_stage, staging, to_stage[start::ENCODERS]))
-            drawn += len(pictures)
-            report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
-            if not drawn and not good:
-                careful.check_model(batch[0])
-            # Where encoding is slower than drawing, memory holds two batches and no more; of small ones some more.
-            while len(writes) > 2 * ENCODERS:
-                writes.popleft().result()
-        for write in writes:
-            write.result()
+    with Encoders(staging) as encoders:
+        with timeline.sampling():
+            in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), careful.most_at_once)
+            one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
+            batches = chain(in_batches, one_by_one)
+            for batch in _one_ahead(batches) if any(_reads(one) for one in missing) else batches:
+                with notes.note([asked.drawing.key for asked in batch]), timeline.batch():
+                    good = careful.draw(batch)
+                    pictures = safety.look_at_drawn(good, failed)
+                to_stage = [
+                    ToStage(
+                        picture,
+                        asked.drawing,
+                        job.encodings[asked.drawing.key],
+                        Drawn(job.spec.name, size, device, unsafe, truncated.get(asked.drawing.prompt)),
+                    )
+                    for (asked, picture, size), unsafe in pictures
+                ]
+                encoders.add(to_stage)
+                drawn += len(pictures)
+                report({"kind": "drawn", "model": job.spec.name, "pictures": len(pictures)})
+                if not drawn and not good:
+                    careful.check_model(batch[0])
+        spent, seconds = timeline.spent(), time.perf_counter() - started
+        if let_go:
+            let_go()
     notes.forget()
     return StepReport(
         drawn=drawn,
         reused=len(job.drawings) - len(missing),
         loads=_loads(told),
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(seconds, 3),
         failed=failed,
         device=device,
         truncated=sum(truncated.get(one.prompt, False) for one in missing),
-        spent=replace(timeline.spent(), moves=sum(event["kind"] == "moved" for event in told)),
+        spent=replace(spent, moves=sum(event["kind"] == "moved" for event in told)),
     )
 
 
@@ -143,8 +137,3 @@ def _one_ahead(batches: Iterator[list[Asked]]) -> Iterator[list[Asked]]:
         while batch := coming.result():
             coming = reader.submit(next, batches, None)
             yield batch
-
-
-def _stage(staging: Staging, pictures: Sequence[ToStage]) -> None:
-    with explain_full_disk(staging.folder):
-        staging.stage(pictures)

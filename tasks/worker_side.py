@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from distributed import get_worker
+from distributed import get_worker, secede
 
 from data.records import StepReport
 from tasks.parcel import Parcel, unpack
@@ -38,7 +38,8 @@ def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> Ste
 
     teller = Teller(tell)
     try:
-        return replace(draw(job, teller.report, run=topic), worker=str(worker.name))
+        # Once the device is free, the worker takes its next job, beside what is left to encode of this one.
+        return replace(draw(job, teller.report, run=topic, let_go=secede), worker=str(worker.name))
     except DeviceLost:
         os._exit(1)
     finally:

@@ -24,7 +24,7 @@ import yaml
 
 from data.staging import Staging
 from tests.conftest import Build, wait_until, write_prompts
-from tests.flows.conftest import Launch, only_file
+from tests.flows.conftest import Launch
 from tests.flows.starter import Started
 from tests.flows.test_build_dataset import rows_of
 
@@ -97,12 +97,14 @@ PHASES: dict[str, Callable[[Path], bool]] = {
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_of_every_phase_lose_no_picture_and_change_no_pixel(
-    build: Build, fields: dict, start: Start, tmp_path: Path
+    build: Build, fields: dict, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
+    with monkeypatch.context() as patch:
+        patch.setattr("data.tidying.SMALL_BYTES", 0)
+        expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
     # Two shards' files are merged while the others are drawn, and what is left at the end.
-    size = only_file(tmp_path / "undisturbed").stat().st_size
-    merging = {"data.tidying:SMALL_BYTES": size * 3 // 10, "data.tidying:FILE_BYTES": size * 9 // 20}
+    size = max(path.stat().st_size for path in tmp_path.glob("undisturbed/data/*"))
+    merging = {"data.tidying:SMALL_BYTES": size * 3 // 2, "data.tidying:FILE_BYTES": size * 5 // 2}
     chance, finished, reached = random.Random(20), 0, Counter()
     for phase in ([*PHASES] * 4)[:20]:
         # Each begins where the kill before it has left the build; one that has come too far begins anew.
@@ -111,6 +113,7 @@ def test_twenty_kills_at_random_moments_of_every_phase_lose_no_picture_and_chang
         process = start(constants=merging)
         wait_until(lambda p=process, at=PHASES[phase]: at(output) or p.poll() is not None, phase)
         time.sleep(chance.uniform(0, 0.2))
+        assert process.poll() in (None, 0), process.communicate()
         process.kill()
         process.wait()
         reached[phase] += 1 if PHASES[phase](output) else 0

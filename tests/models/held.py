@@ -1,16 +1,20 @@
-"""A pipeline that is held in the middle, for IMAGEMILL_PIPELINE: what is killed there needs a middle that lasts."""
+"""Pipelines for IMAGEMILL_PIPELINE that are held: in the middle, which lasts then, or until they are called again."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from benchmarks.stand_in import StandIn
+from data import staging
+from data.errors import BuildFailed
+from data.images import encode_picture
 
 SECONDS = 0.25
 """A picture's time."""
@@ -26,6 +30,33 @@ class Held(StandIn):
         while Path(os.environ["IMAGEMILL_HOLD"]).exists():
             time.sleep(0.02)
         return super().__call__(prompt, generator, width, height, output_type)
+
+
+class Counted(StandIn):
+    """The stand-in; nothing of what it draws is encoded before it has been called a second time."""
+
+    def __init__(self) -> None:
+        self._calls, self._is_called_again = 0, Event()
+        staging.encode_picture = self._encode
+
+    def __call__(
+        self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
+    ) -> SimpleNamespace:
+        self._calls += 1
+        if self._calls == 2:
+            self._is_called_again.set()
+        return super().__call__(prompt, generator, width, height, output_type)
+
+    def _encode(self, *picture: Any) -> bytes:
+        if not self._is_called_again.wait(60):
+            # An error that no build tries again.
+            raise BuildFailed("nothing more was drawn before this picture was encoded")
+        return encode_picture(*picture)
+
+
+def counted(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE."""
+    return Counted()
 
 
 def held(spec: Any, device: torch.device) -> StandIn:
