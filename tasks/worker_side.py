@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from distributed import get_worker, secede
+from distributed.threadpoolexecutor import threads_lock
 
 from data.records import StepReport
 from tasks.parcel import Parcel, unpack
@@ -38,10 +39,17 @@ def draw_and_tell(parcel: Parcel, topic: str, threads: int | None = None) -> Ste
 
     teller = Teller(tell)
     try:
-        # Once the device is free, the worker takes its next job, beside what is left to encode of this one.
-        return replace(draw(job, teller.report, run=topic, let_go=secede), worker=str(worker.name))
+        return replace(draw(job, teller.report, run=topic, let_go=_make_room), worker=str(worker.name))
     except DeviceLost:
         os._exit(1)
     finally:
         # Of a job that fails too: its pictures are drawn.
         teller.flush()
+
+
+def _make_room() -> None:
+    """Let the worker take its next job, beside what is left to encode of this one."""
+    # Dask keeps the lock while it waits for a closing worker's threads, and to secede takes it too: each would wait for
+    # the other, for half a minute. A worker that closes takes no other job.
+    if not threads_lock.locked():
+        secede()
