@@ -49,7 +49,8 @@ def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
 
 def child(code: str, *arguments: str) -> dict[str, Any]:
     """What a process of its own, with this code, prints at its end."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])

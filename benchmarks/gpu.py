@@ -112,9 +112,8 @@ class Way:
         )
         staged = {one.key: (Encoding("png"),) for one in drawings}
         # What a worker holds when the model is loaded.
-        resident._resident[self.spec.weights_key] = resident.Resident(
-            self.spec, {self.spec.pipeline: self.pipeline}, {}
-        )
+        ready = {(self.spec.pipeline, self.spec.scheduler): self.pipeline}
+        resident._resident[self.spec.weights_key] = resident.Resident(self.spec, ready, self.pipeline.scheduler, {})
         # Random weights draw noise, or nothing: no checks.
         report = draw(Job(self.spec, drawings, staged, batch, frozenset(), str(self.folder)), lambda event: None)
         resident._resident.clear()
