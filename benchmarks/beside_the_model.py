@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 
 BUILD = """
 import json, resource, sys, time
-from data.recipe_input import load_recipe
-from flows.build_dataset import build_dataset
-from tasks.gpu_runner import GpuTaskRunner
+from imagemill.data.config.load import load_recipe
+from imagemill.flows.build_dataset import build_dataset
+from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
 recipe, cluster = json.loads(sys.argv[1]), sys.argv[2]
 flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
@@ -63,7 +63,7 @@ def bench(stand_in: str, rows: int) -> Iterator[Bench]:
     sys.path.insert(0, str(ROOT))
     os.environ |= {"IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
     from benchmarks.startup import server
-    from tasks.cluster import start_cluster
+    from imagemill.tasks.runner.cluster import start_cluster
 
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as address, start_cluster(1, []) as cluster:
         os.environ["PREFECT_API_URL"] = address

@@ -23,15 +23,15 @@ SHARD_SIZES = (16, 64, 256)
 
 PLAIN = """
 import json, sys, time
-from data.folder import Folder
-from data.recipe_input import load_recipe
-from data.worklist import Worklist
-from models.inference import draw
-from tasks.load_prompts import load_prompts
-from tasks.plan_shards import plan_shards
-from tasks.publish import publish
-from tasks.settings import make_build, resolve_models, settle
-from tasks.write_parquet import write_parquet
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.config.load import load_recipe
+from imagemill.data.planning.worklist import Worklist
+from imagemill.models.drawing.draw import draw
+from imagemill.tasks.load_prompts import load_prompts
+from imagemill.tasks.plan_shards import plan_shards
+from imagemill.tasks.publish import publish
+from imagemill.tasks.build_context import make_build, resolve_models, settle
+from imagemill.tasks.write_parquet import write_parquet
 
 recipe = load_recipe(json.loads(sys.argv[1]))
 drawing, others = 0.0, time.process_time()

@@ -52,9 +52,9 @@ print(json.dumps(time.perf_counter() - started))
 
 BUILD = """
 import json, sys
-from data.recipe_input import load_recipe
-from flows.build_dataset import build_dataset
-from tasks.gpu_runner import GpuTaskRunner
+from imagemill.data.config.load import load_recipe
+from imagemill.flows.build_dataset import build_dataset
+from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
 flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=sys.argv[2]))
 print(json.dumps(flow(load_recipe(json.loads(sys.argv[1])))["seconds"]))
@@ -72,7 +72,7 @@ def child(code: str, *arguments: str) -> float:
 
 def prompts_for(rows: int) -> list[str]:
     """As many prompts of the bundled model's world, no two equal."""
-    from models.bundled.scenes import all_scenes
+    from imagemill.models.bundled.scenes import all_scenes
 
     scenes = [asdict(scene) for scene in all_scenes(held_out=False)]
     text = "a {size} {colour} {shape} on a {background} background, take {number}"
@@ -88,7 +88,7 @@ def main() -> None:
     # Worker processes get this process's path.
     sys.path.insert(0, str(ROOT))
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
-    from tasks.cluster import cores, start_cluster
+    from imagemill.tasks.runner.cluster import cores, start_cluster
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)

@@ -25,9 +25,9 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 from benchmarks.judge import read
-from models.bundled.architecture import DEFAULT_STEPS, IMAGE_SIZE
-from models.bundled.scenes import CENTRES, draw, draw_jitter, sample_edits, sample_scenes
-from models.bundled.wording import describe, instruct
+from imagemill.models.bundled.architecture import DEFAULT_STEPS, IMAGE_SIZE
+from imagemill.models.bundled.scenes import CENTRES, draw, draw_jitter, sample_edits, sample_scenes
+from imagemill.models.bundled.wording import describe, instruct
 
 CHANGED_FIELD = {
     "recolour": "colour",

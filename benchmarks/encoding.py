@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import PNG_LEVEL, WEBP_METHOD
+from imagemill.data.images.codec import PNG_LEVEL, WEBP_METHOD
 
 SIDES = (64, 512, 1024)
 ROUNDS = 5

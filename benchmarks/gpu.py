@@ -3,7 +3,7 @@
 At 512x512 with 20 steps and 1024x1024 with 28, for each batch size: pictures/s and TFLOP/s of
   dataflow   fp16, attention slicing, one call a batch, its PNGs saved before the next (DataFlow-MM's serving class)
   loop       the plain bf16 loop: one call a batch, its PNGs saved before the next
-  imagemill  a worker's drawing (models/inference.py): encoding and staging beside the device
+  imagemill  a worker's drawing (models/drawing/draw.py): encoding and staging beside the device
   compiled   the same with speed.compile
   fp8        compiled, and memory.quantization: torchao_float8_dynamic
   cached     compiled, and speed.step_cache: taylorseer
@@ -70,9 +70,9 @@ class Way:
 
     def __init__(self, name: str, model: Path, folder: Path, device: torch.device) -> None:
         from benchmarks.flux_dimensions import make_pipeline
-        from data.sections import Generate
-        from models.catalog import resolve
-        from models.speed import speed_up
+        from imagemill.data.config.steps import Generate
+        from imagemill.models.catalog.resolve import resolve
+        from imagemill.models.loading.acceleration import speed_up
 
         settings = WAYS.get(name, {})
         dtype = "float16" if name == "dataflow" and device.type == "cuda" else "bfloat16"
@@ -99,11 +99,11 @@ class Way:
                 image.save(self.folder / f"{self._next()}.png")
 
     def _draw_as_a_worker(self, side: int, steps: int, batch: int, batches: int) -> None:
-        from data.images import Encoding
-        from data.records import Drawing
-        from models import resident
-        from models.inference import draw
-        from models.job import Job
+        from imagemill.data.images.codec import Encoding
+        from imagemill.data.records import Drawing
+        from imagemill.models.drawing.draw import draw
+        from imagemill.models.job import Job
+        from imagemill.models.loading import pipeline_cache as resident
 
         numbers = [self._next() for _ in range(batch * batches)]
         drawings = tuple(
@@ -135,9 +135,9 @@ def write_configs(folder: Path) -> Path:
 
 def whole_build(model: Path, folder: Path, shape: tuple[int, int], batch: int, rows: int) -> dict[str, Any]:
     """A build's line of runs.jsonl: the model is drawn with as recipes have it by default, in bf16."""
-    from data.recipe_input import load_recipe
-    from flows.build_dataset import build_dataset
-    from tasks.gpu_runner import GpuTaskRunner
+    from imagemill.data.config.load import load_recipe
+    from imagemill.flows.build_dataset import build_dataset
+    from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
     (folder / "prompts.txt").write_text("".join(f"a photo of thing {number}\n" for number in range(rows)))
     generate = {"model": str(model), "dtype": "bfloat16", "width": shape[0], "height": shape[0], "steps": shape[1]}
@@ -152,7 +152,7 @@ def whole_build(model: Path, folder: Path, shape: tuple[int, int], batch: int, r
 
 def measure(options: argparse.Namespace, folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     """All ways, each at all shapes and batch sizes, then the build."""
-    from models.loading import pick_device
+    from imagemill.models.loading.pipeline import pick_device
 
     device = pick_device()
     shapes = ((64, 2),) if options.tiny else SHAPES

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from models.bundled.scenes import CENTRES, COLOURS, IMAGE_SIZE, RADII, SHAPES, Scene, coverage
+from imagemill.models.bundled.scenes import CENTRES, COLOURS, IMAGE_SIZE, RADII, SHAPES, Scene, coverage
 
 UNCLEAR = "unclear"
 FURTHEST_COLOUR = 60.0  # RGB distance up to which a colour still has its name; the nearest two names are 95 apart

@@ -32,10 +32,10 @@ def write_prompts(path: Path, rows: int) -> None:
 
 def load(prompts: Path) -> None:
     """Load the file in this process and print rows, seconds and peak memory as JSON."""
-    from data.loading import load_rows
-    from data.recipe import Recipe
-    from data.sections import Generate
-    from data.worklist import Worklist
+    from imagemill.data.config.recipe import Recipe
+    from imagemill.data.config.steps import Generate
+    from imagemill.data.planning.load_rows import load_rows
+    from imagemill.data.planning.worklist import Worklist
 
     recipe = Recipe(prompts=str(prompts), generate=Generate())
     before = peak_mib()

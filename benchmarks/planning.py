@@ -21,23 +21,23 @@ from typing import Any
 
 from PIL import Image
 
-from data.folder import Folder
-from data.loading import load_rows
-from data.parquet import write_rows
-from data.planning import ItemMaker, layout_of, make_plan
-from data.recipe import Recipe
-from data.recipe_input import load_recipe
-from data.records import ModelFacts
-from data.worklist import Worklist
-from tasks.settings import resolve_models
+from imagemill.data.config.load import load_recipe
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import write_rows
+from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.plan import ItemMaker, layout_of, make_plan
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.records import ModelFacts
+from imagemill.tasks.build_context import resolve_models
 
 ROWS = (10_000, 100_000, 1_000_000)
 ROWS_A_FILE = 50_000
 
 BUILD = """
 import json, resource, sys, time
-from data.recipe_input import load_recipe
-from flows.build_dataset import build_dataset
+from imagemill.data.config.load import load_recipe
+from imagemill.flows.build_dataset import build_dataset
 
 started = time.perf_counter()
 figures = build_dataset(load_recipe(json.loads(sys.argv[1])))

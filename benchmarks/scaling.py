@@ -36,7 +36,7 @@ def main() -> None:
     os.environ["IMAGEMILL_PIPELINE"] = "benchmarks.stand_in:make_sleeper"
     os.environ["IMAGEMILL_STAND_IN_SECONDS"] = str(options.seconds)
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
-    from tasks.cluster import start_cluster
+    from imagemill.tasks.runner.cluster import start_cluster
 
     figures: list[dict[str, Any]] = []
     print("workers   pictures/s   of linear   device idle")

@@ -63,7 +63,7 @@ def base_of(name: str) -> str:
 
 def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator[Any]:
     """What is drawn: the prompts, or four edits of each source."""
-    from data.records import Drawing
+    from imagemill.data.records import Drawing
 
     if not name.endswith("edits"):
         for number, prompt in enumerate(prompts):
@@ -77,12 +77,12 @@ def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator
 
 def drawn(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, list[np.ndarray]]:
     """Seconds for the drawings, and the pictures."""
-    from data.images import Encoding, decode_picture
-    from data.sections import Edit, Generate
-    from data.staging import Staging
-    from models.catalog import resolve
-    from models.inference import draw
-    from models.job import Job
+    from imagemill.data.config.steps import Edit, Generate
+    from imagemill.data.images.codec import Encoding, decode_picture
+    from imagemill.data.staging.store import Staging
+    from imagemill.models.catalog.resolve import resolve
+    from imagemill.models.drawing.draw import draw
+    from imagemill.models.job import Job
 
     folder.mkdir()
     batch = 1 if name.endswith("of 1") else BATCH

@@ -1,6 +1,6 @@
 """A pipeline that costs nothing, so that a benchmark measures imagemill alone. Each seed shades one picture of noise.
 
-IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # what models/loading.py calls instead of from_pretrained
+IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # called in place of from_pretrained (models/loading)
 """
 
 from __future__ import annotations

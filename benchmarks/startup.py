@@ -24,11 +24,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COMMAND = "from flows.entry import main; main()"
+COMMAND = "from imagemill.flows.cli.main import main; main()"
 IMPORTS = {
-    "import of flows.build_dataset": "import flows.build_dataset",
+    "import of flows.build_dataset": "import imagemill.flows.build_dataset",
     "import of Prefect": "import prefect, prefect.flows",
-    "import of what a worker needs": "import models.inference; from diffusers import FluxPipeline",
+    "import of what a worker needs": "import imagemill.models.drawing.draw; from diffusers import FluxPipeline",
     "import of torch": "import torch",
 }
 

@@ -7,11 +7,11 @@ datasets: raise DRAWING_VERSION when, and only when, that is what must happen.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from data.fast_json import dump
-from data.recipe_fields import MAX_SEED
+import orjson
 
 DRAWING_VERSION = 1
 """Version of our own code between a drawing's parameters and its pixels; part of every image key."""
@@ -59,3 +59,20 @@ def image_key(task: str, model: Mapping[str, Any], decides: Mapping[str, Any]) -
     """
     given = {key: value for key, value in decides.items() if value is not None}
     return digest({"version": DRAWING_VERSION, "task": task, "model": model, **given})
+
+
+MAX_SEED = 2**32 - 1
+"""Largest seed: 32 bits, the range that the other tools' seed fields take."""
+
+
+def dump(value: Any) -> bytes | str:
+    """Compact JSON, dictionary keys sorted: bytes from orjson, text from the standard library."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def load(stored: bytes | str) -> Any:
+    """The value that ``dump`` was given."""
+    return orjson.loads(stored) if isinstance(stored, bytes) else json.loads(stored)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +35,7 @@ class Drawing:
     references: tuple[tuple[str, str], ...] = ()
     """Further pictures that the edit is given, in order: path, and sha256 of its bytes."""
     guides: tuple[tuple[str, str, str], ...] = ()
-    """Pictures that steer a generation beside its prompt (data.guides): what for, path, and sha256 of its bytes."""
+    """Control images beside the prompt (data.config.guides): role, path, and sha256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Item:
     id: str
     variant: int
     steps: tuple[str, ...]
-    """Name of the recipe's step (data.chain) that draws each of ``drawings``."""
+    """Name of the recipe's step (data.config.chain) that draws each of ``drawings``."""
     drawings: tuple[Drawing, ...]
     """In the order in which they are drawn, each from the one before."""
     prompt: str | None
@@ -156,26 +155,6 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
-class CommittedFile:
-    """One finished Parquet file of the dataset."""
-
-    name: str
-    rows: int
-    bytes: int
-    sha256: str
-
-    @property
-    def number(self) -> int:
-        """Its place among the dataset's files: what its name has after train-."""
-        return int(re.split("[-.]", self.name)[1])
-
-
-def file_name(number: int, content: str = "") -> str:
-    """The name of a Parquet file at this place; ``content``: where another has been there, the sha256 of its bytes."""
-    return f"train-{number:05d}{content and '-'}{content[:8]}.parquet"
-
-
-@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What planning needs to know of a model; nothing here loads it."""
 
@@ -209,7 +188,7 @@ class Loaded:
     rows: int
     set_aside: int
     carried: Mapping[str, str]
-    """Carried column -> kind (data.layout.Kind)."""
+    """Carried column -> kind (data.dataset.schema.Kind)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Server:
         started = [self._prefect(*self._start_server)]
         try:
             wait_for(self._healthy, "the server")
-            command = [sys.executable, "-c", "from flows.cli import main; main(['setup-prefect'])"]
+            command = [sys.executable, "-c", "from imagemill.flows.cli.app import main; main(['setup-prefect'])"]
             subprocess.run(command, check=True, cwd=PROJECT, env=self.environment)
             started.append(self._prefect("worker", "start", "--pool", "gpu"))
             yield

@@ -8,7 +8,7 @@ from pathlib import Path
 # Run as a file, Python would look beside this file alone.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from models.entries import Entry, Family, read_catalog
+from imagemill.models.catalog.entries import Entry, Family, read_catalog
 from tests.models.families import DRAWN, IN_MEMORY, LARGE, OWN_SIZES, SAVED, WITH_CONTROLNET, WITH_IP_ADAPTER
 
 PAGE = Path(__file__).parent / "models.md"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data.recipe import Recipe
+from imagemill.data.config.recipe import Recipe
 
 PAGE = Path(__file__).parent / "recipe.md"
 
@@ -14,7 +14,7 @@ HEAD = """# The recipe
 
 A recipe is a YAML file, the form in the Prefect dashboard, or flags: `generate.seed` below is `generate: {seed: 7}` in
 YAML, `--generate.seed 7` as a flag, and `--set generate.seed=7` over a file. This page is made from the recipe's
-classes (`data/recipe.py`) by `make docs`.
+classes (`data/config/recipe.py`) by `make docs`.
 
 A row of the prompts file may give its own `seed`, `negative_prompt`, `width`, `height`, `steps` and `guidance_scale`.
 They are the generator's where pictures are generated, and the first edit's where they come from the rows. Columns that

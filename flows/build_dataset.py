@@ -14,34 +14,35 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
-from data.errors import BuildFailed
-from data.folder import Folder
-from data.full_disk import explain_full_disk
-from data.recipe import Recipe
-from data.recipe_input import load_recipe
-from data.records import Failure, Plan, StepReport
-from data.shards import restore_pictures, unique_drawings
-from data.staging import Staging
-from data.tidying import Merger
-from data.worklist import Worklist
-from flows.attempts import give_up, hold_folder
-from flows.beginning import begin
-from flows.board import Board, tag_run
-from flows.naming import run_name
-from flows.run_record import record_run
-from flows.stopping import ends_in_time
-from models.job import Job
-from models.model_files import weights_on_disk
-from models.use import loaded_here
-from tasks.edit import edit
-from tasks.generate import generate
-from tasks.gpu_runner import GpuTaskRunner
-from tasks.load_prompts import load_prompts
-from tasks.plan_shards import plan_shards
-from tasks.progress import Progress, watcher
-from tasks.publish import publish
-from tasks.settings import Build, make_build, resolve_models, settle
-from tasks.write_parquet import write_parquet
+from imagemill.data.config.load import load_recipe
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.compaction import Merger
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.rows import unique_drawings
+from imagemill.data.errors import BuildFailed
+from imagemill.data.planning.reuse import restore_pictures
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.records import Failure, Plan, StepReport
+from imagemill.data.staging.store import Staging
+from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.flows.run.cancellation import ends_in_time
+from imagemill.flows.run.crash_recovery import give_up, hold_folder
+from imagemill.flows.run.dashboard import Board, tag_run
+from imagemill.flows.run.run_name import run_name
+from imagemill.flows.run.run_record import record_run
+from imagemill.flows.run.start_task import begin
+from imagemill.models.catalog.model_files import weights_on_disk
+from imagemill.models.catalog.spec import loaded_here
+from imagemill.models.job import Job
+from imagemill.tasks.build_context import Build, make_build, resolve_models, settle
+from imagemill.tasks.edit import edit
+from imagemill.tasks.generate import generate
+from imagemill.tasks.load_prompts import load_prompts
+from imagemill.tasks.plan_shards import plan_shards
+from imagemill.tasks.progress import Progress, watcher
+from imagemill.tasks.publish import publish
+from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+from imagemill.tasks.write_parquet import write_parquet
 
 
 # The parameters are checked here, not by Prefect, whose message for a bad recipe is far from the command line's.

@@ -13,19 +13,18 @@ from prefect import flow, get_run_logger, task
 from prefect.context import FlowRunContext
 from pydantic import Field
 
-from data.errors import DatasetDiffers, OutputError, RecipeError
-from data.finished import find_finished
-from data.folder import Folder
-from data.recipe_input import parse_recipe
-from data.redrawing import sample_rows
-from data.redrawn import differing
-from data.verifying import verify_files
-from flows.stopping import ends_in_time
-from models.spec import Step
-from models.use import Model
-from tasks.gpu_runner import GpuTaskRunner
-from tasks.regenerate import regenerate as regenerate_rows
-from tasks.settings import resolve_models
+from imagemill.data.config.load import parse_recipe
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.reader import find_finished
+from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
+from imagemill.data.verify.comparison import differing
+from imagemill.data.verify.integrity import verify_files
+from imagemill.data.verify.sampling import sample_rows
+from imagemill.flows.run.cancellation import ends_in_time
+from imagemill.models.catalog.spec import Model, Step
+from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.regenerate import regenerate as regenerate_rows
+from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
 ROWS_AT_ONCE = 16
 """Rows that one task draws again."""

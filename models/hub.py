@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from data.errors import RecipeError, UnknownModel
+from imagemill.data.errors import RecipeError, UnknownModel
 
 
 def resolve_commit(field: str, repository: str, revision: str | None, cache_dir: str | None) -> str:

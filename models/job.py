@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from data.images import Encoding
-from data.records import Drawing
-from models.use import Model
+from imagemill.data.images.codec import Encoding
+from imagemill.data.records import Drawing
+from imagemill.models.catalog.spec import Model
 
 
 @dataclass(frozen=True, slots=True)

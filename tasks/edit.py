@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import task
 
-from data.records import StepReport
-from models.job import Job
-from tasks.caching import DRAWING
-from tasks.drawing import draw_job
+from imagemill.data.records import StepReport
+from imagemill.models.job import Job
+from imagemill.tasks.runner.dispatch import draw_job
+from imagemill.tasks.task_options import DRAWING
 
 
 @task(name="edit", **DRAWING)

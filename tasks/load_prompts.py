@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import task
 
-from data.folder import Folder
-from data.loading import load_rows
-from data.recipe import Recipe
-from data.records import Loaded
-from data.worklist import Worklist
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.records import Loaded
 
 
 @task(name="load prompts", task_run_name="load {recipe.rows_from}", persist_result=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import task
 
-from data.manifest import known_failures
-from data.planning import make_plan
-from data.records import Plan
-from data.worklist import Worklist
-from tasks.settings import Build
+from imagemill.data.dataset.manifest import known_failures
+from imagemill.data.planning.plan import make_plan
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.records import Plan
+from imagemill.tasks.build_context import Build
 
 
 @task(name="plan shards", task_run_name="plan shards of {build.recipe.name}", persist_result=False)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from data.records import Plan, SetAside, StepReport
-from tasks.watching import WorkerFigures
+from imagemill.data.records import Plan, SetAside, StepReport
+from imagemill.tasks.worker_stats import WorkerFigures
 
 
 @dataclass

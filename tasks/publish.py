@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import task
 
-from data.card import dataset_card
-from data.contact_sheet import contact_sheet
-from data.manifest import make_manifest, write_manifest, write_set_aside
-from data.records import SetAside
-from data.tidying import compact, conform, remove_rows
-from data.worklist import Worklist
-from tasks.settings import Build
+from imagemill.data.dataset.card import dataset_card
+from imagemill.data.dataset.compaction import compact, conform, remove_rows
+from imagemill.data.dataset.contact_sheet import contact_sheet
+from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_set_aside
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.records import SetAside
+from imagemill.tasks.build_context import Build
 
 
 @task(

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from prefect import task
 
-from data.records import Drawing, Failure
-from data.redrawing import Sampled, encodings_to_redraw
-from data.redrawn import Redrawn, compare_redrawn
-from data.staging import Staging
-from models.job import Job
-from models.spec import Step
-from models.use import Model
-from tasks.caching import is_worth_a_retry
-from tasks.drawing import draw_job
+from imagemill.data.records import Drawing, Failure
+from imagemill.data.staging.store import Staging
+from imagemill.data.verify.comparison import Redrawn, compare_redrawn
+from imagemill.data.verify.sampling import Sampled, encodings_to_redraw
+from imagemill.models.catalog.spec import Model, Step
+from imagemill.models.job import Job
+from imagemill.tasks.runner.dispatch import draw_job
+from imagemill.tasks.task_options import is_worth_a_retry
 
 
 @task(

@@ -8,15 +8,16 @@ from typing import Any
 
 from prefect import task
 
-from data.errors import BadRow
-from data.full_disk import explain_full_disk
-from data.lines import append_line
-from data.parquet import write_rows
-from data.records import CommittedFile, Failure, Item, SetAside, file_name
-from data.shards import dataset_row, encodings_of
-from data.staging import Staging
-from tasks.caching import is_worth_a_retry
-from tasks.settings import Build
+from imagemill.data.dataset.parquet import write_rows
+from imagemill.data.dataset.rows import dataset_row, encodings_of
+from imagemill.data.dataset.shard_files import CommittedFile, file_name
+from imagemill.data.errors import BadRow
+from imagemill.data.records import Failure, Item, SetAside
+from imagemill.data.staging.store import Staging
+from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.jsonl import append_line
+from imagemill.tasks.build_context import Build
+from imagemill.tasks.task_options import is_worth_a_retry
 
 
 @task(

@@ -24,6 +24,11 @@ from filelock import FileLock
 
 from tests.data.dataset_hub import TOKEN, DatasetHub
 
+ROOT = Path(__file__).parents[1]
+"""The checkout."""
+
+pytest_plugins = ["tests.commands"]
+
 os.environ |= {
     # Two processes of tests on two cores: threads of torch that wait for each other sleep, and leave the core.
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -125,7 +130,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Flux pipeline with random weights, saved as any other model is."""
 
     def make(folder: Path) -> None:
-        command = [sys.executable, "-m", "models.bundled.architecture", str(folder / "random")]
+        command = [sys.executable, "-m", "imagemill.models.bundled.architecture", str(folder / "random")]
         subprocess.run(command, check=True, capture_output=True)
 
     return made_once(tmp_path_factory, "models", make) / "random"
@@ -134,7 +139,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a running cluster of two CPU workers, in which models stay loaded from test to test."""
-    from tasks.cluster import start_cluster
+    from imagemill.tasks.runner.cluster import start_cluster
 
     with start_cluster(workers=2, gpus=[]) as running:
         yield running.scheduler_address
@@ -173,9 +178,9 @@ Build = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="session")
 def build(server: str, cluster: str) -> Build:
     """Builds a recipe's fields, with dotted overrides, on the shared cluster; returns the run's figures."""
-    from data.recipe_input import load_recipe
-    from flows.build_dataset import build_dataset
-    from tasks.gpu_runner import GpuTaskRunner
+    from imagemill.data.config.load import load_recipe
+    from imagemill.flows.build_dataset import build_dataset
+    from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
     def run(
         fields: dict[str, Any], overrides: dict[str, Any] | None = None, retry_set_aside: bool = False

@@ -1,6 +1,6 @@
 """The bundled model's architecture: a Flux pipeline small enough for two CPU cores.
 
-python -m models.bundled.architecture FOLDER    # saves it with random weights, for tests that need shapes, not pictures
+python -m imagemill.models.bundled.architecture FOLDER    # random weights, for tests
 
 One set of components serves both `FluxPipeline` (text to image) and `FluxKontextPipeline` (edits; call it with
 `_auto_resize=False, max_area=width * height`). Pictures are 64x64: the autoencoder makes 8x8 latents of 16 channels,
@@ -18,8 +18,8 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from models.bundled.scenes import IMAGE_SIZE
-from models.bundled.wording import world_words
+from imagemill.models.bundled.scenes import IMAGE_SIZE
+from imagemill.models.bundled.wording import world_words
 
 TEXT_TOKENS = 16
 DEFAULT_STEPS = 4

@@ -14,8 +14,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.bundled.loop import Run
-from models.bundled.scenes import CENTRES, IMAGE_SIZE, Scene, draw, draw_jitter, sample_scenes
+from imagemill.models.bundled.loop import Run
+from imagemill.models.bundled.scenes import CENTRES, IMAGE_SIZE, Scene, draw, draw_jitter, sample_scenes
 
 KL_WEIGHT = 5e-4
 CROP = 32

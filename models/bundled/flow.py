@@ -16,13 +16,13 @@ from diffusers import FluxPipeline
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.bundled.architecture import TEXT_TOKENS
-from models.bundled.autoencoder import encode
-from models.bundled.loop import Run
-from models.bundled.muon import Muon
-from models.bundled.reading import Reader, labels
-from models.bundled.scenes import Scene, draw, draw_jitter, sample_edits
-from models.bundled.wording import describe, instruct
+from imagemill.models.bundled.architecture import TEXT_TOKENS
+from imagemill.models.bundled.autoencoder import encode
+from imagemill.models.bundled.loop import Run
+from imagemill.models.bundled.muon import Muon
+from imagemill.models.bundled.reading import Reader, labels
+from imagemill.models.bundled.scenes import Scene, draw, draw_jitter, sample_edits
+from imagemill.models.bundled.wording import describe, instruct
 
 UNKNOWN_WORD_SHARE = 0.1  # of the texts get a word from outside the vocabulary, so that [UNK] comes to mean nothing
 SOURCE_NOISE = 0.05  # an edit's source may be one of the model's own pictures, a little off the drawn ones

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from models.bundled.architecture import TEXT_WIDTH
-from models.bundled.scenes import CENTRES, COLOURS, RADII, SHAPES, Scene
+from imagemill.models.bundled.architecture import TEXT_WIDTH
+from imagemill.models.bundled.scenes import CENTRES, COLOURS, RADII, SHAPES, Scene
 
 FIELDS = {"shape": SHAPES, "colour": COLOURS, "background": COLOURS, "size": RADII, "position": CENTRES}
 WIDTHS = [1 + len(values) for values in FIELDS.values()]  # the first class is "the text does not say"

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from diffusers import FluxPipeline
 
-from models.bundled.architecture import make_pipeline
-from models.bundled.autoencoder import train_autoencoder, train_decoder
-from models.bundled.flow import encode_edits, train_flow
+from imagemill.models.bundled.architecture import make_pipeline
+from imagemill.models.bundled.autoencoder import train_autoencoder, train_decoder
+from imagemill.models.bundled.flow import encode_edits, train_flow
 
 SHIPPED = Path(__file__).parent / "model"
 WORK = Path(tempfile.gettempdir()) / "imagemill-bundled"

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.bundled.scenes import CENTRES, COLOURS, RADII, SHAPES, Scene
+from imagemill.models.bundled.scenes import CENTRES, COLOURS, RADII, SHAPES, Scene
 
 DEFAULTS = {"size": "large", "position": "centre", "background": "white"}
 PROMPTS = (

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from data.asked import Row
-from data.images import Encoding, encode_picture
-from data.layout import Layout
-from data.loading import load_rows
-from data.recipe_input import load_recipe
-from data.records import Loaded, SetAside
-from data.worklist import Worklist
+from imagemill.data.config.load import load_recipe
+from imagemill.data.dataset.schema import Layout
+from imagemill.data.images.codec import Encoding, encode_picture
+from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.prompts.row import Row
+from imagemill.data.records import Loaded, SetAside
+from tests.conftest import ROOT
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+SAMPLES = ROOT / "data" / "samples"
 
 
 @dataclass(frozen=True)

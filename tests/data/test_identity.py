@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from data.errors import BadRow
-from data.identity import content_id, digest, given_seed, image_key, picture_seed
-from data.layout import Layout
-from data.planning import ItemMaker, layout_of
-from data.recipe_input import load_recipe
-from data.records import ModelFacts
+from imagemill.data.config.load import load_recipe
+from imagemill.data.dataset.schema import Layout
+from imagemill.data.errors import BadRow
+from imagemill.data.identity import content_id, digest, given_seed, image_key, picture_seed
+from imagemill.data.planning.plan import ItemMaker, layout_of
+from imagemill.data.records import ModelFacts
 
 FACTS = ModelFacts("m", "1", {"files": "abc", "dtype": "float32"}, 64, 64, 4, 3.5, 8, True)
 

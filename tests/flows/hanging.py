@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import stopping
+from imagemill.flows.run import cancellation as stopping
 
 stopping.END_SECONDS = 1
 

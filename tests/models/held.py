@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from benchmarks.stand_in import StandIn
-from data import staging
-from data.errors import BuildFailed
-from data.images import encode_picture
+from imagemill.data.errors import BuildFailed
+from imagemill.data.images.codec import encode_picture
+from imagemill.data.staging import store as staging
 
 SECONDS = 0.25
 """A picture's time."""

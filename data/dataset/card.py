@@ -1,0 +1,94 @@
+"""The dataset card: README.md with the YAML that the Hugging Face Hub reads, and the lines that open the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from imagemill.data.config.chain import generate_of
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.schema import PICTURE, Layout
+from imagemill.data.records import ModelFacts
+
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+    (10_000_000_000, "1B<n<10B"),
+    (100_000_000_000, "10B<n<100B"),
+    (1_000_000_000_000, "100B<n<1T"),
+)
+
+
+def size_category(rows: int) -> str:
+    """The Hub's name for a dataset of that many rows."""
+    return next((name for limit, name in _SIZES if rows < limit), "n>1T")
+
+
+def dataset_card(
+    recipe: Recipe,
+    layout: Layout,
+    manifest: Mapping[str, Any],
+    models: Mapping[str, ModelFacts],
+    licences: Sequence[str],
+) -> str:
+    """The card's text. ``licences`` are the models' own, which say what may be done with their pictures."""
+    features = []
+    for field in layout.schema():
+        kind = "image" if field.type == PICTURE else str(field.type).replace("double", "float64")
+        several = field.name == "input_images"
+        features.append({"name": field.name, "list": "image"} if several else {"name": field.name, "dtype": kind})
+    head = {
+        "pretty_name": recipe.name,
+        # What may be done with the pictures is the models' licences' to say, and the person's to choose.
+        "license": "other",
+        "license_name": "see-the-models",
+        "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * layout.edits,
+        "size_categories": [size_category(manifest["rows"])],
+        "tags": ["synthetic", "imagemill"],
+        "dataset_info": {"features": features},
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
+    }
+    listed = "\n".join(
+        f"- {step}: `{facts.name}`, {_which(facts)}, licence: {licence}"
+        for (step, facts), licence in zip(models.items(), licences, strict=True)
+    )
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---
+
+# {recipe.name}
+
+{manifest["rows"]:,} rows of pictures made by diffusion models, built with imagemill.
+
+![A few rows of the dataset](contact_sheet.jpg)
+
+```python
+from datasets import load_dataset
+
+rows = load_dataset("parquet", data_files="data/train-*.parquet", split="train")
+rows[0]["{layout.picture_columns[-1]}"].show()
+```
+
+## Where it comes from
+
+{listed}
+- prompts: `{recipe.rows_from}`
+- fingerprint: `{manifest["fingerprint"]}`
+
+`manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
+drew it, and the sha256 of its picture.
+"""
+
+
+def _which(facts: ModelFacts) -> str:
+    """Which weights these were, as far as that is known."""
+    if facts.identity.get("backend") == "openai":
+        said = f"as revision `{facts.revision}`" if facts.revision else "with weights that it does not tell"
+        return f"served by an images API {said}"
+    return f"revision `{facts.revision}`"

@@ -1,0 +1,152 @@
+"""Keep the committed files as they should be: no row that nobody asks for, one set of columns, no hundred tiny files.
+
+Nothing is drawn. Every step leaves whole files only, and one that a kill interrupts is finished by the next build.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from threading import Lock
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
+from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.shard_files import CommittedFile, file_name
+from imagemill.data.storage.locations import hash_file
+
+SMALL_BYTES = 100 * 2**20
+"""Files below this are merged: about a row group of the size that the Hub's viewer recommends."""
+
+FILE_BYTES = 500 * 2**20
+"""Files are not merged beyond this: the Hub's own size of a file."""
+
+
+def remove_rows(folder: Folder, unwanted: Mapping[str, set[str]]) -> None:
+    """Take rows out of committed files: a file is replaced as a whole, or goes when none of its rows is left.
+
+    ``unwanted``: file name -> row keys.
+    """
+    for name, row_keys in unwanted.items():
+        path = folder.data / name
+        file = merge_files([path], folder.scratch(name), read_schema(path), row_keys)
+        if file.rows:
+            folder.commit(folder.scratch(name), name, file)
+        else:
+            folder.scratch(name).unlink()
+            folder.remove(name)
+
+
+def conform(folder: Folder, layout: Layout) -> None:
+    """Give kept rows of an earlier recipe the columns of this one, so that the files open together."""
+    schema = layout.schema()
+    for file in folder.committed()[0]:
+        path = folder.data / file.name
+        if not read_schema(path).equals(schema):
+            own = schema.with_metadata({**schema.metadata, b"imagemill": read_schema(path).metadata[b"imagemill"]})
+            whole = merge_files([path], folder.scratch(file.name), own)
+            folder.commit(folder.scratch(file.name), file.name, whole)
+
+
+def compact(folder: Folder) -> None:
+    """Merge small files with their neighbours, newest first, as long as a file is not far larger than those after it.
+
+    So a dataset that grows by a few rows a night has few files, and each of its bytes is copied a few times at most.
+    """
+    files, _ = folder.committed()
+    while group := mergeable(files):
+        if len({read_encoding(folder.data / file.name) for file in group}) > 1:
+            files = files[: files.index(group[-1])]
+            continue
+        _merge(folder, group)
+        files = files[: files.index(group[0])]
+
+
+class Merger:
+    """Merges a build's small files while it goes on, so that little is left for its end, when no device draws.
+
+    Only files of this build: where a plan finds finished pictures must stay as it is. Calls may come from any thread.
+    """
+
+    def __init__(self, folder: Folder, first: int) -> None:
+        self._folder = folder
+        self._next = first
+        """The number before which nothing is left to merge."""
+        self._done: dict[int, CommittedFile | None] = {}
+        """By number what is finished from there on; None: a shard without a good row has no file."""
+        self._looking, self._merging = Lock(), Lock()
+
+    def add(self, number: int, file: CommittedFile | None) -> None:
+        """Take note of a shard's file, and merge where there is enough for a whole one; one call at a time does."""
+        with self._looking:
+            self._done[number] = file
+        if self._merging.acquire(blocking=False):
+            try:
+                while group := self._take():
+                    _merge(self._folder, group)
+            finally:
+                self._merging.release()
+
+    def _take(self) -> list[CommittedFile]:
+        """The first neighbours that make a whole file, once all of them and the next are there; else none."""
+        group: list[CommittedFile] = []
+        with self._looking:
+            number = self._next
+            while number in self._done:
+                file = self._done[number]
+                size = sum(one.bytes for one in group)
+                if file and (file.bytes >= SMALL_BYTES or size + file.bytes > FILE_BYTES):
+                    # The next group begins with it, or behind one that is large already.
+                    start = number + (file.bytes >= SMALL_BYTES)
+                    for done in range(self._next, start):
+                        del self._done[done]
+                    self._next = start
+                    if size >= SMALL_BYTES and len(group) > 1:
+                        return group
+                    group = [file] if start == number else []
+                elif file:
+                    group.append(file)
+                number += 1
+        return []
+
+
+def mergeable(files: Sequence[CommittedFile]) -> list[CommittedFile]:
+    """The last run of two or more neighbouring files that should be one; empty where there is none."""
+    end = len(files)
+    while end > 1:
+        group, size = [files[end - 1]], files[end - 1].bytes
+        for file in reversed(files[: end - 1]):
+            if min(file.bytes, size) >= SMALL_BYTES or file.bytes > 2 * size or size + file.bytes > FILE_BYTES:
+                break
+            group.insert(0, file)
+            size += file.bytes
+        if len(group) > 1:
+            return group
+        end -= 1
+    return []
+
+
+def _merge(folder: Folder, group: Sequence[CommittedFile]) -> None:
+    scratch = folder.scratch(group[0].name)
+    merged = merge_files([folder.data / file.name for file in group], scratch, read_schema(folder.data / group[0].name))
+    # Not in the place of the first: who has that open twice would find another file the second time.
+    name, old = file_name(group[0].number, merged.sha256), [file.name for file in group]
+    folder.write(folder.merge, json.dumps({"name": name, "sha256": merged.sha256, "old": old}).encode())
+    folder.commit(scratch, name, merged)
+    _end_merge(folder, old)
+
+
+def finish_merge(folder: Folder) -> None:
+    """Finish a merge that a kill interrupted: where the merged file is in its place, its sources go."""
+    if not folder.merge.exists():
+        return
+    merge = json.loads(folder.merge.read_bytes())
+    path = folder.data / merge["name"]
+    whole = path.exists() and hash_file(path) == merge["sha256"]
+    _end_merge(folder, merge["old"] if whole else [])
+
+
+def _end_merge(folder: Folder, old: Sequence[str]) -> None:
+    for name in old:
+        folder.remove(name)
+    folder.merge.unlink()

@@ -1,0 +1,97 @@
+"""The contact sheet: some of the dataset's rows on one page, each with its words, to look at before anything else."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
+
+from imagemill.data.config.recipe import GUIDES
+from imagemill.data.images.codec import decode_picture
+from imagemill.data.storage.locations import Location, arrow_source
+
+ROWS = 24
+"""Rows that are shown, from the start of the dataset."""
+
+_SIDE = 160
+_GAP = 12
+_LINES = 4
+_LINE = 15
+_TEXT = _LINES * _LINE + 8
+
+
+def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
+    """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture.
+
+    Pictures that steered a row's generation go first.
+    """
+    rows = _first_rows(paths)
+    if not rows:
+        return _jpeg(Image.new("RGB", (_SIDE, _SIDE), "white"))
+    pictures = max(len(row["pictures"]) for row in rows)
+    columns = min(columns // pictures, len(rows))
+    cell = (pictures * (_SIDE + _GAP), _TEXT + _SIDE + 2 * _GAP)
+    sheet = Image.new("RGB", (columns * (cell[0] + _GAP) + _GAP, -(-len(rows) // columns) * cell[1] + _GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    # Two at once, since the largest pictures take 200 MB each while they are made smaller.
+    with ThreadPoolExecutor(2) as beside:
+        thumbnails = beside.map(_thumbnail, (content for row in rows for _, content in row["pictures"]))
+        for number, row in enumerate(rows):
+            left = _GAP + number % columns * (cell[0] + _GAP)
+            top = _GAP + number // columns * cell[1]
+            for place, (text, _) in enumerate(row["pictures"]):
+                x = left + place * (_SIDE + _GAP)
+                lines = textwrap.wrap(text or "", width=27, max_lines=_LINES, placeholder=" ...")
+                draw.multiline_text((x, top), "\n".join(lines), fill="black", font=font, spacing=2)
+                sheet.paste(next(thumbnails), (x, top + _TEXT))
+    return _jpeg(sheet)
+
+
+def _thumbnail(content: bytes) -> Image.Image:
+    picture = decode_picture(content, "contact sheet")
+    # Small pictures are shown as the pixels that they are.
+    filter_ = Image.Resampling.NEAREST if max(picture.size) < _SIDE else Image.Resampling.LANCZOS
+    scale = _SIDE / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, filter_, reducing_gap=3.0)
+
+
+def shrink_sheet(sheet: bytes, most: int) -> bytes:
+    """The sheet as a JPEG of ``most`` bytes or less, less sharp where it has to be."""
+    if len(sheet) <= most:
+        return sheet
+    picture = Image.open(io.BytesIO(sheet))
+    for quality in (80, 70, 55, 40, 25):
+        smaller = _jpeg(picture, quality)
+        if len(smaller) <= most:
+            return smaller
+    return shrink_sheet(_jpeg(picture.reduce(2)), most)
+
+
+def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        file = pq.ParquetFile(arrow_source(path))
+        names = file.schema_arrow.names
+        guides = [name for name in GUIDES if name in names]
+        shown = ["image"] if "image" in names else ["input_image", "edited_image"]
+        words = ["prompt", "edit_prompt"][: len(shown)]
+        for batch in file.iter_batches(batch_size=ROWS, columns=[*guides, *shown, *words]):
+            for fields in batch.to_pylist():
+                given = [(name.replace("_", " "), fields[name]["bytes"]) for name in guides]
+                drawn = [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words, strict=True)]
+                rows.append({"pictures": [*given, *drawn]})
+                if len(rows) == ROWS:
+                    return rows
+    return rows
+
+
+def _jpeg(sheet: Image.Image, quality: int = 88) -> bytes:
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,120 @@
+"""What a finished dataset says of itself: the manifest, its fingerprint, the runs and the rows set aside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import read_columns
+from imagemill.data.dataset.shard_files import CommittedFile
+from imagemill.data.records import ModelFacts, SetAside
+from imagemill.data.storage.jsonl import read_lines
+from imagemill.data.storage.locations import Location
+
+PACKAGES = (
+    "imagemill",
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "pillow",
+    "pyarrow",
+    "prefect",
+)
+"""Packages whose versions a manifest records."""
+
+_PAIR = np.dtype([("key", "S16"), ("sha256", "S32")])
+
+
+def fingerprint(paths: Iterable[Location]) -> str:
+    """sha256, in hexadecimal, over the sorted (image key, sha256 of the encoded bytes) of every drawn picture.
+
+    Rows, files and their order do not matter; a picture in two rows counts twice. 48 bytes of memory a picture.
+    """
+    pairs = [np.empty(0, _PAIR)]
+    for path in paths:
+        for columns in read_columns(path, ["image_key", "sha256", "input_key", "input_sha256"]):
+            for key, sha256 in (("image_key", "sha256"), ("input_key", "input_sha256")):
+                found = zip(columns.get(key, ()), columns.get(sha256, ()), strict=True)
+                pairs.append(np.array([(bytes.fromhex(k), bytes.fromhex(s)) for k, s in found if k is not None], _PAIR))
+    # As raw bytes, since NumPy's own order of bytes stops at a zero at the end.
+    flat = np.concatenate(pairs).view(np.uint8).reshape(-1, _PAIR.itemsize)
+    order = np.lexsort(flat.T[::-1])
+    return hashlib.sha256(flat[order].tobytes()).hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of what decides, or stores, pixels."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def make_manifest(
+    folder: Folder,
+    recipe: Recipe,
+    files: Sequence[CommittedFile],
+    models: Mapping[str, ModelFacts],
+    devices: Sequence[str],
+) -> dict[str, Any]:
+    """What manifest.json says of a dataset. ``devices`` drew for it now; where none did, the old ones stay."""
+    before = read_manifest(folder) or {}
+    return {
+        "name": recipe.name,
+        "fingerprint": fingerprint(folder.data / file.name for file in files),
+        "rows": sum(file.rows for file in files),
+        "bytes": sum(file.bytes for file in files),
+        "files": [asdict(file) for file in files],
+        "models": {
+            step: {"name": facts.name, "revision": facts.revision, "identity": dict(facts.identity)}
+            for step, facts in models.items()
+        },
+        "recipe": recipe.model_dump(mode="json"),
+        "pinned": folder.pinned(),
+        "versions": package_versions(),
+        "hardware": {
+            "machine": platform.machine(),
+            "devices": list(devices) or before.get("hardware", {}).get("devices", []),
+        },
+    }
+
+
+def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
+    """Write manifest.json, the last file of a build."""
+    folder.share_journal()
+    folder.write(folder.manifest, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_manifest(folder: Folder) -> dict[str, Any] | None:
+    """The manifest of the folder's dataset, or None where it has none (yet)."""
+    return json.loads(folder.manifest.read_bytes()) if folder.manifest.exists() else None
+
+
+def known_failures(folder: Folder) -> dict[str, SetAside]:
+    """Row key -> why that row was set aside while it was drawn or written, by this build or an earlier one."""
+    lines = [*read_lines(folder.set_aside), *read_lines(folder.failures)]
+    return {line["row_key"]: SetAside(**line) for line in lines if line["row_key"]}
+
+
+def write_set_aside(folder: Folder, *sources: Iterable[SetAside]) -> int:
+    """Write set_aside.jsonl from the sources in turn; returns how many. No file where nothing was set aside."""
+    lines = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for source in sources for one in source]
+    if lines:
+        folder.write(folder.set_aside, "".join(lines).encode())
+    else:
+        folder.set_aside.unlink(missing_ok=True)
+    return len(lines)

@@ -1,0 +1,96 @@
+"""A finished dataset, only looked at: its manifest, its runs, and what these let one expect of the next build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.schema import PICTURE
+from imagemill.data.errors import NotOurs, OutputError
+from imagemill.data.storage.jsonl import read_lines
+from imagemill.data.storage.locations import Location, arrow_source
+
+RECENT = 5
+"""Runs that drew something from which the pace is taken."""
+
+BATCH_ROWS = 16
+"""Rows with pictures that are in memory at once, beside the row group that they lie in."""
+
+
+def find_dataset(output: str | Path) -> Folder:
+    """The folder of an imagemill dataset, finished or not. Raises NotOurs."""
+    folder = Folder(output)
+    if not folder.manifest.exists() and not folder.about.exists():
+        what = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
+        raise NotOurs(
+            f"{str(output)!r} {what}: there is no manifest.json in it. Give the output folder of an imagemill build "
+            "(recipe.output; by default out/<name>)."
+        )
+    return folder
+
+
+def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
+    """The folder of a finished dataset and its manifest. Raises NotOurs and OutputError."""
+    folder = find_dataset(output)
+    if not folder.manifest.exists():
+        raise OutputError(
+            f"the dataset in {str(output)!r} is not finished: its manifest.json is not written yet. Run "
+            "`imagemill build` with its recipe until it is complete."
+        )
+    try:
+        manifest = json.loads(folder.manifest.read_bytes())
+        needed = {"fingerprint", "rows", "files", "models", "recipe", "versions", "hardware"} - set(manifest)
+    except (ValueError, TypeError) as error:
+        raise OutputError(_damaged(folder, str(error))) from error
+    if needed:
+        raise OutputError(_damaged(folder, f"it lacks {', '.join(sorted(needed))}"))
+    return folder, manifest
+
+
+def _damaged(folder: Folder, why: str) -> str:
+    return (
+        f"{str(folder.manifest)!r} is damaged ({why}). Delete it and run `imagemill build` with the dataset's recipe: "
+        "it is written anew, and what is finished is not drawn again."
+    )
+
+
+def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """A committed file's rows, pictures as {"bytes", "path"}; columns that it does not have are left out.
+
+    Raises OutputError where the file cannot be read.
+    """
+    try:
+        with pq.ParquetFile(arrow_source(path)) as file:
+            names = [name for name in columns if name in file.schema_arrow.names] if columns else None
+            pictures = any(field.type == PICTURE for field in file.schema_arrow if names is None or field.name in names)
+            # Row group by row group: over several at once pyarrow holds on to all that it has read of the file.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS if pictures else 8192, row_groups=[group], columns=names):
+                    yield from batch.to_pylist()
+    except FileNotFoundError as error:
+        raise OutputError(f"{str(path)!r} is missing; `imagemill verify` says what else is.") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise OutputError(
+            f"{str(path)!r} cannot be read ({_one_line(error)}); `imagemill verify` says more."
+        ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def read_runs(folder: Folder) -> list[dict[str, Any]]:
+    """The lines of runs.jsonl, oldest first."""
+    return list(read_lines(folder.runs))
+
+
+def recent_pace(folder: Folder) -> float | None:
+    """Pictures per second of the last runs that drew any, all their time counted; None where there is none."""
+    runs = [run for run in read_runs(folder) if run.get("drawn") and run.get("seconds")][-RECENT:]
+    return sum(run["drawn"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None

@@ -1,0 +1,134 @@
+"""Export a finished dataset: streamed, a part at a time, and taken up again where it was interrupted.
+
+A part is a run of the dataset's files of about 1 GB. What is finished is recorded in the target folder
+(`export.json`, and `.export/` until all is done); a part that was under way is written again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.reader import find_finished, read_rows
+from imagemill.data.errors import NotOurs, RecipeError
+from imagemill.data.export.formats import FORMATS, Row
+from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.jsonl import json_line
+
+PART_BYTES = 10**9
+"""Tar files of about 1 GB are what the Hub recommends for WebDataset."""
+
+Tell = Callable[[int, int], None]
+
+
+def export(
+    output: str | Path, target: Path, form: str, part_bytes: int = PART_BYTES, tell: Tell | None = None
+) -> dict[str, Any]:
+    """Export the dataset at ``output`` into the folder ``target`` in the format ``form``, a key of FORMATS.
+
+    ``tell`` is called after every part, with how many are done and how many there are. Returns {"format", "to",
+    "rows", "parts", "written"}, the last being the parts that this call wrote. Raises RecipeError, NotOurs and
+    OutputError.
+    """
+    if form not in FORMATS:
+        raise RecipeError(f"the format is {form!r}; it can be {', '.join(FORMATS)}.")
+    folder, manifest = find_finished(output)
+    what = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
+    parts = list(_parts(manifest["files"], part_bytes))
+    written = 0
+    with explain_full_disk(target):
+        if _begin(target, what):
+            written = _write_parts(folder, target, form, parts, tell)
+            _finish(target, what, form, len(parts))
+    return {"format": form, "to": str(target), "rows": manifest["rows"], "parts": len(parts), "written": written}
+
+
+def _parts(files: Sequence[Mapping[str, Any]], part_bytes: int) -> Iterator[tuple[int, list[str]]]:
+    """(number of the first row, names of the files) of each part."""
+    first = row = size = 0
+    names: list[str] = []
+    for file in files:
+        if names and size + file["bytes"] > part_bytes:
+            yield first, names
+            first, size, names = row, 0, []
+        names.append(file["name"])
+        size += file["bytes"]
+        row += file["rows"]
+    if names:
+        yield first, names
+
+
+def _begin(target: Path, what: dict[str, Any]) -> bool:
+    """Claim the target folder; False where the same export is complete in it. Raises NotOurs."""
+    marker = target / "export.json"
+    if not marker.exists():
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise NotOurs(
+                f"{str(target)!r} is there already and is not an export; nothing in it was touched. Give --to an empty "
+                "folder, or one that does not exist."
+            )
+        target.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps({**what, "complete": False}, indent=2) + "\n")
+    known = json.loads(marker.read_bytes())
+    if {name: known.get(name) for name in what} != what:
+        raise NotOurs(
+            f"{str(target)!r} holds another export: {_differences(known, what)}; nothing in it was touched. "
+            "Give --to another folder, or delete that one."
+        )
+    if known["complete"]:
+        return False
+    (target / ".export").mkdir(exist_ok=True)
+    return True
+
+
+def _differences(known: Mapping[str, Any], what: Mapping[str, Any]) -> str:
+    differ = [
+        f"{name} {known.get(name)!r} and not {value!r}" for name, value in what.items() if known.get(name) != value
+    ]
+    return ", ".join(differ)
+
+
+def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int, list[str]]], tell: Tell | None) -> int:
+    written = 0
+    for number, (first, names) in enumerate(parts):
+        done = _lines_of(target, number)
+        if not done.exists():
+            rows = enumerate(_rows(folder, names), start=first)
+            scratch = done.with_suffix(".tmp")
+            with open(scratch, "wb") as lines:
+                for line in FORMATS[form].write(target, number, rows):
+                    lines.write(json_line(line))
+            scratch.replace(done)
+            written += 1
+        if tell:
+            tell(number + 1, len(parts))
+    return written
+
+
+def _rows(folder: Folder, names: Sequence[str]) -> Iterator[Row]:
+    for name in names:
+        yield from read_rows(folder.data / name)
+
+
+def _lines_of(target: Path, part: int) -> Path:
+    return target / ".export" / f"part-{part:05d}.jsonl"
+
+
+def _finish(target: Path, what: dict[str, Any], form: str, parts: int) -> None:
+    """Put the parts' lines together, and only then call the export complete."""
+    if name := FORMATS[form].lines:
+        scratch = target / ".export" / name
+        with open(scratch, "wb") as whole:
+            for number in range(parts):
+                with open(_lines_of(target, number), "rb") as lines:
+                    shutil.copyfileobj(lines, whole)
+        scratch.replace(target / name)
+    marker = target / "export.json"
+    scratch = target / ".export" / "export.json"
+    scratch.write_text(json.dumps({**what, "complete": True}, indent=2) + "\n")
+    scratch.replace(marker)
+    shutil.rmtree(target / ".export")

@@ -1,0 +1,170 @@
+"""Pictures as bytes: look at what is given, decode it safely, encode what was drawn with where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageOps, PngImagePlugin
+
+from imagemill.data.errors import BadRow
+from imagemill.data.records import Drawing
+
+LOSSLESS = "png"
+"""The format that keeps every pixel: what is drawn from must be staged in it."""
+
+MAX_PIXELS = 100_000_000
+"""Largest picture that is decoded, in pixels: a small file can unpack to gigabytes."""
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+"""Formats that are read, by content, whatever the file is called."""
+
+PNG_LEVEL = 6
+"""zlib level of the PNG pictures in the dataset."""
+
+WEBP_METHOD = 0
+"""WebP effort, 0 (fast) to 6 (small): a fifth faster than 2 and 3 % larger, at 1024 x 1024 (benchmarks/encoding.py)."""
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's Digital Source Type of media made by a trained model."""
+
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
+    f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
+    "</rdf:Description></rdf:RDF></x:xmpmeta>"
+).encode()
+
+_EXIF_USER_COMMENT = 0x9286
+_EXIF_IFD = 0x8769
+_EXIF_ROOM = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a picture becomes bytes."""
+
+    image_format: str
+    """``png``, ``jpeg`` or ``webp``."""
+    quality: int | None = None
+    """1 to 100; None for png, which loses nothing."""
+
+    @property
+    def name(self) -> str:
+        """``png``, ``jpeg-95``: equal names, equal bytes."""
+        return self.image_format if self.quality is None else f"{self.image_format}-{self.quality}"
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the bytes hold every pixel as it was."""
+        return self.image_format == LOSSLESS
+
+
+def inspect_picture(path: Path, name: str | None = None) -> str:
+    """Check that ``path`` is a picture that can be read and return its bytes' sha256. Raises BadRow with ``name``.
+
+    Decodes the header only; a picture that is cut short is found when it is drawn from.
+    """
+    try:
+        # A device or a pipe could be read for ever.
+        if path.exists() and not path.is_file():
+            raise BadRow(f"the picture {str(path)!r} is not a file")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadRow(f"missing picture: {str(path)!r} does not exist") from error
+    except OSError as error:
+        raise BadRow(f"the picture {str(path)!r} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BadRow(f"the picture {str(path)!r} cannot be read: {error}") from error
+    _open(content, name or str(path))
+    return hashlib.sha256(content).hexdigest()
+
+
+def decode_picture(content: bytes, name: str) -> Image.Image:
+    """The picture as RGB, upright (EXIF orientation applied), on white where it is transparent, 16 bits cut to 8.
+
+    Raises BadRow with ``name`` in its reason.
+    """
+    picture = _open(content, name)
+    try:
+        return _to_rgb(ImageOps.exif_transpose(picture))
+    # There is nothing that a decoder does not raise over damaged bytes; struct.error has been seen.
+    except Exception as error:
+        raise BadRow(f"undecodable picture: {name!r} ({error})") from error
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        # Pillow's own conversion clips: all but the darkest 256 of 65,536 greys would be white.
+        picture = picture.point(lambda value: value * (1 / 256)).convert("L")
+    if picture.has_transparency_data:
+        # Pillow's own conversion shows the colours that lie hidden under transparent pixels.
+        shown = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return picture.convert("RGB")
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadRow(f"the picture {name!r} has too many pixels, over {MAX_PIXELS:,}") from error
+    except Exception as error:
+        raise BadRow(f"undecodable picture: {name!r} is none of {', '.join(FORMATS)}, or is damaged") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise BadRow(f"the picture {name!r} has {picture.width} x {picture.height} pixels, over {MAX_PIXELS:,}")
+    if picture.mode in ("I", "F"):
+        raise BadRow(f"the picture {name!r} has 32 bits a channel (mode {picture.mode}): save it with 8 or 16")
+    return picture
+
+
+def encode_picture(picture: Image.Image, encoding: Encoding, parameters: str) -> bytes:
+    """Encode an RGB picture, marked as made by a model.
+
+    ``parameters`` is how it was drawn, in A1111's form (``generation_parameters``): a PNG's text chunk of that
+    name, otherwise EXIF's user comment. Equal input gives equal bytes with one Pillow version.
+    """
+    buffer = io.BytesIO()
+    if encoding.lossless:
+        chunks = PngImagePlugin.PngInfo()
+        # tEXt is Latin-1, and the readers of this convention look there first; iTXt takes the rest.
+        add = chunks.add_text if parameters.isascii() else chunks.add_itxt
+        add("parameters", parameters)
+        chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        picture.save(buffer, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL)
+        return buffer.getvalue()
+    exif = Image.Exif()
+    exif.get_ifd(_EXIF_IFD)[_EXIF_USER_COMMENT] = b"UNICODE\0" + _short_enough(parameters.encode("utf-16-be"))
+    if encoding.image_format == "jpeg":
+        picture.save(buffer, "JPEG", quality=encoding.quality, subsampling=0, exif=exif, xmp=XMP)
+    else:
+        picture.save(buffer, "WEBP", quality=encoding.quality, method=WEBP_METHOD, exif=exif, xmp=XMP)
+    return buffer.getvalue()
+
+
+def _short_enough(text: bytes) -> bytes:
+    """UTF-16 text, its middle left out where a JPEG could not hold it: EXIF has 64 KB there."""
+    if len(text) <= _EXIF_ROOM:
+        return text
+    head, tail = text[: _EXIF_ROOM * 3 // 4], text[-_EXIF_ROOM // 5 // 2 * 2 :]
+    kept = head.decode("utf-16-be", "ignore") + " ... " + tail.decode("utf-16-be", "ignore")
+    return kept.encode("utf-16-be")
+
+
+def generation_parameters(drawing: Drawing, size: tuple[int, int], model: str) -> str:
+    """How a picture was drawn, as AUTOMATIC1111's web UI writes it into a PNG. ``size``: width, height in pixels."""
+    settings = {
+        "Steps": drawing.steps,
+        "CFG scale": drawing.guidance_scale,
+        "Seed": drawing.seed,
+        "Size": f"{size[0]}x{size[1]}",
+        "Model": model,
+        "Version": "imagemill",
+    }
+    listed = ", ".join(f"{name}: {value}" for name, value in settings.items() if value is not None)
+    negative = f"\nNegative prompt: {drawing.negative_prompt}" if drawing.negative_prompt else ""
+    return f"{drawing.prompt}{negative}\n{listed}"

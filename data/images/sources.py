@@ -1,0 +1,39 @@
+"""Source images of a drawing, read back and checked against their recorded sha256."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from imagemill.data.errors import BadRow
+from imagemill.data.records import Drawing
+
+
+def read_given(edit: Drawing) -> bytes:
+    """The bytes of the picture that an edit starts from. Raises BadRow where they are not those that were planned."""
+    return _read_unchanged("picture", edit.source_path, edit.source_hash)
+
+
+def read_references(edit: Drawing) -> list[bytes]:
+    """The bytes of an edit's further pictures. Raises BadRow where they are not those that were planned."""
+    return [_read_unchanged("picture", path, sha256) for path, sha256 in edit.references]
+
+
+def read_guides(drawing: Drawing) -> dict[str, bytes]:
+    """The bytes of the pictures that steer a generation. Raises BadRow where they are not those that were planned."""
+    return {role: _read_unchanged(role.replace("_", " "), path, sha256) for role, path, sha256 in drawing.guides}
+
+
+def read_mask(edit: Drawing) -> bytes:
+    """The bytes of an inpainting's mask. Raises BadRow where they are not those that were planned."""
+    return _read_unchanged("mask", edit.mask_path, edit.mask_hash)
+
+
+def _read_unchanged(what: str, path: str, sha256: str) -> bytes:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadRow(f"the {what} {path!r} cannot be read any more: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BadRow(f"the {what} {path!r} has changed since the build began")
+    return content

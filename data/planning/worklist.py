@@ -1,0 +1,230 @@
+"""The worklist: rows asked for, rows finished and items to build, in an SQLite file beside the dataset.
+
+It is made anew by each build and holds nothing that is not elsewhere. On disk, and not in memory, so that a build of
+millions of rows needs no more memory than one of a hundred.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import repeat
+from pathlib import Path
+
+import orjson
+
+from imagemill.data.errors import BadRow
+from imagemill.data.identity import dump, load, numbered
+from imagemill.data.prompts.row import Row, content_ids
+from imagemill.data.records import Item, SetAside
+
+# Of the file nothing is needed once its build has ended, well or not.
+_SCRATCH = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA cache_size = -65536;
+"""
+
+# While it is filled nobody else reads it: to lock it anew for each row would take a quarter of the time of adding that.
+_TABLES = """
+PRAGMA locking_mode = EXCLUSIVE;
+CREATE TABLE rows (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, line INTEGER, row TEXT NOT NULL);
+CREATE TABLE repeats (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE faults (number INTEGER PRIMARY KEY, fault TEXT NOT NULL);
+CREATE TABLE finished (
+    number INTEGER PRIMARY KEY, row_key TEXT NOT NULL, file TEXT NOT NULL, id TEXT NOT NULL, wanted INTEGER DEFAULT 0
+);
+CREATE TABLE twice (row_key TEXT NOT NULL, file TEXT NOT NULL);
+CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEXT NOT NULL);
+CREATE TABLE drawings (
+    key TEXT PRIMARY KEY, shard INTEGER NOT NULL, model TEXT NOT NULL, file TEXT, row INTEGER, picture TEXT
+) WITHOUT ROWID;
+CREATE INDEX items_of_shard ON items (shard);
+CREATE INDEX drawings_of_shard ON drawings (shard);
+"""
+
+# An index over all rows at once is sorted, and takes a third of the time of one that grows row by row.
+_INDEX_FINISHED = """
+CREATE INDEX finished_by_key ON finished (row_key);
+CREATE TEMP TABLE again AS
+    SELECT number FROM (SELECT number, row_key, ROW_NUMBER() OVER (PARTITION BY row_key ORDER BY number) AS times
+    FROM finished WHERE row_key IN (SELECT row_key FROM finished GROUP BY row_key HAVING COUNT(*) > 1)) WHERE times > 1;
+INSERT INTO twice SELECT row_key, file FROM finished WHERE number IN (SELECT number FROM again);
+DELETE FROM finished WHERE number IN (SELECT number FROM again);
+"""
+
+# A thousand keys in one statement take a third of the time of a statement each.
+_EACH = "SELECT value FROM json_each(?)"
+
+_EDIT_PROMPTS, _REFERENCES = Row._fields.index("edit_prompts"), Row._fields.index("references")
+_GUIDES = Row._fields.index("guides")
+
+
+class Worklist:
+    """One build's worklist. A connection belongs to one thread; open another for another."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: Path) -> Iterator[Worklist]:
+        """A new, empty worklist in place of any that is there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with cls.open(path) as worklist:
+            worklist._db.executescript(_TABLES)
+            yield worklist
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Worklist]:
+        """The worklist at ``path``; what was written is kept when the block ends without an error."""
+        connection = sqlite3.connect(path)
+        try:
+            connection.executescript(_SCRATCH)
+            with connection:
+                yield cls(connection)
+        finally:
+            connection.close()
+
+    def add_row(self, own_id: str | None, row: Row) -> None:
+        """Add a row under its own id, or under one made from ``row``'s content. Raises BadRow."""
+        if own_id:
+            if not self._insert(own_id, own_id, row):
+                first = self._db.execute("SELECT line FROM rows WHERE id = ?", (own_id,)).fetchone()[0]
+                raise BadRow(f"duplicate id {own_id!r}: line {first} has it too, and comes first")
+            return
+        content, shown = content_ids(row)
+        if not self._insert(content, shown, row):
+            query = "INSERT INTO repeats VALUES (?, 2) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
+            times = self._db.execute(query, (content,)).fetchone()[0]
+            self._insert(numbered(content, times), numbered(shown, times), row)
+
+    def _insert(self, row_id: str, seed_id: str, row: Row) -> bool:
+        """Insert a row under these ids; False where the first is taken."""
+        try:
+            values = (row_id, row.line, dump((row_id, seed_id, *row[2:])))
+            return self._db.execute("INSERT OR IGNORE INTO rows (id, line, row) VALUES (?, ?, ?)", values).rowcount == 1
+        except UnicodeEncodeError as error:
+            raise BadRow(f"text that is not valid Unicode: {error.reason}") from error
+
+    def add_fault(self, fault: SetAside) -> None:
+        """Record a line of the prompts file that gave no row."""
+        self._db.execute("INSERT INTO faults (fault) VALUES (?)", (dump(asdict(fault)),))
+
+    def faults(self) -> Iterator[SetAside]:
+        """The lines that gave no row, in order."""
+        for (fault,) in self._db.execute("SELECT fault FROM faults ORDER BY number"):
+            yield SetAside(**load(fault))
+
+    def rows(self) -> Iterator[Row]:
+        """The rows in the order of the prompts file."""
+        for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
+            values = load(row)
+            values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
+            values[_REFERENCES] = _tuples(values[_REFERENCES])
+            values[_GUIDES] = _tuples(values[_GUIDES])
+            yield Row._make(values)
+
+    def add_finished(self, file: str, row_keys: Sequence[str], ids: Sequence[str]) -> None:
+        """Note rows of a committed file; ``index_finished`` comes after the last."""
+        self._db.executemany(
+            "INSERT INTO finished (row_key, file, id) VALUES (?, ?, ?)", zip(row_keys, repeat(file), ids)
+        )
+
+    def index_finished(self) -> None:
+        """Make what is finished ready to be asked for; of a row that is there twice the first counts."""
+        self._db.executescript(_INDEX_FINISHED)
+
+    def want(self, row_keys: Sequence[str]) -> set[str]:
+        """Those of these rows that are finished; they are wanted still."""
+        query = f"UPDATE finished SET wanted = 1 WHERE row_key IN ({_EACH}) RETURNING row_key"
+        return {key for (key,) in self._db.execute(query, (orjson.dumps(row_keys).decode(),))}
+
+    def unwanted(self, keep_gone: bool) -> dict[str, set[str]]:
+        """Committed file -> the keys of its rows that are to leave it; files without any are left out.
+
+        With ``keep_gone`` rows stay whose id nobody asks for any more; those that were asked for anew never do.
+        """
+        found: dict[str, set[str]] = {}
+        for file, key in self._db.execute(f"SELECT file, row_key FROM ({_unwanted(keep_gone)})"):
+            found.setdefault(file, set()).add(key)
+        return found
+
+    def count_unwanted(self, keep_gone: bool) -> int:
+        """How many finished rows are to leave the dataset."""
+        return self._db.execute(f"SELECT COUNT(*) FROM ({_unwanted(keep_gone)})").fetchone()[0]
+
+    def shard_of(self, key: str) -> int | None:
+        """The shard that draws this picture, or None where none does yet."""
+        found = self._db.execute("SELECT shard FROM drawings WHERE key = ?", (key,)).fetchone()
+        return found and found[0]
+
+    def add_item(self, shard: int, item: Item, models: Iterable[str]) -> None:
+        """Put an item into a shard; ``models`` names the model of each of its drawings."""
+        self._db.execute(
+            "INSERT INTO items (shard, item) VALUES (?, ?)",
+            (shard, dump(item.to_json())),
+        )
+        for drawing, model in zip(item.drawings, models, strict=True):
+            self._db.execute(
+                "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)", (drawing.key, shard, model)
+            )
+
+    def restore_from(self, file: str, first_row: int, picture: str, keys: Iterable[str]) -> None:
+        """Note that a committed file's rows, from ``first_row`` on, hold these pictures in the column ``picture``."""
+        self._db.executemany(
+            "UPDATE drawings SET file = ?, row = ?, picture = ? WHERE key = ? AND file IS NULL",
+            ((file, first_row + offset, picture, key) for offset, key in enumerate(keys)),
+        )
+
+    def count_drawings(self, keys: Iterable[str | None]) -> int:
+        """How many of these pictures are to be drawn."""
+        query = "SELECT COUNT(*) FROM drawings WHERE key = ?"
+        return sum(self._db.execute(query, (key,)).fetchone()[0] for key in keys)
+
+    def restorable(self, shard: int) -> list[tuple[str, str, int, str]]:
+        """(image key, file, row in it, picture column) of a shard's pictures that the dataset has, in order."""
+        query = "SELECT key, file, row, picture FROM drawings WHERE shard = ? AND file IS NOT NULL ORDER BY file, row"
+        return self._db.execute(query, (shard,)).fetchall()
+
+    def shard(self, number: int) -> list[Item]:
+        """A shard's items, in order."""
+        query = "SELECT item FROM items WHERE shard = ? ORDER BY number"
+        return [Item.from_json(load(item)) for (item,) in self._db.execute(query, (number,))]
+
+    def totals(self) -> tuple[dict[str, int], int]:
+        """Drawings to make per model, and how many of all lie in the dataset already."""
+        per_model = dict(self._db.execute("SELECT model, COUNT(*) FROM drawings GROUP BY model ORDER BY model"))
+        restorable = self._db.execute("SELECT COUNT(*) FROM drawings WHERE file IS NOT NULL").fetchone()[0]
+        return per_model, restorable
+
+    def missing(self) -> dict[str, int]:
+        """Model -> pictures to draw that lie in no committed file."""
+        query = "SELECT model, COUNT(*) FROM drawings WHERE file IS NULL GROUP BY model ORDER BY model"
+        return dict(self._db.execute(query))
+
+    def model_of(self, key: str) -> str | None:
+        """The model of a picture to draw that lies in no committed file; None where it is not such a one."""
+        found = self._db.execute("SELECT model FROM drawings WHERE key = ? AND file IS NULL", (key,)).fetchone()
+        return found and found[0]
+
+    def count_items(self) -> int:
+        """How many rows are in shards."""
+        return self._db.execute("SELECT COUNT(*) FROM items").fetchone()[0]
+
+    def count_rows(self) -> int:
+        """How many rows were loaded."""
+        return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+
+
+def _tuples(values: list[list[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, values)) if values else ()
+
+
+def _unwanted(keep_gone: bool) -> str:
+    gone = " AND id IN (SELECT id FROM rows)" if keep_gone else ""
+    return f"SELECT file, row_key FROM finished WHERE NOT wanted{gone} UNION ALL SELECT file, row_key FROM twice"

@@ -1,0 +1,222 @@
+"""Pictures that rows name by URL: fetched once a build into its work folder, and from there handled like local ones."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from uuid import uuid4
+
+import httpx2
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
+from fsspec.core import url_to_fs
+from huggingface_hub import HfFileSystem, constants, get_token
+
+from imagemill.data.errors import BadRow, InputError
+from imagemill.data.prompts.hub import is_on_hub, parse_hub_prompts
+from imagemill.data.storage.locations import is_remote
+
+MAX_BYTES = 100 * 2**20
+"""Largest file that is fetched, in bytes."""
+
+STILL_SECONDS = 20
+"""Without a byte for so long, a server counts as one that does not answer."""
+
+SECONDS = 120
+"""Longest time for one picture."""
+
+ATTEMPTS = 3
+PAUSE = 1.0
+"""Seconds before the second attempt, doubled before each further one; at most MAX_PAUSE, also if a server asks more."""
+
+MAX_PAUSE = 30.0
+AT_ONCE = 16
+
+UNREACHED = 20
+"""So many pictures in a row whose server does not answer are no matter of single rows: the build stops."""
+
+_WEB = ("http://", "https://")
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _Unreached(BadRow):
+    """No answer, or one that says to come again: the picture may well be there."""
+
+
+def picture_place(prompts: str, name: str) -> str:
+    """Where a row's picture is: a URL or a path, a relative one beside the prompts."""
+    if is_remote(name) or Path(name).is_absolute():
+        return name
+    if is_on_hub(prompts):
+        where = parse_hub_prompts(prompts)
+        at = f"@{quote(where.revision, safe='')}" if where.revision else ""
+        base = prompts.rpartition("/")[0] if where.path else f"hf://datasets/{where.repository}{at}"
+        return f"{base}/{name}"
+    if is_remote(prompts):
+        if not prompts.startswith(_WEB):
+            return f"{prompts.rpartition('/')[0]}/{name}"
+        # Without the prompts' own query: a signature is for one address.
+        return urljoin(urlunsplit((*urlsplit(prompts)[:3], "", "")), quote(name))
+    return str(Path(prompts).expanduser().parent / name)
+
+
+def shown(place: str) -> str:
+    """A place as it may be told: without a query or a user, where signatures and passwords are."""
+    if not is_remote(place):
+        return place
+    parts = urlsplit(place)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class GivenPictures:
+    """Fetches pictures into a folder, some ahead of their turn. What the folder has is not fetched again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pictures")
+        self._under_way: dict[str, Future[None]] = {}
+        self._unreached = 0
+
+    def __enter__(self) -> GivenPictures:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def fetch_ahead(self, place: str) -> None:
+        """Begin to fetch a picture that is asked for soon; nothing is to be done for a local one."""
+        if is_remote(place) and place not in self._under_way and not self._target(place).exists():
+            self._under_way[place] = self._threads.submit(self._store, place)
+
+    def local(self, place: str) -> Path:
+        """The path of the picture on this machine.
+
+        Raises BadRow with why it cannot be fetched, and InputError where servers do not answer for one after another.
+        """
+        if not is_remote(place):
+            return Path(place)
+        self.fetch_ahead(place)
+        under_way = self._under_way.pop(place, None)
+        try:
+            if under_way:
+                under_way.result()
+        except _Unreached as error:
+            self._unreached += 1
+            if self._unreached >= UNREACHED:
+                raise InputError(
+                    f"the pictures of {UNREACHED} rows one after another cannot be reached, the last: {error}. "
+                    "Nothing was changed. Connect, or wait for the server, and run this again."
+                ) from error
+            raise
+        except BadRow:
+            self._unreached = 0
+            raise
+        self._unreached = 0
+        return self._target(place)
+
+    def keep(self, content: bytes, name: str) -> Path:
+        """The path of a picture that a row holds itself. ``name``: its file's, or nothing. Raises BadRow."""
+        if len(content) > MAX_BYTES:
+            raise _too_large(name or "bytes")
+        target = self._place(hashlib.sha256(content).hexdigest(), PurePosixPath(name).name)
+        if not target.exists():
+            self._write(target, content)
+        return target
+
+    def _target(self, place: str) -> Path:
+        name = unquote(PurePosixPath(urlsplit(place).path).name)
+        return self._place(hashlib.sha256(place.encode()).hexdigest(), name)
+
+    def _place(self, digest: str, name: str) -> Path:
+        # Its own folder, so that the dataset has the picture by the name that it had.
+        plain = name.replace("/", "_").replace("\0", "_")
+        return self._folder / digest[:2] / digest / (plain[-100:] or "picture")
+
+    def _store(self, place: str) -> None:
+        self._write(self._target(place), fetch_picture(place))
+
+    @staticmethod
+    def _write(target: Path, content: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.parent / f".{uuid4().hex}"
+        part.write_bytes(content)
+        part.replace(target)
+
+
+def fetch_picture(place: str) -> bytes:
+    """The content that lies at a URL. Raises BadRow."""
+    if not place.startswith(_WEB):
+        return _from_store(place)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            answer = _ask(place)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            failed, pause = _one_line(error), 0.0
+            if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.TooManyRedirects | ValueError):
+                raise BadRow(f"the picture {shown(place)!r} cannot be fetched: {failed}") from error
+        else:
+            if isinstance(answer, bytes):
+                return answer
+            failed, pause = answer
+        if attempt < ATTEMPTS:
+            time.sleep(min(MAX_PAUSE, max(pause, PAUSE * 2 ** (attempt - 1))))
+    raise _Unreached(f"the picture {shown(place)!r} cannot be fetched: {failed}, {ATTEMPTS} times")
+
+
+def _ask(url: str) -> bytes | tuple[str, float]:
+    """The content, or (why it may be had later, seconds that the server asks to wait)."""
+    ends = time.monotonic() + SECONDS
+    with httpx2.stream("GET", url, follow_redirects=True, timeout=STILL_SECONDS) as answer:
+        if answer.status_code in _PASSING:
+            asked = answer.headers.get("Retry-After", "")
+            return f"HTTP {answer.status_code}", float(asked) if asked.isdecimal() else 0.0
+        if answer.status_code != 200:
+            raise BadRow(f"the picture {shown(url)!r} cannot be fetched: HTTP {answer.status_code}")
+        content = bytearray()
+        for block in answer.iter_bytes():
+            content += block
+            if len(content) > MAX_BYTES:
+                raise _too_large(url)
+            if time.monotonic() > ends:
+                return f"it takes over {SECONDS} s", 0.0
+        return bytes(content)
+
+
+def _from_store(place: str) -> bytes:
+    try:
+        fs, key = _open_store(place)
+        # Only what fsspec runs in its own loop can be left alone; the hub's client has a time limit itself.
+        limit = {"timeout": SECONDS} if isinstance(fs, AsyncFileSystem) else {}
+        if (fs.info(key, **limit).get("size") or 0) > MAX_BYTES:
+            raise _too_large(place)
+        return fs.cat_file(key, **limit)
+    except BadRow:
+        raise
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise BadRow(f"missing picture: {shown(place)!r} does not exist") from error
+    except (ImportError, ValueError, PermissionError) as error:
+        raise BadRow(f"the picture {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
+    # Every store's client has errors of its own, and few of them are an OSError.
+    except Exception as error:
+        raise _Unreached(f"the picture {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
+
+
+def _open_store(place: str) -> tuple[AbstractFileSystem, str]:
+    if place.startswith("hf://"):
+        # Told by its address and token, since fsspec gives equal arguments the same object again.
+        return HfFileSystem(endpoint=constants.ENDPOINT, token=get_token()), place.removeprefix("hf://")
+    return url_to_fs(place)
+
+
+def _too_large(place: str) -> BadRow:
+    return BadRow(f"the picture {shown(place)!r} is larger than {MAX_BYTES // 2**20} MiB")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

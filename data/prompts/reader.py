@@ -1,0 +1,101 @@
+"""Read a prompts file of any supported format as a stream of records, a bad line at a time.
+
+Memory does not grow with the file: nothing here keeps a record once it is yielded.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import fsspec
+import pyarrow as pa
+
+from imagemill.data.errors import InputError
+from imagemill.data.prompts.hub import is_on_hub, open_prompts
+from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
+from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
+
+
+def read_records(path: str, pictures: Collection[str] = ()) -> Iterator[Record]:
+    """Yield the prompts' records in order: of a file, or of a dataset on the Hub (data/prompts/hub.py).
+
+    ``pictures`` names the columns of Parquet that are read although they hold bytes; others that do are left out.
+    Raises InputError when a file as a whole cannot be read, RecipeError for a dataset that is none.
+    """
+    if not is_on_hub(path):
+        yield from _read_file(path, _open(path), pictures)
+        return
+    line = 0
+    for name, opened in open_prompts(path):
+        before = line
+        for record in _read_file(name, opened, pictures):
+            # Of several files the lines are counted through: a row set aside is found by one number.
+            line = before + record.line
+            yield record._replace(line=line)
+
+
+def _open(path: str) -> fsspec.core.OpenFile:
+    try:
+        return fsspec.open(path, "rb", compression="infer")
+    except (ImportError, ValueError) as error:
+        # No such protocol, or one (s3://, https://) whose package is not installed.
+        raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
+
+
+def _read_file(path: str, opened: fsspec.core.OpenFile, pictures: Collection[str]) -> Iterator[Record]:
+    read = _reader(path)
+    if read is read_parquet:
+        read = partial(read_parquet, pictures=pictures)
+    try:
+        with ExitStack() as stack:
+            yield from read(_enter(stack, opened))
+    except FileNotFoundError as error:
+        raise InputError(f"the prompts file {path!r} does not exist. Give recipe.prompts the path of one.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"the prompts file {path!r} is a folder. Give recipe.prompts the path of a file.") from error
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"the prompts file {path!r} is cut short or damaged: {error}.") from error
+    except BadHeading as error:
+        raise InputError(f"the heading of the prompts file {path!r} {error}.") from error
+    except pa.ArrowException as error:
+        raise InputError(f"the prompts file {path!r} is not Parquet, or is damaged: {error}") from error
+    except OSError as error:
+        raise InputError(f"the prompts file {path!r} cannot be read: {error}.") from error
+
+
+def _enter(stack: ExitStack, opened: fsspec.core.OpenFile) -> BinaryIO:
+    try:
+        return stack.enter_context(opened)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        raise
+    # A store's client has errors of its own, such as that there are no credentials.
+    except Exception as error:
+        raise OSError(str(error)) from error
+
+
+def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:
+    suffixes = PurePosixPath(path.lower()).suffixes
+    while suffixes and suffixes[-1] in (".gz", ".bz2", ".xz"):
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix not in READERS:
+        raise InputError(
+            f"the prompts file {path!r} ends in {suffix or 'nothing'!r}, "
+            f"which is none of {', '.join(READERS)} (also with .gz, .bz2, .xz)."
+        )
+    return READERS[suffix]
+
+
+READERS: dict[str, Callable[[BinaryIO], Iterator[Record]]] = {
+    ".jsonl": read_jsonl,
+    ".csv": read_separated(","),
+    ".tsv": read_separated("\t"),
+    ".parquet": read_parquet,
+    ".txt": read_text,
+}

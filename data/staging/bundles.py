@@ -1,0 +1,177 @@
+"""The files in which staged pictures lie: each holds pictures that were encoded together, and is there wholly or not.
+
+A file is a line of JSON, which says of each picture its encoding, its length in bytes and how it was drawn
+(data.records.Staged), and then the encoded pictures, one after another. One file for many pictures, since making a file
+takes longer than filling it with a small picture.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import orjson
+
+from imagemill.data.errors import BuildFailed
+from imagemill.data.records import Staged
+
+SUFFIX = ".staged"
+
+Name = tuple[str, str]
+"""A staged picture's name: its image key, and its encoding's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a staged picture lies, and how it was drawn."""
+
+    path: str
+    start: int
+    length: int
+    staged: Staged
+
+    def content(self) -> bytes:
+        """The encoded picture. Raises FileNotFoundError."""
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.start)
+            return file.read(self.length)
+
+
+class StagedFiles:
+    """What lies in one folder, as far as this process knows. All its threads share it."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._files: dict[str, dict[Name, Place]] = {}
+        """File -> what is in it and was not removed."""
+        self._places: dict[Name, Place] = {}
+
+    def add(self, pictures: Sequence[tuple[str, bytes, Staged]]) -> None:
+        """Stage encoded pictures (encoding's name, content, how it was drawn) in one file.
+
+        Raises BuildFailed where the folder is gone. It is not made anew: a worker that still draws for a build that was
+        killed would leave its pictures in a dataset that the next build has finished meanwhile.
+        """
+        header = orjson.dumps([(name, len(content), staged) for name, content, staged in pictures]) + b"\n"
+        file = uuid4().hex + SUFFIX
+        path = f"{self._folder}/{file}"
+        parts = [header, *(content for _, content, _ in pictures)]
+        try:
+            _write(f"{path}.tmp", parts)
+            os.replace(f"{path}.tmp", path)
+        except FileNotFoundError as error:
+            raise gone(self._folder) from error
+        with self._lock:
+            self._files[file] = _places(path, header, orjson.loads(header))
+            _enter(self._places, self._files[file])
+
+    def look(self, surely: bool = False) -> None:
+        """Take notice of the files that are new, and of those that are gone; ``surely`` of another machine's too."""
+        with self._lock:
+            if surely:
+                self._forget_listing()
+            there = {path.name for path in Path(self._folder).glob(f"*{SUFFIX}")}
+            for file in there - self._files.keys():
+                self._files[file] = _read_places(f"{self._folder}/{file}")
+                _enter(self._places, self._files[file])
+            if gone := self._files.keys() - there:
+                left: dict[Name, Place] = {}
+                for file in gone:
+                    del self._files[file]
+                for places in self._files.values():
+                    _enter(left, places)
+                # At once: other threads look into it without the lock.
+                self._places = left
+
+    def _forget_listing(self) -> None:
+        # NFS lists a folder from memory, for up to a minute, unless this machine has changed it.
+        with suppress(FileNotFoundError), TemporaryDirectory(dir=self._folder):
+            pass
+
+    def place(self, name: Name) -> Place | None:
+        """Where the picture lies; None where that is not known."""
+        return self._places.get(name)
+
+    def names(self) -> set[Name]:
+        """All pictures that are known."""
+        with self._lock:
+            return set(self._places)
+
+    def remove(self, names: Collection[Name]) -> None:
+        """Forget these pictures; a file goes with the last one in it."""
+        with self._lock:
+            for file, places in [*self._files.items()]:
+                for name in places.keys() & names:
+                    del places[name]
+                if not places:
+                    del self._files[file]
+                    Path(self._folder, file).unlink(missing_ok=True)
+            for name in names:
+                self._places.pop(name, None)
+
+    def drop(self, place: Place) -> None:
+        """Remove a file that is damaged; what else is in it is drawn again too."""
+        Path(place.path).unlink(missing_ok=True)
+        self.look()
+
+
+def gone(folder: str | Path) -> BuildFailed:
+    """What is raised where the folder of a build's staged pictures is gone."""
+    return BuildFailed(
+        f"the folder of the staged pictures, {str(folder)!r}, is gone: the build that asked for them has ended, or "
+        "somebody has removed it. What is committed is kept: run the build again."
+    )
+
+
+@lru_cache(maxsize=64)
+def staged_files(folder: str) -> StagedFiles:
+    """What this process knows of a folder of staged pictures."""
+    return StagedFiles(folder)
+
+
+def _write(path: str, parts: Sequence[bytes]) -> None:
+    # No fsync: after a power cut the sha256 in the record tells a damaged picture, and it is drawn again.
+    try:
+        with open(path, "wb") as file:
+            file.writelines(parts)
+    except FileNotFoundError:
+        raise
+    except BaseException:
+        # A disk that is full needs the room.
+        Path(path).unlink(missing_ok=True)
+        raise
+
+
+def _read_places(path: str) -> dict[Name, Place]:
+    """What lies in a file; nothing where a power cut has left less than all of it, or where it is gone by now."""
+    try:
+        with open(path, "rb") as file:
+            header, size = file.readline(), os.fstat(file.fileno()).st_size
+        places = _places(path, header, orjson.loads(header))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+    return places if size == len(header) + sum(place.length for place in places.values()) else {}
+
+
+def _enter(known: dict[Name, Place], places: dict[Name, Place]) -> None:
+    for name, place in places.items():
+        # Of a picture that was staged twice, the one that says more: whether it is unsafe may be found out later.
+        if name not in known or known[name].staged.unsafe is None:
+            known[name] = place
+
+
+def _places(path: str, header: bytes, said: list[tuple[str, int, dict]]) -> dict[Name, Place]:
+    places, start = {}, len(header)
+    for encoding, length, fields in said:
+        staged = Staged(**fields)
+        places[staged.key, encoding] = Place(path, start, length, staged)
+        start += length
+    return places

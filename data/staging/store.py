@@ -1,0 +1,142 @@
+"""Staged pictures: drawn, encoded, and waiting for their shard to be committed.
+
+A picture is staged by its image key, so that whoever needs it next - an edit, the shard's Parquet file, or the
+build that comes after a kill - finds it, whatever drew it. A finished shard's pictures are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from imagemill.data.images.codec import LOSSLESS, Encoding, decode_picture, encode_picture, generation_parameters
+from imagemill.data.records import Drawing, Staged
+from imagemill.data.staging.bundles import Name, Place, staged_files
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """How a batch was drawn, as far as its pictures' records say."""
+
+    model: str
+    batch_size: int
+    device: str
+    unsafe: bool | None = None
+    truncated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToStage:
+    """A drawn picture and how it is staged."""
+
+    picture: Image.Image
+    drawing: Drawing
+    encodings: Collection[Encoding]
+    drawn: Drawn
+
+
+class Staging:
+    """The staged pictures below one folder. Several processes and machines may use it at once.
+
+    An object is for one job: it looks into the folder when it is first asked, and again for what it does not find.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = staged_files(str(folder))
+        self._has_looked = False
+
+    def put(self, content: bytes, drawn: Staged, encoding: str) -> None:
+        """Stage one encoded picture; it is there wholly or not at all."""
+        self._files.add([(encoding, content, drawn)])
+
+    def stage(self, pictures: Sequence[ToStage]) -> None:
+        """Encode pictures in every way that is needed and stage them together, wholly or not at all."""
+        encoded = []
+        for one in pictures:
+            parameters = generation_parameters(one.drawing, one.picture.size, one.drawn.model)
+            how = one.drawn.batch_size, one.drawn.device, one.drawn.unsafe, one.drawn.truncated
+            for encoding in one.encodings:
+                content = encode_picture(one.picture, encoding, parameters)
+                sha256 = hashlib.sha256(content).hexdigest()
+                encoded.append((encoding.name, content, Staged(one.drawing.key, sha256, *one.picture.size, *how)))
+        self._files.add(encoded)
+
+    def missing(
+        self, drawings: Iterable[Drawing], encodings: Mapping[str, Collection[Encoding]], model: str
+    ) -> list[Drawing]:
+        """Those that are not staged in each of their encodings; what can be made from a lossless picture is made.
+
+        ``encodings``: image key -> those that are needed.
+        """
+        self._look()
+        missing = []
+        for drawing in drawings:
+            lacking = [one for one in encodings[drawing.key] if not self._files.place((drawing.key, one.name))]
+            if lacking and not self._make(drawing, lacking, model):
+                missing.append(drawing)
+        return missing
+
+    def _make(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
+        if not self._files.place((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
+            return False
+        content, staged = found
+        how = Drawn(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
+        self.stage([ToStage(decode_picture(content, drawing.key), drawing, encodings, how)])
+        return True
+
+    def note(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
+        """Put what was found out about a staged picture (fields of Staged) into its record, in each encoding."""
+        for encoding in encodings:
+            if staged := self.read(key, encoding.name):
+                self.put(staged[0], replace(staged[1], **found), encoding.name)
+
+    def find(self, key: str, encoding: str) -> Staged | None:
+        """How the picture was drawn, or None where it is not staged in this encoding."""
+        place = self._place(key, encoding)
+        return place and place.staged
+
+    def read(self, key: str, encoding: str) -> tuple[bytes, Staged] | None:
+        """The encoded picture and how it was drawn; None where it is not staged, or is damaged (then it goes)."""
+        place = self._place(key, encoding)
+        # Twice at the most: it may be staged in another file since, or in two.
+        for _ in range(2 if place else 0):
+            try:
+                content = place.content()
+            except FileNotFoundError:
+                self._look()
+            else:
+                if hashlib.sha256(content).hexdigest() == place.staged.sha256:
+                    return content, place.staged
+                self._files.drop(place)
+            if (place := self._files.place((key, encoding))) is None:
+                return None
+        return None
+
+    def names(self) -> set[Name]:
+        """The image key and the encoding's name of each picture that is staged."""
+        self._look()
+        return self._files.names()
+
+    def remove(self, pictures: Mapping[str, Iterable[Encoding]]) -> None:
+        """Remove pictures: image key -> the encodings in which they go."""
+        self._look()
+        self._files.remove({(key, encoding.name) for key, encodings in pictures.items() for encoding in encodings})
+
+    def _place(self, key: str, encoding: str) -> Place | None:
+        name = key, encoding
+        if self._has_looked and (place := self._files.place(name)):
+            return place
+        self._look()
+        if self._files.place(name) is None:
+            self._files.look(surely=True)
+        return self._files.place(name)
+
+    def _look(self) -> None:
+        self._files.look()
+        self._has_looked = True

@@ -1,0 +1,27 @@
+"""A full or read-only disk, told as one clear error wherever it is met."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imagemill.data.errors import OutputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a full or read-only disk below ``folder`` into one clear OutputError."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        if not (getattr(error, "errno", None) in _FULL or "disk is full" in str(error)):
+            raise
+        raise OutputError(
+            f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Make room and run the "
+            "build again, or give recipe.output (of a URL IMAGEMILL_WORK) another disk: what is finished is kept."
+        ) from error

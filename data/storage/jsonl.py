@@ -1,0 +1,43 @@
+"""JSON lines that grow while a build runs: appended whole, and read without the end that a kill may have cut."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.storage.locations import Location
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one JSON line to a file and see it onto the disk."""
+    with open(path, "ab+") as file:
+        # After a line that a kill cut short, begin a new one.
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.write(b"\n")
+        file.write(json_line(value))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """One line as it is written."""
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def read_lines(path: Location) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a file; none where there is no file; lines that a kill cut short are left out."""
+    if not path.exists():
+        return
+    # As bytes: a kill may cut a letter in two. Each read of a remote file is a request: that is one.
+    with path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes()) as file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield value

@@ -1,0 +1,96 @@
+"""Compare two finished datasets by their image keys: what is in one alone, and what both have with other bytes."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.dataset.reader import find_finished, read_rows
+
+SHOWN = 5
+"""Ids that are named of each kind; all are counted."""
+
+# Numbered within their key, so that rows that ask for one picture twice are compared one by one.
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE found (side TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL, id TEXT NOT NULL);
+"""
+_NUMBER = """
+CREATE TABLE {side} (key TEXT, number INTEGER, sha256 TEXT, id TEXT, PRIMARY KEY (key, number)) WITHOUT ROWID;
+INSERT INTO {side} SELECT key, row_number() OVER (PARTITION BY key ORDER BY sha256, id), sha256, id
+FROM found WHERE side = '{side}';
+"""
+_ONLY = """SELECT {what} FROM {one} AS mine
+WHERE NOT EXISTS (SELECT 1 FROM {other} AS theirs WHERE theirs.key = mine.key AND theirs.number = mine.number)"""
+_CHANGED = "SELECT {what} FROM a JOIN b USING (key, number) WHERE a.sha256 <> b.sha256"
+_SAME = "SELECT COUNT(*) FROM a JOIN b USING (key, number) WHERE a.sha256 = b.sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """Rows of one kind: how many, and the ids of the first few, sorted."""
+
+    rows: int
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What two datasets have in common and what not, in rows."""
+
+    same: int
+    only_a: Some
+    only_b: Some
+    changed: Some
+    """Rows with one image key, so drawn from the same parameters, whose pictures have other bytes."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether both hold the same pictures."""
+        return not (self.only_a.rows or self.only_b.rows or self.changed.rows)
+
+
+def compare(one: str | Path, other: str | Path) -> Difference:
+    """Compare two finished datasets; memory does not grow with them. Raises NotOurs and OutputError.
+
+    Only pictures are compared: rows that differ in a label alone are the same.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="imagemill-diff-") as scratch,
+        closing(sqlite3.connect(Path(scratch) / "diff.sqlite")) as database,
+    ):
+        database.executescript(_TABLES)
+        for side, output in (("a", one), ("b", other)):
+            _load(database, side, output)
+            database.executescript(_NUMBER.format(side=side))
+        return Difference(
+            same=database.execute(_SAME).fetchone()[0],
+            only_a=_some(database, _ONLY, "mine.id", one="a", other="b"),
+            only_b=_some(database, _ONLY, "mine.id", one="b", other="a"),
+            changed=_some(database, _CHANGED, "a.id"),
+        )
+
+
+def _load(database: sqlite3.Connection, side: str, output: str | Path) -> None:
+    folder, manifest = find_finished(output)
+    for file in manifest["files"]:
+        rows = read_rows(folder.data / file["name"], ["image_key", "sha256", "input_sha256", "id"])
+        database.executemany(
+            "INSERT INTO found VALUES (?, ?, ?, ?)",
+            ((side, row["image_key"], _bytes_of(row), row["id"]) for row in rows),
+        )
+
+
+def _bytes_of(row: dict[str, Any]) -> str:
+    return f"{row['sha256']} {row.get('input_sha256')}"
+
+
+def _some(database: sqlite3.Connection, query: str, name: str, **sides: str) -> Some:
+    count = database.execute(query.format(what="COUNT(*)", **sides)).fetchone()[0]
+    ids = database.execute(f"{query.format(what=f'{name} AS id', **sides)} ORDER BY 1 LIMIT {SHOWN}").fetchall()
+    return Some(count, [row_id for (row_id,) in ids])

@@ -1,0 +1,221 @@
+"""Hold a finished dataset against its manifest: its files, its columns, every picture's bytes, its fingerprint.
+
+Everything is streamed: memory grows with the dataset only as the fingerprint's does, by about 200 bytes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from imagemill.data.config.chain import plain_chain
+from imagemill.data.config.guides import guide_columns, plain_guides
+from imagemill.data.config.recipe import GUIDES
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.manifest import fingerprint
+from imagemill.data.dataset.parquet import read_schema
+from imagemill.data.dataset.reader import find_finished, read_rows
+from imagemill.data.dataset.schema import OWN_COLUMNS, Layout
+from imagemill.data.errors import OutputError
+from imagemill.data.images.codec import Encoding
+from imagemill.data.storage.locations import Location, hash_file, look
+
+Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "picture", "fingerprint"]
+
+SHOWN = 20
+"""Faults that a report names one by one; it counts all of them."""
+
+_PICTURES = (
+    ("image", "sha256"),
+    ("edited_image", "sha256"),
+    ("input_image", "input_sha256"),
+    ("mask_image", "mask_sha256"),
+    *guide_columns(tuple(GUIDES)),
+)
+_KINDS = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.string(): "str"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is not as the manifest, or the row itself, says."""
+
+    kind: Kind
+    file: str
+    """Name of the Parquet file; manifest.json where it is about the dataset as a whole."""
+    what: str
+    id: str | None = None
+    """Of the row, where it is one row's picture."""
+
+
+@dataclass
+class Report:
+    """What was looked at, and what was found."""
+
+    output: str
+    files: int = 0
+    rows: int = 0
+    pictures: int = 0
+    bytes: int = 0
+    """Of the files."""
+    fingerprint: str | None = None
+    """Of what is there; None where a file cannot be read."""
+    faults: list[Fault] = field(default_factory=list)
+    """The first SHOWN of them."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Kind -> how many in all."""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing differs."""
+        return not self.counts
+
+    def add(self, fault: Fault) -> None:
+        """Count a fault, and keep it if it is one of the first."""
+        self.counts[fault.kind] += 1
+        if len(self.faults) < SHOWN:
+            self.faults.append(fault)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "good": self.good, "counts": dict(self.counts)}
+
+
+def verify_files(output: str | Path) -> Report:
+    """Hold every byte of a finished dataset against its manifest. Raises NotOurs and OutputError."""
+    folder, manifest = find_finished(output)
+    report = Report(str(output))
+    listed = {file["name"]: file for file in manifest["files"]}
+    present = {path.name: path for path in sorted(folder.data.iterdir())} if folder.data.is_dir() else {}
+    for name in sorted({*listed, *present}):
+        if name not in present:
+            report.add(Fault("missing", name, "the manifest lists this file, and it is not there"))
+        elif name not in listed:
+            why = "a file that the manifest does not list: left by a build that was interrupted, or put there"
+            report.add(Fault("extra", name, why))
+        else:
+            _verify_file(report, present[name], listed[name])
+            _verify_schema(report, present[name], manifest["recipe"])
+            _verify_rows(report, present[name], listed[name]["rows"])
+    if report.good and report.rows != manifest["rows"]:
+        what = f"{report.rows} rows were found, and the manifest says {manifest['rows']}"
+        report.add(Fault("rows", folder.manifest.name, what))
+    _verify_fingerprint(report, folder, manifest, [present[name] for name in listed if name in present])
+    return report
+
+
+def _verify_file(report: Report, path: Location, listed: Mapping[str, Any]) -> None:
+    size, _ = look(path)
+    report.files += 1
+    report.bytes += size
+    if size != listed["bytes"]:
+        report.add(Fault("size", path.name, f"{size:,} bytes, and the manifest says {listed['bytes']:,}"))
+    elif (found := hash_file(path)) != listed["sha256"]:
+        report.add(
+            Fault("sha256", path.name, f"sha256 {_short(found)}, and the manifest says {_short(listed['sha256'])}")
+        )
+
+
+def _verify_schema(report: Report, path: Location, recipe: Mapping[str, Any]) -> None:
+    try:
+        schema = read_schema(path)
+    except (pa.ArrowException, OSError):
+        return  # Told of when its rows are read.
+    for what in _schema_faults(schema, recipe):
+        report.add(Fault("schema", path.name, what))
+
+
+def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str]:
+    chain = plain_chain(recipe)
+    generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
+    has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
+    carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
+    encoding = Encoding(recipe["image_format"])
+    wanted = Layout(
+        chained=generates and bool(edits),
+        edits=bool(edits),
+        encoding=encoding,
+        carried=carried,
+        has_turns=has_turns,
+        has_masks=any(edit.get("task") == "inpaint" for edit in edits),
+        references=any(edit.get("references") for edit in edits),
+        truncation=bool(recipe.get("prompt_truncated")),
+        safety={str(place): section.get("safety", "off") for place, (_, section) in enumerate(chain)},
+        guides=plain_guides(recipe),
+    ).schema()
+    for item in wanted:
+        if item.name not in schema.names:
+            yield f"there is no column {item.name!r}"
+        elif schema.field(item.name).type != item.type:
+            yield f"the column {item.name!r} is {schema.field(item.name).type}, and should be {item.type}"
+    unknown = [name for name in schema.names if name not in wanted.names]
+    if unknown:
+        yield f"columns that this recipe does not give: {', '.join(unknown)}"
+    features = _features(schema)
+    if features is None:
+        yield "no 'huggingface' metadata: pictures would open as plain dicts"
+    elif not unknown and features != _features(wanted):
+        yield "the 'huggingface' metadata does not describe the columns: some would open as something else"
+
+
+def _features(schema: pa.Schema) -> Any:
+    try:
+        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _verify_rows(report: Report, path: Location, expected: int) -> None:
+    columns = ["id", *dict.fromkeys(name for pair in _PICTURES for name in pair)]
+    count = 0
+    try:
+        for row in read_rows(path, columns):
+            count += 1
+            for picture, sha256 in _PICTURES:
+                # A step that paints without a mask leaves it empty.
+                if picture in row and (picture != "mask_image" or row[sha256] is not None):
+                    _verify_picture(report, path.name, row, picture, sha256)
+    except OutputError as error:
+        report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))
+    else:
+        if count != expected:
+            report.add(Fault("rows", path.name, f"{count} rows, and the manifest says {expected}"))
+    report.rows += count
+
+
+def _verify_picture(report: Report, file: str, row: Mapping[str, Any], picture: str, sha256: str) -> None:
+    report.pictures += 1
+    content = (row[picture] or {}).get("bytes")
+    if content is None:
+        what = f"{picture} has no bytes"
+    else:
+        found = hashlib.sha256(content).hexdigest()
+        if found == row.get(sha256):
+            return
+        what = (
+            f"the bytes of {picture} have sha256 {_short(found)}, and the row's {sha256} is {_short(row.get(sha256))}"
+        )
+    report.add(Fault("picture", file, what, row.get("id")))
+
+
+def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Location]) -> None:
+    try:
+        report.fingerprint = fingerprint(paths)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        what = f"it cannot be made: {' '.join(str(error).split())[:200]}"
+    else:
+        if report.fingerprint == manifest["fingerprint"]:
+            return
+        what = f"{_short(report.fingerprint)}, and the manifest says {_short(manifest['fingerprint'])}"
+    report.add(Fault("fingerprint", folder.manifest.name, what))
+
+
+def _short(sha256: Any) -> str:
+    """Enough of a hash to tell it from another."""
+    return f"{sha256[:12]}..." if isinstance(sha256, str) else repr(sha256)

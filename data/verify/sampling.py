@@ -1,0 +1,192 @@
+"""From a dataset's rows back to what drew them, and from what is drawn again to how it compares.
+
+A row holds all that its pictures were drawn from, the input picture's size by its pixels. So a sample of rows can be
+drawn again years later, without the prompts file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.config.chain import plain_chain
+from imagemill.data.config.guides import Guide, plain_guides
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import read_encoding, read_picture_rows
+from imagemill.data.errors import OutputError
+from imagemill.data.identity import image_key
+from imagemill.data.images.codec import LOSSLESS, Encoding, decode_picture
+from imagemill.data.records import Drawing
+from imagemill.data.storage.locations import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A row of the dataset and the drawings that made it."""
+
+    id: str
+    file: str
+    fields: Mapping[str, Any]
+    """Its columns but for the pictures."""
+    content: bytes
+    """The final picture, encoded."""
+    encoding: Encoding
+    generate: Drawing | None
+    edit: Drawing | None
+    """A later turn's starts from the row's input picture, since the turn before has a row of its own."""
+    edit_step: str | None
+    """The step of the recipe whose model, of the manifest's, gives ``edit`` its image key."""
+    known: bool
+    """Whether the drawings, with the manifest's models, have the row's image key: else it was drawn otherwise."""
+
+    @property
+    def final(self) -> Drawing:
+        """The drawing of the picture that the row is about."""
+        return self.edit or self.generate
+
+    def batch_size(self, step: str) -> int:
+        """The batch size that is recorded for a step."""
+        name = "edit_batch_size" if step != "generate" else "batch_size"
+        return self.fields.get(name, self.fields["batch_size"])
+
+
+def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
+    """``count`` rows (all, where there are fewer), chosen by ``seed``, in the dataset's order.
+
+    Pictures that the rows' edits started from are put into the folder ``given``. Raises OutputError where a file of the
+    dataset cannot be read.
+    """
+    chosen = sorted(random.Random(seed).sample(range(manifest["rows"]), min(count, manifest["rows"])))
+    first = 0
+    for file in manifest["files"]:
+        here = [number - first for number in chosen if first <= number < first + file["rows"]]
+        first += file["rows"]
+        if here:
+            yield from _sample_file(folder.data / file["name"], here, manifest, given)
+
+
+def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
+    recipe, models = manifest["recipe"], manifest["models"]
+    kinds = {kind for kind, _ in plain_chain(recipe)}
+    final = "edited_image" if "edit" in kinds else "image"
+    try:
+        encoding = read_encoding(path)
+        inputs = [None] * len(rows)
+        if "edit" in kinds:
+            inputs = (content for content, _ in read_picture_rows(path, "input_image", rows))
+        masks = [None] * len(rows)
+        if any(section.get("task") == "inpaint" for _, section in plain_chain(recipe)):
+            masks = (content for content, _ in read_picture_rows(path, "mask_image", rows))
+        # Of each row, the pictures that steered its generation.
+        roles = plain_guides(recipe)
+        guides = (
+            zip(*(read_picture_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
+        )
+        found = zip(read_picture_rows(path, final, rows), inputs, masks, guides, strict=True)
+        for (content, fields), source, mask, steering in found:
+            is_later = (fields.get("turn_index") or 1) > 1
+            guided = tuple((role, *_put(given, one)) for role, (one, _) in zip(roles, steering, strict=True))
+            generate = _generate(fields, source, guided) if "generate" in kinds and not is_later else None
+            edit = _edit(fields, generate, source, mask, given) if "edit" in kinds else None
+            step = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
+            known = (step is not None or edit is None) and _is_known(generate, models)
+            # What an edit started from is lost where the row keeps it with a loss.
+            known = known and (encoding.lossless or not is_later)
+            yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so nothing of it can be drawn "
+            "again: run `imagemill build` with the dataset's recipe, which mends it."
+        ) from error
+
+
+def _generate(fields: Mapping[str, Any], source: bytes | None, guides: tuple[Guide, ...]) -> Drawing:
+    # The columns width and height are the final picture's.
+    size = (fields["width"], fields["height"]) if source is None else decode_picture(source, fields["id"]).size
+    return Drawing(
+        key=fields["image_key"] if source is None else fields["input_key"],
+        prompt=fields["prompt"],
+        negative_prompt=fields["negative_prompt"],
+        seed=fields["seed"],
+        steps=fields["steps"],
+        guidance_scale=fields["guidance_scale"],
+        width=size[0],
+        height=size[1],
+        guides=guides,
+    )
+
+
+def _edit(
+    fields: Mapping[str, Any], generate: Drawing | None, source: bytes, mask: bytes | None, given: Path
+) -> Drawing:
+    chained = "edit_seed" in fields
+    prefix = "edit_" if chained else ""
+    common = {
+        "key": fields["image_key"],
+        "prompt": fields["edit_prompt"],
+        "seed": fields[f"{prefix}seed"],
+        "steps": fields[f"{prefix}steps"],
+        "guidance_scale": fields[f"{prefix}guidance_scale"],
+    }
+    if mask is not None:
+        common["mask_path"], common["mask_hash"] = _put(given, mask)
+    if generate:
+        return Drawing(**common, source=generate.key)
+    path, sha256 = _put(given, source)
+    references = [_put(given, one["bytes"]) for one in fields.get("input_images") or ()]
+    return Drawing(
+        **common,
+        # In a chain this column is the generator's.
+        negative_prompt=None if chained else fields["negative_prompt"],
+        width=fields["width"],
+        height=fields["height"],
+        source_path=path,
+        source_hash=sha256,
+        references=tuple(references),
+    )
+
+
+def _put(given: Path, content: bytes) -> tuple[str, str]:
+    """Put a picture into the folder; its path and its sha256."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    (given / sha256).write_bytes(content)
+    return str(given / sha256), sha256
+
+
+def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
+    if generate is None:
+        return True
+    # Where a model behind an API decides the size, none was asked for.
+    decides = {**_decides(generate), **{role: sha256 for role, _, sha256 in generate.guides}}
+    asked = (decides, {**decides, "width": None, "height": None})
+    return generate.key in [image_key("text-to-image", models["generate"]["identity"], one) for one in asked]
+
+
+def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[str, Any]) -> str | None:
+    """The step whose model, as the manifest describes it, gives the edit the row's image key."""
+    if edit is None:
+        return None
+    # A row that gave no size, or only one side, has the size of its source in these columns.
+    sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
+    source = fields["input_key"] or f"sha256:{edit.source_hash}"
+    decides = {**_decides(edit), "source": source, "mask": edit.mask_hash}
+    decides["references"] = [sha256 for _, sha256 in edit.references] or None
+    for step, identity in models.items():
+        keys = {image_key("edit", identity, {**decides, "width": w, "height": h}) for w, h in sizes}
+        if step != "generate" and fields["image_key"] in keys:
+            return step
+    return None
+
+
+def _decides(drawing: Drawing) -> dict[str, Any]:
+    names = ("prompt", "negative_prompt", "seed", "width", "height", "steps", "guidance_scale")
+    return {name: getattr(drawing, name) for name in names}
+
+
+def encodings_to_redraw(row: Sampled, drawing: Drawing) -> tuple[Encoding, ...]:
+    """How a drawing is staged to be compared, or to be drawn from."""
+    return (row.encoding,) if drawing is row.final else (Encoding(LOSSLESS),)

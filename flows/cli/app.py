@@ -1,0 +1,243 @@
+"""The `imagemill` command.
+
+Only what every command needs is imported at the top: `imagemill --help` must not wait for Prefect or torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter, validators
+
+from imagemill.data.config.chain import chain_of
+from imagemill.data.errors import ImagemillError, RecipeError
+from imagemill.flows.cli import push as hub_cli
+from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
+from imagemill.flows.cli.exit import end_at_once, exit_with
+from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, given_recipe
+from imagemill.tasks.runner.fork_server import stop_fork_server
+
+app = App(
+    name="imagemill",
+    help="Build image datasets with diffusion models: reproducible, resumable, drawn once.",
+    version=lambda: version("imagemill"),
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
+)
+
+add_commands(app)
+hub_cli.add_commands(app)
+
+
+Workers = Annotated[
+    int | None, Parameter(help="Worker processes. By default one per GPU; without one, as many as draw best.")
+]
+Cluster = Annotated[
+    str | None,
+    Parameter(
+        env_var="IMAGEMILL_CLUSTER",
+        help="Address of a Dask scheduler that is already up, such as tcp://127.0.0.1:8786; models stay loaded on its "
+        "workers.",
+    ),
+]
+RetrySetAside = Annotated[bool, Parameter(help="Try the rows again that a build before has set aside.")]
+Output = Annotated[str, Parameter(help="The folder, or the URL, of a dataset that imagemill built.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
+
+
+@app.command
+def build(
+    recipe: RecipeFile = None,
+    /,
+    *,
+    set: Assignments = None,
+    flags: Flags = None,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    cluster: Cluster = None,
+    retry_set_aside: RetrySetAside = False,
+    verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
+) -> int:
+    """Build a dataset, drawing only what is missing.
+
+    Exits with 0 when the dataset is complete, 1 when it is not, 2 for a bad recipe.
+    """
+    checked = given_recipe(recipe, set, flags)
+    check_cluster(cluster, gpus)
+    draws_here = any(link.section.backend == "diffusers" for link in chain_of(checked)) and not cluster
+    if not draws_here or (Path(checked.output) / "manifest.json").exists():
+        # What flows/cli/main.py has begun is for workers that draw here; there may be nothing to draw.
+        stop_fork_server()
+    from imagemill.flows.cli.build_command import run_build
+
+    return run_build(checked, workers, cluster, retry_set_aside, verbose)
+
+
+@app.command
+def plan(
+    recipe: RecipeFile = None,
+    /,
+    *,
+    set: Assignments = None,
+    flags: Flags = None,
+    retry_set_aside: RetrySetAside = False,
+    json: Json = False,
+) -> int:
+    """Say what a build would draw, and about how long it would take. Nothing is drawn, loaded or written.
+
+    Exits with 0, 1 where the output folder or the prompts cannot be used, 2 for a bad recipe.
+    """
+    checked = given_recipe(recipe, set, flags)
+    from imagemill.flows.cli.dataset_output import print_plan
+
+    return print_plan(checked, retry_set_aside, json)
+
+
+@app.command
+def verify(
+    output: Output,
+    /,
+    *,
+    regenerate: Annotated[
+        int, Parameter(validator=validators.Number(gte=0), help="Draw this many rows again and compare them.")
+    ] = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Decides which rows are drawn again.")] = 0,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    json: Json = False,
+) -> int:
+    """Hold a finished dataset against its manifest: files, columns, every picture, the fingerprint.
+
+    Exits with 0 when all is good, 1 when something differs. Nothing is written into the folder.
+    """
+    check_cluster(cluster)
+    from imagemill.flows.cli.dataset_output import print_verified
+
+    return print_verified(output, regenerate, seed, workers, cluster, json)
+
+
+@app.command
+def history(output: Output, /, *, json: Json = False) -> int:
+    """List the runs that built a dataset, oldest first."""
+    from imagemill.flows.cli.dataset_output import print_history
+
+    return print_history(output, json)
+
+
+@app.command
+def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
+    """Compare the pictures of two finished datasets: rows only in A, only in B, or drawn alike with other bytes.
+
+    Exits with 0 when both hold the same pictures, 1 when they differ.
+    """
+    from imagemill.flows.cli.dataset_output import print_difference
+
+    return print_difference(a, b, json)
+
+
+@app.command
+def export(
+    output: Output,
+    /,
+    *,
+    format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="The form it gets.")],
+    to: Annotated[Path | None, Parameter(help="The folder it goes to; by default OUTPUT-FORMAT.")] = None,
+    json: Json = False,
+) -> int:
+    """Write a finished dataset's pictures and columns in another form. Interrupted, it goes on where it was.
+
+    Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
+    """
+    from imagemill.flows.cli.dataset_output import print_export
+
+    return print_export(output, format, to, json)
+
+
+shelf = App(name="models", help="The catalog of models, and downloading them ahead of a build.")
+app.command(shelf)
+
+ModelsFile = Annotated[str | None, Parameter(help="YAML file with models of your own. By default IMAGEMILL_MODELS.")]
+CacheDir = Annotated[str | None, Parameter(help="Folder of the models from the hub. By default the hub's own.")]
+
+
+@shelf.default
+def models(*, models_file: ModelsFile = None, cache_dir: CacheDir = None, json: Json = False) -> int:
+    """List the models that a recipe can name: what each can do, its defaults, its licence, and what is here of it."""
+    from imagemill.flows.cli.models_output import print_models
+
+    return print_models(models_file, cache_dir, json)
+
+
+@shelf.command
+def pull(
+    name: Annotated[str, Parameter(help="A name from the catalog, or an 'org/name' repository.")],
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(help="A folder of its own for the model; by default the hub's cache.")] = None,
+    revision: Annotated[str | None, Parameter(help="Commit, tag or branch; by default the catalog's.")] = None,
+    models_file: ModelsFile = None,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> int:
+    """Download a model ahead of a build: only what it is loaded from. Interrupted, it goes on where it was.
+
+    Exits with 0 when the model is whole, 1 when it did not arrive, 2 when it cannot be had.
+    """
+    from imagemill.flows.cli.models_output import print_pulled
+
+    return print_pulled(name, to, revision, models_file, cache_dir, json)
+
+
+@app.command(name="setup-prefect")
+def setup_prefect(
+    *,
+    runs_at_once: Annotated[
+        int, Parameter(validator=validators.Number(gte=1), help="Runs that the work pool allows at a time.")
+    ] = 1,
+    silent_seconds: Annotated[
+        int,
+        Parameter(
+            validator=validators.Number(gte=10),
+            help="Without a heartbeat for so long, a run counts as crashed. Heartbeats come every 30 s.",
+        ),
+    ] = 90,
+) -> int:
+    """Make a Prefect server ready: the work pool, the deployments of prefect.yaml, and what brings crashed builds back.
+
+    It asks nothing, and can be called again at any time. The server is the one that PREFECT_API_URL names.
+    """
+    from imagemill.flows.cli.build_command import quiet_prefect
+
+    quiet_prefect()
+    from imagemill.flows.prefect_server.setup import set_up
+
+    set_up(runs_at_once, silent_seconds)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    if arguments is None:
+        end_at_once()
+    try:
+        code = app(arguments, result_action="return_value", print_error=False, exit_on_error=False)
+        exit_with(code if isinstance(code, int) else 0)
+    except KeyboardInterrupt:
+        from imagemill.flows.cli.build_command import STOPPED
+
+        print(STOPPED, file=sys.stderr)
+        exit_with(130)
+    except CycloptsError as error:
+        print(f"imagemill: {bad_flag(error)}", file=sys.stderr)
+        exit_with(2)
+    except RecipeError as error:
+        print(f"imagemill: {error}", file=sys.stderr)
+        exit_with(2)
+    except ImagemillError as error:
+        print(f"imagemill: {error}", file=sys.stderr)
+        exit_with(1)

@@ -1,0 +1,81 @@
+"""The commands that make a cluster of several machines: `imagemill scheduler` and `imagemill worker`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from cyclopts import App, Parameter, validators
+
+Insecure = Annotated[
+    bool,
+    Parameter(
+        env_var="IMAGEMILL_INSECURE",
+        help="Speak clear text beyond this machine too. Whoever reaches the port can then run code.",
+    ),
+]
+Gpus = Annotated[str | None, Parameter(help="Use only these GPUs: indices or UUIDs, divided by commas.")]
+
+say = partial(print, flush=True)
+
+
+def add_commands(app: App) -> None:
+    """Add both commands to the `imagemill` command."""
+    app.command(scheduler)
+    app.command(worker)
+
+
+def check_cluster(address: str | None, gpus: str | None = None) -> None:
+    """Look at where a build is to draw before Prefect starts. Raises RecipeError."""
+    if address is not None:
+        from imagemill.tasks.runner.cluster import check_address
+
+        check_address(address)
+    if gpus is not None:
+        from imagemill.tasks.runner.gpus import choose_gpus
+
+        choose_gpus(gpus)
+
+
+def scheduler(
+    *,
+    host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535), help="0: any free one.")] = 8786,
+    insecure: Insecure = False,
+) -> int:
+    """Run the scheduler of a cluster of several machines, until it is told to stop.
+
+    It speaks TLS where Dask's settings name certificates; see docs/clusters.md.
+    """
+    from imagemill.tasks.runner.cluster_service import serve_scheduler
+
+    serve_scheduler(host, port, insecure, say)
+    return 0
+
+
+def worker(
+    address: Annotated[str, Parameter(help="The scheduler's: tls://host:8786, or tcp://127.0.0.1:8786.")],
+    /,
+    *,
+    gpus: Gpus = None,
+    workers: Annotated[
+        int | None,
+        Parameter(validator=validators.Number(gte=1), help="Worker processes. By default one per GPU, or one."),
+    ] = None,
+    host: Annotated[str | None, Parameter(help="The address to listen on. By default the one that faces it.")] = None,
+    insecure: Insecure = False,
+    patience: Annotated[
+        float, Parameter(validator=validators.Number(gt=0), help="Seconds without a scheduler before giving up.")
+    ] = 600.0,
+) -> int:
+    """Run this machine's workers for a scheduler, until they are told to stop.
+
+    Models stay loaded from build to build.
+    """
+    from imagemill.tasks.runner.cluster_service import serve_workers
+    from imagemill.tasks.runner.gpus import choose_gpus
+
+    if gpus is not None:
+        choose_gpus(gpus)
+    serve_workers(address, workers, host, insecure, patience, say)
+    return 0

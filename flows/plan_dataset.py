@@ -1,0 +1,100 @@
+"""What a build would do, and cost, without doing any of it: no model is loaded and the output folder is only read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.manifest import known_failures
+from imagemill.data.dataset.reader import recent_pace
+from imagemill.data.dataset.schema import Layout
+from imagemill.data.errors import OutputError
+from imagemill.data.images.codec import LOSSLESS
+from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.plan import layout_of, make_plan
+from imagemill.data.planning.worklist import Worklist
+from imagemill.data.staging.store import Staging
+from imagemill.tasks.build_context import resolve_models, settle
+
+
+def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
+    """The figures of the build that the recipe asks for now. Needs no lock and writes nothing to the output folder.
+
+    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> pictures to draw,
+    ``restored`` and ``staged`` are pictures that are not drawn because the dataset, or an interrupted build, has them.
+    ``seconds`` and ``bytes`` (of all its files, ``bytes_added`` of the new rows) are estimated from the dataset's own
+    runs and files, None where it has none. Raises ImagemillError as the build would.
+    """
+    folder = Folder(recipe.output)
+    folder.check_owner(recipe.name)
+    models = resolve_models(recipe)
+    recipe = settle(recipe, models, _only_read(folder))
+    facts = {step: spec.facts() for step, spec in models.items()}
+    failures = {} if retry_set_aside else known_failures(folder)
+    try:
+        files, damaged = folder.committed()
+        with (
+            tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch,
+            Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
+        ):
+            loaded = load_rows(recipe, worklist, Path(scratch) / "given")
+            layout = layout_of(recipe, loaded)
+            plan = make_plan(recipe, worklist, folder, layout, facts, failures)
+            draw, to_build = worklist.missing(), worklist.count_items()
+            staged = _take_out_staged(draw, worklist, folder, layout)
+    except FileNotFoundError as error:
+        if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
+            raise
+        raise OutputError(
+            f"{error.filename!r} went while the plan was made: a build is changing the dataset. Plan again when it is "
+            "done."
+        ) from error
+    finished, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+    pace, row_bytes = recent_pace(folder), size / finished if finished else None
+    rows, pictures = finished - plan.removed + to_build, sum(draw.values())
+    return {
+        "name": recipe.name,
+        "output": recipe.output,
+        "rows": rows,
+        "reused": plan.reused,
+        "new": to_build,
+        "removed": plan.removed,
+        "set_aside": loaded.set_aside + plan.set_aside,
+        "damaged_files": [path.name for path in damaged],
+        "draw": draw,
+        "pictures": pictures,
+        "restored": plan.restorable,
+        "staged": staged,
+        "images_per_second": pace and round(pace, 3),
+        "seconds": 0.0 if not pictures else pace and round(pictures / pace, 1),
+        "bytes_per_row": row_bytes and round(row_bytes),
+        "bytes_added": row_bytes and round(to_build * row_bytes),
+        "bytes": row_bytes and round(rows * row_bytes),
+    }
+
+
+def _only_read(folder: Folder) -> Callable[..., Any]:
+    """As Folder.pin, but what is decided now is forgotten: the build decides it."""
+    pinned = folder.pinned()
+
+    def pin(name: str, decide: Callable[[], Any]) -> Any:
+        return pinned[name] if name in pinned else decide()
+
+    return pin
+
+
+def _take_out_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, layout: Layout) -> int:
+    """Take the pictures out of ``draw`` that an interrupted build has staged; returns how many they are."""
+    usable = {LOSSLESS, layout.encoding.name}
+    staged = {key for key, encoding in Staging(folder.staged).names() if encoding in usable}
+    count = 0
+    for key in staged:
+        model = worklist.model_of(key)
+        if model is not None:
+            draw[model] -= 1
+            count += 1
+    return count

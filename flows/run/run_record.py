@@ -1,0 +1,43 @@
+"""What a build writes of itself at its end, well or not: a line of runs.jsonl, and a few of its log."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect import get_run_logger
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.tasks.progress import Progress
+from imagemill.tasks.worker_stats import log_line, watched
+
+
+def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
+    """Add this run to runs.jsonl and return its line."""
+    seconds = time.monotonic() - progress.started
+    run = {
+        "started": progress.started_at.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "planned": progress.planned,
+        "reused": progress.reused,
+        "drawn": progress.drawn,
+        "set_aside": len(progress.set_aside),
+        "images_per_second": round(progress.drawn / seconds, 2),
+        "model_loads": len(progress.model_loads),
+        "loads": progress.model_loads,
+        "worker_seconds": round(progress.worker_seconds, 2),
+        **watched(progress.workers),
+        "devices": sorted(progress.devices),
+        **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
+        **({"cost": round(progress.cost, 6)} if progress.cost else {}),
+        **more,
+    }
+    folder.add_run(run)
+    if progress.truncated:
+        get_run_logger().warning(
+            "%d of the prompts drawn are longer than their model's text encoders take: the rest of each was not read.",
+            progress.truncated,
+        )
+    for name, figures in run["workers"].items():
+        get_run_logger().info("%s", log_line(name, figures))
+    return run

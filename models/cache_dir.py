@@ -1,0 +1,23 @@
+"""What is found out once on a machine and kept between builds: compiled code, batch sizes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from imagemill.data.errors import BuildFailed
+
+
+def kept_folder(name: str) -> Path:
+    """The folder of this name in imagemill's cache (XDG_CACHE_HOME, else ~/.cache), made where it is not there.
+
+    Raises BuildFailed where that cannot be done.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagemill" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildFailed(
+            f"{folder} cannot be made: {error.strerror}. Set XDG_CACHE_HOME to a folder that can."
+        ) from error
+    return folder

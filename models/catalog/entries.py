@@ -1,0 +1,226 @@
+"""The catalog's entries: this project's, and a person's own over them. Checked when they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from imagemill.data.config.schedulers import SchedulerName
+from imagemill.data.errors import RecipeError
+from imagemill.models.catalog.spec import Task
+
+HERE = Path(__file__).parent
+OWN_FILE = "IMAGEMILL_MODELS"
+"""The environment variable that names a person's own models file."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ControlnetCall(_Entry):
+    """How a task is called with a ControlNet."""
+
+    pipeline: str
+    part: str
+    """Name of the ControlNet's class in diffusers."""
+    schedulers: list[SchedulerName] | None = None
+
+
+class TaskCall(_Entry):
+    """How one task of a family is called. What is None is as the family says."""
+
+    pipeline: str
+    strength: float | None = Field(None, gt=0, le=1)
+    """How much of the source is drawn anew, 0 to 1; None where the pipeline takes no strength."""
+    max_batch: int | None = Field(None, ge=1)
+    references: bool = False
+    """Whether a list of pictures is several for one row; max_batch is then 1."""
+    stitches: bool = False
+    """Whether its one picture may be larger than what is drawn, so that references can stand beside it."""
+    schedulers: list[SchedulerName] | None = None
+    only: list[tuple[int, int]] | None = None
+    """Widths and heights, in pixels, that the pipeline draws whatever it is asked for; None: any."""
+    controlnet: ControlnetCall | None = None
+    """None where there is none that would draw the same picture again."""
+    ip_adapter: bool = False
+    """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
+
+    def takes(self, layout: str) -> bool:
+        """Whether a row may have references that are given in this way (the recipe's references_layout)."""
+        return self.stitches if layout == "stitch" else self.references
+
+
+class Family(_Entry):
+    """Models that one pipeline class of diffusers loads, and what they have in common."""
+
+    tasks: dict[Task, TaskCall]
+    schedulers: list[SchedulerName] = []
+    """Those that it can be drawn with beside its own."""
+    dtype: Literal["float32", "bfloat16", "float16"]
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    steps: int = Field(ge=1)
+    guidance_scale: float | None = Field(None, ge=0)
+    guidance_argument: str = "guidance_scale"
+    heeds_guidance: bool | None = None
+    """Whether a guidance scale changes anything; None: as the model's files say, else it does."""
+    image_guidance_scale: float | None = Field(None, ge=0)
+    size_multiple: int = Field(ge=1)
+    buckets: list[tuple[int, int]] | None = None
+    """Widths and heights, in pixels, that its makers name; None: made of its area and its multiple."""
+    only_buckets: bool = False
+    """Whether the pipeline draws no other sizes, whatever it is asked for."""
+    negative_prompt: bool
+    empty_negative: str | None = None
+    max_sequence_length: int | None = Field(None, ge=1)
+
+
+class Entry(_Entry):
+    """One model. What is left out is as its family says."""
+
+    family: str
+    repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+    folder: str | None = None
+    revision: str | None = None
+    parts: dict[str, str] = {}
+    """Parts that its repository lacks: the pipeline's name for one -> the repository that is it."""
+    tasks: list[Task] | None = None
+    """Those of its family's tasks that the model was made for; None: all."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    width: int | None = Field(None, gt=0)
+    height: int | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    guidance_scale: float | None = Field(None, ge=0)
+    heeds_guidance: bool | None = None
+    image_guidance_scale: float | None = Field(None, ge=0)
+    size_multiple: int | None = Field(None, ge=1)
+    buckets: list[tuple[int, int]] | None = None
+    negative_prompt: bool | None = None
+    max_sequence_length: int | None = Field(None, ge=1)
+    memory_gib: float | None = Field(None, gt=0)
+    """The weights alone, in its dtype."""
+    licence: str = "unknown"
+    gated: bool = False
+    outputs: str = "unknown"
+    """What the licence says of the pictures."""
+
+    @model_validator(mode="after")
+    def _lies_somewhere(self) -> Entry:
+        if (self.repository is None) == (self.folder is None):
+            raise ValueError("give either 'repository' (org/name) or 'folder'")
+        return self
+
+    def settings(self, family: Family) -> dict[str, Any]:
+        """The family's settings with the entry's own over them. An explicit null counts."""
+        own = self.model_dump(include=self.model_fields_set & set(Family.model_fields) - {"tasks", "schedulers"})
+        # Another size of its own makes the family's sizes those of other models.
+        sizes = {"buckets": None} if {"width", "height"} & set(own) else {}
+        return {**family.model_dump(exclude={"tasks", "schedulers"}), **sizes, **own}
+
+    def calls(self, family: Family) -> dict[Task, TaskCall]:
+        """How each task that the model can do is called."""
+        return {task: call for task, call in family.tasks.items() if self.tasks is None or task in self.tasks}
+
+
+class _File(_Entry):
+    families: dict[str, Family] = {}
+    models: dict[str, Entry] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Families by the name of their pipeline class, and models by name."""
+
+    families: Mapping[str, Family]
+    models: Mapping[str, Entry]
+    own: frozenset[str] = frozenset()
+    """Names of the models that a person's own file gives."""
+
+    def takes_references(self, layout: str = "separate") -> list[str]:
+        """The models that take several pictures for one instruction, given in this way."""
+        return [
+            name
+            for name, entry in self.models.items()
+            if any(call.takes(layout) for call in entry.calls(self.families[entry.family]).values())
+        ]
+
+    def takes(self, what: Literal["controlnet", "ip_adapter"]) -> list[str]:
+        """The models whose drawing a row's own picture can steer in this way."""
+        return [
+            name
+            for name, entry in self.models.items()
+            if any(getattr(call, what) for call in entry.calls(self.families[entry.family]).values())
+        ]
+
+    def able(self, task: Task) -> list[str]:
+        """The models that can do a task."""
+        return [name for name, entry in self.models.items() if task in entry.calls(self.families[entry.family])]
+
+
+def read_catalog(own_file: str | None = None) -> Catalog:
+    """The project's catalog, with a person's own models over it.
+
+    ``own_file``: path of a YAML file with the key ``models``; None: the one that IMAGEMILL_MODELS names, if any.
+    Raises RecipeError.
+    """
+    shipped = _shipped()
+    field, path = ("recipe.models_file", own_file) if own_file else (OWN_FILE, os.environ.get(OWN_FILE))
+    if not path:
+        return Catalog(shipped.families, shipped.models)
+    own = _read(field, Path(path).expanduser())
+    if own.families:
+        raise RecipeError(f"{field}: {path!r} has 'families', which only imagemill's own catalog has: leave them out.")
+    for name, entry in own.models.items():
+        if entry.family not in shipped.families:
+            raise RecipeError(
+                f"{field}: models.{name}.family in {path!r} is {entry.family!r}; imagemill can call: "
+                f"{', '.join(shipped.families)}."
+            )
+        unable = set(entry.tasks or ()) - set(shipped.families[entry.family].tasks)
+        if unable:
+            raise RecipeError(
+                f"{field}: models.{name}.tasks in {path!r} names {min(unable)!r}; a {entry.family} can: "
+                f"{', '.join(shipped.families[entry.family].tasks)}."
+            )
+    return Catalog(shipped.families, {**shipped.models, **own.models}, frozenset(own.models))
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> _File:
+    return _read("the catalog", HERE / "catalog.yaml")
+
+
+def _read(field: str, path: Path) -> _File:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        file = _File.model_validate(content)
+    except OSError as error:
+        raise RecipeError(f"{field} is {str(path)!r}, which cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{field} is {str(path)!r}, which is not YAML: {error}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        allowed = _allowed(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
+        raise RecipeError(f"{field}: {where or 'the top level'} in {str(path)!r}: {fault['msg']}{allowed}.") from error
+    # A folder is meant from where the file lies.
+    placed = {
+        name: entry
+        if entry.folder is None
+        else entry.model_copy(update={"folder": str(path.parent / Path(entry.folder).expanduser())})
+        for name, entry in file.models.items()
+    }
+    return file.model_copy(update={"models": placed})
+
+
+def _allowed(where: tuple[int | str, ...]) -> str:
+    fields = {"models": Entry, "families": Family}.get(str(where[0])) if len(where) > 1 else _File
+    return f"; allowed are {', '.join(fields.model_fields)}" if fields else ""

@@ -1,0 +1,78 @@
+"""Which files of a model's repository a build loads: its index, and of each part the settings and the safetensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from imagemill.data.errors import RecipeError
+
+_SETTINGS = (".json", ".txt", ".model", ".jinja")
+_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
+_WEIGHTS_INDEX = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)\.safetensors\.index\.json")
+_ALL_WEIGHTS = (".safetensors", ".bin", ".msgpack", ".h5", ".ckpt", ".pt")
+_HAVE_WEIGHTS = ("text_encoder", "transformer", "unet", "vae", "image_encoder", "safety_checker")
+"""What the names of parts with weights begin with."""
+
+
+def parts_of(index: str) -> list[str]:
+    """The names of the parts in the text of a model_index.json."""
+    fields = json.loads(index)
+    return [name for name, value in fields.items() if isinstance(value, list) and value and value[0] is not None]
+
+
+def needed_files(repository: str, index: str, paths: Iterable[str]) -> list[str]:
+    """Those of a repository's files that a pipeline is loaded from: no other precision, framework or single file.
+
+    Raises RecipeError where a part has weights, but none that imagemill loads.
+    """
+    parts, chosen, weights = set(parts_of(index)), ["model_index.json"], {}
+    for path in sorted(paths):
+        folder, _, name = path.rpartition("/")
+        if folder not in parts:
+            continue
+        if name.endswith(_ALL_WEIGHTS):
+            weights.setdefault(folder, []).append(name)
+        if _is_needed(name):
+            chosen.append(path)
+    for folder, names in weights.items():
+        if not any(_WEIGHTS.fullmatch(name) for name in names):
+            raise RecipeError(
+                f"the repository {repository!r} has its {folder} only as {', '.join(names)}: imagemill loads weights "
+                "in safetensors of the plain names alone."
+            )
+    return chosen
+
+
+def _is_needed(name: str) -> bool:
+    if name.endswith(".index.json"):
+        return bool(_WEIGHTS_INDEX.fullmatch(name))
+    return bool(_WEIGHTS.fullmatch(name)) or name.endswith(_SETTINGS)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a model's folder has all that it is loaded from."""
+    if not (folder / "model_index.json").is_file():
+        return False
+    return all(_part_is_whole(folder / name) for name in parts_of((folder / "model_index.json").read_text("utf-8")))
+
+
+def _part_is_whole(part: Path) -> bool:
+    names = {path.name for path in part.iterdir() if path.exists()} if part.is_dir() else set()
+    for name in filter(_WEIGHTS_INDEX.fullmatch, names):
+        weight_map: Mapping[str, str] = json.loads((part / name).read_text("utf-8"))["weight_map"]
+        if not set(weight_map.values()) <= names:
+            return False
+    if part.name.startswith(_HAVE_WEIGHTS):
+        return any(map(_WEIGHTS.fullmatch, names))
+    return bool(names)
+
+
+def safe_path(folder: Path, path: str) -> Path:
+    """Where a repository's file lies in a folder. Raises RecipeError for a path that leads out of it."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise RecipeError(f"the repository names a file {path!r}, which lies outside of it.")
+    return folder.joinpath(*pure.parts)

@@ -1,0 +1,89 @@
+"""What a worker's time and memory went into: loading, drawing, and waiting between two batches."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from imagemill.data.records import Spent
+from imagemill.models.loading.pipeline import pick_device
+
+_last_batch: dict[str, float] = {}
+"""Run -> when this process ended that run's last batch, in perf_counter's seconds."""
+
+
+class Timeline:
+    """The times of one job. What passes between two batches of a run counts as waiting, across its jobs too."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._loading = self._drawing = self._waiting = 0.0
+        self._is_cuda = pick_device().type == "cuda"
+        self._utilisation: list[int] = []
+        if self._is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Seconds in the block are spent on loading; they are no waiting."""
+        started = time.perf_counter()
+        yield
+        self._loading += time.perf_counter() - started
+        if self._run in _last_batch:
+            _last_batch[self._run] += time.perf_counter() - started
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Seconds in the block are spent on drawing."""
+        started = time.perf_counter()
+        self._waiting += started - _last_batch.get(self._run, started)
+        yield
+        ended = time.perf_counter()
+        self._drawing += ended - started
+        # Of this run alone: a worker of a cluster may live for weeks.
+        _last_batch.clear()
+        _last_batch[self._run] = ended
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Sample an NVIDIA GPU's utilisation in the block, once a second, where nvidia-ml-py is installed."""
+        stop = threading.Event()
+
+        def sample() -> None:
+            while not stop.wait(1):
+                try:
+                    self._utilisation.append(torch.cuda.utilization())
+                except (ImportError, RuntimeError):
+                    return
+
+        sampler = threading.Thread(target=sample, daemon=True, name="utilisation")
+        if self._is_cuda:
+            sampler.start()
+        try:
+            yield
+        finally:
+            stop.set()
+
+    def spent(self) -> Spent:
+        """The sums."""
+        samples = self._utilisation
+        return Spent(
+            loading=round(self._loading, 3),
+            drawing=round(self._drawing, 3),
+            waiting=round(self._waiting, 3),
+            peak_gib=round(self._peak() / 2**30, 3),
+            utilisation=round(sum(samples) / len(samples), 1) if samples else None,
+        )
+
+    def _peak(self) -> int:
+        if self._is_cuda:
+            return torch.cuda.max_memory_reserved()
+        # Without a GPU's own memory it is the process's: in KiB, on a Mac in bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

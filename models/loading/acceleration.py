@@ -1,0 +1,102 @@
+"""A recipe's speed settings applied to a pipeline: compiled blocks, attention backends, step caches.
+
+Each of the settings but the two caches changes pixels, so they are part of a model's identity (data/config/speed.py),
+and pipelines with different settings share no parts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from imagemill.data.config.speed import Speed
+from imagemill.data.errors import RecipeError
+from imagemill.models.cache_dir import kept_folder
+from imagemill.models.loading.source_cache import remember_sources
+from imagemill.models.loading.text_cache import remember_texts
+
+# diffusers writes the names of some backends with an underscore in front: they need a certain GPU or build.
+_BACKENDS = {"cudnn": "_native_cudnn", "flash_3": "_flash_3", "flash_3_hub": "_flash_3_hub"}
+
+TAYLOR_INTERVAL = 3
+"""Steps for each that TaylorSeer computes; the others it predicts from them. Its paper uses 3 to 6."""
+
+TAYLOR_FIRST = 2
+"""Steps that are computed before the first prediction: the least from which a slope can be told."""
+
+FIRST_BLOCK_THRESHOLD = 0.05
+"""Change of the first block's output below which a step is taken over; diffusers' own default."""
+
+
+def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
+    """The pipeline, changed in place. Raises RecipeError where it, or this machine, cannot do what is asked."""
+    if speed.remember_texts:
+        remember_texts(pipeline)
+    if speed.remember_sources:
+        remember_sources(pipeline)
+    denoiser = denoiser_of(pipeline)
+    if denoiser is None:
+        return pipeline
+    if speed.fuse_qkv:
+        _ask(model, "fuse_qkv", lambda: denoiser.fuse_qkv_projections())
+    if speed.attention != "auto":
+        backend = _BACKENDS.get(speed.attention, speed.attention)
+        _ask(model, f"attention: {speed.attention}", lambda: denoiser.set_attention_backend(backend))
+    if speed.channels_last and getattr(pipeline, "vae", None) is not None:
+        pipeline.vae.to(memory_format=torch.channels_last)
+    if speed.compile:
+        # Kept between runs, so that only the first build of all compiles.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept_folder("compiled")))
+        _ask(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=False))
+    return pipeline
+
+
+def cache_steps(pipeline: Any, speed: Speed, model: str, steps: int) -> None:
+    """Set up the step cache for a call of this many steps; call it before every call."""
+    if speed.step_cache == "none":
+        return
+    denoiser = denoiser_of(pipeline)
+    # MagCache's ratios are stretched over the number of steps; the others are reset by the pipeline itself.
+    if getattr(denoiser, "_imagemill_steps", None) == steps:
+        return
+    if getattr(denoiser, "is_cache_enabled", False):
+        denoiser.disable_cache()
+    config = _config(speed, denoiser, model, steps)
+    _ask(model, f"step_cache: {speed.step_cache}", lambda: denoiser.enable_cache(config))
+    denoiser._imagemill_steps = steps
+
+
+def _config(speed: Speed, denoiser: Any, model: str, steps: int) -> Any:
+    from diffusers.hooks import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConfig
+    from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
+
+    match speed.step_cache:
+        case "first_block":
+            return FirstBlockCacheConfig(threshold=FIRST_BLOCK_THRESHOLD)
+        case "taylorseer":
+            return TaylorSeerCacheConfig(cache_interval=TAYLOR_INTERVAL, disable_cache_before_step=TAYLOR_FIRST)
+    if not type(denoiser).__name__.startswith("Flux"):
+        raise RecipeError(
+            f"the model {model!r} has no ratios for speed.step_cache 'magcache', which are known for FLUX.1 only: "
+            "take 'taylorseer' or 'first_block'."
+        )
+    return MagCacheConfig(mag_ratios=FLUX_MAG_RATIOS, num_inference_steps=steps)
+
+
+def denoiser_of(pipeline: Any) -> Any:
+    """The part that is called at every step: a transformer or a UNet."""
+    return getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
+
+
+def _ask(model: str, setting: str, apply: Callable[[], Any]) -> None:
+    try:
+        apply()
+    except RecipeError:
+        raise
+    except (RuntimeError, ValueError, AttributeError, ImportError, TypeError) as error:
+        raise RecipeError(
+            f"the model {model!r} cannot be drawn with speed.{setting} here: {error}. Leave that setting out."
+        ) from error

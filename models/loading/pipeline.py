@@ -1,0 +1,160 @@
+"""Load a diffusers pipeline as a spec says: safetensors only, no remote code, a pinned revision."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pkgutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagemill.data.errors import RecipeError
+from imagemill.models.catalog.external_parts import BorrowedPart
+from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.loading.adapters import check_fit, load_controlnet, put_ip_adapter_on
+from imagemill.models.loading.lora import put_on
+from imagemill.models.loading.offload import place, quantization
+from imagemill.models.loading.shared_parts import part_folders
+
+
+def pick_device() -> torch.device:
+    """The device of this worker process: its first visible GPU, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What the manifest calls the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def local_folder(spec: ModelSpec) -> Path | None:
+    """Where the model's files lie; those of a repository are fetched. None for a stand-in, which has none."""
+    if os.environ.get("IMAGEMILL_PIPELINE"):
+        return None
+    if spec.revision is None:
+        return Path(spec.source)
+    with _explain(spec):
+        return Path(
+            diffusers_class(spec.pipeline).download(
+                spec.source,
+                revision=spec.revision,
+                cache_dir=spec.cache_dir,
+                use_safetensors=True,
+                token=os.environ.get("HF_TOKEN"),
+            )
+        )
+
+
+def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, torch.nn.Module]) -> Any:
+    """The spec's pipeline, on the device, with the parts in ``shared`` in place of its own.
+
+    Raises RecipeError where its files cannot be loaded.
+
+    For tests and benchmarks: IMAGEMILL_PIPELINE in a worker's environment names a ``module:function`` that is called
+    with the spec and the device in place of diffusers.
+    """
+    if stand_in := os.environ.get("IMAGEMILL_PIPELINE"):
+        return pkgutil.resolve_name(stand_in)(spec, device)
+    dtype = getattr(torch, spec.dtype)
+    names = {path.name for path in part_folders(local_folder(spec))}
+    with _explain(spec):
+        kind = diffusers_class(spec.pipeline)
+        # It paints pictures black, which would then be set aside as blank, with no word of why.
+        without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
+        pipeline = kind.from_pretrained(
+            spec.source,
+            revision=spec.revision,
+            cache_dir=spec.cache_dir,
+            dtype=dtype,
+            use_safetensors=True,
+            token=os.environ.get("HF_TOKEN"),
+            **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
+            **without,
+            **shared,
+        )
+    check_fit(pipeline, spec)
+    put_on(pipeline, spec)
+    put_ip_adapter_on(pipeline, spec)
+    return prepare(place(pipeline, spec.memory, device, spec.name))
+
+
+def parts_beside(spec: ModelSpec) -> dict[str, Any]:
+    """What the spec's pipeline is loaded with that is not among its own files, in host memory: its ControlNet, and the
+    parts that it borrows.
+
+    Raises RecipeError where their files cannot be loaded.
+    """
+    if os.environ.get("IMAGEMILL_PIPELINE"):
+        return {}
+    parts: dict[str, Any] = {}
+    for part in spec.borrowed:
+        with _explain(spec, part.source):
+            parts[part.name] = _borrowed(spec, part)
+    if spec.controlnet:
+        with _explain(spec, spec.controlnet.source):
+            parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.controlnet.kind))
+    return parts
+
+
+def _borrowed(spec: ModelSpec, part: BorrowedPart) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"revision": part.revision, "cache_dir": spec.cache_dir, "token": os.environ.get("HF_TOKEN")}
+    if part.name.startswith("tokenizer"):
+        return AutoTokenizer.from_pretrained(part.source, **where)
+    return AutoModelForCausalLM.from_pretrained(
+        part.source, dtype=getattr(torch, spec.dtype), use_safetensors=True, **where
+    )
+
+
+@contextmanager
+def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"the model {spec.name!r} cannot be loaded from {source or spec.source!r}: {error}"
+        ) from error
+
+
+def diffusers_class(name: str) -> Any:
+    """A pipeline class of diffusers, by its name."""
+    # Imported here: it takes seconds, and a stand-in does without.
+    import diffusers
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    # A worker has no terminal: what is loaded is told in one line when it is there.
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    return getattr(diffusers, name)
+
+
+def same_parts(pipeline: Any, spec: ModelSpec) -> Any:
+    """The spec's pipeline around the loaded parts of one of another class; nothing is read or copied."""
+    if os.environ.get("IMAGEMILL_PIPELINE"):
+        # A stand-in is of no class: it serves for each.
+        return pipeline
+    kind = diffusers_class(spec.pipeline)
+    # Beside the parts a pipeline has settings, such as FLUX.2's is_distilled.
+    has = {**pipeline.config, **pipeline.components}
+    takes = inspect.signature(kind.__init__).parameters
+    return prepare(kind(**{name: value for name, value in has.items() if name in takes}))
+
+
+def prepare(pipeline: Any) -> Any:
+    """Silence the bar that every call would draw."""
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

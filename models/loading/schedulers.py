@@ -1,0 +1,55 @@
+"""Schedulers by name, made with the configuration of the pipeline's own."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from imagemill.data.config.schedulers import SchedulerName
+
+_KARRAS = {"use_karras_sigmas": True}
+_PLAIN = {"use_karras_sigmas": False}
+_FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+
+_CLASSES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
+    "euler": ("EulerDiscreteScheduler", _PLAIN),
+    "euler a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", _PLAIN),
+    "dpm2": ("KDPM2DiscreteScheduler", _PLAIN),
+    "dpm2 a": ("KDPM2AncestralDiscreteScheduler", _PLAIN),
+    "dpm++ 2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_PLAIN}),
+    "dpm++ 2m karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}),
+    "dpm++ 2m sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_PLAIN}),
+    "dpm++ 2m sde karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_KARRAS}),
+    "unipc": ("UniPCMultistepScheduler", _PLAIN),
+    "deis": ("DEISMultistepScheduler", _PLAIN),
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "pndm": ("PNDMScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
+    "flow-match euler": ("FlowMatchEulerDiscreteScheduler", {}),
+    "flow-match heun": ("FlowMatchHeunDiscreteScheduler", {}),
+    "flow-match dpm++ 2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_FLOW}),
+    "flow-match unipc": ("UniPCMultistepScheduler", _FLOW),
+}
+"""Name -> class of diffusers, and what of the own configuration is changed. FlowMatchLCMScheduler is not among them:
+it draws its noise from no generator, so no picture could be drawn again."""
+
+
+def use_scheduler(pipeline: Any, own: Any, name: SchedulerName | None) -> None:
+    """Let the pipeline draw with the named scheduler. ``own``: the one that it was loaded with."""
+    if name is None:
+        pipeline.scheduler = own
+        return
+    import diffusers
+
+    kind, changes = _CLASSES[name]
+    config = dict(own.config)
+    # One thing under two names: how far the noise levels are shifted.
+    shift = config.get("flow_shift", config.get("shift"))
+    shifted = {} if shift is None else {"flow_shift": shift, "shift": shift}
+    made = getattr(diffusers, kind)
+    takes = inspect.signature(made.__init__).parameters
+    shift = {name: value for name, value in shifted.items() if name in takes}
+    pipeline.scheduler = made.from_config(own.config, **changes, **shift)

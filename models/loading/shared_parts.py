@@ -1,0 +1,61 @@
+"""The parts of models by what is in their files: an equal part of two models is loaded once.
+
+FLUX.1-dev and FLUX.1-Kontext-dev, for one, have the same text encoders and the same autoencoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.identity import digest
+
+SAYS_NOTHING = ("_name_or_path", "_diffusers_version", "transformers_version", "_commit_hash")
+"""Fields of a config that tell where and with what it was written, and not what the part does."""
+
+
+def part_folders(model: Path) -> list[Path]:
+    """The folders of a model's parts that have weights."""
+    return sorted({path.parent for path in model.glob("*/*.safetensors")})
+
+
+def part_bytes(folder: Path) -> int:
+    """How large a part's weights are on the disk."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def find_equal(folder: Path, others: Iterable[Path]) -> Path | None:
+    """That of the other folders which holds the same part. Files are hashed only where their names and sizes agree."""
+    shape = _shape(folder)
+    return next((other for other in others if _shape(other) == shape and _content(other) == _content(folder)), None)
+
+
+def _shape(folder: Path) -> list[tuple[str, int]]:
+    return sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
+
+
+def _content(folder: Path) -> str:
+    named = [(path.name, _file(path)) for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json")]
+    return digest(named)
+
+
+def _file(path: Path) -> Any:
+    if path.name == "config.json":
+        fields = json.loads(path.read_bytes())
+        return {name: value for name, value in fields.items() if name not in SAYS_NOTHING}
+    real = path.resolve()
+    # In the hub's cache a large file is a link to one that is named by its sha256.
+    if real.parent.name == "blobs" and len(real.name) == 64:
+        return real.name
+    status = real.stat()
+    return _sha256(real, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

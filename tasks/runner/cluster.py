@@ -1,0 +1,179 @@
+"""The Dask side of a cluster: how a worker process is set up, the cluster of one machine, and who may reach a port."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import wraps
+from multiprocessing import spawn
+from typing import Any
+from urllib.parse import urlsplit
+
+import distributed.utils
+import psutil
+from dask import config
+from distributed import Nanny, Scheduler, SpecCluster
+
+from imagemill.data.errors import RecipeError
+from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
+from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
+
+# Every task that starts or ends is an INFO line otherwise.
+logging.getLogger("distributed").setLevel(logging.WARNING)
+# Every 10 ms it looks at where each worker's threads are, for a dashboard that is off.
+config.set({"distributed.worker.profile.enabled": False})
+
+PROCESS_BYTES = 2**30
+"""What a worker process takes beside a model's weights, at the most: 0.6 GiB were seen."""
+
+INSECURE = "IMAGEMILL_INSECURE"
+"""Set in the environment, clear text is spoken beyond the loopback too."""
+
+WORKER_PROCESS = "Dask Worker process"
+"""How the names begin that Dask gives to its processes."""
+
+
+def _without_main(prepare: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    @wraps(prepare)
+    def prepare_process(name: str) -> dict[str, Any]:
+        told = prepare(name)
+        if name.startswith(WORKER_PROCESS):
+            told = {key: value for key, value in told.items() if not key.startswith("init_main")}
+        return told
+
+    return prepare_process
+
+
+# Python has each new process run the program's main file first. A worker needs nothing of it: a script that builds at
+# its top would build in every worker, and Prefect's own program imports Prefect.
+spawn.get_preparation_data = _without_main(spawn.get_preparation_data)
+
+
+def worker_options(number: int, workers: int, gpus: list[str], host: str | None) -> dict[str, Any]:
+    """A Nanny's options for one of ``workers`` single-threaded worker processes: its GPU, or its share of the cores."""
+    threads = str(max(1, cores() // workers))
+    environment = {
+        # A process that is forked has the environment of when its server was started.
+        **os.environ,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        # Threads that wait for each other sleep: else they take the core that encodes and writes.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+    }
+    if gpus:
+        environment |= gpu_environment(gpus[number % len(gpus)])
+    return {
+        "nthreads": 1,
+        "host": host,
+        # Loading a model of 24 GB is not a leak: no limit, and no spilling or pausing.
+        "memory_limit": 0,
+        "env": environment,
+        "preload": "imagemill.tasks.runner.worker_setup",
+        "dashboard": False,
+    }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    # Not every system can tell which of them: macOS cannot.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def quiet_workers() -> AbstractContextManager[Any]:
+    """What worker processes that start now do not say; what a job raises is raised where it is waited for."""
+    # Read as soon as a worker process imports distributed, which else tells of every start, stop and error.
+    return config.set({"distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"})
+
+
+def cpu_workers(shards: int, weights: int | None) -> int:
+    """How many worker processes draw best without a GPU: one per core, as far as the shards and the memory go round.
+
+    Small models gain little from a second core; ``weights`` are the models' bytes on the disk, None if unknown.
+    """
+    if weights is None:
+        return 1
+    # Saved in half precision, a model may take twice its size; torch and diffusers take the rest.
+    room = psutil.virtual_memory().available // 2 // (2 * weights + PROCESS_BYTES)
+    return max(1, min(cores(), shards, room))
+
+
+def fork_workers(gpus: list[str]) -> None:
+    """Let worker processes that start from now on be forked, where they can be."""
+    if can_fork(gpus):
+        start_fork_server()
+        config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        # Dask would import all its optional packages here, to have them in a server that runs already.
+        distributed.utils._forkserver_preload_set = True
+
+
+def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
+    """A cluster on the loopback of this machine, which can grow where there is no GPU."""
+    fork_workers(gpus)
+    specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
+    with quiet_workers():
+        return SpecCluster(scheduler=scheduler, workers=specs, worker=_spec(0, 1, []), shutdown_on_close=True)
+
+
+def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
+    return {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
+
+
+class OwnCluster:
+    """The cluster of one build, on this machine. It starts in a thread, beside what the build does first."""
+
+    def __init__(self, workers: int, gpus: list[str]) -> None:
+        starter = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self._cluster = starter.submit(start_cluster, workers, gpus)
+        starter.shutdown(wait=False)
+
+    @classmethod
+    def of(cls, workers: int | None) -> OwnCluster:
+        """With so many workers; by default one per GPU, or one, which may become more."""
+        gpus = visible_gpus()
+        return cls(workers or len(gpus) or 1, gpus)
+
+    def running(self, workers: int) -> SpecCluster:
+        """The cluster, once it is up, grown to this many workers."""
+        cluster = self._cluster.result()
+        if len(cluster.worker_spec) < workers:
+            with quiet_workers():
+                cluster.scale(workers)
+        return cluster
+
+    def close(self) -> None:
+        """End its processes. What started badly has none."""
+        if self._cluster.exception() is None:
+            self._cluster.result().close()
+
+
+def check_address(address: str, insecure: bool = False) -> None:
+    """Raises RecipeError where clear text would leave this machine: whoever reaches such a port can run code."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.port is None:
+        raise RecipeError(f"{address!r} is no address of a Dask scheduler: write tcp://host:port or tls://host:port.")
+    if parts.scheme == "tls" or insecure or os.environ.get(INSECURE) or _is_loopback(parts.hostname):
+        return
+    raise RecipeError(
+        f"{address!r} is not encrypted and lies beyond this machine's loopback; whoever reaches such a port can run "
+        "code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, where you trust the whole network, "
+        f"give --insecure (or set {INSECURE}=1)."
+    )
+
+
+def root_cause(error: BaseException) -> str:
+    """What an error came from in the end: Dask's own says no more than that time ran out."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error) or type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,108 @@
+"""Where a job is drawn: on the cluster's workers, or, where its model is behind an API, from this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any
+
+from prefect.blocks.system import Secret
+from prefect.context import FlowRunContext
+
+from imagemill.data.config.api import Api
+from imagemill.data.errors import BuildFailed, RecipeError
+from imagemill.data.records import StepReport
+from imagemill.models.catalog.api_spec import ApiSpec
+from imagemill.models.job import Job
+from imagemill.tasks.runner.gpu_task_runner import Listener, draw_on_gpu
+
+if TYPE_CHECKING:
+    from imagemill.models.api.client import ImagesApi
+
+USUAL_KEY = "OPENAI_API_KEY"
+"""The environment variable that is looked at where the recipe names none."""
+
+
+def draw_job(job: Job) -> StepReport:
+    """Draw a job from inside a task. Raises ImagemillError where trying again would not help."""
+    if not isinstance(job.spec, ApiSpec):
+        return draw_on_gpu(job)
+    key, key_from = find_key(job.spec.api)
+    runner = FlowRunContext.get().task_runner
+    return runner.beside(ApiThread).draw(job, key, key_from, runner.listener)
+
+
+def find_key(api: Api) -> tuple[str | None, str]:
+    """The API's key, if there is one, and where it was found. Raises RecipeError where it is not as the recipe says."""
+    if api.key_block:
+        where = f"the Prefect Secret block {api.key_block!r}"
+        try:
+            key = Secret.load(api.key_block).get()
+        except ValueError as error:
+            raise RecipeError(
+                f"api.key_block is {api.key_block!r}, but this server has no Secret block of that name: create one "
+                "(prefect block create secret), or name the environment variable in api.key_env."
+            ) from error
+    else:
+        name = api.key_env or USUAL_KEY
+        where = f"the environment variable {name}"
+        key = os.environ.get(name, "")
+        if api.key_env and not key.strip():
+            raise RecipeError(
+                f"api.key_env is {name!r}, but that environment variable is not set where the build runs."
+            )
+    key = str(key).strip()
+    if not key.isascii() or any(character.isspace() for character in key):
+        raise RecipeError(f"the key in {where} holds characters that no key has: set it anew.")
+    return (key, where) if key else (None, f"none, as {where} is not set")
+
+
+class ApiThread:
+    """The event loop, in a thread of its own, in which all of a flow's requests are made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="images-api", daemon=True)
+        self._thread.start()
+        self._apis: dict[tuple[str, str | None], ImagesApi] = {}
+
+    def draw(self, job: Job, key: str | None, key_from: str, listener: Listener | None) -> StepReport:
+        """Draw a job and wait for it."""
+        future: Future[StepReport] = asyncio.run_coroutine_threadsafe(
+            self._draw(job, key, key_from, listener or _nobody), self._loop
+        )
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise BuildFailed("the build was stopped while it waited for the images API.") from error
+
+    async def _draw(self, job: Job, key: str | None, key_from: str, listener: Listener) -> StepReport:
+        # Imported here: a build without an API does without them.
+        from imagemill.models.api.client import ImagesApi
+        from imagemill.models.drawing.api import draw_by_api
+
+        name = (job.spec.api.model_dump_json(), key)
+        if name not in self._apis:
+            self._apis[name] = ImagesApi(job.spec.api, key, key_from)
+        return await draw_by_api(job, self._apis[name], listener)
+
+    def close(self) -> None:
+        """Break off what is under way."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for api in self._apis.values():
+            await api.close()
+
+
+def _nobody(event: dict[str, Any]) -> None:
+    """Nobody listens."""

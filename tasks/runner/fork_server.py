@@ -1,0 +1,70 @@
+"""One process that has imported torch and diffusers, from which the workers of a machine without a GPU are forked.
+
+The imports take seconds of a core: they are made once, however many workers there are, and begin before Prefect's.
+Imports neither Dask nor torch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+from multiprocessing import forkserver
+
+from imagemill.tasks.runner.gpus import visible_gpus
+
+PRELOAD = "imagemill.tasks.runner.fork_preload"
+
+_changing = threading.Lock()
+_server: _Server | None = None
+
+
+def can_fork(gpus: list[str]) -> bool:
+    """Whether worker processes may be forked from one that has imported torch.
+
+    Not on macOS, where Metal does not outlive a fork; and not with a GPU: no library may ever have spoken to its driver
+    before the fork, and what is imported there was not seen.
+    """
+    return sys.platform == "linux" and not gpus
+
+
+def start_fork_server() -> None:
+    """Start the process, once; returns at once. Nothing is done where workers cannot be forked (see can_fork)."""
+    global _server
+    with _changing:
+        if _server is None and can_fork(visible_gpus()):
+            _server = _Server()
+            _server.start()
+
+
+def stop_fork_server() -> None:
+    """End the process, where one was started and no worker is to be forked from it after all."""
+    global _server
+    with _changing:
+        if _server is not None:
+            _server.stop()
+            _server = None
+
+
+class _Server:
+    """The process. The kernel ends it with the thread that started it (fork_preload.py), which therefore lives on."""
+
+    def __init__(self) -> None:
+        self._up, self._unwanted = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold, daemon=True, name="fork server")
+
+    def start(self) -> None:
+        self._thread.start()
+        self._up.wait()
+
+    def stop(self) -> None:
+        self._unwanted.set()
+        self._thread.join()
+
+    def _hold(self) -> None:
+        try:
+            multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
+            forkserver.ensure_running()
+        finally:
+            self._up.set()
+        self._unwanted.wait()

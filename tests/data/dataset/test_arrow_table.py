@@ -1,0 +1,67 @@
+"""Rows as Arrow columns: exactly what pyarrow makes of them, without what it imports for that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+
+from imagemill.data.dataset.arrow_table import table_of
+from imagemill.data.dataset.schema import PICTURE, PICTURES
+
+KINDS = {
+    "image": PICTURE,
+    "input_images": PICTURES,
+    "prompt": pa.string(),
+    "seed": pa.int64(),
+    "steps": pa.int32(),
+    "guidance_scale": pa.float64(),
+    "unsafe": pa.bool_(),
+}
+SCHEMA = pa.schema(list(KINDS.items()))
+
+FULL = {
+    "image": {"bytes": b"\x00\xff", "path": "ä.png"},
+    "input_images": [{"bytes": b"1", "path": "one"}, {"bytes": b"", "path": "two"}],
+    "prompt": "a fox, 狐",
+    "seed": 2**62,
+    "steps": -4,
+    "guidance_scale": 3.5,
+    "unsafe": True,
+}
+EMPTY = {"image": {"bytes": b"", "path": ""}, "input_images": [], "prompt": "", "seed": 0, "unsafe": False}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[FULL], [EMPTY], [FULL, EMPTY, {}] * 5, [{}], [], [{"image": {"bytes": b"1"}}]],
+    ids=["full", "empty", "mixed", "null", "none", "part"],
+)
+def test_a_table_is_what_pyarrow_makes_of_the_rows(rows: list[dict]):
+    found = table_of(rows, SCHEMA)
+    found.validate(full=True)
+    assert found.equals(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 1.5}, {"steps": 2**31}, {"seed": "1"}, {"prompt": "\ud800"}], ids=str)
+def test_a_value_that_does_not_fit_its_column_is_no_silent_other_one(wrong: dict):
+    with pytest.raises((TypeError, OverflowError, UnicodeEncodeError)):
+        table_of([FULL | wrong], SCHEMA)
+
+
+def test_writing_a_shard_imports_no_pandas():
+    code = """
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from imagemill.data.images.codec import Encoding
+from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.parquet import write_rows
+row = {"image": {"bytes": b"1", "path": "1.png"}, "prompt": "a fox", "variant": 0}
+with TemporaryDirectory() as folder:
+    write_rows(Path(folder, "one.parquet"), Layout(False, False, Encoding("png"), {}), [row])
+sys.exit("pandas" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,215 @@
+"""The output folder: nothing of others is touched, one build at a time holds it, nothing half-written is seen."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from uuid import uuid4
+
+import pytest
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import write_rows
+from imagemill.data.errors import BuildFailed, FolderInUse, NotOurs
+from imagemill.data.records import Staged
+from imagemill.data.staging.in_flight import UnderWay
+from imagemill.data.staging.store import Staging
+
+ROOT = Path(__file__).parents[2]
+HOLD = """
+import sys, time
+from imagemill.data.dataset.folder import Folder
+with Folder(sys.argv[1]).hold("night"):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A real process that holds tmp_path / "out"."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "out")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def dataset(tmp_path, layout, dataset_rows):
+    """A folder with two committed files."""
+    folder = Folder(tmp_path / "out")
+    with folder.hold("night"):
+        for number in range(2):
+            name = f"train-{number:05d}.parquet"
+            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows[number:]))
+        folder.clear_work()
+    return folder
+
+
+def test_a_foreign_folder_is_refused_untouched(tmp_path):
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "beach.jpg").write_bytes(b"x")
+    before = contents(tmp_path)
+    folder = Folder(tmp_path / "holiday")
+    with (
+        pytest.raises(NotOurs, match="exists and is not an imagemill dataset; nothing in it was touched"),
+        folder.hold("n"),
+    ):
+        pytest.fail("held")
+    assert contents(tmp_path) == before
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(NotOurs, match="is not an imagemill dataset"):
+        Folder(tmp_path / "out").check_owner("n")
+
+
+def test_another_datasets_folder_is_refused_untouched(dataset):
+    before = contents(dataset.root)
+    with pytest.raises(NotOurs) as caught, dataset.hold("day"):
+        pytest.fail("held")
+    assert "holds the dataset 'night', and the recipe's name is 'day'; nothing in it was touched" in str(caught.value)
+    assert str(caught.value).endswith("or name the recipe 'night'.")
+    assert contents(dataset.root) == before
+
+
+def test_an_empty_folder_may_be_taken(tmp_path):
+    (tmp_path / "out").mkdir()
+    with Folder(tmp_path / "out").hold("n"):
+        pass
+    Folder(tmp_path / "out").check_owner("n")
+
+
+def test_a_held_folder_is_refused_with_who_holds_it_and_since_when(tmp_path, holder):
+    before = contents(tmp_path)
+    with pytest.raises(FolderInUse) as caught, Folder(tmp_path / "out").hold("night"):
+        pytest.fail("held")
+    assert re.search(rf"process {holder.pid} on \S+, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\.", str(caught.value))
+    assert contents(tmp_path) == before
+
+
+def test_a_lock_left_by_a_killed_process_does_not_block(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    folder = Folder(tmp_path / "out")
+    assert (folder.state / "holder.json").exists()
+    with folder.hold("night"):
+        assert str(os.getpid()) in (folder.state / "holder.json").read_text()
+    assert not (folder.state / "holder.json").exists()
+
+
+def test_a_folder_is_free_after_a_build_that_failed(tmp_path):
+    folder = Folder(tmp_path / "out")
+    with pytest.raises(KeyError), folder.hold("n"):
+        raise KeyError
+    with folder.hold("n"):
+        pass
+
+
+def test_what_was_decided_once_stays(tmp_path):
+    folder = Folder(tmp_path / "out")
+    with folder.hold("n"):
+        assert folder.pin("seed", lambda: 7) == 7
+    with folder.hold("n"):
+        assert folder.pin("seed", lambda: 8) == 7
+    assert folder.pinned() == {"seed": 7}
+
+
+def test_a_write_leaves_no_temporary_file_and_replaces_as_a_whole(tmp_path):
+    folder = Folder(tmp_path / "out")
+    for content in (b"one", b"two"):
+        folder.write(folder.card, content)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert files == [folder.card]
+    assert folder.card.read_bytes() == b"two"
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    folder = Folder(tmp_path / "out")
+    folder.write(folder.card, b"one")
+    with pytest.raises(TypeError):
+        folder.write(folder.card, "not bytes")
+    assert folder.card.read_bytes() == b"one"
+
+
+def test_committed_files_are_known(dataset):
+    whole, damaged = dataset.committed()
+    assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
+    assert damaged == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:-30], lambda content: b"", lambda content: content[:200] + b"\0" + content[201:]],
+)
+def test_a_damaged_or_edited_file_is_noticed(dataset, damage):
+    path = dataset.data / "train-00000.parquet"
+    path.write_bytes(damage(path.read_bytes()))
+    whole, damaged = dataset.committed()
+    assert [file.name for file in whole] == ["train-00001.parquet"]
+    assert damaged == [path]
+
+
+def test_a_whole_file_that_replaces_another_is_noticed(dataset):
+    content = (dataset.data / "train-00001.parquet").read_bytes()
+    (dataset.data / "train-00000.parquet").write_bytes(content)
+    assert dataset.committed()[1] == [dataset.data / "train-00000.parquet"]
+
+
+def test_a_copied_or_moved_folder_is_known_by_its_bytes(dataset, tmp_path):
+    moved = Folder(tmp_path / "elsewhere")
+    dataset.root.rename(moved.root)
+    for path in moved.data.iterdir():
+        os.utime(path, (1, 1))
+    whole, damaged = moved.committed()
+    assert (len(whole), damaged) == (2, [])
+
+
+def test_a_lost_journal_costs_nothing(dataset):
+    dataset.journal.unlink()
+    assert len(dataset.committed()[0]) == 2
+
+
+def test_unfinished_files_are_not_seen(dataset, tmp_path):
+    dataset.scratch("train-00002.parquet").write_bytes(b"half")
+    assert len(dataset.committed()[0]) == 2
+    dataset.clear_work()
+    assert not dataset.tmp.exists()
+
+
+def test_who_still_draws_for_a_build_that_was_killed_leaves_nothing_in_the_dataset_that_the_next_has_finished(dataset):
+    dataset.staged.mkdir()
+    is_staging, is_over = Event(), Event()
+
+    def draw_on() -> None:
+        while not is_over.is_set():
+            staged = Staged(uuid4().hex, "0" * 64, 8, 8, 1, "cpu")
+            with UnderWay(dataset.staged, "killed", [staged.key]).note([staged.key]):
+                Staging(dataset.staged).put(b"picture", staged, "png")
+            is_staging.set()
+
+    with ThreadPoolExecutor(1) as straggler:
+        drawing = straggler.submit(draw_on)
+        try:
+            assert is_staging.wait(60)
+            dataset.clear_work()
+            with pytest.raises(BuildFailed, match="is gone: the build that asked for them has ended"):
+                drawing.result(60)
+        finally:
+            is_over.set()
+    assert sorted(path.name for path in dataset.state.iterdir()) == ["files.jsonl", "folder.json"]

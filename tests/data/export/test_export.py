@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from PIL import Image
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import write_rows
+from imagemill.data.dataset.schema import Layout
+from imagemill.data.errors import NotOurs, OutputError
+from imagemill.data.export import export as exporting
+from imagemill.data.export.export import export
+from imagemill.data.export.formats import FORMATS, Format
+from imagemill.data.images.codec import Encoding
+
+ROWS_A_FILE = 2
+FILES = 3
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade, 0, 255 - shade)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def finished(folder: Path, edits: bool) -> Path:
+    """A finished dataset of three files of two rows each, the caption carried from the prompts file."""
+    output = Folder(folder)
+    layout = Layout(edits, edits, Encoding("png"), {"caption": "str"})
+    files = []
+    for number in range(FILES):
+        name = f"train-{number:05d}.parquet"
+        rows = [row(ROWS_A_FILE * number + i, layout.picture_columns) for i in range(ROWS_A_FILE)]
+        file = write_rows(output.scratch(name), layout, rows)
+        output.commit(output.scratch(name), name, file)
+        files.append({"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256})
+    known = {"fingerprint": "f", "rows": ROWS_A_FILE * FILES, "files": files, "recipe": {"name": "small"}}
+    output.manifest.write_text(json.dumps({**known, "models": {}, "versions": {}, "hardware": {}}))
+    return folder
+
+
+def row(number: int, columns: tuple[str, ...]) -> dict[str, Any]:
+    pictures = {
+        column: {"bytes": picture(10 * number + place), "path": f"{number}-{place}.png"}
+        for place, column in enumerate(columns)
+    }
+    told = {"prompt": f"prompt {number}", "id": f"row-{number}", "variant": 0, "caption": f"é {number}"}
+    return {**pictures, **told, **({"edit_prompt": f"edit {number}"} if len(columns) > 1 else {})}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
+def test_datasets_opens_an_export_with_every_picture_and_column(form: str, tmp_path: Path):
+    output = finished(tmp_path / "out", edits=True)
+    export(output, tmp_path / "to", form)
+    where = {"data_dir": str(tmp_path / "to")}
+    if form == "webdataset":
+        where = {"data_files": str(tmp_path / "to" / "*.tar")}
+    rows = datasets.load_dataset(form, split="train", **where)
+    before, after = ("input_image", "edited_image") if form == "imagefolder" else ("input.png", "output.png")
+    assert len(rows) == ROWS_A_FILE * FILES
+    for number, one in enumerate(rows):
+        told = one if form == "imagefolder" else one["json"]
+        assert (told["edit_prompt"], told["caption"]) == (f"edit {number}", f"é {number}")
+        assert one[before].getpixel((0, 0)) == (10 * number, 0, 255 - 10 * number)
+        assert one[after].getpixel((0, 0)) == (10 * number + 1, 0, 254 - 10 * number)
+
+
+def test_generated_pictures_leave_as_dataflow_names_them(tmp_path: Path):
+    export(finished(tmp_path / "out", edits=False), tmp_path / "to", "dataflow")
+    lines = [json.loads(line) for line in (tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()]
+    assert lines[1]["conversations"] == [{"content": "prompt 1", "role": "user"}]
+    assert lines[1]["images"] == [str(tmp_path / "to" / "sample1_condition0" / "sample1_condition0_0.png")]
+    assert Path(lines[1]["images"][0]).read_bytes() == picture(10)
+
+
+def test_edits_leave_as_dataflow_names_them(tmp_path: Path):
+    export(finished(tmp_path / "out", edits=True), tmp_path / "to", "dataflow")
+    line = json.loads((tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()[5])
+    assert line["conversations"] == [{"content": "edit 5", "role": "user"}]
+    assert line["output_image"] == [str(tmp_path / "to" / "sample_5" / "sample_5_0.png")]
+    assert [Path(path).read_bytes() for path in line["images"] + line["output_image"]] == [picture(50), picture(51)]
+
+
+def test_plain_files_have_their_prompt_beside_them(tmp_path: Path):
+    export(finished(tmp_path / "out", edits=False), tmp_path / "to", "files")
+    assert (tmp_path / "to" / "000000" / "000000004.txt").read_text() == "prompt 4"
+    assert (tmp_path / "to" / "000000" / "000000004.png").read_bytes() == picture(40)
+
+
+def _killed_in_the_second_part(output: Path, target: Path, form: str) -> None:
+    whole = FORMATS[form]
+
+    def write(target: Path, part: int, rows: Any) -> Any:
+        if part == 1:
+            next(iter(whole.write(target, part, rows)), None)
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from whole.write(target, part, rows)
+
+    exporting.FORMATS[form] = Format(whole.what, write, whole.lines)
+    export(output, target, form, part_bytes=1)
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_an_export_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(form: str, tmp_path: Path):
+    output = finished(tmp_path / "out", edits=True)
+    child = multiprocessing.get_context("spawn").Process(
+        target=_killed_in_the_second_part, args=(output, tmp_path / "to", form)
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "to" / "metadata.jsonl").exists()
+    assert export(output, tmp_path / "to", form, part_bytes=1)["written"] == FILES - 1
+    once = tmp_path / "again" / "to"
+    export(output, once, form, part_bytes=1)
+    expected = contents(once)
+    if form == "dataflow":
+        # Its lines name the pictures by their whole path.
+        text = (once / "dataflow.jsonl").read_text().replace(str(once), str(tmp_path / "to"))
+        expected["dataflow.jsonl"] = hashlib.sha256(text.encode()).hexdigest()
+    assert contents(tmp_path / "to") == expected
+
+
+def test_an_export_that_is_complete_is_not_written_again(tmp_path: Path):
+    output = finished(tmp_path / "out", edits=False)
+    export(output, tmp_path / "to", "files")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "to").rglob("*")}
+    assert export(output, tmp_path / "to", "files")["written"] == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "to").rglob("*")} == before
+
+
+def _full_folder(output: Path, to: Path) -> None:
+    to.mkdir()
+    (to / "thesis.tex").write_text("years of work")
+
+
+def _other_export(output: Path, to: Path) -> None:
+    export(output, to, "webdataset")
+
+
+@pytest.mark.parametrize(
+    ("fill", "says"), [(_full_folder, "is not an export"), (_other_export, "'webdataset' and not")]
+)
+def test_a_folder_that_holds_something_else_is_refused_untouched(
+    fill: Callable[[Path, Path], None], says: str, tmp_path: Path
+):
+    output = finished(tmp_path / "out", edits=False)
+    fill(output, tmp_path / "to")
+    before = contents(tmp_path / "to")
+    with pytest.raises(NotOurs, match=says):
+        export(output, tmp_path / "to", "files")
+    assert contents(tmp_path / "to") == before
+
+
+def test_an_unfinished_dataset_is_not_exported(tmp_path: Path):
+    output = finished(tmp_path / "out", edits=False)
+    (output / "manifest.json").unlink()
+    (output / ".imagemill" / "folder.json").write_text('{"name": "small", "pinned": {}}')
+    with pytest.raises(OutputError, match="not finished"):
+        export(output, tmp_path / "to", "files")

@@ -1,0 +1,156 @@
+"""Templates and sweeps: which rows come of a record, and which of them stay when a list grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagemill.data.config.load import load_recipe
+from imagemill.data.errors import InputError, RecipeError
+from imagemill.data.prompts.expansion import Variations
+
+COLOURS, ANIMALS = ["red", "green", "blue"], ["fox", "owl"]
+
+
+def variants(fields: dict[str, Any] | None = None, **recipe: Any) -> list[dict[str, Any]]:
+    """What a recipe makes of one record."""
+    checked = load_recipe({"generate": {}, **({"prompts": "p.jsonl"} if fields else {}), **recipe})
+    return [dict(made) for made, _ in Variations(checked).of(fields or {})]
+
+
+def prompts(template: dict[str, Any], fields: dict[str, Any] | None = None) -> list[str]:
+    return [made["prompt"] for made in variants(fields, template=template)]
+
+
+def test_a_template_makes_every_combination_and_keeps_what_its_names_stood_for():
+    made = variants(template={"text": "a {colour} {animal}", "values": {"colour": COLOURS, "animal": ANIMALS}})
+    assert [one["prompt"] for one in made] == [f"a {colour} {animal}" for colour in COLOURS for animal in ANIMALS]
+    assert made[1] == {"prompt": "a red owl", "colour": "red", "animal": "owl"}
+
+
+def test_several_texts_plain_braces_numbers_and_an_instruction():
+    template = {
+        "text": ["{n} of {{these}}", "{n}, and {n} more"],
+        "values": {"n": [1, 2.5]},
+        "edit_prompt": "make it {n} times as large",
+    }
+    made = variants(template=template)
+    assert [one["prompt"] for one in made] == ["1 of {these}", "2.5 of {these}", "1, and 1 more", "2.5, and 2.5 more"]
+    assert made[1]["edit_prompt"] == "make it 2.5 times as large"
+
+
+def test_a_prompts_files_columns_fill_the_template(load):
+    template = {"text": "{prompt}, {look} at {place.name}", "values": {"look": ["old", "new"]}}
+    rows = [
+        {"prompt": "a house", "place.name": "sea", "id": "h", "note": 1},
+        {"prompt": "a car"},
+        {"prompt": "", "place.name": 7},
+        {"prompt": "a hut", "place.name": 7, "conversations": [{"role": "user", "content": "not this"}]},
+    ]
+    found = load(rows, template=template)
+    assert [row.prompt for row in found.rows] == [
+        "a house, old at sea",
+        "a house, new at sea",
+        "a hut, old at 7",
+        "a hut, new at 7",
+    ]
+    assert [row.id[:2] for row in found.rows[:2]] == ["h-", "h-"]
+    assert found.rows[0].carried == {"note": 1, "look": "old", "place.name": "sea"}
+    assert [fault.line for fault in found.faults] == [2, 3]
+    assert found.faults[0].reason == (
+        "the template has {place.name}, for which the row has no text or number (it has 'prompt') and "
+        "recipe.template.values no list"
+    )
+
+
+def test_a_sweep_draws_every_row_with_each_combination_in_place_of_its_own(load):
+    rows = [{"prompt": "a fox", "Steps": 50, "id": "fox"}, {"prompt": "an owl", "guidance_scale": 9}]
+    found = load(rows, sweep={"steps": [2, 4], "seed": [1, 2]})
+    asked = [(row.prompt, row.steps, row.seed, row.guidance_scale) for row in found.rows]
+    assert asked == [
+        (prompt, steps, seed, guidance)
+        for prompt, guidance in (("a fox", None), ("an owl", 9))
+        for seed in (1, 2)
+        for steps in (2, 4)
+    ]
+    assert len({row.id for row in found.rows}) == 8
+    assert all(row.carried == {} for row in found.rows)
+
+
+@pytest.mark.parametrize("own_id", [True, False])
+def test_a_row_keeps_its_id_when_a_list_grows_wherever_the_value_goes(load, own_id: bool):
+    rows = [{"what": "fox", **({"id": "7"} if own_id else {})}]
+
+    def ids(colours: list[str], steps: list[int]) -> dict[tuple[Any, ...], str]:
+        template = {"text": "a {colour} {what}", "values": {"colour": colours}}
+        found = load(rows, template=template, sweep={"steps": steps})
+        return {(row.prompt, row.steps): row.id for row in found.rows}
+
+    small, large = ids(["red"], [2]), ids(["green", "red", "blue"], [1, 2])
+    assert len(large) == 6
+    assert small.items() <= large.items()
+
+
+@pytest.mark.parametrize("digits", [3, 7])
+def test_a_larger_sample_keeps_the_smaller_one_and_a_longer_list_most_of_it(digits: int):
+    """Seven digits are ten million combinations: of so many none is hashed but those that are drawn."""
+    names = [f"d{number}" for number in range(digits)]
+    values = {name: [*"0123456789"] for name in names}
+    text = "".join(f"{{{name}}}" for name in names)
+
+    def sample(size: int, **more: Any) -> set[str]:
+        found = prompts({"text": text, "values": values, "sample": size, **more})
+        assert len(found) == len(set(found)) == size
+        return set(found)
+
+    small = sample(200)
+    assert sample(200) == small
+    assert small < sample(300)
+    assert sample(200, sample_seed=1) != small
+    values[names[0]] = ["x", *values[names[0]]]
+    grown = sample(200)
+    assert 0.8 * 200 < len(grown & small) < 200
+    assert {one for one in grown - small if not one.startswith("x")} == set() or digits == 3
+
+
+def test_a_sample_of_everything_is_everything():
+    template = {"text": "{a}{b}", "values": {"a": ["1", "2"], "b": ["3", "4"]}, "sample": 4}
+    assert prompts(template) == ["13", "14", "23", "24"]
+
+
+def test_a_label_that_changes_leaves_a_rows_sample_as_it_is():
+    template = {"text": "a {colour} {what}", "values": {"colour": [*"abcdefgh"]}, "sample": 3}
+    assert prompts(template, {"what": "fox", "note": "x"}) == prompts(template, {"what": "fox", "note": "y"})
+    assert [one[2] for one in prompts(template, {"what": "fox"})] != [
+        one[2] for one in prompts(template, {"what": "owl"})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (
+            {"text": "a {x}"},
+            "recipe: the template has {x}, but template.values has no list of that name, and no prompts",
+        ),
+        ({"text": "a {x", "values": {"x": ["b"]}}, "recipe.template: 'a {x': expected '}' before end of string; plain"),
+        ({"text": "a {}"}, "recipe.template: 'a {}' has braces that hold no plain name"),
+        ({"text": "a {x!r}", "values": {"x": ["b"]}}, "recipe.template: 'a {x!r}' has braces that hold no plain name"),
+        ({"text": "a", "values": {"x": ["b"]}}, "recipe.template: values has 'x', which no text uses: write {x}"),
+        ({"text": "{x}", "values": {"x": []}}, "recipe.template: values.x is an empty list"),
+        ({"text": "{x}", "values": {"x": ["b", "b"]}}, "recipe.template: values.x lists 'b' twice"),
+        ({"text": "{x}", "values": {"x": [True]}}, "recipe.template.values.x.0 is True: YAML reads yes, no, on and"),
+        ({"text": []}, "recipe.template.text is []"),
+        ({"text": "a", "sample": 0}, "recipe.template.sample is 0: it must be a whole number from 1 to 10000000."),
+    ],
+)
+def test_a_template_that_cannot_be_filled_in_is_one_clear_message(template, words):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe({"generate": {}, "template": template})
+    assert str(caught.value).startswith(words)
+
+
+def test_a_template_whose_names_no_row_has_is_one_clear_message(load):
+    with pytest.raises(InputError, match=r"has no good row \(the first of 1: line 1, the template has \{animal\}"):
+        load([{"prompt": "a"}], template={"text": "an {animal}"})

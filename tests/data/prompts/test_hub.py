@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import constants
+
+from imagemill.data.errors import InputError, RecipeError
+from imagemill.data.prompts.hub import pin_prompts
+from imagemill.data.prompts.reader import read_records
+from tests.data.dataset_hub import DatasetHub, Repository
+
+NAME = "studio/animals"
+Files = Callable[..., Repository]
+
+
+def parquet(*prompts: str) -> bytes:
+    buffer = io.BytesIO()
+    pictures = pa.array([b"a picture"] * len(prompts), pa.binary())
+    pq.write_table(pa.table({"prompt": list(prompts), "image": pictures}), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def files(dataset_hub: DatasetHub) -> Files:
+    """Makes the dataset of these files: {path: content}."""
+
+    def make(content: dict[str, bytes]) -> Repository:
+        repository = dataset_hub.repositories.setdefault(NAME, Repository())
+        repository.commit(content)
+        return repository
+
+    return make
+
+
+def prompts_of(prompts: str) -> list[str]:
+    return [record.fields["prompt"] for record in read_records(pin_prompts(prompts))]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("prompts/all.jsonl", b'{"prompt": "a fox"}\n{"prompt": "a kite"}\n'),
+        ("all.csv.gz", gzip.compress(b"prompt\na fox\na kite\n", mtime=0)),
+        ("data/train-00000-of-00001.parquet", parquet("a fox", "a kite")),
+    ],
+)
+def test_a_file_of_a_dataset_is_read_as_a_local_one(files: Files, path: str, content: bytes):
+    files({path: content})
+    assert prompts_of(f"hf://datasets/{NAME}/{path}") == ["a fox", "a kite"]
+
+
+CARD = b"""---
+configs:
+- config_name: small
+  data_files: [{split: train, path: mine/tr-*.parquet}, {split: test, path: [mine/te-*.parquet]}]
+- config_name: large
+  default: true
+  data_files: [{split: train, path: "more/**/*.parquet"}]
+---
+"""
+LARGE = {"README.md": CARD, "more/b/1.parquet": parquet("c", "d"), "more/a/1.parquet": parquet("a", "b")}
+SMALL = {"mine/tr-0.parquet": parquet("one"), "mine/te-0.parquet": parquet("two")}
+
+
+@pytest.mark.parametrize(
+    ("content", "prompts", "read"),
+    [
+        (LARGE | SMALL, "small:train", ["one"]),
+        (LARGE | SMALL, "small:test", ["two"]),
+        (LARGE | SMALL, "large:train", ["a", "b", "c", "d"]),
+        (LARGE | SMALL, "train", ["a", "b", "c", "d"]),
+        ({"data/train-0-of-2.parquet": parquet("a"), "data/train-1-of-2.parquet": parquet("b")}, "train", ["a", "b"]),
+        ({"data/train-0.parquet": parquet("a"), "data/test-0.parquet": parquet("b")}, "default:test", ["b"]),
+        ({"en/train-0.parquet": parquet("a"), "de/train-0.parquet": parquet("b")}, "de:train", ["b"]),
+    ],
+)
+def test_a_split_is_the_parquet_files_that_the_card_or_the_usual_names_say(files: Files, content, prompts, read):
+    files(content)
+    assert prompts_of(f"hf:{NAME}:{prompts}") == read
+    if prompts == "train":
+        assert prompts_of(f"hf:{NAME}") == read
+
+
+def test_a_dataset_of_other_files_is_read_from_the_hubs_own_parquet(files: Files):
+    repository = files({"main/train/0000.parquet": parquet("a fox"), "main/test/0000.parquet": parquet("a kite")})
+    repository.converted = len(repository.commits) - 1
+    files({"animals.json": b"[]"})
+    assert prompts_of(f"hf:{NAME}:main:test") == prompts_of(f"hf:{NAME}:test") == ["a kite"]
+
+
+def test_prompts_are_those_of_the_commit_that_was_pinned(files: Files):
+    where = f"hf://datasets/{NAME}/all.jsonl"
+    repository = files({"all.jsonl": b'{"prompt": "old"}\n'})
+    pinned, before = pin_prompts(where), repository.head
+    assert pinned == f"hf://datasets/{NAME}@{before}/all.jsonl"
+    files({"all.jsonl": b'{"prompt": "new"}\n'})
+    assert [record.fields["prompt"] for record in read_records(pinned)] == ["old"]
+    assert prompts_of(where) == ["new"]
+    assert prompts_of(f"hf://datasets/{NAME}@{before}/all.jsonl") == ["old"]
+
+
+def test_the_lines_of_several_files_are_counted_through(files: Files):
+    files({"data/train-0.parquet": parquet("a", "b"), "data/train-1.parquet": parquet("c")})
+    assert [record.line for record in read_records(pin_prompts(f"hf:{NAME}:train"))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "kind", "words"),
+    [
+        ("hf://models/studio/animals/x.jsonl", RecipeError, "it is hf://datasets/org/name/path for a file"),
+        ("hf:studio/others:train", RecipeError, "'studio/others' is none that you may see"),
+        (f"hf:{NAME}@v9:train", RecipeError, "has no revision 'v9'"),
+        (f"hf:{NAME}:test", InputError, r"no Parquet files for split 'test'; it has data/train-0\.parquet"),
+        (f"hf:{NAME}:en:train", InputError, "split 'train' of config 'en'"),
+        (f"hf://datasets/{NAME}/none.jsonl", InputError, r"none\.jsonl' does not exist"),
+        (f"hf://datasets/{NAME}/data/train-0.json", InputError, "none of .jsonl, .csv"),
+    ],
+)
+def test_prompts_that_are_not_on_the_hub_are_one_clear_message(files: Files, prompts: str, kind, words: str):
+    files({"data/train-0.parquet": parquet("a")})
+    with pytest.raises(kind, match=words):
+        prompts_of(prompts)
+
+
+def test_without_the_hub_the_message_says_so(files: Files, monkeypatch: pytest.MonkeyPatch):
+    files({"all.jsonl": b'{"prompt": "a fox"}\n'})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"cannot be asked for \(OfflineModeIsEnabled"):
+        prompts_of(f"hf://datasets/{NAME}/all.jsonl")

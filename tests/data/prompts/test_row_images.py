@@ -1,0 +1,92 @@
+"""Pictures that a row of a Parquet file holds itself."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from imagemill.data.errors import InputError
+from tests.data.conftest import Outcome
+
+EDIT = {"edit": {"instructions": ["make it red"]}}
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+Held = Callable[..., Outcome]
+
+
+@pytest.fixture
+def held(tmp_path: Path, load: Callable[..., Outcome]) -> Held:
+    """Loads a Parquet file with this column of pictures."""
+
+    def run(name: str, values: list[Any], kind: pa.DataType, **fields: Any) -> Outcome:
+        pq.write_table(pa.table({name: pa.array(values, kind)}), tmp_path / "held.parquet")
+        return load(None, "held.parquet", **{**EDIT, **fields})
+
+    return run
+
+
+def test_bytes_and_images_of_datasets_are_known_by_their_content(held: Held, tmp_path: Path):
+    (tmp_path / "blue.png").write_bytes(png("blue"))
+    images = [{"bytes": png("red"), "path": "far/away/red.png"}, {"bytes": None, "path": "blue.png"}]
+    found = held("images", images, IMAGE).rows
+    assert [row.picture_hash for row in found] == [hashlib.sha256(png(name)).hexdigest() for name in ("red", "blue")]
+    assert [Path(row.picture).name for row in found] == ["red.png", "blue.png"]
+    (plain,) = held("Images", [png("red")], pa.large_binary()).rows
+    assert plain.picture_hash == found[0].picture_hash
+    assert Path(plain.picture).read_bytes() == png("red")
+
+
+def test_a_list_of_them_is_a_picture_and_its_references(held: Held):
+    both = [[{"bytes": png("red"), "path": None}, {"bytes": png("blue"), "path": None}]]
+    edit = {**EDIT["edit"], "model": "flux.2-klein-4b", "references": True}
+    (row,) = held("images", both, pa.list_(IMAGE), edit=edit).rows
+    assert [sha256 for _, sha256 in row.references] == [hashlib.sha256(png("blue")).hexdigest()]
+
+
+def test_bytes_that_are_no_picture_and_rows_without_one_are_set_aside(held: Held):
+    found = held("images", [png("red"), b"no picture", b"", None], pa.binary())
+    assert [row.line for row in found.rows] == [1]
+    assert [fault.line for fault in found.faults] == [2, 3, 4]
+    assert "undecodable picture: 'bytes in images'" in found.faults[0].reason
+    assert "the picture is empty ('images')" in found.faults[1].reason
+
+
+def test_other_binary_columns_are_still_left_out(held: Held, caplog: pytest.LogCaptureFixture):
+    with pytest.raises(InputError, match="no good row"):
+        held("depth", [png("red")], pa.binary())
+    assert "Not read from the prompts file: depth (binary)." in caplog.text
+
+
+def test_pictures_that_steer_a_generation_are_given_so_too_and_tell_rows_of_one_prompt_apart(
+    load: Callable[..., Outcome], tmp_path: Path
+):
+    (tmp_path / "look.png").write_bytes(png("green"))
+    controls = [{"bytes": png("red"), "path": None}, {"bytes": png("blue"), "path": None}]
+    adapter = {"model": "studio/look", "weight_name": "look.safetensors"}
+    found = {}
+    for name, given in (("forth", controls), ("back", controls[::-1])):
+        columns = {"prompt": ["a fox"] * 2, "control_image": pa.array(given, IMAGE), "image_prompt": ["look.png"] * 2}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        generate = {"controlnet": "studio/edges", "ip_adapter": adapter}
+        found[name] = load(None, f"{name}.parquet", generate=generate).rows
+    for row, colour in zip(found["forth"], ("red", "blue"), strict=True):
+        hashes = {role: sha256 for role, _, sha256 in row.guides}
+        wanted = {"control_image": colour, "image_prompt": "green"}
+        assert hashes == {role: hashlib.sha256(png(name)).hexdigest() for role, name in wanted.items()}
+    assert [row.id for row in found["forth"]] == [row.id for row in found["back"]][::-1]
+    assert len({row.seed_id for row in found["forth"]}) == 2

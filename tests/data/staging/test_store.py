@@ -1,0 +1,108 @@
+"""Staged pictures: many in a file, each found by its key, gone with their shard; half a file counts for nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imagemill.data.images.codec import Encoding
+from imagemill.data.records import Drawing
+from imagemill.data.staging.store import Drawn, Staging, ToStage
+
+PNG, JPEG = Encoding("png"), Encoding("jpeg", 95)
+DRAWINGS = [Drawing(f"{number:032x}", f"number {number}", number, 1) for number in range(4)]
+NEEDED = {one.key: (PNG, JPEG) for one in DRAWINGS}
+
+
+def stage(folder: Path, drawings: list[Drawing], encodings: tuple[Encoding, ...] = (PNG, JPEG)) -> Path:
+    """Stage these together, each of a colour of its own; returns the file."""
+    before = set(folder.glob("*.staged"))
+    how = Drawn("model", 4, "cpu")
+    pictures = [Image.new("RGB", (8, 8), (50 * one.seed, 0, 0)) for one in drawings]
+    Staging(folder).stage([ToStage(*both, encodings, how) for both in zip(pictures, drawings, strict=True)])
+    (path,) = set(folder.glob("*.staged")) - before
+    return path
+
+
+def missing(folder: Path) -> list[int]:
+    return [one.seed for one in Staging(folder).missing(DRAWINGS, NEEDED, "model")]
+
+
+def test_pictures_drawn_together_are_one_file_and_each_is_read_by_its_key(tmp_path: Path):
+    stage(tmp_path, DRAWINGS)
+    staging = Staging(tmp_path)
+    for one in DRAWINGS:
+        content, staged = staging.read(one.key, "png")
+        assert (staged.key, staged.batch_size) == (one.key, 4)
+        (tmp_path / "one.png").write_bytes(content)
+        assert Image.open(tmp_path / "one.png").getpixel((0, 0)) == (50 * one.seed, 0, 0)
+        assert staging.read(one.key, "jpeg-95")[0][:2] == b"\xff\xd8"
+    assert missing(tmp_path) == []
+
+
+def test_what_another_process_stages_or_removes_is_noticed(tmp_path: Path):
+    assert missing(tmp_path) == [0, 1, 2, 3]
+    code = f"from tests.data.staging.test_store import *; print(stage(Path({str(tmp_path)!r}), DRAWINGS[:2]))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert missing(tmp_path) == [2, 3]
+    reader = Staging(tmp_path)
+    assert reader.find(DRAWINGS[0].key, "png").width == 8
+    Path(said.strip()).unlink()
+    assert reader.read(DRAWINGS[0].key, "png") is None
+    assert missing(tmp_path) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("left", [0, 10, -1])
+def test_half_a_file_counts_for_nothing(tmp_path: Path, left: int):
+    stage(tmp_path, DRAWINGS[2:])
+    # Seen by this process only when it is half: what a power cut leaves.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    half = stage(elsewhere, DRAWINGS[:2])
+    (tmp_path / half.name).write_bytes(half.read_bytes()[:left])
+    (tmp_path / "unfinished.staged.tmp").write_bytes(half.read_bytes())
+    assert missing(tmp_path) == [0, 1]
+    assert Staging(tmp_path).names() == {(one.key, name) for one in DRAWINGS[2:] for name in ("png", "jpeg-95")}
+
+
+def test_a_file_goes_with_the_last_picture_that_is_removed_from_it(tmp_path: Path):
+    path = stage(tmp_path, DRAWINGS)
+    Staging(tmp_path).remove({one.key: (PNG, JPEG) for one in DRAWINGS[:3]})
+    assert path.exists()
+    assert missing(tmp_path) == [0, 1, 2]
+    Staging(tmp_path).remove({DRAWINGS[3].key: (PNG,)})
+    assert path.exists()
+    Staging(tmp_path).remove({DRAWINGS[3].key: (JPEG,)})
+    assert not path.exists()
+
+
+def test_a_picture_that_was_staged_twice_is_removed_from_both_files(tmp_path: Path):
+    stage(tmp_path, DRAWINGS[:2])
+    stage(tmp_path, DRAWINGS[:2])
+    Staging(tmp_path).remove({one.key: (PNG, JPEG) for one in DRAWINGS[:2]})
+    assert list(tmp_path.glob("*.staged")) == []
+
+
+def test_what_is_noted_later_of_a_picture_is_what_counts(tmp_path: Path):
+    stage(tmp_path, DRAWINGS[:2])
+    Staging(tmp_path).note(DRAWINGS[0].key, (PNG, JPEG), unsafe=False)
+    stage(tmp_path, DRAWINGS[:2])
+    key = DRAWINGS[0].key
+    code = f"from imagemill.data.staging.store import *; print(Staging(Path({str(tmp_path)!r})).find({key!r}, 'png'))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "unsafe=False" in said
+    assert Staging(tmp_path).find(DRAWINGS[0].key, "jpeg-95").unsafe is False
+    assert Staging(tmp_path).find(DRAWINGS[1].key, "png").unsafe is None
+
+
+def test_an_encoding_that_lacks_is_made_from_the_lossless_picture(tmp_path: Path):
+    stage(tmp_path, DRAWINGS[:2], (PNG,))
+    stage(tmp_path, DRAWINGS[2:], (JPEG,))
+    assert missing(tmp_path) == [2, 3]
+    found = Staging(tmp_path).find(DRAWINGS[1].key, "jpeg-95")
+    assert replace(found, sha256="") == replace(Staging(tmp_path).find(DRAWINGS[1].key, "png"), sha256="")

@@ -1,0 +1,331 @@
+"""A dataset's folder in an object store, against a real S3 server: one holder, whole objects, nothing of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import s3fs
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.parquet import read_columns, write_rows
+from imagemill.data.errors import FolderInUse, InputError, NotOurs, OutputError
+from imagemill.data.prompts.reader import read_records
+from imagemill.data.storage.locations import RemotePath, locate, work_folder
+from imagemill.data.storage.lock import check_still_held
+from tests.conftest import ROOT, wait_until
+
+HOLD = """
+import sys, time
+from imagemill.data.dataset.folder import Folder
+with Folder(sys.argv[1]).hold("night"):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.fixture
+def url(bucket: str) -> str:
+    return f"s3://{bucket}/sets/night"
+
+
+@pytest.fixture
+def dataset(url: str, layout, dataset_rows) -> Folder:
+    """A remote dataset of two committed files."""
+    folder = Folder(url)
+    with folder.hold("night"):
+        for number in range(2):
+            name = f"train-{number:05d}.parquet"
+            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows[number:]))
+        folder.clear_work()
+    return folder
+
+
+@pytest.fixture
+def holder(url: str) -> Iterator[subprocess.Popen]:
+    """A real process that holds the remote folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, url], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def objects(bucket: str) -> dict[str, bytes]:
+    client = boto3.client("s3")
+    listed = client.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return {one["Key"]: client.get_object(Bucket=bucket, Key=one["Key"])["Body"].read() for one in listed}
+
+
+def put_lock(bucket: str, **who: object) -> None:
+    lock = {"pid": 1, "host": "elsewhere", "since": "2026-01-01T00:00:00+00:00", "token": "theirs", **who}
+    boto3.client("s3").put_object(Bucket=bucket, Key="sets/night/.imagemill/lock", Body=json.dumps(lock).encode())
+
+
+def test_a_foreign_prefix_is_refused_untouched(bucket: str, url: str):
+    boto3.client("s3").put_object(Bucket=bucket, Key="sets/night/beach.jpg", Body=b"x")
+    with pytest.raises(NotOurs, match="exists and is not an imagemill dataset; nothing in it"), Folder(url).hold("n"):
+        pytest.fail("held")
+    assert objects(bucket) == {"sets/night/beach.jpg": b"x"}
+
+
+def test_an_object_in_the_folders_place_is_refused(bucket: str, url: str):
+    boto3.client("s3").put_object(Bucket=bucket, Key="sets/night", Body=b"x")
+    with pytest.raises(NotOurs, match="is not an imagemill dataset"):
+        Folder(url).check_owner("night")
+
+
+def test_another_datasets_prefix_is_refused_untouched(bucket: str, dataset: Folder):
+    before = objects(bucket)
+    with pytest.raises(NotOurs, match="holds the dataset 'night', and the recipe's name is 'day'"), dataset.hold("day"):
+        pytest.fail("held")
+    assert objects(bucket) == before
+
+
+def test_a_neighbour_whose_name_begins_alike_is_nothing_to_us(bucket: str, url: str):
+    boto3.client("s3").put_object(Bucket=bucket, Key="sets/night-two/beach.jpg", Body=b"x")
+    Folder(url).check_owner("night")
+
+
+def test_a_held_prefix_is_refused_with_who_holds_it_and_since_when(bucket: str, url: str, holder: subprocess.Popen):
+    before = objects(bucket)
+    with pytest.raises(FolderInUse) as caught, Folder(url).hold("night"):
+        pytest.fail("held")
+    assert re.search(rf"process {holder.pid} on \S+, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\.", str(caught.value))
+    assert objects(bucket) == before
+
+
+def test_a_lock_left_by_a_killed_process_of_this_machine_does_not_block(url: str, holder: subprocess.Popen):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    folder = Folder(url)
+    assert folder.lock.exists()
+    with folder.hold("night"):
+        assert json.loads(folder.lock.read_bytes())["pid"] == os.getpid()
+    assert not folder.lock.exists()
+
+
+def test_another_machines_lock_blocks_until_it_expires(bucket: str, url: str):
+    put_lock(bucket, expires=time.time() + 60)
+    with pytest.raises(FolderInUse, match="process 1 on elsewhere"), Folder(url).hold("night"):
+        pytest.fail("held")
+    put_lock(bucket, expires=time.time() - 1)
+    with Folder(url).hold("night"):
+        assert json.loads(Folder(url).lock.read_bytes())["host"] == socket.gethostname()
+
+
+def test_of_many_that_find_a_dead_holder_one_takes_its_place(bucket: str, url: str):
+    put_lock(bucket, expires=time.time() - 1)
+    results, done = [], threading.Event()
+
+    def take() -> None:
+        try:
+            with Folder(url).hold("night"):
+                results.append("held")
+                done.wait(30)
+        except FolderInUse:
+            results.append("refused")
+
+    threads = [threading.Thread(target=take) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(results) == 6, "six answers")
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["held"] + ["refused"] * 5
+
+
+def test_a_process_of_another_container_is_not_taken_for_dead(bucket: str, url: str):
+    put_lock(bucket, host=socket.gethostname(), pid=2**30, pids="pid:[1]", expires=time.time() + 60)
+    with pytest.raises(FolderInUse), Folder(url).hold("night"):
+        pytest.fail("held")
+
+
+def test_a_lock_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("imagemill.data.storage.lock.RENEW_SECONDS", 0.1)
+    folder = Folder(url)
+    with folder.hold("night"):
+        first = json.loads(folder.lock.read_bytes())["expires"]
+        wait_until(lambda: json.loads(folder.lock.read_bytes())["expires"] > first, "a later end")
+
+
+def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("imagemill.data.storage.lock.RENEW_SECONDS", 0.1)
+    folder = Folder(url)
+    with folder.hold("night"):
+
+        def is_noticed() -> bool:
+            # Again and again: the holder may have been writing its own when this was put.
+            put_lock(bucket, expires=time.time() + 60)
+            return all(thread.name != "lock" for thread in threading.enumerate())
+
+        wait_until(is_noticed, "the holder to see that its lock is another's")
+        with pytest.raises(OutputError, match="has lost its hold"):
+            folder.write(folder.card, b"mine")
+        with pytest.raises(OutputError, match="has lost its hold"):
+            folder.remove("train-00000.parquet")
+        check_still_held(folder.merge)
+    assert not folder.card.exists()
+    assert json.loads(folder.lock.read_bytes())["token"] == "theirs"
+
+
+def test_committed_objects_are_known_without_being_read(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    whole, damaged = dataset.committed()
+    assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
+    assert damaged == []
+
+
+def test_another_machine_knows_what_was_committed(
+    dataset: Folder, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with dataset.hold("night"):
+        dataset.share_journal()
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
+    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    assert len(Folder(url).committed()[0]) == 2
+
+
+def test_a_lost_work_folder_and_journal_cost_nothing(dataset: Folder, url: str, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
+    assert len(Folder(url).committed()[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:-30], lambda content: b"", lambda content: content[:200] + b"\0" + content[201:]],
+)
+def test_a_damaged_or_replaced_object_is_noticed(bucket: str, dataset: Folder, damage):
+    key = "sets/night/data/train-00000.parquet"
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=damage(objects(bucket)[key]))
+    whole, damaged = dataset.committed()
+    assert [file.name for file in whole] == ["train-00001.parquet"]
+    assert damaged == [dataset.data / "train-00000.parquet"]
+
+
+def test_columns_are_read_without_the_pictures_beside_them(
+    url: str, layout, dataset_rows, monkeypatch: pytest.MonkeyPatch
+):
+    folder, name, fetched = Folder(url), "train-00000.parquet", []
+    with folder.hold("night"):
+        heavy = [{**row, "image": {"bytes": os.urandom(10**6), "path": "0.png"}} for row in dataset_rows]
+        file = write_rows(folder.scratch(name), layout, heavy)
+        folder.commit(folder.scratch(name), name, file)
+    fetch = s3fs.core.S3File._fetch_range
+
+    def noted(self: s3fs.core.S3File, start: int, end: int) -> bytes:
+        fetched.append(end - start)
+        return fetch(self, start, end)
+
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", noted)
+    (columns,) = read_columns(folder.data / name, ["row_key", "id"])
+    assert columns["id"] == ["row-0", "row-1", "row-2"]
+    assert len(fetched) <= 4
+    assert sum(fetched) < 200_000 < file.bytes
+
+
+def test_what_was_decided_once_stays_and_runs_are_added(dataset: Folder, url: str):
+    with dataset.hold("night"):
+        assert dataset.pin("seed", lambda: 7) == 7
+        dataset.add_run({"drawn": 1})
+    with Folder(url).hold("night"):
+        assert dataset.pin("seed", lambda: 8) == 7
+        dataset.add_run({"drawn": 2})
+    assert dataset.runs.read_bytes().splitlines() == [b'{"drawn": 1}', b'{"drawn": 2}']
+
+
+def test_any_url_that_fsspec_writes_to_will_do(layout, dataset_rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path))
+    folder, name = Folder("memory://sets/night"), "train-00000.parquet"
+    with folder.hold("night"):
+        folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows))
+        folder.share_journal()
+        with pytest.raises(FolderInUse), Folder("memory://sets/night").hold("night"):
+            pytest.fail("held")
+    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    (file,), damaged = Folder("memory://sets/night").committed()
+    assert (file.rows, damaged, folder.lock.exists()) == (3, [], False)
+    folder.remove(name)
+    assert list(folder.data.iterdir()) == []
+    with pytest.raises(NotOurs):
+        Folder("memory://sets").check_owner("night")
+
+
+def test_prompts_are_read_from_the_store(bucket: str):
+    boto3.client("s3").put_object(Bucket=bucket, Key="prompts.jsonl", Body=b'{"prompt": "a fox"}\n')
+    assert [record.fields for record in read_records(f"s3://{bucket}/prompts.jsonl")] == [{"prompt": "a fox"}]
+    with pytest.raises(InputError, match="does not exist"):
+        list(read_records(f"s3://{bucket}/nothing.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("zzz://bucket/name", r"cannot be opened: .*zzz.* a URL that fsspec knows"),
+        ("s3://no-such-bucket-here/name", r"there is no such bucket"),
+        ("s3://", r"names no bucket. Give it as s3://bucket/name"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_told_in_one_message(bucket: str, output: str, message: str):
+    with pytest.raises(OutputError, match=message), Folder(output).hold("night"):
+        pytest.fail("held")
+
+
+def test_missing_credentials_are_told_in_one_message(object_store: str):
+    code = """
+from imagemill.data.errors import InputError, OutputError
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.prompts.reader import read_records
+for error, use in ((OutputError, lambda: Folder("s3://b/n").check_owner("n")),
+                   (InputError, lambda: list(read_records("s3://b/prompts.jsonl")))):
+    try:
+        use()
+    except error as caught:
+        print(caught)
+"""
+    hidden = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nowhere", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    output, prompts = done.stdout.splitlines()
+    assert "Unable to locate credentials. Check the name, the credentials (AWS_PROFILE" in output
+    assert "'s3://b/prompts.jsonl' cannot be read: Unable to locate credentials" in prompts
+
+
+def test_a_missing_package_is_told_by_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(OutputError, match=r"gs://bucket/name.*pip install 'imagemill\[s3\]'.*imagemill\[gcs\]"):
+        Folder("gs://bucket/name")
+
+
+def test_a_file_url_is_a_folder_of_this_machine(tmp_path: Path):
+    assert locate(f"file://{tmp_path}/out") == tmp_path / "out"
+
+
+def test_the_work_lies_in_the_cache_or_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    one, other = locate("memory://sets/night/"), locate("memory://sets/day")
+    assert isinstance(one, RemotePath)
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path))
+    assert work_folder(one).parent == work_folder(other).parent == tmp_path
+    assert work_folder(one) == work_folder(locate("memory://sets/night")) != work_folder(other)
+    monkeypatch.delenv("IMAGEMILL_WORK")
+    assert work_folder(one).parent == Path.home() / ".cache" / "imagemill"

@@ -1,0 +1,83 @@
+"""Small files are merged while a build goes on, so that nothing is left to wait for when all is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Thread
+
+import pyarrow.parquet as pq
+import pytest
+
+from imagemill.data.dataset.compaction import Merger
+from imagemill.data.dataset.shard_files import CommittedFile
+from imagemill.data.verify.integrity import verify_files
+from tests.conftest import Build, write_prompts
+
+TWELVE = [f"number {number}" for number in range(12)]
+
+
+@pytest.fixture
+def merged(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The numbers of the files that are merged, group by group; files have the sizes that a test says."""
+    groups: list[list[int]] = []
+    monkeypatch.setattr(
+        "imagemill.data.dataset.compaction._merge", lambda folder, group: groups.append([file.number for file in group])
+    )
+    monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 100)
+    monkeypatch.setattr("imagemill.data.dataset.compaction.FILE_BYTES", 500)
+    return groups
+
+
+def file(number: int, size: int = 90) -> CommittedFile:
+    return CommittedFile(f"train-{number:05d}.parquet", 1, size, "")
+
+
+def test_neighbours_are_merged_once_they_make_a_whole_file_whatever_their_order(merged: list):
+    merger = Merger(None, first=10)
+    for number in (12, 10, 13, 15, 14, 11):
+        merger.add(number, file(number))
+    assert merged == [[10, 11, 12, 13, 14]]
+    for number in range(16, 25):
+        merger.add(number, file(number))
+    assert merged == [[10, 11, 12, 13, 14], [15, 16, 17, 18, 19]]
+
+
+def test_large_files_and_shards_without_a_file_are_passed_over(merged: list):
+    merger = Merger(None, first=0)
+    for number, size in enumerate((90, 200, 90, None, 90, 150, 90, 90)):
+        merger.add(number, size and file(number, size))
+    assert merged == [[2, 4]]
+
+
+def test_each_file_is_merged_once_where_many_threads_finish_shards(merged: list):
+    merger = Merger(None, first=0)
+    threads = [
+        Thread(target=lambda first=first: [merger.add(n, file(n)) for n in range(first, 400, 8)]) for first in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    merger.add(400, file(400))
+    assert merged == [list(range(first, first + 5)) for first in range(0, 400, 5)]
+
+
+def test_a_build_merges_while_it_draws_and_the_dataset_is_the_same(
+    build: Build, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_prompts(Path(fields["prompts"]), TWELVE)
+    expected = build(fields)["fingerprint"]
+    size = next((Path(fields["output"]) / "data").glob("*")).stat().st_size
+    # Some three shards of one row make a whole file; what is left for the end is left alone.
+    monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", size // 6)
+    monkeypatch.setattr("imagemill.data.dataset.compaction.FILE_BYTES", size // 3)
+    monkeypatch.setattr("imagemill.tasks.publish.compact", lambda folder: None)
+    other = tmp_path / "other"
+    assert build({**fields, "output": str(other), "shard_size": 1})["fingerprint"] == expected
+    files = sorted((other / "data").glob("*"))
+    assert len(files) < len(TWELVE)
+    rows = [row for path in files for row in pq.ParquetFile(path).read(["prompt"]).to_pylist()]
+    assert [row["prompt"] for row in rows] == TWELVE
+    assert verify_files(str(other)).good
+    again = build({**fields, "output": str(other), "shard_size": 1})
+    assert (again["drawn"], again["kept"]) == (0, 12)

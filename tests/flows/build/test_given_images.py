@@ -1,0 +1,35 @@
+"""A build whose rows name their pictures by URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagemill.data.dataset.reader import read_rows
+from tests.conftest import Build, write_prompts
+from tests.data.prompts.test_image_fetcher import Site, png, site
+
+__all__ = ["site"]
+
+
+@pytest.mark.slow
+def test_edits_of_pictures_at_urls_are_built_once_and_leave_nothing_behind(
+    build: Build, fields: dict[str, Any], site: Site
+):
+    del fields["generate"]
+    names = ("red", "blue", "gone")
+    write_prompts(Path(fields["prompts"]), [{"images": [f"{site.address}/{name}.png"], "id": name} for name in names])
+    fields["max_set_aside"] = 1.0
+    figures = build(fields)
+    assert (figures["rows"], figures["drawn"], figures["set_aside"]) == (2, 2, 1)
+    output = Path(fields["output"])
+    rows = {row["id"]: row for row in read_rows(next((output / "data").iterdir()))}
+    assert {name: row["input_image"] for name, row in rows.items()} == {
+        name: {"bytes": png(name), "path": f"{name}.png"} for name in ("red", "blue")
+    }
+    assert sorted(site.asked) == ["/blue.png", "/gone.png", "/red.png"]
+    assert not (output / ".imagemill" / "given").exists()
+    again = build(fields)
+    assert (again["rows"], again["drawn"]) == (2, 0)

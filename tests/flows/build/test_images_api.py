@@ -1,0 +1,195 @@
+"""A dataset from an images API, through the real flow: drawn, edited, resumed, and where the API will not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from imagemill.data.config.api import Api
+from imagemill.data.errors import BuildFailed, RecipeError
+from imagemill.data.images.codec import Encoding, decode_picture
+from imagemill.data.records import Drawing
+from imagemill.models.catalog.api_spec import ApiSpec
+from imagemill.models.job import Job
+from tests.commands import recipe_file
+from tests.conftest import command_of, wait_until, write_prompts
+from tests.models.images_server import Answer, ImagesServer, hangs, right, says
+
+PROMPTS = ["a fox", "a kite", "a ring", "a star"]
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImagesServer]:
+    monkeypatch.setenv("PAINTER_KEY", "secret-1")
+    with ImagesServer(key="secret-1").running() as server:
+        yield server
+
+
+@pytest.fixture
+def recipe(api: ImagesServer, tmp_path: Path) -> dict[str, Any]:
+    write_prompts(tmp_path / "prompts.jsonl", PROMPTS)
+    served = {"base_url": api.address, "key_env": "PAINTER_KEY", "cost_per_picture": 0.02, "concurrency": 1}
+    return {
+        "name": "served",
+        "prompts": str(tmp_path / "prompts.jsonl"),
+        "output": str(tmp_path / "out"),
+        "generate": {"backend": "openai", "model": "painter", "api": served, "width": 64, "height": 64},
+        "edit": {"backend": "openai", "model": "editor", "api": served, "instructions": ["make it red"]},
+        "shard_size": 2,
+        "max_set_aside": 1.0,
+    }
+
+
+def build(recipe: dict[str, Any], retry_set_aside: bool = False, **overrides: Any) -> dict[str, Any]:
+    # Imported here: Prefect reads its settings when it is imported, and the server is up by now.
+    from imagemill.flows.build_dataset import build_dataset
+
+    return build_dataset(recipe, retry_set_aside, {name.replace("__", "."): value for name, value in overrides.items()})
+
+
+def rows(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for path in sorted(Path(recipe["output"], "data").iterdir()) for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server")
+def test_what_an_api_has_drawn_is_never_asked_for_again(
+    api: ImagesServer, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    # One prompt ends the first build; what came before is kept.
+    api.told["a ring"] = [says(404, "The model `painter` does not exist.")]
+    with pytest.raises(BuildFailed, match="The model `painter` does not exist"):
+        build(recipe)
+    assert api.prompts.pop() == "a ring"
+    before = len(api.asked) - 1
+
+    run = build(recipe)
+    assert sorted(api.prompts) == sorted([*PROMPTS, "a ring", *["make it red"] * 4])
+    assert run["cost"] == pytest.approx(0.02 * (8 - before))
+    assert [row["prompt"] for row in rows(recipe)] == PROMPTS
+    assert all(row["image_key"] and row["steps"] is None and row["width"] == 64 for row in rows(recipe))
+    assert sum(line.get("cost", 0) for line in map(json.loads, (tmp_path / "out/runs.jsonl").open())) == (
+        pytest.approx(0.16)
+    )
+    sources = {fields["image"] for fields in api.asked if "image" in fields}
+    pixels = sorted(decode_picture(source, "").tobytes() for source in sources)
+    assert pixels == sorted(decode_picture(row["input_image"]["bytes"], "").tobytes() for row in rows(recipe))
+    assert "served by an images API with weights that it does not tell" in (tmp_path / "out/README.md").read_text()
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert b"secret-1" not in everything
+
+    # Where the server is does not decide what is drawn; the model's name does.
+    api.asked.clear()
+    with ImagesServer(key="secret-1").running() as elsewhere:
+        moved = {"generate__api__base_url": elsewhere.address, "edit__api__base_url": elsewhere.address}
+        assert build(recipe, **moved)["kept"] == 4
+        assert (api.asked, elsewhere.asked) == ([], [])
+        build(recipe, **moved, edit__model="editor-2")
+        assert elsewhere.prompts == ["make it red"] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server")
+def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer, recipe: dict[str, Any]) -> None:
+    api.told["a kite"] = [says(400, "No kites here.")]
+    workers: list[str] = []
+    # Of other tests in this process.
+    before = {one.pid for one in psutil.Process().children(True)}
+
+    def look_for_workers(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+        workers.extend(
+            name
+            for one in psutil.Process().children(True)
+            if one.pid not in before
+            for name in command_of(one)
+            if "spawn_main" in name
+        )
+        return right(server, fields)
+
+    api.always = look_for_workers
+    command = [sys.executable, "-c", "import sys; from imagemill.flows.cli.app import main; main(sys.argv[1:])"]
+    subprocess.run([*command, "build", recipe_file(recipe)], check=True, capture_output=True)
+    assert workers == []
+    fault = json.loads(Path(recipe["output"], "set_aside.jsonl").read_text())
+    assert (fault["stage"], fault["line"]) == ("generate", 2)
+    assert fault["reason"] == "the API refused: 400 Bad Request: No kites here."
+    asked = len(api.asked)
+    build(recipe)
+    assert len(api.asked) == asked
+    assert build(recipe, retry_set_aside=True)["rows"] == 4
+    assert len(api.asked) == asked + 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server")
+def test_the_key_may_lie_in_a_secret_block(
+    api: ImagesServer, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.blocks.system import Secret
+
+    monkeypatch.delenv("PAINTER_KEY")
+    del recipe["edit"]
+    with pytest.raises(RecipeError, match="'PAINTER_KEY', but that environment variable is not set"):
+        build(recipe)
+    with pytest.raises(BuildFailed, match=r"does not accept the key .its key is none, as .* OPENAI_API_KEY is not set"):
+        build(recipe, generate__api__key_env=None)
+    recipe["generate"]["api"] = recipe["generate"]["api"] | {"key_env": None, "key_block": "painter-key"}
+    with pytest.raises(RecipeError, match="no Secret block of that name"):
+        build(recipe)
+    Secret(value="secret-1").save("painter-key")
+    assert build(recipe)["rows"] == 4
+
+
+def test_stopping_a_build_breaks_off_what_an_api_is_asked(api: ImagesServer, tmp_path: Path) -> None:
+    from imagemill.tasks.runner.dispatch import ApiThread
+
+    fox = Drawing(key="f" * 32, prompt="a fox", seed=1, steps=None)
+    spec = ApiSpec("painter", None, Api(base_url=api.address), is_edit=False)
+    job = Job(spec, (fox,), {fox.key: (Encoding("png"),)}, 1, frozenset(), str(tmp_path))
+    api.told["a fox"] = [hangs]
+    thread = ApiThread()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(thread.draw, job, "secret-1", "the test's", None)
+        wait_until(lambda: api.asked, "the request")
+        thread.close()
+        with pytest.raises(BuildFailed, match="stopped"):
+            waiting.result(10)
+
+
+def test_a_build_with_an_api_loads_no_torch(tmp_path: Path) -> None:
+    modules = "tasks.runner.dispatch", "models.drawing.api", "models.api.client", "flows.build_dataset"
+    imports = ", ".join(f"imagemill.{module}" for module in modules)
+    code = f"import sys, {imports}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"backend": "openai", "model": "painter"}, "api.base_url is empty"),
+        ({"backend": "openai", "api": {"base_url": "http://localhost/v1"}}, "give the name under which the API"),
+        (
+            {"backend": "openai", "model": "painter", "api": {"base_url": "http://localhost/v1"}, "dtype": "float16"},
+            "dtype is 'float16', but recipe.generate.backend is 'openai'",
+        ),
+        ({"api": {"base_url": "http://localhost/v1"}}, "recipe.generate.backend is 'diffusers'"),
+        ({"backend": "openai", "api": {"base_url": "localhost:8000"}}, "must begin with http:// or https://"),
+        ({"backend": "openai", "api": {"extra": {"seed": 1}}}, "extra holds 'seed'"),
+    ],
+)
+def test_a_recipe_that_no_api_can_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+    from imagemill.data.config.load import load_recipe
+    from imagemill.tasks.build_context import resolve_models
+
+    with pytest.raises(RecipeError) as error:
+        resolve_models(load_recipe({"prompts": "p.txt", "output": str(tmp_path / "out"), "generate": section}))
+    assert message in str(error.value)

@@ -1,0 +1,27 @@
+"""A recipe on the command line: what does not fit is told in one line, as in a recipe file."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.commands import Run
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("--generate.steps", "abc", "recipe.generate.steps is 'abc': it must be a whole number from 1 to 1000."),
+        (
+            "--generate.batch-size",
+            "many",
+            "recipe.generate.batch_size is 'many': it must be a whole number from 1 to 1024, or 'auto'.",
+        ),
+        ("--edit.instructions", '["a"]', "recipe.edit.instructions.0 is ['a']: input should be a valid string."),
+        ("--steps", "4", "Unknown option: --steps. Did you mean --sweep.steps or --generate.steps or --edit.steps?"),
+        ("--workers", "x", 'Invalid value for --workers: unable to convert "x" into int.'),
+    ],
+)
+def test_a_flag_that_does_not_fit_is_told_in_one_line(imagemill: Run, flag: str, value: str, told: str):
+    code, text = imagemill("build", "--prompts", "x.txt", flag, value)
+    assert (code, text.count("\n")) == (2, 1)
+    assert text.startswith(f"imagemill: {told}")

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prefect.server.database import provide_database_interface
+from prefect.server.utilities.messaging import MessageHandler
+from prefect.server.utilities.messaging.memory import Cache
+from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
+from sqlalchemy import text
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from imagemill.flows.prefect_server.event_broker import Consumer, Publisher
+
+BUSY = [
+    OperationalError("select 1", {}, Exception("database is locked")),
+    InterfaceError("select 1", {}, Exception("connection is closed")),
+    ConnectionRefusedError("PostgreSQL is starting"),
+    TimeoutError("PostgreSQL is busy"),
+]
+
+
+@pytest.mark.parametrize("error", BUSY, ids=lambda error: type(error).__name__)
+def test_an_event_waits_for_a_database_that_is_busy_longer_than_prefect_tries(error: Exception):
+    tries = []
+
+    async def handle(message: object) -> None:
+        tries.append(message)
+        # Prefect tries four times.
+        if len(tries) < 6:
+            raise error
+
+    deliver(handle, lambda: len(tries) == 6)
+
+
+def test_an_event_that_reads_before_it_writes_is_not_refused_for_what_another_writes_meanwhile(tmp_path: Path):
+    database, tries = tmp_path / "server.db", []
+    with closing(sqlite3.connect(database, timeout=0)) as other, other:
+        other.execute("create table counted (by text)")
+
+    async def handle(message: object) -> None:
+        tries.append(message)
+        async with provide_database_interface().session_context(begin_transaction=True) as session:
+            await session.execute(text("select * from counted"))
+            with closing(sqlite3.connect(database, timeout=0)) as other:
+                try:
+                    other.execute("insert into counted values ('another')")
+                    other.commit()
+                except sqlite3.OperationalError:
+                    # It is this one's turn to wait, which it has no time for here.
+                    pass
+            await session.execute(text("insert into counted values ('an event')"))
+        done.append(message)
+
+    done: list[object] = []
+    with temporary_settings({PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{database}"}):
+        deliver(handle, lambda: done)
+    assert len(tries) == 1
+
+
+def deliver(handle: MessageHandler, done: Callable[[], object]) -> None:
+    """Hand one event to the handler, as Prefect's server does, until ``done()``."""
+
+    async def run() -> None:
+        consumer = Consumer("events")
+        running = asyncio.create_task(consumer.run(handle))
+        async with Publisher("events", Cache()) as publisher:
+            await publisher.publish_data(b"an event", {})
+        while not done():
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+    asyncio.run(asyncio.wait_for(run(), 300))

@@ -1,0 +1,159 @@
+"""Verify: whatever is not as it was is noticed, and a sample drawn again is the same to the bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.commands import Run, flip_a_byte, only_file, replace_column, rewrite, state_of
+from tests.conftest import ROOT, Build
+from tests.flows.build.test_build_dataset import rows_of
+
+
+def test_an_undamaged_dataset_verifies_and_nothing_is_written_into_it(built: dict, report: Callable):
+    before = state_of(built["output"])
+    code, found = report("verify", built["output"])
+    assert (code, found["good"], found["rows"], found["pictures"]) == (0, True, 4, 8)
+    assert found["fingerprint"] == json.loads((Path(built["output"]) / "manifest.json").read_text())["fingerprint"]
+    assert state_of(built["output"]) == before
+
+
+def cut_off_the_end(output: Path) -> None:
+    path = only_file(output)
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def delete_a_file(output: Path) -> None:
+    only_file(output).unlink()
+
+
+def add_a_file(output: Path) -> None:
+    (output / "data" / "train-00009.parquet").write_bytes(only_file(output).read_bytes())
+
+
+def swap_two_pictures(output: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        pictures = table["edited_image"].to_pylist()
+        return replace_column(table, "edited_image", [pictures[1], pictures[0], *pictures[2:]])
+
+    rewrite(output, change)
+
+
+def lose_an_input_picture(output: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        return replace_column(table, "input_image", [None, *table["input_image"].to_pylist()[1:]])
+
+    rewrite(output, change)
+
+
+def lose_the_metadata(output: Path) -> None:
+    rewrite(output, lambda table: table.replace_schema_metadata({"imagemill": table.schema.metadata[b"imagemill"]}))
+
+
+def change_a_key(output: Path) -> None:
+    rewrite(output, lambda table: replace_column(table, "image_key", ["0" * 32, *table["image_key"].to_pylist()[1:]]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (flip_a_byte, "sha256"),
+        (cut_off_the_end, "size"),
+        (cut_off_the_end, "unreadable"),
+        (delete_a_file, "missing"),
+        (add_a_file, "extra"),
+        (swap_two_pictures, "picture"),
+        (lose_an_input_picture, "picture"),
+        (lose_the_metadata, "schema"),
+        (change_a_key, "fingerprint"),
+    ],
+)
+def test_verify_notices_what_is_not_as_it_was(
+    mine: dict, report: Callable, imagemill: Run, damage: Callable, kind: str
+):
+    damage(Path(mine["output"]))
+    code, found = report("verify", mine["output"])
+    assert (code, found["good"]) == (1, False)
+    assert kind in found["counts"]
+    assert kind in imagemill("verify", mine["output"])[1]
+
+
+def test_verify_names_the_row_whose_picture_was_changed(mine: dict, report: Callable):
+    swap_two_pictures(Path(mine["output"]))
+    ids = [row["id"] for row in rows_of(mine["output"])]
+    found = report("verify", mine["output"])[1]
+    assert [fault["id"] for fault in found["faults"] if fault["kind"] == "picture"] == ids[:2]
+
+
+@pytest.mark.parametrize("kind", ["chain", "generated", "given"])
+def test_rows_drawn_again_are_bit_equal(
+    build: Build, mine: dict, cluster: str, report: Callable, tmp_path: Path, kind: str
+):
+    if kind == "generated":
+        mine |= {"edit": None, "image_format": "webp", "generate": {**mine["generate"], "steps": 2}}
+    elif kind == "given":
+        prompts = ROOT / "data" / "samples" / "edits.jsonl"
+        mine |= {"generate": None, "edit": {**mine["edit"], "instructions": []}, "prompts": str(prompts)}
+    if kind != "chain":
+        mine["output"] = str(tmp_path / kind)
+        build(mine)
+    before = state_of(mine["output"])
+    code, found = report("verify", mine["output"], "--regenerate", "3", "--cluster", cluster)
+    assert (code, found["redrawn"], found["bit_equal"], found["not_bit_equal"]) == (0, 3, 3, [])
+    assert state_of(mine["output"]) == before
+
+
+def test_rows_that_another_model_draws_again_are_reported_with_psnr_and_what_differs(
+    mine: dict, cluster: str, report: Callable, tmp_path: Path
+):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    other = tmp_path / "random"
+    shutil.copytree(mine["generate"]["model"], other)
+    weights = next((other / "transformer").glob("*.safetensors"))
+    save_file({name: value + 0.01 * torch.randn_like(value) for name, value in load_file(weights).items()}, weights)
+    manifest = Path(mine["output"]) / "manifest.json"
+    said = json.loads(manifest.read_text())
+    said["recipe"]["edit"]["model"] = str(other)
+    manifest.write_text(json.dumps(said))
+    code, found = report("verify", mine["output"], "--regenerate", "2", "--cluster", cluster)
+    assert (code, found["good"], found["redrawn"], found["bit_equal"]) == (1, False, 2, 0)
+    assert all(0 < one["psnr"] < 100 for one in found["not_bit_equal"])
+    assert list(found["differing"]) == ["edit model's files"]
+
+
+def test_rows_kept_from_an_earlier_model_are_skipped_and_said_to_be(mine: dict, cluster: str, report: Callable):
+    manifest = Path(mine["output"]) / "manifest.json"
+    said = json.loads(manifest.read_text())
+    said["models"]["edit"]["identity"]["files"] = "0" * 32
+    manifest.write_text(json.dumps(said))
+    code, found = report("verify", mine["output"], "--regenerate", "1", "--cluster", cluster)
+    assert (code, found["bit_equal"]) == (0, 0)
+    assert [one["result"] for one in found["not_bit_equal"]] == ["skipped"]
+    assert "otherwise than the manifest describes" in found["not_bit_equal"][0]["why"]
+
+
+def test_a_recipe_that_cannot_be_used_here_any_more_is_one_clear_message(mine: dict, imagemill: Run, server: str):
+    manifest = Path(mine["output"]) / "manifest.json"
+    said = json.loads(manifest.read_text())
+    said["recipe"]["edit"]["model"] = "gone/away/model"
+    manifest.write_text(json.dumps(said))
+    code, text = imagemill("verify", mine["output"], "--regenerate", "1")
+    assert code == 1
+    assert "the recipe in its manifest cannot be used here: recipe.edit.model is 'gone/away/model'" in text
+
+
+def test_a_scheduled_verification_of_a_damaged_dataset_fails(mine: dict, server: str):
+    from imagemill.data.errors import DatasetDiffers
+    from imagemill.flows.verify_dataset import verify_dataset
+
+    assert verify_dataset(mine["output"])["good"]
+    flip_a_byte(Path(mine["output"]))
+    with pytest.raises(DatasetDiffers, match=r"is not what its manifest says \(1 sha256"):
+        verify_dataset(mine["output"], regenerate=1)

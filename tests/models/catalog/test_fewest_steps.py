@@ -1,0 +1,54 @@
+"""A denoising step waits for nothing: while it is computed on a device, the next is already given to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from imagemill.data.config.steps import Generate
+from imagemill.data.records import Drawing
+from imagemill.models.catalog.resolve import resolve
+from imagemill.models.drawing.batches import Asked
+from imagemill.models.drawing.pipeline_call import draw_batch
+from imagemill.models.loading.pipeline import load_pipeline
+from tests.models.families import DRAWN, SAVED
+from tests.models.tiny import save_tiny
+
+ASKING = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique_dim", "_unique2"}
+"""Operations whose result the host waits for, since what it does next depends on a value."""
+
+WAITING = {"StableDiffusionPipeline", "StableDiffusionXLPipeline"}
+"""Families whose default scheduler looks at a value at each step: PNDM, and Euler, which keeps it on the host."""
+
+FAMILIES = [name for name, how in DRAWN.items() if how.get("text-to-image") == SAVED and name not in WAITING]
+
+
+class Values(TorchDispatchMode):
+    """Counts the operations that the host waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = operation.overloadpacket.__name__
+        self.counted.update([name] if name in ASKING else [])
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_more_steps_ask_the_device_for_no_more_values(family: str, tmp_path: Path):
+    spec = resolve("generate", Generate(model=str(save_tiny(family, tmp_path))), None)
+    pipeline = load_pipeline(spec, torch.device("cpu"), {})
+    found = []
+    for steps in (4, 8):
+        drawing = Drawing("0" * 32, "a fox", seed=3, steps=steps, width=64, height=64, guidance_scale=3.0)
+        with Values() as values:
+            draw_batch(pipeline, spec, [Asked(drawing, None, 64, 64)], 1)
+        found.append(values.counted)
+    assert found[0] == found[1]

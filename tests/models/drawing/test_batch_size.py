@@ -1,0 +1,67 @@
+"""`batch_size: auto`: found by trial, once per model, picture size and device, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagemill.models.drawing import recovery
+from imagemill.models.drawing.batch_size import find_knee
+from imagemill.models.drawing.draw import draw
+from imagemill.models.job import Job
+from imagemill.models.loading.pipeline_cache import resident_pipeline
+from tests.models.drawing.test_draw import job
+from tests.models.drawing.test_recovery import batch_sizes, silent
+
+
+@pytest.fixture
+def auto(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a job of eleven pictures with `batch_size: auto`, for one of the pipelines that fail on purpose."""
+
+    def make(kind: str, **changes: Any) -> Job:
+        monkeypatch.setenv("IMAGEMILL_PIPELINE", f"tests.models.faulty:{kind}")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr(recovery, "_fits", {})
+        asked = job(model, tmp_path / "staging", [f"number {n}" for n in range(11)], batch_size=64)
+        return replace(asked, finds_batch_size=True, spec=replace(asked.spec, files=kind), **changes)
+
+    return make
+
+
+def test_the_batch_doubles_until_pictures_a_second_grow_no_more():
+    # A device that works on up to eight pictures side by side, and one that works on one.
+    assert knee(lambda size: max(1.0, size / 8), most=64) == 8
+    assert knee(lambda size: max(1.0, size / 8), most=4) == 4
+    assert knee(float, most=64) == 1
+
+
+def test_a_size_that_does_not_fit_is_not_taken_however_fast(auto: Any):
+    asked = auto("small")
+    assert draw(asked, silent).drawn == 11
+    assert set(batch_sizes(asked)) <= {1, 2}
+
+
+def test_the_size_is_recorded_with_each_picture_and_kept_for_the_next_process(auto: Any, monkeypatch: Any):
+    asked = auto("steady")
+    draw(asked, silent)
+    (found,) = set(batch_sizes(asked))
+    tried = len(resident_pipeline(asked.spec, silent).calls)
+    # What another process has: nothing but the file.
+    monkeypatch.setattr(recovery, "_fits", {})
+    Path(f"{asked.staging}-2").mkdir()
+    draw(replace(asked, staging=f"{asked.staging}-2"), silent)
+    assert len(resident_pipeline(asked.spec, silent).calls) - tried == -(-11 // found)
+
+
+def knee(seconds: Callable[[int], float], most: int) -> int:
+    """What is found where a batch takes so many seconds, by a clock that only batches move."""
+    passed = [0.0]
+
+    def draw_for(size: int) -> None:
+        passed[0] += seconds(size)
+
+    return find_knee(draw_for, most, clock=lambda: passed[0])

@@ -1,0 +1,79 @@
+"""HiDream: it draws a megapixel alone, and its Llama is another repository's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imagemill.data.config.steps import Generate
+from imagemill.data.errors import RecipeError
+from imagemill.data.records import Drawing
+from imagemill.models.catalog.capabilities import check_settings
+from imagemill.models.catalog.resolve import resolve
+from imagemill.models.loading import pipeline_cache as resident
+from tests.models.drawing.test_families import drawn
+from tests.models.tiny import save_tiny
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LLAMA = ("text_encoder_4", "tokenizer_4")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny pipeline with all of its parts."""
+    return save_tiny("HiDreamImagePipeline", tmp_path_factory.mktemp("hidream"))
+
+
+def asked(number: int, **changes: object) -> Drawing:
+    # As many pixels as the tiny pipeline draws.
+    plain = {"prompt": "a fox", "seed": 3, "steps": 1, "guidance_scale": 3.0, "width": 64, "height": 256}
+    return Drawing(f"{number:032x}", **{**plain, **changes})
+
+
+@pytest.mark.slow
+def test_what_a_row_asks_for_decides_its_picture_and_neighbours_do_not(whole: Path, tmp_path: Path):
+    spec = resolve("generate", Generate(model=str(whole)), None)
+    changes = [{}, {"prompt": "a kite"}, {}, {"negative_prompt": "blurry"}, {"guidance_scale": 6.0}]
+    first, *changed = drawn(spec, tmp_path, [asked(number, **change) for number, change in enumerate(changes)])
+    assert first.shape == (256, 64, 3)
+    assert [(picture == first).all() for picture in changed] == [False, True, False, False]
+
+
+@pytest.mark.slow
+def test_parts_that_the_repository_lacks_are_borrowed_at_a_commit(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    lacking, repository = tmp_path / "lacking", tmp_path / "cache/models--studio--llama"
+    shutil.copytree(whole, lacking, ignore=shutil.ignore_patterns(*LLAMA))
+    index = json.loads((lacking / "model_index.json").read_text())
+    (lacking / "model_index.json").write_text(json.dumps({k: v for k, v in index.items() if k not in LLAMA}))
+    for part in LLAMA:
+        shutil.copytree(whole / part, repository / "snapshots" / COMMIT, dirs_exist_ok=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    entry = {"family": "HiDreamImagePipeline", "folder": str(lacking), "dtype": "float32"}
+    models = tmp_path / "models.yaml"
+    models.write_text(yaml.safe_dump({"models": {"mine": {**entry, "parts": dict.fromkeys(LLAMA, "studio/llama")}}}))
+    spec = resolve("generate", Generate(model="mine"), str(tmp_path / "cache"), models_file=str(models))
+    assert spec.identity["parts"] == {part: {"repository": "studio/llama", "revision": COMMIT} for part in LLAMA}
+    (borrowed,) = drawn(spec, tmp_path / "staged", [asked(0)])
+    monkeypatch.setattr(resident, "_resident", {})
+    (own,) = drawn(resolve("generate", Generate(model=str(whole)), None), tmp_path / "staged", [asked(1)])
+    assert (borrowed == own).all()
+
+
+def test_a_size_that_it_would_make_another_one_is_refused(whole: Path):
+    section = Generate(model=str(whole), width=512, height=512)
+    with pytest.raises(
+        RecipeError, match=r"asks for 512 x 512 pixels, .* draws no others than 1024 x 1024, 768 x 1360"
+    ):
+        check_settings("generate", section, resolve("generate", section, None))
+    for width, height in resolve("generate", section, None).buckets:
+        # What the pipeline makes of a size.
+        scale = (1024 * 1024 / (width * height)) ** 0.5
+        assert [int(side * scale // 16 * 16) for side in (width, height)] == [width, height]

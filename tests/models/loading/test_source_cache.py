@@ -1,0 +1,151 @@
+"""A picture that several edits start from: encoded once, and the edits keep every bit."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage
+from diffusers.models.autoencoders.vae import EncoderOutput
+from PIL import Image
+
+from imagemill.data.config.speed import Speed
+from imagemill.data.config.steps import Edit
+from imagemill.data.images.codec import Encoding
+from imagemill.data.records import Drawing
+from imagemill.data.staging.store import Staging
+from imagemill.models.catalog.resolve import resolve
+from imagemill.models.drawing.draw import draw
+from imagemill.models.job import Job
+from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.loading.source_cache import SourceMemory
+from tests.models import tiny
+
+PNG = Encoding("png")
+INSTRUCTIONS = ["a fox in the snow", "a castle", "at night", "a kite"]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Path]:
+    """Two pictures to edit."""
+    slope, ring = tmp_path / "slope.png", tmp_path / "ring.png"
+    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(slope)
+    Image.radial_gradient("L").resize((64, 64)).convert("RGB").save(ring)
+    return [slope, ring]
+
+
+def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: bool) -> tuple[list[bytes], int]:
+    """All instructions applied to all sources, in batches of two; and how often the VAE encoded something."""
+    spec = resolve("edit", Edit(model=str(model), task=task, speed=Speed(remember_sources=remember)), None)
+    drawings = tuple(
+        Drawing(
+            f"{seed:032x}",
+            prompt,
+            seed,
+            steps=4,
+            guidance_scale=3.0,
+            source_path=str(source),
+            source_hash=sha256(source.read_bytes()).hexdigest(),
+        )
+        for seed, (source, prompt) in enumerate((source, prompt) for source in sources for prompt in INSTRUCTIONS)
+    )
+    pipeline, encoded = resident.resident_pipeline(spec, lambda event: None), []
+    pipeline.vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    folder.mkdir(exist_ok=True)
+    job = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, spec.max_batch or 2, frozenset(), str(folder))
+    assert not draw(job, lambda event: None).failed
+    return [Staging(folder).read(one.key, PNG.name)[0] for one in drawings], len(encoded)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "encodes"),
+    [
+        # It takes the mode, row by row.
+        ("FluxKontextPipeline", "instruction", 8),
+        # It draws from the distribution with the row's generator, which draws its noise then.
+        ("FluxPipeline", "image-to-image", 8),
+        # So does this one, and its convolutions go on in the order in memory that the VAE has left.
+        ("StableDiffusionPipeline", "image-to-image", 8),
+        # A whole batch at once.
+        ("StableDiffusionInstructPix2PixPipeline", "instruction", 4),
+    ],
+)
+def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
+    family: str, task: str, encodes: int, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(resident, "_resident", {})
+    model = tiny.save_tiny(family, tmp_path)
+    plain, often = edited(model, task, sources, tmp_path / "plain", remember=False)
+    remembered, seldom = edited(model, task, sources, tmp_path / "remembered", remember=True)
+    assert (often, seldom) == (encodes, len(sources))
+    assert remembered == plain
+    assert len(set(plain)) == len(plain)
+
+
+@pytest.mark.parametrize("parts", [tiny.flux2_parts(guided=False), tiny.qwen_parts()], ids=["flux2", "qwen"])
+def test_the_vaes_of_other_families_are_remembered_too(parts: dict[str, Any]):
+    vae = parts["vae"]
+    # Qwen's takes films, of one picture here.
+    pictures = torch.rand((2, 3, 1, 64, 64) if isinstance(vae, AutoencoderKLQwenImage) else (2, 3, 64, 64))
+    encoded, memory = [], SourceMemory(vae.encode)
+    vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    first = memory(pictures).latent_dist
+    often = len(encoded)
+    again = memory(pictures).latent_dist
+    assert len(encoded) == often
+    assert torch.equal(again.mode(), first.mode())
+    assert torch.equal(*(one.sample(torch.Generator().manual_seed(5)) for one in (first, again)))
+
+
+def test_a_remembered_picture_has_the_order_in_memory_of_an_encoded_one():
+    vae, pictures = tiny.vae(16), torch.rand((2, 3, 96, 64))
+    last = pictures.to(memory_format=torch.channels_last)
+    memory = SourceMemory(vae.encode)
+    for batch in (pictures, last):
+        first, again = (memory(batch).latent_dist.parameters for _ in range(2))
+        assert again.stride() == first.stride() == vae.encode(batch).latent_dist.parameters.stride()
+        assert torch.equal(again, first)
+
+
+def test_a_vae_forgets_the_pictures_that_were_longest_unused():
+    vae, encoded = tiny.vae(16), []
+    vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    pictures = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
+    row = vae.encode(pictures[0]).latent_dist.parameters[0].nbytes
+    memory = SourceMemory(vae.encode, size=2 * row)
+    encoded.clear()
+    for which, again in ((0, True), (1, True), (0, False), (2, True), (0, False), (1, True)):
+        encoded.clear()
+        assert torch.equal(memory(pictures[which]).latent_dist.mode(), vae.encode(pictures[which]).latent_dist.mode())
+        assert len(encoded) == 1 + again
+
+
+def test_a_picture_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
+    calls = []
+
+    def encode(pictures: torch.Tensor) -> object:
+        calls.append(pictures.shape)
+        return AutoencoderKL.encode(vae, pictures)
+
+    vae, zeros = tiny.vae(16), torch.zeros(1, 3, 64, 128)
+    memory = SourceMemory(encode)
+    for pictures in (zeros, zeros.reshape(1, 3, 128, 64), zeros.repeat(2, 1, 1, 1)):
+        memory(pictures)
+        assert len(memory(pictures).latent_dist.mode()) == len(pictures)
+    assert len(calls) == 3
+
+
+def test_an_output_of_another_kind_is_not_remembered():
+    calls = []
+
+    def encode(pictures: torch.Tensor) -> EncoderOutput:
+        calls.append(1)
+        return EncoderOutput(latent=pictures)
+
+    memory = SourceMemory(encode)
+    for _ in range(2):
+        assert memory(torch.zeros(1, 3, 8, 8)).latent.shape == (1, 3, 8, 8)
+    assert len(calls) == 2

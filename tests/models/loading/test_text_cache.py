@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from imagemill.models.loading.text_cache import TextMemory, remember_texts
+
+
+@pytest.fixture(scope="module")
+def pipeline(model: Path) -> FluxPipeline:
+    loaded = FluxPipeline.from_pretrained(model)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def draw(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
+    generators = [torch.Generator().manual_seed(1) for _ in prompts]
+    return pipeline(
+        prompts,
+        width=64,
+        height=64,
+        num_inference_steps=1,
+        max_sequence_length=16,
+        generator=generators,
+        output_type="pt",
+    ).images
+
+
+def test_a_batch_of_known_texts_is_not_encoded_again_and_its_pictures_keep_every_bit(pipeline: FluxPipeline):
+    prompts = ["a fox", "a kite", "a fox", "a ring"]
+    plain = draw(pipeline, prompts)
+    encoded = []
+    pipeline.text_encoder_2.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    remember_texts(pipeline)
+    remember_texts(pipeline)
+    assert torch.equal(draw(pipeline, prompts), plain)
+    assert len(encoded) == 1
+    again = draw(pipeline, ["a ring", "a ring", "a fox", "a kite"])
+    assert len(encoded) == 1
+    assert torch.equal(again[[2, 3, 2, 0]], plain)
+
+
+def test_a_text_encoder_forgets_the_texts_that_were_longest_unused():
+    calls = []
+
+    def encode(ids: torch.Tensor) -> torch.Tensor:
+        calls.append(ids.tolist())
+        return ids.float()
+
+    # Two texts of one number, 4 bytes each.
+    memory = TextMemory(encode, size=8)
+    for text in (1, 2, 1, 3, 1, 2):
+        memory(torch.tensor([[text]]))
+    assert calls == [[[1]], [[2]], [[3]], [[2]]]
+
+
+def test_an_output_that_is_not_row_by_row_is_not_remembered():
+    calls = []
+
+    def encode(ids: torch.Tensor) -> tuple[torch.Tensor, object]:
+        calls.append(1)
+        return ids.float(), object()
+
+    memory = TextMemory(encode)
+    memory(torch.tensor([[1]]))
+    memory(torch.tensor([[1]]))
+    assert len(calls) == 2

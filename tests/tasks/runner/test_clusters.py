@@ -1,0 +1,298 @@
+"""Clusters of several machines: workers that join and leave, schedulers out of reach, TLS; no clear text."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from imagemill.data.config.load import load_recipe
+from tests.commands import Run
+from tests.conftest import ROOT, free_port, small_fields, wait_until, write_prompts
+
+PROMPTS = [f"number {number}" for number in range(24)]
+
+
+Serve = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture(autouse=True)
+def sleeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All workers draw with a stand-in that takes a moment for a batch, as a GPU does, and no processor."""
+    monkeypatch.setenv("IMAGEMILL_PIPELINE", "benchmarks.stand_in:make_sleeper")
+    monkeypatch.setenv("IMAGEMILL_STAND_IN_SECONDS", "0.3")
+
+
+@pytest.fixture(scope="module")
+def expected(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The fingerprint of what one worker draws from the prompts, undisturbed."""
+    from imagemill.flows.build_dataset import build_dataset
+    from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+
+    fields = small_fields(tmp_path_factory.mktemp("one"), model)
+    write_prompts(Path(fields["prompts"]), PROMPTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMAGEMILL_PIPELINE", "benchmarks.stand_in:make_sleeper")
+        patch.setenv("IMAGEMILL_STAND_IN_SECONDS", "0")
+        flow = build_dataset.with_options(task_runner=GpuTaskRunner(workers=1))
+        return flow(load_recipe(fields))["fingerprint"]
+
+
+@pytest.fixture
+def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
+    """A recipe of 24 prompts, each drawn and edited, in twelve shards."""
+    fields = small_fields(tmp_path, model)
+    write_prompts(Path(fields["prompts"]), PROMPTS)
+    return fields
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts `imagemill scheduler` or `imagemill worker` in a process of its own; what it says goes into a file."""
+    started: list[subprocess.Popen] = []
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen:
+        path = tmp_path / f"serve-{len(started)}.log"
+        code = "from imagemill.flows.cli.app import main; main()"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, *arguments], stdout=log, stderr=log, env={**os.environ, **(env or {})}
+            )
+        process.log = path
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+    for process in started:
+        process.wait(300)
+
+
+def said(process: subprocess.Popen, pattern: str) -> str:
+    """The first group of the pattern in what the process says, once it has said it."""
+
+    def found() -> re.Match[str] | None:
+        assert process.poll() is None, process.log.read_text()
+        return re.search(pattern, process.log.read_text())
+
+    return wait_until(found, pattern)[1]
+
+
+def build_on(address: str, fields: dict[str, Any], **overrides: Any) -> dict[str, Any]:
+    from imagemill.flows.build_dataset import build_dataset
+    from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+
+    flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=address))
+    return flow(load_recipe(fields, overrides))
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The worker processes of an `imagemill worker`: forked, so children of a child."""
+    return [worker for child in psutil.Process(process.pid).children() for worker in child.children()]
+
+
+@pytest.mark.slow
+def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_worker_draws(
+    serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:gated")
+    monkeypatch.setenv("IMAGEMILL_FAULTS", str(tmp_path))
+    address = said(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
+    serve("worker", address, "--host", "127.0.0.2", "--workers", "2")
+    doomed = serve("worker", address, "--host", "127.0.0.3")
+    said(doomed, r"worker (\S+) at")
+    late: list[subprocess.Popen] = []
+    staged = Path(fields["output"]) / ".imagemill" / "staged"
+
+    def disturb() -> None:
+        wait_until(lambda: list(staged.glob("*.staged")), "a picture")
+        workers_of(doomed)[0].kill()
+        late.append(serve("worker", address, "--host", "127.0.0.4", env={"IMAGEMILL_OPENS": "1"}))
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    figures = build_on(address, fields)
+    thread.join()
+    assert figures["fingerprint"] == expected
+    assert figures["set_aside"] == 0
+    assert {name.rsplit("-", 2)[1] for name in figures["workers"]} >= {"127.0.0.2", "127.0.0.4"}
+    again = build_on(address, fields, output=str(tmp_path / "again"))
+    assert again["fingerprint"] == expected
+    assert again["model_loads"] == 0
+
+
+@pytest.mark.slow
+def test_two_builds_share_a_cluster_and_a_machine_that_is_told_to_leave_hands_its_shards_to_another(
+    serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path
+):
+    address = said(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
+    leaving = serve("worker", address, "--host", "127.0.0.2")
+    said(leaving, r"worker (\S+) at")
+    both = [{**fields, "output": str(tmp_path / name)} for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as pool:
+        builds = [pool.submit(build_on, address, one) for one in both]
+        for one in both:
+            staged = Path(one["output"]) / ".imagemill" / "staged"
+            wait_until(lambda staged=staged: list(staged.glob("*.staged")), "a picture of each build")
+        leaving.terminate()
+        assert leaving.wait(300) == 0
+        serve("worker", address, "--host", "127.0.0.3")
+        figures = [build.result(300) for build in builds]
+    assert [one["fingerprint"] for one in figures] == [expected, expected]
+    assert [one["set_aside"] for one in figures] == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_build_outlasts_a_scheduler_that_is_out_of_reach(serve: Serve, expected: str, fields: dict[str, Any]):
+    address = said(serve("scheduler", "--port", "0"), r"scheduler at tcp://(\S+)")
+    with Wire(address) as wire:
+        serve("worker", f"tcp://{wire.address}")
+        staged = Path(fields["output"]) / ".imagemill" / "staged"
+
+        def cut() -> None:
+            wait_until(lambda: list(staged.glob("*.staged")), "a picture")
+            wire.cut(seconds=5)
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        figures = build_on(f"tcp://{wire.address}", fields)
+        thread.join()
+    assert wire.cuts == 1
+    assert (figures["status"], figures["fingerprint"], figures["set_aside"]) == ("complete", expected, 0)
+
+
+class Wire:
+    """A way to an address, byte by byte, that can be cut: every connection breaks, and new ones are refused."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.rsplit(":", 1)
+        self.target = (host, int(port))
+        self.cuts = 0
+        self._port = free_port()
+        self.address = f"127.0.0.1:{self._port}"
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Wire:
+        self._listen()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._hang_up()
+
+    def _listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(self.target)
+                self._open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _copy(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while content := one.recv(65536):
+                other.sendall(content)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._open.clear()
+
+    def cut(self, seconds: float) -> None:
+        self._hang_up()
+        self.cuts += 1
+        time.sleep(seconds)
+        self._listen()
+
+
+def tls_settings(folder: Path) -> dict[str, str]:
+    """The environment in which Dask speaks TLS with the certificates in a folder."""
+    settings = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "ca.pem")}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(folder / "cert.pem")
+        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = str(folder / "key.pem")
+    return settings
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes certificates with the commands of docs/clusters.md, and an authority of their own."""
+    commands = re.search(r"```sh\n(openssl.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.DOTALL)[1]
+
+    def make(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            ["bash", "-ec", commands], cwd=tmp_path / name, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_cluster_with_the_documented_certificates_speaks_tls_and_refuses_those_without(
+    server: str, serve: Serve, fields: dict[str, Any], certificates: Callable[[str], Path]
+):
+    from dask import config
+    from distributed import Client
+
+    ours = certificates("ours")
+    settings = tls_settings(ours)
+    address = said(serve("scheduler", "--port", "0", env=settings), r"scheduler at (tls://\S+)")
+    serve("worker", address, env=settings)
+    stranger = serve("worker", address, env=tls_settings(certificates("theirs")))
+    with pytest.raises((OSError, TypeError)), Client(address, set_as_default=False, timeout=5):
+        pass
+    here = {"ca-file": ours / "ca.pem", "client.cert": ours / "cert.pem", "client.key": ours / "key.pem"}
+    with config.set({f"distributed.comm.tls.{name}": str(path) for name, path in here.items()}):
+        assert build_on(address, fields)["status"] == "complete"
+    assert "certificate" in said(stranger, r"looks for the scheduler at tls://\S+: (.*)")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("scheduler", "--host", "0.0.0.0"),
+        ("worker", "tcp://10.1.2.3:8786"),
+        ("build", "--prompts", "x.txt", "--generate.model", "bundled", "--cluster", "tcp://10.1.2.3:8786"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_clear_text_beyond_the_loopback_is_refused(imagemill: Run, command: tuple[str, ...]):
+    code, text = imagemill(*command)
+    assert code == 2
+    assert "is not encrypted and lies beyond this machine's loopback" in text
+    assert "--insecure" in text
+
+
+def test_an_address_that_is_none_is_told_with_how_to_write_one(imagemill: Run):
+    code, text = imagemill("worker", "127.0.0.1:8786")
+    assert (code, "write tcp://host:port or tls://host:port" in text) == (2, True)

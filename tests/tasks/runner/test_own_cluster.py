@@ -1,0 +1,91 @@
+"""The cluster that a build starts for itself on a machine without a GPU: where its worker processes come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from distributed import Client
+
+from imagemill.tasks.runner.cluster import cores, start_cluster
+from imagemill.tasks.runner.fork_server import can_fork
+from tests.conftest import ROOT, Build
+
+pytestmark = pytest.mark.skipif(not can_fork([]), reason="workers are forked on Linux only")
+
+
+def about() -> dict[str, Any]:
+    """What a worker process is, as it sees itself."""
+    parent = psutil.Process().parent()
+    return {
+        "parent": parent.pid,
+        "grandparent": parent.ppid(),
+        "has imported": "diffusers" in sys.modules,
+        "night": os.environ.get("NIGHT"),
+    }
+
+
+def test_workers_are_forked_from_one_process_that_has_imported_what_models_need(monkeypatch: pytest.MonkeyPatch):
+    with start_cluster(1, []):
+        pass
+    # Set after the process was started that they are forked from.
+    monkeypatch.setenv("NIGHT", "12")
+    with start_cluster(2, []) as cluster, cluster.get_client() as client:
+        first, second = client.run(about).values()
+    assert first == second
+    assert (first["grandparent"], first["has imported"], first["night"]) == (os.getpid(), True, "12")
+
+
+def test_a_forked_worker_computes_with_its_share_of_the_cores(build: Build, fields: dict[str, Any], cluster: str):
+    build(fields)
+    with Client(cluster, set_as_default=False) as client:
+        # Of the thread that draws: each has a number of its own.
+        shares = [
+            client.submit(lambda: sys.modules["torch"].get_num_threads(), workers=[worker], pure=False).result()
+            for worker in client.scheduler_info()["workers"]
+        ]
+    assert shares == [max(1, cores() // 2)] * 2
+
+
+def test_a_script_that_builds_at_its_top_builds_once(fields: dict[str, Any], server: str, tmp_path: Path):
+    script = tmp_path / "build.py"
+    script.write_text(
+        "from imagemill.flows.build_dataset import build_dataset\n"
+        f"open({str(tmp_path / 'tops')!r}, 'a').write('top ')\n"
+        f"print(build_dataset({fields!r})['drawn'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ((tmp_path / "tops").read_text(), json.loads(done.stdout)) == ("top ", 8)
+
+
+BEGIN_AND_STOP = """
+import psutil
+from imagemill.tasks.runner.fork_server import start_fork_server, stop_fork_server
+from tests.conftest import command_of, wait_until
+
+def servers():
+    return [one for one in psutil.Process().children() if "forkserver" in " ".join(command_of(one))]
+
+start_fork_server()
+[server] = servers()
+wait_until(lambda: server.cpu_times().user > 1, "imports that are under way")
+stop_fork_server()
+wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE, "the end of the process")
+start_fork_server()
+assert servers() != [server]
+"""
+
+
+def test_imports_begun_for_a_build_that_turns_out_to_draw_nothing_are_broken_off_and_can_begin_again():
+    done = subprocess.run([sys.executable, "-c", BEGIN_AND_STOP], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
