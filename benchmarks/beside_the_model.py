@@ -58,7 +58,7 @@ def child(code: str, *arguments: str) -> dict[str, Any]:
 
 @contextmanager
 def bench(stand_in: str, rows: int) -> Iterator[Bench]:
-    """A bench whose worker draws with a function of benchmarks.stand_in; its prompts file has so many rows."""
+    """A bench whose worker generates with a function of benchmarks.stand_in; its prompts file has so many rows."""
     # The workers, which get this process's path, must find the stand-in.
     sys.path.insert(0, str(ROOT))
     os.environ |= {"IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}", "PREFECT_LOGGING_LEVEL": "CRITICAL"}

@@ -1,6 +1,6 @@
 """What a build costs beside the model: python benchmarks/build_cost.py [ROWS]
 
-Builds ROWS (2,000 by default) pictures of 64x64 with a stand-in for the model that costs nothing, at shard sizes 16, 64
+Builds ROWS (2,000 by default) images of 64x64 with a stand-in for the model that costs nothing, at shard sizes 16, 64
 and 256, on one CPU worker and a Prefect server that is up already; then the same again with nothing to do. Prints
 milliseconds a row from the flow's start to its end, seconds for the build with nothing to do, and peak memory of the
 flow's process; then the processor time of each process, in milliseconds a row, and Prefect's share of it. For that the
@@ -35,7 +35,7 @@ from imagemill.tasks.write_parquet import write_parquet
 
 recipe = load_recipe(json.loads(sys.argv[1]))
 drawing, others = 0.0, time.process_time()
-with Folder(recipe.output).hold(recipe.name):
+with Folder(recipe.output).lock(recipe.name):
     models = resolve_models(recipe)
     recipe = settle(recipe, models)
     build = make_build(recipe, models, load_prompts.fn(recipe))

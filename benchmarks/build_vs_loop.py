@@ -1,9 +1,9 @@
 """A build against the loop that a person would write: python benchmarks/build_vs_loop.py [--rows 500] [--rounds 5]
 
-The loop calls the bundled model's pipeline batch by batch, saves each picture as PNG with Pillow and writes one Parquet
+The loop calls the bundled model's pipeline batch by batch, saves each image as PNG with Pillow and writes one Parquet
 file at the end. The build is imagemill's, on one worker with all cores and on a worker a core (the cores are the same
 and so are rows, batch size and steps). Start-up is left out of both: models are loaded and warm, the Prefect server is
-up. The ways take turns within a round. Prints medians of pictures/s and writes build_vs_loop.json.
+up. The ways take turns within a round. Prints medians of images/s and writes build_vs_loop.json.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
                 seconds[way].append(run())
 
     rates = {way: options.rows / statistics.median(taken) for way, taken in seconds.items()}
-    print(f"{options.rows} rows, medians of {options.rounds}\n{'':22} pictures/s   of the loop")
+    print(f"{options.rows} rows, medians of {options.rounds}\n{'':22} images/s   of the loop")
     for way, rate in rates.items():
         print(f"{way:22} {rate:10.1f} {rate / rates['the loop']:13.2f}")
     Path("build_vs_loop.json").write_text(json.dumps({"rows": options.rows, "seconds": seconds}, indent=2) + "\n")

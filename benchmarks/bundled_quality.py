@@ -1,8 +1,8 @@
-"""Measure the bundled model through its saved pipeline: are pictures what was asked for, and how fast do they come?
+"""Measure the bundled model through its saved pipeline: are images what was asked for, and how fast do they come?
 
 python -m benchmarks.bundled_quality [--model FOLDER] [--n 500] [--json FILE] [--sheet PICTURE]
 
-Prompts and edits come from scenes that training never drew. An edit starts from a drawn picture, not from one of the
+Prompts and edits come from scenes that training never drew. An edit starts from a generated image, not from one of the
 model's own, so that its figures do not carry the text-to-image model's mistakes. "Kept": every field that was not asked
 to change is as before, and the shape's centre moved by no more than 3 pixels.
 """
@@ -40,15 +40,15 @@ FURTHEST_MOVE = 3.0  # pixels
 
 
 def render(pipeline, texts: list[str], seeds: list[int], steps: int, batch: int, **call) -> list[Image.Image]:
-    """Pictures for the texts, one seeded generator each; a `source` list of pictures makes them edits."""
+    """Images for the texts, one seeded generator each; a `source` list of images makes them edits."""
     pipeline.set_progress_bar_config(disable=True)
     sources = call.pop("source", None)
-    pictures = []
+    images = []
     for start in range(0, len(texts), batch):
         part = slice(start, start + batch)
         if sources is not None:
             call |= {"image": sources[part], "_auto_resize": False, "max_area": IMAGE_SIZE**2}
-        pictures += pipeline(
+        images += pipeline(
             prompt=texts[part],
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
             width=IMAGE_SIZE,
@@ -57,42 +57,42 @@ def render(pipeline, texts: list[str], seeds: list[int], steps: int, batch: int,
             max_sequence_length=pipeline.tokenizer_2.model_max_length,
             **call,
         ).images
-    return pictures
+    return images
 
 
 def measure_prompts(pipeline: FluxPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
-    """Shares of `n` held-out prompts drawn rightly, pictures/s, and (prompt, picture, wrong fields) for each."""
+    """Shares of `n` held-out prompts generated rightly, images/s, and (prompt, image, wrong fields) for each."""
     rng = np.random.default_rng((10, seed))
     scenes = sample_scenes(rng, n, held_out=True)
     texts = [describe(scene, rng) for scene in scenes]
     started = time.perf_counter()
-    pictures = render(pipeline, texts, list(range(n)), steps, batch)
+    images = render(pipeline, texts, list(range(n)), steps, batch)
     speed = n / (time.perf_counter() - started)
-    wrong = [read(picture).differences(scene) for scene, picture in zip(scenes, pictures, strict=True)]
+    wrong = [read(image).differences(scene) for scene, image in zip(scenes, images, strict=True)]
     fields = Counter(field for fields in wrong for field in fields)
     return {
         "n": n,
         "colours_right": sum(not fields & {"background", "colour"} for fields in wrong) / n,
         "all_right": sum(not fields for fields in wrong) / n,
         "wrong_fields": dict(fields.most_common()),
-        "pictures_per_second": round(speed, 1),
-    }, list(zip(texts, pictures, wrong, strict=True))
+        "images_per_second": round(speed, 1),
+    }, list(zip(texts, images, wrong, strict=True))
 
 
 def measure_edits(pipeline: FluxKontextPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
-    """Shares of `n` held-out edits that did what was asked and nothing else, in all and by kind, and pictures/s."""
+    """Shares of `n` held-out edits that did what was asked and nothing else, in all and by kind, and images/s."""
     rng = np.random.default_rng((11, seed))
     edits = sample_edits(rng, n, held_out=True)
     texts = [instruct(*edit, rng) for edit in edits]
     jitter = draw_jitter(rng, n)
-    sources = [Image.fromarray(picture) for picture in draw([before for before, _, _ in edits], jitter)]
+    sources = [Image.fromarray(image) for image in draw([before for before, _, _ in edits], jitter)]
     started = time.perf_counter()
-    pictures = render(pipeline, texts, list(range(n)), steps, batch, source=sources)
+    images = render(pipeline, texts, list(range(n)), steps, batch, source=sources)
     speed = n / (time.perf_counter() - started)
 
     rows = []
-    for (_, kind, after), moved, picture in zip(edits, jitter, pictures, strict=True):
-        reading = read(picture)
+    for (_, kind, after), moved, image in zip(edits, jitter, images, strict=True):
+        reading = read(image)
         wrong = reading.differences(after)
         distance = np.hypot(*(np.array(reading.centre) - CENTRES[after.position] - moved[:2]))
         done = CHANGED_FIELD[kind] not in wrong
@@ -109,8 +109,8 @@ def measure_edits(pipeline: FluxKontextPipeline, n: int, steps: int, batch: int,
         }
 
     kinds = {kind: shares([row for row in rows if row[0] == kind]) for kind in CHANGED_FIELD}
-    result = {**shares(rows), "by_kind": kinds, "pictures_per_second": round(speed, 1)}
-    return result, list(zip(texts, sources, pictures, [row[3] for row in rows], strict=True))
+    result = {**shares(rows), "by_kind": kinds, "images_per_second": round(speed, 1)}
+    return result, list(zip(texts, sources, images, [row[3] for row in rows], strict=True))
 
 
 def report(prompts: dict, edits: dict) -> str:
@@ -127,16 +127,16 @@ def report(prompts: dict, edits: dict) -> str:
     for kind, share in edits["by_kind"].items():
         figures = " / ".join(f"{share[name]:.0%}" for name in ("done", "kept", "both"))
         lines.append(f"| ... {kind}: made / nothing else / both | {figures} | - |")
-    speed, edit_speed = prompts["pictures_per_second"], edits["pictures_per_second"]
-    return "\n".join([*lines, f"| pictures/s: text to image / edit | {speed} / {edit_speed} | 20 |"])
+    speed, edit_speed = prompts["images_per_second"], edits["images_per_second"]
+    return "\n".join([*lines, f"| images/s: text to image / edit | {speed} / {edit_speed} | 20 |"])
 
 
-def save_sheet(path: Path, drawn: list, edited: list) -> None:
-    """One picture of 8 rows: 8 drawn prompts, then 4 edits as source and result. The first ones, not the best ones."""
+def save_sheet(path: Path, generated: list, edited: list) -> None:
+    """One image of 8 rows: 8 generated prompts, then 4 edits as source and result. The first ones, not the best ones."""
     sheet = Image.new("RGB", (16 * IMAGE_SIZE, 8 * IMAGE_SIZE))
     for i in range(64):
         x, y = i % 8 * IMAGE_SIZE, i // 8 * IMAGE_SIZE
-        sheet.paste(drawn[i][1], (x, y))
+        sheet.paste(generated[i][1], (x, y))
     for i in range(32):
         x, y = (8 + i % 4 * 2) * IMAGE_SIZE, i // 4 * IMAGE_SIZE
         sheet.paste(edited[i][1], (x, y))
@@ -152,14 +152,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="another seed asks for other prompts and edits")
     parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--sheet", type=Path, help="save the first pictures here, right or wrong")
+    parser.add_argument("--sheet", type=Path, help="save the first images here, right or wrong")
     options = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = FluxPipeline.from_pretrained(options.model, torch_dtype=torch.float32).to(device)
     editor = FluxKontextPipeline.from_pipe(pipeline)
     settings = (options.n, options.steps, options.batch, options.seed)
-    prompts, drawn = measure_prompts(pipeline, *settings)
+    prompts, generated = measure_prompts(pipeline, *settings)
     edits, edited = measure_edits(editor, *settings)
     machine = f"{os.cpu_count()} cores, " + (torch.cuda.get_device_name() if device == "cuda" else "no GPU")
     command = shlex.join(["python", "-m", "benchmarks.bundled_quality", *sys.argv[1:]])
@@ -171,7 +171,7 @@ def main() -> None:
             json.dumps(about | {"batch": options.batch, "prompts": prompts, "edits": edits}, indent=1)
         )
     if options.sheet:
-        save_sheet(options.sheet, drawn, edited)
+        save_sheet(options.sheet, generated, edited)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What encoding a picture costs, and its size: python benchmarks/encoding.py [SIDE ...]
+"""What encoding an image costs, and its size: python benchmarks/encoding.py [SIDE ...]
 
-Pictures with the spectrum of photographs (1/f noise in three correlated channels, so neither flat nor white noise) at
+Images with the spectrum of photographs (1/f noise in three correlated channels, so neither flat nor white noise) at
 64, 512 and 1024 pixels a side by default; PNG at each zlib level, JPEG, and WebP at each method, at the recipe's
-default quality. One thread, medians of five; and how many pictures a second come of a thread for each core, which is no
+default quality. One thread, medians of five; and how many images a second come of a thread for each core, which is no
 multiple where Pillow keeps the interpreter's lock. Prints a table a side and writes encoding.json.
 """
 
@@ -33,7 +33,7 @@ SHIPPED = {f"png, level {PNG_LEVEL}", f"webp, method {WEBP_METHOD}", "jpeg"}
 
 
 def photograph(side: int, seed: int) -> Image.Image:
-    """A picture with a photograph's spectrum: amplitude falls with frequency as 1/f (Field, JOSA A 4, 1987)."""
+    """An image with a photograph's spectrum: amplitude falls with frequency as 1/f (Field, JOSA A 4, 1987)."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
     frequency[0, 0] = 1
@@ -56,25 +56,25 @@ def ways() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"webp, method {method}", {"format": "WEBP", "quality": QUALITY, "method": method}
 
 
-def measure(pictures: list[Image.Image], options: dict[str, Any]) -> tuple[float, int]:
-    """Median seconds a picture, and mean bytes."""
+def measure(images: list[Image.Image], options: dict[str, Any]) -> tuple[float, int]:
+    """Median seconds an image, and mean bytes."""
     seconds, sizes = [], []
-    for picture in pictures:
+    for image in images:
         buffer = io.BytesIO()
         started = time.perf_counter()
-        picture.save(buffer, **options)
+        image.save(buffer, **options)
         seconds.append(time.perf_counter() - started)
-        sizes.append(buffer.tell())
+        sizes.append(buffer.emit())
     return statistics.median(seconds), round(statistics.mean(sizes))
 
 
-def together(pictures: list[Image.Image], options: dict[str, Any], seconds: float) -> float:
-    """Pictures a second by a thread for each core; ``seconds`` is what one picture takes one thread."""
+def together(images: list[Image.Image], options: dict[str, Any], seconds: float) -> float:
+    """Images a second by a thread for each core; ``seconds`` is what one image takes one thread."""
     threads = os.cpu_count() or 1
     count = max(2 * threads, round(threads * ENOUGH / seconds))
     with ThreadPoolExecutor(threads) as pool:
         started = time.perf_counter()
-        for _ in pool.map(lambda number: pictures[number % ROUNDS].save(io.BytesIO(), **options), range(count)):
+        for _ in pool.map(lambda number: images[number % ROUNDS].save(io.BytesIO(), **options), range(count)):
             pass
         return count / (time.perf_counter() - started)
 
@@ -83,12 +83,12 @@ def main() -> None:
     """Measure each side."""
     figures = []
     for side in [int(word) for word in sys.argv[1:]] or SIDES:
-        pictures = [photograph(side, seed) for seed in range(ROUNDS)]
-        told = f"ms a picture   pictures/s, {os.cpu_count()} threads   KiB   (* is what imagemill uses)"
+        images = [photograph(side, seed) for seed in range(ROUNDS)]
+        told = f"ms an image   images/s, {os.cpu_count()} threads   KiB   (* is what imagemill uses)"
         print(f"\n{side} x {side}        {told}")
         for name, options in ways():
-            seconds, size = measure(pictures, options)
-            rate = round(together(pictures, options, seconds), 1)
+            seconds, size = measure(images, options)
+            rate = round(together(images, options, seconds), 1)
             figures.append({"side": side, "way": name, "ms": round(1000 * seconds, 2), "per_s": rate, "bytes": size})
             star = "*" if name in SHIPPED else " "
             print(f"{star} {name:16} {1000 * seconds:11.2f} {rate:21.1f} {size / 1024:7.0f}", flush=True)

@@ -1,17 +1,17 @@
 """FLUX.1-dev's dimensions on a GPU, six ways: python benchmarks/gpu.py [--tiny] [--batches 1 4 8 16] [--rounds 5]
 
-At 512x512 with 20 steps and 1024x1024 with 28, for each batch size: pictures/s and TFLOP/s of
+At 512x512 with 20 steps and 1024x1024 with 28, for each batch size: images/s and TFLOP/s of
   dataflow   fp16, attention slicing, one call a batch, its PNGs saved before the next (DataFlow-MM's serving class)
   loop       the plain bf16 loop: one call a batch, its PNGs saved before the next
   imagemill  a worker's drawing (models/drawing/draw.py): encoding and staging beside the device
   compiled   the same with speed.compile
   fp8        compiled, and memory.quantization: torchao_float8_dynamic
   cached     compiled, and speed.step_cache: taylorseer
-then a whole build of 64 pictures: pictures/s and how long the device was idle. Weights are random and made on the
+then a whole build of 64 images: images/s and how long the device was idle. Weights are random and made on the
 device (benchmarks/flux_dimensions.py): nothing is downloaded. One way after the other, since few GPUs hold two; medians
 are printed after the machine's measured matrix rate, and written to gpu.json. --tiny tries the benchmark on a CPU.
 
-Work of a picture and step, in FLOP: 2 * 12e9 * tokens + 4 * tokens^2 * 3072 * 57, tokens = (side / 16)^2 + 512: the
+Work of an image and step, in FLOP: 2 * 12e9 * tokens + 4 * tokens^2 * 3072 * 57, tokens = (side / 16)^2 + 512: the
 transformer's 12e9 weights, and the attention of its 57 blocks.
 """
 
@@ -42,7 +42,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def flop(side: int, steps: int) -> float:
-    """Of one picture; see the module's text."""
+    """Of one image; see the module's text."""
     tokens = (side // 16) ** 2 + 512
     return steps * (2 * 12e9 * tokens + 4 * tokens**2 * 3072 * 57)
 
@@ -65,7 +65,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class Way:
+class EditPath:
     """One way to draw. It is loaded when it is made: the others' weights must be gone by then."""
 
     def __init__(self, name: str, model: Path, folder: Path, device: torch.device) -> None:
@@ -87,7 +87,7 @@ class Way:
             speed_up(self.pipeline, self.spec.speed, self.spec.name)
 
     def draw(self, side: int, steps: int, batch: int, batches: int) -> None:
-        """Draw and save this many batches of new prompts."""
+        """Generate and save this many batches of new prompts."""
         if self.name in WAYS:
             self._draw_as_a_worker(side, steps, batch, batches)
             return
@@ -134,7 +134,7 @@ def write_configs(folder: Path) -> Path:
 
 
 def whole_build(model: Path, folder: Path, shape: tuple[int, int], batch: int, rows: int) -> dict[str, Any]:
-    """A build's line of runs.jsonl: the model is drawn with as recipes have it by default, in bf16."""
+    """A build's line of runs.jsonl: the model is generated with as recipes have it by default, in bf16."""
     from imagemill.data.config.load import load_recipe
     from imagemill.flows.build_dataset import build_dataset
     from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
@@ -150,19 +150,19 @@ def whole_build(model: Path, folder: Path, shape: tuple[int, int], batch: int, r
     return build_dataset.with_options(task_runner=GpuTaskRunner(workers=1))(load_recipe(recipe))
 
 
-def measure(options: argparse.Namespace, folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
+def measure(options: argparse.Namespace, folder: Path, emit: Callable[[dict[str, Any]], None]) -> None:
     """All ways, each at all shapes and batch sizes, then the build."""
     from imagemill.models.loading.pipeline import pick_device
 
     device = pick_device()
     shapes = ((64, 2),) if options.tiny else SHAPES
-    tell({"matrix_tflops": matrix_rate(device, 512 if options.tiny else 8192), "device": str(device)})
+    emit({"matrix_tflops": matrix_rate(device, 512 if options.tiny else 8192), "device": str(device)})
     model = write_configs(folder / "model")
     for name in ("dataflow", "loop", *WAYS):
         if name == "fp8" and (device.type != "cuda" or find_spec("torchao") is None):
-            tell({"way": name, "not measured": "it needs a CUDA device and torchao"})
+            emit({"way": name, "not measured": "it needs a CUDA device and torchao"})
             continue
-        way = Way(name, model, folder, device)
+        way = EditPath(name, model, folder, device)
         for side, steps in shapes:
             for batch in options.batches:
                 way.draw(side, steps, batch, 1)
@@ -173,14 +173,14 @@ def measure(options: argparse.Namespace, folder: Path, tell: Callable[[dict[str,
                     wait(device)
                     seconds.append(time.perf_counter() - started)
                 rate = 2 * batch / statistics.median(seconds)
-                figures = {"way": name, "side": side, "steps": steps, "batch": batch, "pictures_per_s": rate}
-                tell({**figures, "tflops": rate * flop(side, steps) / 1e12})
+                figures = {"way": name, "side": side, "steps": steps, "batch": batch, "images_per_s": rate}
+                emit({**figures, "tflops": rate * flop(side, steps) / 1e12})
         del way
         torch.cuda.empty_cache()
     for shape in shapes:
         run = whole_build(model, folder, shape, batch=options.batches[-1], rows=8 if options.tiny else 64)
-        shown = ("images_per_second", "device_idle", "seconds", "drawn", "set_aside")
-        tell({"way": "whole build", "side": shape[0], **{name: run.get(name) for name in shown}})
+        shown = ("images_per_second", "device_idle", "seconds", "generated", "set_aside")
+        emit({"way": "whole build", "side": shape[0], **{name: run.get(name) for name in shown}})
 
 
 def main() -> None:
@@ -201,13 +201,13 @@ def main() -> None:
         sys.exit("gpu.py: there is no CUDA device here. Try the benchmark itself with --tiny --batches 1 2 --rounds 1.")
     figures: list[dict[str, Any]] = []
 
-    def tell(figure: dict[str, Any]) -> None:
+    def emit(figure: dict[str, Any]) -> None:
         figures.append({name: round(x, 3) if isinstance(x, float) else x for name, x in figure.items()})
         print("  ".join(f"{name}: {value}" for name, value in figures[-1].items()), flush=True)
         Path("gpu.json").write_text(json.dumps(figures, indent=2) + "\n")
 
     with tempfile.TemporaryDirectory() as folder:
-        measure(options, Path(folder), tell)
+        measure(options, Path(folder), emit)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Read a picture of the bundled model's world without an eye: background, shape, colour, size and position.
+"""Read an image of the bundled model's world without an eye: background, shape, colour, size and position.
 
-The background is what the picture's edge shows, the shape is what differs from it, and its kind and size are those of
-the drawn template, laid on the same centre of mass, that overlaps it best. What it cannot tell is "unclear".
+The background is what the image's edge shows, the shape is what differs from it, and its kind and size are those of
+the generated template, laid on the same centre of mass, that overlaps it best. What it cannot tell is "unclear".
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def _best_template(mask: np.ndarray) -> tuple[str, str, float, tuple[float, floa
     return max(found, key=lambda candidate: candidate[2])
 
 
-def read(picture: Image.Image) -> Reading:
-    """Judge one picture of 64x64 pixels."""
-    pixels = np.asarray(picture.convert("RGB"), np.float32)
+def read(image: Image.Image) -> Reading:
+    """Judge one image of 64x64 pixels."""
+    pixels = np.asarray(image.convert("RGB"), np.float32)
     if pixels.shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"The judge reads {IMAGE_SIZE}x{IMAGE_SIZE} pictures, not {picture.width}x{picture.height}.")
+        raise ValueError(f"The judge reads {IMAGE_SIZE}x{IMAGE_SIZE} images, not {image.width}x{image.height}.")
     border = np.concatenate([pixels[:2].reshape(-1, 3), pixels[-2:].reshape(-1, 3)])
     border = np.concatenate([border, pixels[:, :2].reshape(-1, 3), pixels[:, -2:].reshape(-1, 3)])
     paper = np.median(border, axis=0)

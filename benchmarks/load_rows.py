@@ -22,7 +22,7 @@ def write_prompts(path: Path, rows: int) -> None:
     """Write rows of about 150 bytes: a prompt, an id of the person's, a text and a number that are carried."""
     with open(path, "w", encoding="utf-8") as file:
         for number in range(rows):
-            prompt = f"picture {number} of a fox darting between snow-covered pines at dusk, plate {number % 997}"
+            prompt = f"image {number} of a fox darting between snow-covered pines at dusk, plate {number % 997}"
             row = {"id": f"row-{number}", "prompt": prompt, "source": "benchmark", "score": number / rows}
             if number % 2:
                 # Half of the rows are named by their content.

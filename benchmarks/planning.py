@@ -1,6 +1,6 @@
 """How long a dataset takes that is there already: python benchmarks/planning.py [ROWS ...]
 
-Makes a prompts file and a finished dataset of as many rows (one small picture in all of them: only imagemill is
+Makes a prompts file and a finished dataset of as many rows (one small image in all of them: only imagemill is
 measured), then loads and plans in a process of its own, and in another runs a whole build, which has nothing to do but
 to find that out; a first such build, which merges small files and writes the manifest, is not counted. Prints seconds
 and peak memory of those processes, and writes planning.json.
@@ -26,7 +26,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.planning.load_rows import load_rows
-from imagemill.data.planning.plan import ItemMaker, layout_of, make_plan
+from imagemill.data.planning.plan import RowPlanner, make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import ModelFacts
 from imagemill.tasks.build_context import resolve_models
@@ -41,7 +41,7 @@ from imagemill.flows.build_dataset import build_dataset
 
 started = time.perf_counter()
 figures = build_dataset(load_recipe(json.loads(sys.argv[1])))
-assert figures["drawn"] == 0, figures
+assert figures["generated"] == 0, figures
 print(json.dumps({"s": time.perf_counter() - started, "kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 
@@ -56,7 +56,7 @@ def models_of(recipe: Recipe) -> dict[str, ModelFacts]:
     return {step: spec.facts() for step, spec in resolve_models(recipe).items()}
 
 
-def picture() -> bytes:
+def image() -> bytes:
     """A small PNG."""
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(buffer, "PNG")
@@ -69,11 +69,11 @@ def make_dataset(folder: Path, rows: int) -> None:
         for number in range(rows):
             file.write(json.dumps({"prompt": f"a photo of thing number {number}", "label": number % 10}) + "\n")
     recipe = load_recipe(fields_in(folder))
-    output, shown = Folder(recipe.output), picture()
+    output, shown = Folder(recipe.output), image()
     sha256 = hashlib.sha256(shown).hexdigest()
-    with output.hold(recipe.name), Worklist.create(output.plan) as worklist:
-        layout = layout_of(recipe, load_rows(recipe, worklist))
-        make = ItemMaker(recipe, models_of(recipe), layout)
+    with output.lock(recipe.name), Worklist.create(output.plan) as worklist:
+        schema = schema_of(recipe, load_rows(recipe, worklist))
+        make = RowPlanner(recipe, models_of(recipe), schema)
         keys = [(one.row_key, row.id, one.way[-1].key) for row in worklist.rows() for [one] in make.wanted(row)]
         for number, first in enumerate(range(0, rows, ROWS_A_FILE)):
             name = f"train-{number:05d}.parquet"
@@ -81,7 +81,7 @@ def make_dataset(folder: Path, rows: int) -> None:
                 {"row_key": key, "id": row_id, "image_key": image, "sha256": sha256, "image": {"bytes": shown}}
                 for key, row_id, image in keys[first : first + ROWS_A_FILE]
             )
-            output.commit(output.scratch(name), name, write_rows(output.scratch(name), layout, table))
+            output.commit(output.scratch(name), name, write_rows(output.scratch(name), schema, table))
         output.clear_work()
 
 
@@ -93,7 +93,7 @@ def plan(folder: Path) -> dict[str, Any]:
     with Worklist.create(output.plan) as worklist:
         loaded = load_rows(recipe, worklist)
         loading = time.perf_counter() - started
-        planned = make_plan(recipe, worklist, output, layout_of(recipe, loaded), models_of(recipe), {})
+        planned = make_plan(recipe, worklist, output, schema_of(recipe, loaded), models_of(recipe), {})
     return {
         "rows": planned.rows,
         "reused": planned.reused,

@@ -1,7 +1,7 @@
 """How drawing scales with the workers: python benchmarks/scaling.py [--batches 64] [--seconds 0.5] [--side 64]
 
-Builds with 1, 2 and 4 workers and a stand-in that sleeps for each batch of 8, as a GPU that draws takes no processor.
-Workers and server are up before the clock starts, which runs from the first batch to the last. Prints pictures/s, the
+Builds with 1, 2 and 4 workers and a stand-in that sleeps for each batch of 8, as a GPU that generates takes no processor.
+Workers and server are up before the clock starts, which runs from the first batch to the last. Prints images/s, the
 share of what the workers would do if nothing else took time, and how long a device waits between two batches, as a
 share of its time (runs.jsonl: device_idle). Writes scaling.json.
 """
@@ -39,7 +39,7 @@ def main() -> None:
     from imagemill.tasks.runner.cluster import start_cluster
 
     figures: list[dict[str, Any]] = []
-    print("workers   pictures/s   of linear   device idle")
+    print("workers   images/s   of linear   device idle")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = options.batches * BATCH

@@ -1,9 +1,9 @@
-"""What each speed setting gains and does to the pixels: python benchmarks/speed_options.py [--pictures 96] [--rounds 5]
+"""What each speed setting gains and does to the pixels: python benchmarks/speed_options.py [--images 96] [--rounds 5]
 
-The bundled model draws the same prompts, seeds and batches with each setting, in a worker's drawing function and on the
+The bundled model generates the same prompts, seeds and batches with each setting, in a worker's drawing function and on the
 CPU (8 steps, so that step caches have something to skip), and applies four instructions to each of a quarter as many
-pictures. Settings take turns within a round. Prints median pictures/s, their ratio to the plain run's, and the lowest
-and median PSNR in dB against the plain run's pictures ("same": equal bit by bit). Writes speed_options.json.
+images. Settings take turns within a round. Prints median images/s, their ratio to the plain run's, and the lowest
+and median PSNR in dB against the plain run's images ("same": equal bit by bit). Writes speed_options.json.
 Quantization is left out where torchao is not installed. The attention backends beside torch's own need a GPU.
 """
 
@@ -51,7 +51,7 @@ INSTRUCTIONS = ("make it blue", "make it red", "make it green", "make it yellow"
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two 8-bit pictures, in dB: 10 log10(255^2 / mean squared error)."""
+    """Of two 8-bit images, in dB: 10 log10(255^2 / mean squared error)."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
@@ -62,7 +62,7 @@ def base_of(name: str) -> str:
 
 
 def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator[Any]:
-    """What is drawn: the prompts, or four edits of each source."""
+    """What is generated: the prompts, or four edits of each source."""
     from imagemill.data.records import Drawing
 
     if not name.endswith("edits"):
@@ -75,10 +75,10 @@ def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator
         yield Drawing(f"{number:032x}", instruction, number, STEPS, source_path=str(source), source_hash=content)
 
 
-def drawn(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, list[np.ndarray]]:
-    """Seconds for the drawings, and the pictures."""
+def generated(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, list[np.ndarray]]:
+    """Seconds for the drawings, and the images."""
     from imagemill.data.config.steps import Edit, Generate
-    from imagemill.data.images.codec import Encoding, decode_picture
+    from imagemill.data.images.codec import Encoding, decode_image
     from imagemill.data.staging.store import Staging
     from imagemill.models.catalog.resolve import resolve
     from imagemill.models.drawing.draw import draw
@@ -95,43 +95,43 @@ def drawn(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, li
     if report.failed:
         raise RuntimeError(f"{name}: {next(iter(report.failed.values())).reason}")
     staging = Staging(folder)
-    return seconds, [np.asarray(decode_picture(staging.read(one.key, "png")[0], one.key)) for one in drawings]
+    return seconds, [np.asarray(decode_image(staging.read(one.key, "png")[0], one.key)) for one in drawings]
 
 
 def main() -> None:
     """Measure each setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=96)
+    parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = [name for name in SETTINGS if find_spec("torchao") or not name.startswith("torchao")]
-    prompts = [f"a {'large' if n % 2 else 'small'} red circle on a blue background" for n in range(options.pictures)]
+    prompts = [f"a {'large' if n % 2 else 'small'} red circle on a blue background" for n in range(options.images)]
     seconds: dict[str, list[float]] = {name: [] for name in settings}
-    pictures: dict[str, list[np.ndarray]] = {}
+    images: dict[str, list[np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        to_edit = prompts[: max(1, options.pictures // len(INSTRUCTIONS))]
+        to_edit = prompts[: max(1, options.images // len(INSTRUCTIONS))]
         sources = [folder / f"{number}.png" for number in range(len(to_edit))]
-        _, found = drawn("plain", tuple(drawings_for("plain", to_edit, [])), folder / "sources")
-        for path, picture in zip(sources, found, strict=True):
-            Image.fromarray(picture).save(path)
+        _, found = generated("plain", tuple(drawings_for("plain", to_edit, [])), folder / "sources")
+        for path, image in zip(sources, found, strict=True):
+            Image.fromarray(image).save(path)
         for name in settings:
             # Loads, and compiles where that is the setting.
-            drawn(name, tuple(drawings_for(name, prompts, sources))[:BATCH], folder / f"warm {name}")
+            generated(name, tuple(drawings_for(name, prompts, sources))[:BATCH], folder / f"warm {name}")
         for turn in range(options.rounds):
             for name in settings:
                 drawings = tuple(drawings_for(name, prompts, sources))
-                taken, pictures[name] = drawn(name, drawings, folder / f"{turn} {name}")
+                taken, images[name] = generated(name, drawings, folder / f"{turn} {name}")
                 seconds[name].append(taken)
     figures = []
-    print(f"{options.pictures} pictures, {STEPS} steps\n{'':28}pictures/s   of plain   PSNR, dB: lowest   median")
+    print(f"{options.images} images, {STEPS} steps\n{'':28}images/s   of plain   PSNR, dB: lowest   median")
     for name, taken in seconds.items():
         plain = base_of(name)
-        rate = len(pictures[name]) / statistics.median(taken)
+        rate = len(images[name]) / statistics.median(taken)
         ratio = statistics.median(seconds[plain]) / statistics.median(taken)
-        quality = [psnr(a, b) for a, b in zip(pictures[plain], pictures[name], strict=True)]
+        quality = [psnr(a, b) for a, b in zip(images[plain], images[name], strict=True)]
         lowest, middle = (
             "same" if math.isinf(value) else round(value, 1) for value in (min(quality), statistics.median(quality))
         )

@@ -1,4 +1,4 @@
-"""A pipeline that costs nothing, so that a benchmark measures imagemill alone. Each seed shades one picture of noise.
+"""A pipeline that costs nothing, so that a benchmark measures imagemill alone. Each seed shades one image of noise.
 
 IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # called in place of from_pretrained (models/loading)
 """
@@ -26,7 +26,7 @@ class StandIn:
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
-        """Pictures as ``output_type="pt"`` gives them: float32, batch x 3 x height x width, 0 to 1."""
+        """Images as ``output_type="pt"`` gives them: float32, batch x 3 x height x width, 0 to 1."""
         shades = torch.tensor([0.5 + 0.5 * (one.initial_seed() % 65_521) / 65_521 for one in generator])
         return SimpleNamespace(images=_noise(width, height) * shades[:, None, None, None])
 
@@ -59,7 +59,7 @@ def make_sleeper(spec: Any, device: torch.device) -> Sleeper:
 
 
 class Photographer(StandIn):
-    """Gives pictures with a photograph's spectrum, the same ones for each batch: to move them would cost as much."""
+    """Gives images with a photograph's spectrum, the same ones for each batch: to move them would cost as much."""
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
@@ -75,5 +75,5 @@ def _photographs(count: int, side: int) -> torch.Tensor:
 
 
 def make_photographer(spec: Any, device: torch.device) -> Photographer:
-    """The stand-in whose pictures are as large as photographs are."""
+    """The stand-in whose images are as large as photographs are."""
     return Photographer()

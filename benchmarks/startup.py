@@ -1,4 +1,4 @@
-"""What passes before the first picture: python benchmarks/startup.py [--rounds 5]
+"""What passes before the first image: python benchmarks/startup.py [--rounds 5]
 
 A Prefect server is started and up before the clock. Prints median seconds of `imagemill --help`; of importing what the
 two processes of a build import; and of `imagemill build` of 4 rows with the bundled model into a new folder, with where

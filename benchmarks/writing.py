@@ -1,10 +1,10 @@
-"""How many pictures the host writes beside a model that costs nothing: python benchmarks/writing.py [--side 1024]
+"""How many images the host writes beside a model that costs nothing: python benchmarks/writing.py [--side 1024]
 
-Builds pictures with a photograph's spectrum (benchmarks/encoding.py) in each image format, as a recipe has them by
+Builds images with a photograph's spectrum (benchmarks/encoding.py) in each image format, as a recipe has them by
 default: with the checks, encoded and staged by the worker's threads, hashed and written to Parquet. One worker with all
 cores, which is warm, and a Prefect server that is up. The time includes what a GPU does itself, on the processor here:
-to make bytes of a batch's pixels. Prints the median pictures/s from the flow's start to its end, and the size of a
-picture. Writes writing.json.
+to make bytes of a batch's pixels. Prints the median images/s from the flow's start to its end, and the size of a
+image. Writes writing.json.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ def main() -> None:
     """Measure each format; the formats take turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rates: dict[str, list[float]] = {name: [] for name in FORMATS}
     sizes: dict[str, float] = {}
-    with bench("make_photographer", options.pictures) as ready:
+    with bench("make_photographer", options.images) as ready:
         for turn in range(options.rounds + 1):
             for name in FORMATS:
                 output = ready.folder / f"{name}-{turn}"
                 section = {"width": options.side, "height": options.side}
                 recipe = {"prompts": ready.prompts, "output": str(output), "generate": section, "image_format": name}
                 figures = build(recipe, ready.cluster)
-                sizes[name] = sum(path.stat().st_size for path in output.glob("data/*")) / options.pictures / 1024
+                sizes[name] = sum(path.stat().st_size for path in output.glob("data/*")) / options.images / 1024
                 # The first round loads what a worker imports.
-                rates[name] += [options.pictures / figures["seconds"]] if turn else []
-    print(f"{options.pictures} pictures of {options.side}x{options.side}, medians of {options.rounds}")
-    print("format   pictures/s   KiB a picture")
+                rates[name] += [options.images / figures["seconds"]] if turn else []
+    print(f"{options.images} images of {options.side}x{options.side}, medians of {options.rounds}")
+    print("format   images/s   KiB an image")
     found = [{"format": name, "per_s": statistics.median(rates[name]), "kib": sizes[name]} for name in FORMATS]
     for one in found:
         print("{format:6} {per_s:12.1f} {kib:15.0f}".format(**one))

@@ -5,7 +5,7 @@ ImagemillError
 │   └── UnknownModel     the recipe names a model that is nowhere to be found
 ├── InputError           the prompts file cannot be read, or has no good row
 ├── OutputError          the output folder cannot be used
-│   ├── NotOurs          it holds something else, or another recipe's dataset
+│   ├── NotAnImagemillDataset          it holds something else, or another recipe's dataset
 │   ├── FolderInUse      another build is writing to it
 │   └── DatasetDiffers   a finished dataset is not, or no longer, what its manifest says
 ├── BuildFailed          the build ended without a complete dataset; what was finished is kept
@@ -39,7 +39,7 @@ class OutputError(ImagemillError):
     """The output folder cannot be used."""
 
 
-class NotOurs(OutputError):
+class NotAnImagemillDataset(OutputError):
     """The output folder holds something that this build must not touch."""
 
 
@@ -56,7 +56,7 @@ class DatasetDiffers(OutputError):
 
 
 class BuildFailed(ImagemillError):
-    """The build stopped before the dataset was complete. Finished pictures are kept."""
+    """The build stopped before the dataset was complete. Finished images are kept."""
 
 
 class DownloadFailed(ImagemillError):

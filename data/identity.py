@@ -1,6 +1,6 @@
-"""Who a row is, which seed it gets, and which picture is which.
+"""Who a row is, which seed it gets, and which image is which.
 
-These functions decide what is drawn again and what is not. A change to any of them redraws everybody's
+These functions decide what is regenerated and what is not. A change to any of them regenerates everybody's
 datasets: raise DRAWING_VERSION when, and only when, that is what must happen.
 """
 
@@ -37,8 +37,8 @@ def numbered(content: str, occurrence: int) -> str:
     return content if occurrence == 1 else f"{content}-{occurrence}"
 
 
-def picture_seed(base: int, row_id: str, variant: int, instruction: str | None = None) -> int:
-    """The seed of one picture, 0 to 2**32 - 1, from the recipe's seed, the row and the variant.
+def image_seed(base: int, row_id: str, variant: int, instruction: str | None = None) -> int:
+    """The seed of one image, 0 to 2**32 - 1, from the recipe's seed, the row and the variant.
 
     ``instruction`` is the edit's, by its text: an edit keeps its seed when others are added before it.
     """
@@ -47,12 +47,12 @@ def picture_seed(base: int, row_id: str, variant: int, instruction: str | None =
 
 
 def given_seed(seed: int, variant: int) -> int:
-    """The seed of a row's ``variant``-th picture (from 0) when the row itself names a seed: it counts up from there."""
+    """The seed of a row's ``variant``-th image (from 0) when the row itself names a seed: it counts up from there."""
     return (seed + variant) % (MAX_SEED + 1)
 
 
 def image_key(task: str, model: Mapping[str, Any], decides: Mapping[str, Any]) -> str:
-    """The key of a picture: equal keys, equal pixels (on equal hardware and library versions).
+    """The key of an image: equal keys, equal pixels (on equal hardware and library versions).
 
     ``model`` is the model's identity (models.catalog), ``decides`` everything else that decides pixels.
     Fields that are None do not count, so that a field added later leaves older keys as they were.

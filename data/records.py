@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One picture to draw, with all that decides its pixels but the model, which a shard's step has in common."""
+    """One image to draw, with all that decides its pixels but the model, which a shard's step has in common."""
 
     key: str
     """Image key: 32 hexadecimal digits over everything that decides the pixels."""
@@ -23,43 +23,43 @@ class Drawing:
     """In pixels; None for an edit, which is as large as its source."""
     height: int | None = None
     source: str | None = None
-    """For an edit: the image key of the staged picture it starts from, or None where it starts from a file."""
+    """For an edit: the image key of the staged image it starts from, or None where it starts from a file."""
     source_path: str | None = None
-    """For an edit of a given picture: the path of that picture."""
+    """For an edit of a given image: the path of that image."""
     source_hash: str | None = None
-    """sha256 of that picture's bytes."""
+    """sha256 of that image's bytes."""
     mask_path: str | None = None
     """For an inpainting: the path of its mask."""
     mask_hash: str | None = None
     """sha256 of the mask's bytes."""
     references: tuple[tuple[str, str], ...] = ()
-    """Further pictures that the edit is given, in order: path, and sha256 of its bytes."""
+    """Further images that the edit is given, in order: path, and sha256 of its bytes."""
     guides: tuple[tuple[str, str, str], ...] = ()
     """Control images beside the prompt (data.config.guides): role, path, and sha256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One row of the dataset to be: the drawings it needs and the columns that are known before anything is drawn."""
+class RowPlan:
+    """One row of the dataset to be: the drawings it needs and the columns that are known before anything is generated."""
 
     row_key: str
     """32 hexadecimal digits over the row's drawings, columns and encoding: what makes it finished or not."""
     id: str
     variant: int
     steps: tuple[str, ...]
-    """Name of the recipe's step (data.config.chain) that draws each of ``drawings``."""
+    """Name of the recipe's step (data.config.chain) that generates each of ``drawings``."""
     drawings: tuple[Drawing, ...]
-    """In the order in which they are drawn, each from the one before."""
+    """In the order in which they are generated, each from the one before."""
     prompt: str | None
     carried: Mapping[str, Any]
     file: str
     line: int
     turn: int | None = None
-    """How many edits the row's picture has gone through, where the dataset has rows of several turns."""
+    """How many edits the row's image has gone through, where the dataset has rows of several turns."""
 
     @property
     def final(self) -> Drawing:
-        """The drawing whose picture the row is about."""
+        """The drawing whose image the row is about."""
         return self.drawings[-1]
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Item:
         return plain
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Item:
+    def from_json(cls, fields: dict[str, Any]) -> RowPlan:
         """The inverse of ``to_json``."""
         drawings = tuple(
             Drawing(**{**one, **{name: tuple(map(tuple, one[name])) for name in ("references", "guides")}})
@@ -80,7 +80,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A row, or one picture of it, that could not be built, and why."""
+    """A row, or one image of it, that could not be built, and why."""
 
     stage: str
     """``load``, ``write``, or the name of the step that could not draw."""
@@ -94,7 +94,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """How a staged picture was drawn; written beside it."""
+    """How a staged image was generated; written beside it."""
 
     key: str
     sha256: str
@@ -111,14 +111,14 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a picture could not be drawn."""
+    """Why an image could not be generated."""
 
     reason: str
     attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class StepTiming:
     """What a worker's time and memory went into for one step of one shard; times in seconds."""
 
     loading: float = 0.0
@@ -137,21 +137,21 @@ class Spent:
 class StepReport:
     """What one step of one shard did, small enough to be a task's result."""
 
-    drawn: int = 0
+    generated: int = 0
     reused: int = 0
     loads: tuple[Mapping[str, Any], ...] = ()
     """Each model that was loaded for it: model, device, seconds, GiB and worker."""
     seconds: float = 0.0
     """Time in the worker until the device was free again, loading included."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
-    """Image key -> why that picture could not be drawn."""
+    """Image key -> why that image could not be generated."""
     device: str | None = None
-    """Name of the device; None where nothing was drawn."""
+    """Name of the device; None where nothing was generated."""
     worker: str | None = None
     """Name of the worker."""
-    spent: Spent = Spent()
+    spent: StepTiming = StepTiming()
     truncated: int = 0
-    """Drawn prompts that are longer than the model's text encoders take."""
+    """Generated prompts that are longer than the model's text encoders take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class ModelFacts:
     revision: str | None
     """Commit of its repository, or the hash of its files."""
     identity: Mapping[str, Any]
-    """All that makes it draw what it draws; part of every image key."""
+    """All that makes it draw what it generates; part of every image key."""
     width: int | None
     height: int | None
     steps: int | None
@@ -171,14 +171,14 @@ class ModelFacts:
     """Widths and heights are multiples of this, in pixels."""
     negative_prompt: bool
     """Whether it makes use of one."""
-    heeds_guidance: bool = True
+    uses_guidance: bool = True
     """Whether it makes use of a guidance scale."""
     min_steps: int = 1
     """The fewest steps that it can be asked for."""
     buckets: tuple[tuple[int, int], ...] = ()
-    """The widths and heights it draws best, in pixels, its own first; none where it has no size of its own."""
+    """The widths and heights it generates best, in pixels, its own first; none where it has no size of its own."""
     only_buckets: bool = False
-    """Whether it draws no other sizes."""
+    """Whether it generates no other sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +205,6 @@ class Plan:
     """Rows that an earlier build set aside."""
     shards: int
     drawings: Mapping[str, int]
-    """Model -> pictures to draw, staged and restorable ones included."""
+    """Model -> images to draw, staged and restorable ones included."""
     restorable: int
-    """Pictures among these that lie in the dataset already, in other rows."""
+    """Images among these that lie in the dataset already, in other rows."""

@@ -85,9 +85,9 @@ class Page:
         if not found:
             raise RuntimeError(f"nothing to click says {words!r} on a page that says: {self.text()[:2000]}")
 
-    def picture(self, path: Path) -> None:
+    def image(self, path: Path) -> None:
         """Save what is seen as a PNG."""
-        time.sleep(1)  # fonts and pictures fade in
+        time.sleep(1)  # fonts and images fade in
         answer = self._ask("Page.captureScreenshot", format="png")
         # 256 colours are enough for a page, and a third of the bytes.
         Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB").quantize(256).save(path, optimize=True)

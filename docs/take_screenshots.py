@@ -1,9 +1,9 @@
-"""Take the pictures of docs/dashboard.md anew: a server, a worker, a build, and a browser that looks at them.
+"""Take the images of docs/dashboard.md anew: a server, a worker, a build, and a browser that looks at them.
 
-python docs/take_screenshots.py /data    # the folder that the pictures name; they go to docs/images, or to a second one
+python docs/take_screenshots.py /data    # the folder that the images name; they go to docs/images, or to a second one
 
 About two minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
-The server has a home of its own that goes when it is done. Look at every picture before you commit it.
+The server has a home of its own that goes when it is done. Look at every image before you commit it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def build(server: Server, folder: Path) -> str:
 
 
 def take(server: Server, run: str, to: Path) -> None:
-    """Save a picture of every page that docs/dashboard.md shows, once it shows what it is to show."""
+    """Save an image of every page that docs/dashboard.md shows, once it shows what it is to show."""
     deployments = {one["name"]: one["id"] for one in server.ask("/deployments/filter")}
     artifacts = {one["key"]: one["id"] for one in server.ask("/artifacts/filter") if one["key"]}
     report = artifacts["winter-shapes-report"]
@@ -127,14 +127,14 @@ def take(server: Server, run: str, to: Path) -> None:
             page.open(server.root + path)
             page.wait_for(words)
             if name == "run":
-                # Drawn on a canvas, which has no words to wait for.
+                # Generated on a canvas, which has no words to wait for.
                 time.sleep(5)
-            page.picture(to / f"dashboard-{name}.png")
+            page.image(to / f"dashboard-{name}.png")
             print(to / f"dashboard-{name}.png")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="imagemill-pictures-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix="imagemill-images-", ignore_cleanup_errors=True) as scratch:
         place = Server(Path(scratch))
         with place.running():
             take(place, build(place, Path(sys.argv[1])), Path(sys.argv[2]) if sys.argv[2:] else IMAGES)

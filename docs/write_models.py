@@ -24,11 +24,11 @@ docs`.
 
 Size in pixels, steps and guidance are what a recipe gets that leaves them open. Memory is the weights alone in the
 entry's dtype, from the published parameter counts, not measured. A gated repository asks you to accept its licence on
-its page, and for a token of that account in `HF_TOKEN`. What a licence says of the pictures is no advice of a lawyer.
+its page, and for a token of that account in `HF_TOKEN`. What a licence says of the images is no advice of a lawyer.
 
 HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is fetched from Meta's when the
 model is first loaded (`imagemill models pull` leaves it to that), at a commit that is recorded and part of the
-pictures' keys. Its pipeline scales whatever is asked for to a megapixel, so other sizes than its own are refused.
+images' keys. Its pipeline scales whatever is asked for to a megapixel, so other sizes than its own are refused.
 
 """
 
@@ -37,12 +37,12 @@ TRIED = """
 
 The published weights of these models were not run: none were at hand when this was written. "tiny random weights" is
 a pipeline of the true class, with the true kinds of parts, far smaller and untrained. The tests save it, build a
-dataset with it, and see that a row's picture depends on all that the row asks for (prompt, negative prompt, guidance,
+dataset with it, and see that a row's image depends on all that the row asks for (prompt, negative prompt, guidance,
 steps, seed, source) and on nothing of its neighbours in the batch. "in memory" is one that was not saved and loaded,
-but made where it draws. "not run" means that only the names of the arguments were held against the pipeline's.
+but made where it generates. "not run" means that only the names of the arguments were held against the pipeline's.
 
 Image-to-image and inpainting draw only the last part of the steps, as much as the strength says. Where the default
-steps would leave none of them, or nothing of the source to be seen, more are drawn; where a recipe or a row asks for
+steps would leave none of them, or nothing of the source to be seen, more are generated; where a recipe or a row asks for
 too few, it is refused. Qwen-Image-Edit's processor needs torchvision of the version that fits torch: `pip install
 torchvision`.
 
@@ -52,7 +52,7 @@ torchvision`.
 def page() -> str:
     """The page's text."""
     catalog = read_catalog()
-    shelf = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | pictures |"]
+    shelf = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | images |"]
     shelf.append("|---|---|---|---|---|---|---|---|---|---|")
     shelf += [_model(name, entry, catalog.families[entry.family]) for name, entry in catalog.models.items()]
     tried = ["| family | task | pipeline class | models of the catalog | run how |", "|---|---|---|---|---|"]

@@ -17,7 +17,7 @@ YAML, `--generate.seed 7` as a flag, and `--set generate.seed=7` over a file. Th
 classes (`data/config/recipe.py`) by `make docs`.
 
 A row of the prompts file may give its own `seed`, `negative_prompt`, `width`, `height`, `steps` and `guidance_scale`.
-They are the generator's where pictures are generated, and the first edit's where they come from the rows. Columns that
+They are the generator's where images are generated, and the first edit's where they come from the rows. Columns that
 imagemill does not read are carried into the dataset.
 
 `generate` and `edit` are the short form of `steps: [{generate: ...}, {edit: ...}]`, which may go on with more edits;

@@ -20,13 +20,13 @@ from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed
-from imagemill.data.planning.reuse import restore_pictures
+from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import Failure, Plan, StepReport
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.flows.run.cancellation import ends_in_time
-from imagemill.flows.run.crash_recovery import give_up, hold_folder
+from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
 from imagemill.flows.run.dashboard import Board, tag_run
 from imagemill.flows.run.run_name import run_name
 from imagemill.flows.run.run_record import record_run
@@ -34,7 +34,7 @@ from imagemill.flows.run.start_task import begin
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.models.job import Job
-from imagemill.tasks.build_context import Build, make_build, resolve_models, settle
+from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models
 from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
 from imagemill.tasks.load_prompts import load_prompts
@@ -70,14 +70,14 @@ def build_dataset(
     recipe = load_recipe(recipe, overrides)
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
-        _runner().start_early()
-    with explain_full_disk(folder.disk), hold_folder(folder, recipe.name), tags(*tag_run(recipe)):
-        if state := give_up(folder):
+        _runner().prestart()
+    with explain_full_disk(folder.disk), lock_dataset(folder, recipe.name), tags(*tag_run(recipe)):
+        if state := gave_up_state(folder):
             return state
         progress = _watch()
         try:
             with ends_in_time():
-                recipe = settle(recipe, models)
+                recipe = pin_recipe(recipe, models)
                 loaded = begin(load_prompts, recipe)
                 build = make_build(recipe, models, loaded, retry_set_aside)
                 plan = begin(plan_shards, build)
@@ -122,7 +122,7 @@ def _watch() -> Progress:
     progress, log, runner = Progress(), get_run_logger(), _runner()
 
     def listen(event: dict[str, Any]) -> None:
-        progress.told(event)
+        progress.on_event(event)
         if event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
         elif event["kind"] == "worker_lost":
@@ -141,10 +141,8 @@ def _announce(plan: Plan, progress: Progress) -> None:
     if not plan.shards:
         log.info("Nothing to draw: no model is loaded.")
         return
-    pictures = ", ".join(f"{count} with {model}" for model, count in plan.drawings.items())
-    log.info(
-        "To draw, in %d shards: %s; %d of them are in the dataset already.", plan.shards, pictures, plan.restorable
-    )
+    images = ", ".join(f"{count} with {model}" for model, count in plan.drawings.items())
+    log.info("To draw, in %d shards: %s; %d of them are in the dataset already.", plan.shards, images, plan.restorable)
 
 
 def _show(build: Build, plan: Plan, progress: Progress) -> Board:
@@ -155,19 +153,19 @@ def _show(build: Build, plan: Plan, progress: Progress) -> Board:
 
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Send the shards through in a bounded window: one is edited or written while the next is generated."""
-    runner, under_way = _runner(), set()
+    runner, in_flight = _runner(), set()
     specs = loaded_here(build.models.values())
     is_here = all(spec.files for spec in specs)
-    runner.expect(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
+    runner.size_for(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
     merger = Merger(build.folder, build.first_file)
     for number in range(plan.shards):
-        while len(under_way) >= runner.window():
+        while len(in_flight) >= runner.max_in_flight():
             # Whichever is written first: one that takes long keeps no worker waiting.
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
             for shard in done:
                 shard.result()
-        under_way.add(runner.in_thread(build_shard, build, number, plan.shards, progress, merger))
-    for shard in as_completed(under_way):
+        in_flight.add(runner.submit_call(build_shard, build, number, plan.shards, progress, merger))
+    for shard in as_completed(in_flight):
         shard.result()
 
 
@@ -178,7 +176,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
     """
     with Worklist.open(build.folder.plan) as worklist:
         items, found = worklist.shard(number), worklist.restorable(number)
-    restore_pictures(build.folder, build.layout, items, found)
+    restore_images(build.folder, build.schema, items, found)
     failed: dict[str, Failure] = {}
     name, started = f"{number + 1}/{total}", time.monotonic()
     for step, turn in build.turns(items):
@@ -190,7 +188,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
     file, set_aside = begin(write_parquet, quote(build), number, name, quote(items), quote(failed))
     seconds = round(time.monotonic() - started, 1)
     line = {"shard": name, "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
-    progress.shard_done(set_aside, line | {"pictures": len(unique_drawings(items)), "seconds": seconds})
+    progress.shard_done(set_aside, line | {"images": len(unique_drawings(items)), "seconds": seconds})
     if set_aside and build.recipe.on_bad_row == "stop":
         first = set_aside[0]
         raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
@@ -207,7 +205,7 @@ def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
         if one.key not in report.failed
         and any(staging.find(one.key, encoding.name) is None for encoding in job.encodings[one.key])
     ]
-    # A cached result is a reference; where its pictures are gone they are drawn again, never left out.
+    # A cached result is a reference; where its images are gone they are regenerated, never left out.
     return _run(_of_build(step, results, True), job, name) if gone else report
 
 
@@ -220,7 +218,7 @@ def _of_build(step: Any, results: Path, refresh: bool) -> Any:
 def _run(step: Any, job: Job, name: str) -> StepReport:
     state = begin(step, quote(job), name, return_state=True)
     report: StepReport = state.result()
-    # What a run before has drawn is not drawn by this one.
+    # What a run before has generated is not generated by this one.
     return (
         StepReport(reused=len(job.drawings) - len(report.failed), failed=report.failed, device=report.device)
         if state.name == "Cached"

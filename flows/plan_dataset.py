@@ -11,28 +11,28 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import known_failures
 from imagemill.data.dataset.reader import recent_pace
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import LOSSLESS
 from imagemill.data.planning.load_rows import load_rows
-from imagemill.data.planning.plan import layout_of, make_plan
+from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
-from imagemill.tasks.build_context import resolve_models, settle
+from imagemill.tasks.build_context import pin_recipe, resolve_models
 
 
-def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
+def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
     """The figures of the build that the recipe asks for now. Needs no lock and writes nothing to the output folder.
 
-    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> pictures to draw,
-    ``restored`` and ``staged`` are pictures that are not drawn because the dataset, or an interrupted build, has them.
+    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> images to draw,
+    ``restored`` and ``staged`` are images that are not generated because the dataset, or an interrupted build, has them.
     ``seconds`` and ``bytes`` (of all its files, ``bytes_added`` of the new rows) are estimated from the dataset's own
     runs and files, None where it has none. Raises ImagemillError as the build would.
     """
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
     models = resolve_models(recipe)
-    recipe = settle(recipe, models, _only_read(folder))
+    recipe = pin_recipe(recipe, models, _only_read(folder))
     facts = {step: spec.facts() for step, spec in models.items()}
     failures = {} if retry_set_aside else known_failures(folder)
     try:
@@ -42,10 +42,10 @@ def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
             loaded = load_rows(recipe, worklist, Path(scratch) / "given")
-            layout = layout_of(recipe, loaded)
-            plan = make_plan(recipe, worklist, folder, layout, facts, failures)
-            draw, to_build = worklist.missing(), worklist.count_items()
-            staged = _take_out_staged(draw, worklist, folder, layout)
+            schema = schema_of(recipe, loaded)
+            plan = make_plan(recipe, worklist, folder, schema, facts, failures)
+            draw, to_build = worklist.missing(), worklist.count_planned_rows()
+            staged = _take_out_staged(draw, worklist, folder, schema)
     except FileNotFoundError as error:
         if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
             raise
@@ -55,7 +55,7 @@ def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
         ) from error
     finished, size = sum(file.rows for file in files), sum(file.bytes for file in files)
     pace, row_bytes = recent_pace(folder), size / finished if finished else None
-    rows, pictures = finished - plan.removed + to_build, sum(draw.values())
+    rows, images = finished - plan.removed + to_build, sum(draw.values())
     return {
         "name": recipe.name,
         "output": recipe.output,
@@ -66,11 +66,11 @@ def look_ahead(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
         "set_aside": loaded.set_aside + plan.set_aside,
         "damaged_files": [path.name for path in damaged],
         "draw": draw,
-        "pictures": pictures,
+        "images": images,
         "restored": plan.restorable,
         "staged": staged,
         "images_per_second": pace and round(pace, 3),
-        "seconds": 0.0 if not pictures else pace and round(pictures / pace, 1),
+        "seconds": 0.0 if not images else pace and round(images / pace, 1),
         "bytes_per_row": row_bytes and round(row_bytes),
         "bytes_added": row_bytes and round(to_build * row_bytes),
         "bytes": row_bytes and round(rows * row_bytes),
@@ -87,9 +87,9 @@ def _only_read(folder: Folder) -> Callable[..., Any]:
     return pin
 
 
-def _take_out_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, layout: Layout) -> int:
-    """Take the pictures out of ``draw`` that an interrupted build has staged; returns how many they are."""
-    usable = {LOSSLESS, layout.encoding.name}
+def _take_out_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, schema: DatasetSchema) -> int:
+    """Take the images out of ``draw`` that an interrupted build has staged; returns how many they are."""
+    usable = {LOSSLESS, schema.encoding.name}
     staged = {key for key, encoding in Staging(folder.staged).names() if encoding in usable}
     count = 0
     for key in staged:

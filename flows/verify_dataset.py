@@ -27,24 +27,24 @@ from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
 ROWS_AT_ONCE = 16
-"""Rows that one task draws again."""
+"""Rows that one task generates again."""
 
 
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
     output: Annotated[str, Field(description="The folder, or the URL, of a finished dataset.")],
-    regenerate: Annotated[int, Field(ge=0, description="How many rows to draw again and compare.")] = 0,
+    regenerate: Annotated[int, Field(ge=0, description="How many rows to regenerate and compare.")] = 0,
     seed: Annotated[int, Field(ge=0, description="Decides which rows these are.")] = 0,
 ) -> dict[str, Any]:
     """Verify the finished dataset in ``output`` and return the report. Raises DatasetDiffers where anything differs.
 
-    Nothing is drawn again where the files are not as the manifest says. Nothing is written into the folder.
+    Nothing is regenerated where the files are not as the manifest says. Nothing is written into the folder.
     """
     with ends_in_time():
         report = check_files(output)
         if regenerate and report["good"]:
             report |= _regenerate(output, regenerate, seed)
-    if report.get("redrawn"):
+    if report.get("regenerated"):
         report["good"] = not report["redrawn_otherwise"]
     if not report["good"]:
         raise DatasetDiffers(summary(report), report)
@@ -54,7 +54,7 @@ def verify_dataset(
 
 @task(name="verify files", task_run_name="verify the files of {output}", persist_result=False)
 def check_files(output: str) -> dict[str, Any]:
-    """Files, columns, every picture's bytes and the fingerprint against the manifest."""
+    """Files, columns, every image's bytes and the fingerprint against the manifest."""
     return verify_files(output).to_json()
 
 
@@ -62,25 +62,25 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
     folder, manifest = find_finished(output)
     models = _models(folder, manifest)
     runner = FlowRunContext.get().task_runner
-    under_way, results, devices = deque(), [], set()
+    in_flight, results, devices = deque(), [], set()
 
     def take() -> None:
-        some, names = under_way.popleft().result()
+        some, names = in_flight.popleft().result()
         results.extend(some)
         devices.update(names)
 
     with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
         sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
         while some := list(islice(sample, ROWS_AT_ONCE)):
-            while len(under_way) >= runner.window():
+            while len(in_flight) >= runner.max_in_flight():
                 take()
-            # A folder for each: two tasks may draw the same input picture.
-            under_way.append(regenerate_rows.submit(some, models, Path(tempfile.mkdtemp(dir=scratch))))
-        while under_way:
+            # A folder for each: two tasks may draw the same input image.
+            in_flight.append(regenerate_rows.submit(some, models, Path(tempfile.mkdtemp(dir=scratch))))
+        while in_flight:
             take()
     facts = {step: spec.facts() for step, spec in models.items()}
     return {
-        "redrawn": len(results),
+        "regenerated": len(results),
         "bit_equal": sum(one.result == "bit-equal" for one in results),
         "redrawn_otherwise": sum(not one.good for one in results),
         "not_bit_equal": [one.to_json() for one in results if one.result != "bit-equal"],
@@ -96,7 +96,7 @@ def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(
-            f"nothing of {str(folder.root)!r} can be drawn again, as the recipe in its manifest cannot be used here: "
+            f"nothing of {str(folder.root)!r} can be regenerated, as the recipe in its manifest cannot be used here: "
             f"{error}"
         ) from error
 
@@ -104,20 +104,18 @@ def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
 def summary(report: Mapping[str, Any]) -> str:
     """The report in a few sentences."""
     where = report["output"]
-    size = f"files: {report['files']}, rows: {report['rows']:,}, pictures: {report['pictures']:,}"
+    size = f"files: {report['files']}, rows: {report['rows']:,}, images: {report['images']:,}"
     if report["counts"]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report["counts"].items())
         first = report["faults"][0]
         return (
             f"{where!r} is not what its manifest says ({kinds}). The first: {first['file']}: {first['what']}. Run "
-            "`imagemill build` with the dataset's recipe: it draws the rows of damaged and missing files again."
+            "`imagemill build` with the dataset's recipe: it generates the rows of damaged and missing files again."
         )
-    if not report.get("redrawn"):
+    if not report.get("regenerated"):
         return f"{where!r} is what its manifest says: {size}."
-    drawn = f"rows drawn again: {report['redrawn']}, {report['bit_equal']} of them bit-equal"
+    generated = f"rows regenerated: {report['regenerated']}, {report['bit_equal']} of them bit-equal"
     if report["good"]:
-        return f"{where!r} is what its manifest says: {size}; {drawn}."
+        return f"{where!r} is what its manifest says: {size}; {generated}."
     differs = ", ".join(report["differing"]) or "nothing that the manifest records"
-    return (
-        f"{where!r} is as its manifest says, but does not draw the same pictures now: {drawn}; what differs: {differs}."
-    )
+    return f"{where!r} is as its manifest says, but does not draw the same images now: {generated}; what differs: {differs}."

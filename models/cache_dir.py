@@ -8,7 +8,7 @@ from pathlib import Path
 from imagemill.data.errors import BuildFailed
 
 
-def kept_folder(name: str) -> Path:
+def cache_folder(name: str) -> Path:
     """The folder of this name in imagemill's cache (XDG_CACHE_HOME, else ~/.cache), made where it is not there.
 
     Raises BuildFailed where that cannot be done.

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub, as far as a build needs it before anything is drawn: which commit, and small files of it.
+"""The Hugging Face Hub, as far as a build needs it before anything is generated: which commit, and small files of it.
 
 Tokens come from the environment (HF_TOKEN) or the hub's own login, never from a recipe.
 """

@@ -13,18 +13,18 @@ from imagemill.models.catalog.spec import Model
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One step of one shard: what to draw, with which model, and where the pictures are staged."""
+    """One step of one shard: what to draw, with which model, and where the images are staged."""
 
     spec: Model
     drawings: tuple[Drawing, ...]
     encodings: Mapping[str, tuple[Encoding, ...]]
-    """Image key -> how that picture is staged."""
+    """Image key -> how that image is staged."""
     batch_size: int
-    """The most pictures that are drawn at once."""
+    """The most images that are generated at once."""
     checks: frozenset[str]
     """Names of the recipe's checks that are on."""
     staging: str
-    """Folder of the staged pictures, on a file system that the workers share."""
+    """Folder of the staged images, on a file system that the workers share."""
     on_oom: str = "halve_batch"
     """What to do when the device's memory runs out: the recipe's on_oom."""
     batch_timeout: float = 3600.0

@@ -12,11 +12,11 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.identity import MAX_SEED
-from imagemill.data.planning.plan import layout_of
+from imagemill.data.planning.plan import schema_of
 from imagemill.data.prompts.hub import is_on_hub, pin_prompts
-from imagemill.data.records import Failure, Item, Loaded, ModelFacts
+from imagemill.data.records import Failure, Loaded, ModelFacts, RowPlan
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.resolve import resolve
@@ -24,17 +24,17 @@ from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.hub import resolve_commit
 from imagemill.models.job import Job
 
-MOST_AT_ONCE = 64
+MAX_AUTO_BATCH = 64
 """Largest batch that `batch_size: auto` tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One build of one dataset. Its seeds are drawn and its models resolved."""
+    """One build of one dataset. Its seeds are picked at random and its models resolved."""
 
     recipe: Recipe
     models: Mapping[Step, Model]
-    layout: Layout
+    schema: DatasetSchema
     first_file: int
     """Number of the Parquet file that shard 0 becomes."""
     retry_set_aside: bool = False
@@ -50,14 +50,14 @@ class Build:
         """What planning and the files say of each model."""
         return {step: spec.facts() for step, spec in self.models.items()}
 
-    def turns(self, items: list[Item]) -> Iterator[tuple[Step, int]]:
+    def turns(self, items: list[RowPlan]) -> Iterator[tuple[Step, int]]:
         """The steps that a shard goes through, in order; one of several turns is there once a turn, from 1."""
         for link in chain_of(self.recipe):
             for turn in range(1, max((item.steps.count(link.name) for item in items), default=0) + 1):
                 yield link.name, turn
 
-    def job(self, step: Step, turn: int, items: list[Item], without: Mapping[str, Failure]) -> Job:
-        """What a worker has to draw for one step of a shard. ``without`` are keys of pictures that failed."""
+    def job(self, step: Step, turn: int, items: list[RowPlan], without: Mapping[str, Failure]) -> Job:
+        """What a worker has to draw for one step of a shard. ``without`` are keys of images that failed."""
         drawings = {}
         for item in items:
             if item.steps.count(step) >= turn:
@@ -65,8 +65,8 @@ class Build:
                 if not any(drawing.key in without for drawing in item.drawings[:place]):
                     drawings[item.drawings[place].key] = item.drawings[place]
         section = next(link.section for link in chain_of(self.recipe) if link.name == step)
-        encodings = encodings_of(items, self.layout)
-        asked = MOST_AT_ONCE if section.batch_size == "auto" else section.batch_size
+        encodings = encodings_of(items, self.schema)
+        asked = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size
         return Job(
             spec=self.models[step],
             drawings=tuple(drawings.values()),
@@ -86,7 +86,7 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     """The exact models of a recipe. Touches nothing; raises RecipeError.
 
     A repository's newest commit is asked for once a dataset: a later build takes the one recorded in its folder, so
-    that a commit to the repository's readme does not redraw the dataset.
+    that a commit to the repository's readme does not regenerate the dataset.
     """
     folder = Folder(recipe.output)
     pinned = folder.pinned()
@@ -108,8 +108,8 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     return models
 
 
-def settle(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
-    """The recipe with every seed drawn that it leaves to chance, and its prompts, if on the Hub, at a commit.
+def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
+    """The recipe with every seed picked at random that it leaves to chance, and its prompts, if on the Hub, at a commit.
 
     These and the models' commits are recorded.
 
@@ -144,11 +144,11 @@ def settle(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any]
 
 
 def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:
-    """The build of a settled recipe over a folder that is held. Damaged files go: their rows are drawn again."""
+    """The build of a settled recipe over a folder that is held. Damaged files go: their rows are regenerated."""
     folder = Folder(recipe.output)
     finish_merge(folder)
     files, damaged = folder.committed()
     for path in damaged:
         folder.remove(path.name)
     first = max((file.number for file in files), default=-1) + 1
-    return Build(recipe, models, layout_of(recipe, loaded), first, retry_set_aside)
+    return Build(recipe, models, schema_of(recipe, loaded), first, retry_set_aside)

@@ -1,4 +1,4 @@
-"""Edit: a shard's staged or given pictures are changed by their instructions, and staged."""
+"""Edit: a shard's staged or given images are changed by their instructions, and staged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from prefect import task
 from imagemill.data.records import StepReport
 from imagemill.models.job import Job
 from imagemill.tasks.runner.dispatch import draw_job
-from imagemill.tasks.task_options import DRAWING
+from imagemill.tasks.task_options import DRAW_TASK_OPTIONS
 
 
-@task(name="edit", **DRAWING)
+@task(name="edit", **DRAW_TASK_OPTIONS)
 def edit(job: Job, name: str) -> StepReport:
-    """Draw and stage the job's edits; the report says how many, and which could not be drawn.
+    """Generate and stage the job's edits; the report says how many, and which could not be generated.
 
     ``name``: what the dashboard calls this run.
     """

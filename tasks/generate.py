@@ -1,4 +1,4 @@
-"""Generate: a shard's pictures are drawn from their prompts and staged."""
+"""Generate: a shard's images are generated from their prompts and staged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from prefect import task
 from imagemill.data.records import StepReport
 from imagemill.models.job import Job
 from imagemill.tasks.runner.dispatch import draw_job
-from imagemill.tasks.task_options import DRAWING
+from imagemill.tasks.task_options import DRAW_TASK_OPTIONS
 
 
-@task(name="generate", **DRAWING)
+@task(name="generate", **DRAW_TASK_OPTIONS)
 def generate(job: Job, name: str) -> StepReport:
-    """Draw and stage the job's pictures; the report says how many, and which could not be drawn.
+    """Generate and stage the job's images; the report says how many, and which could not be generated.
 
     ``name``: what the dashboard calls this run.
     """

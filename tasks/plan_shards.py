@@ -16,4 +16,4 @@ def plan_shards(build: Build) -> Plan:
     """Put every missing item into a shard and return the sums. Loads no model."""
     failures = {} if build.retry_set_aside else known_failures(build.folder)
     with Worklist.open(build.folder.plan) as worklist:
-        return make_plan(build.recipe, worklist, build.folder, build.layout, build.facts, failures)
+        return make_plan(build.recipe, worklist, build.folder, build.schema, build.facts, failures)

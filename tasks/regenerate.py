@@ -1,4 +1,4 @@
-"""Regenerate: a few rows of a finished dataset are drawn again, aside, and held against what the dataset has."""
+"""Regenerate: a few rows of a finished dataset are regenerated, aside, and held against what the dataset has."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from prefect import task
 
 from imagemill.data.records import Drawing, Failure
 from imagemill.data.staging.store import Staging
-from imagemill.data.verify.comparison import Redrawn, compare_redrawn
-from imagemill.data.verify.sampling import Sampled, encodings_to_redraw
+from imagemill.data.verify.comparison import Regenerated, compare_regenerated
+from imagemill.data.verify.sampling import Sampled, encodings_to_regenerate
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.job import Job
 from imagemill.tasks.runner.dispatch import draw_job
@@ -25,21 +25,21 @@ from imagemill.tasks.task_options import is_worth_a_retry
     retry_condition_fn=is_worth_a_retry,
     persist_result=False,
 )
-def regenerate(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> tuple[list[Redrawn], set[str]]:
-    """Draw the rows again and compare; returns the results and the devices that drew. ``staging`` is removed."""
+def regenerate(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> tuple[list[Regenerated], set[str]]:
+    """Generate the rows again and compare; returns the results and the devices that drew. ``staging`` is removed."""
     failed: dict[str, Failure] = {}
     devices: set[str] = set()
     staging.mkdir(parents=True, exist_ok=True)
-    for job in redrawing_jobs(rows, models, staging):
+    for job in regeneration_jobs(rows, models, staging):
         report = draw_job(job)
         failed |= report.failed
         devices |= {report.device} if report.device else set()
-    results = [compare_redrawn(row, Staging(staging), failed) for row in rows]
+    results = [compare_regenerated(row, Staging(staging), failed) for row in rows]
     shutil.rmtree(staging, ignore_errors=True)
     return results, devices
 
 
-def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> list[Job]:
+def regeneration_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> list[Job]:
     """What to draw for these rows, generating before editing, each with the batch size that is recorded beside it."""
     jobs = []
     for step in models:
@@ -52,12 +52,12 @@ def redrawing_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging: P
             job = Job(
                 spec=models[step],
                 drawings=tuple(drawing for _, drawing in asked.values()),
-                encodings={key: encodings_to_redraw(row, drawing) for key, (row, drawing) in asked.items()},
+                encodings={key: encodings_to_regenerate(row, drawing) for key, (row, drawing) in asked.items()},
                 batch_size=batch_size,
-                # What it draws is compared, whatever it is.
+                # What it generates is compared, whatever it is.
                 checks=frozenset(),
                 staging=str(staging),
-                # With another batch size it would not be the same picture.
+                # With another batch size it would not be the same image.
                 on_oom="set_aside",
             )
             jobs.append(job)

@@ -18,8 +18,8 @@ from imagemill.models.job import Job
 
 
 @dataclass
-class StepCache(CachePolicy):
-    """Equal for two runs of a step that would stage the same pictures in the same encodings."""
+class StepCachePolicy(CachePolicy):
+    """Equal for two runs of a step that would stage the same images in the same encodings."""
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
@@ -27,7 +27,7 @@ class StepCache(CachePolicy):
         """The key, from the task's ``job``: image keys hold all that decides pixels, batch size does not count."""
         job: Job = inputs["job"]
         staged = [(one.key, [encoding.name for encoding in job.encodings[one.key]]) for one in job.drawings]
-        # Pictures that were staged unchecked are looked at once more.
+        # Images that were staged unchecked are looked at once more.
         checked = [] if job.safety == "off" else [job.safety]
         return f"{task_ctx.task.name}-{digest([*staged, *checked])}"
 
@@ -37,12 +37,12 @@ def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
     return not isinstance(state.result(raise_on_failure=False), ImagemillError)
 
 
-DRAWING: dict[str, Any] = {
+DRAW_TASK_OPTIONS: dict[str, Any] = {
     "task_run_name": "{name}",
     "retries": 2,
     "retry_delay_seconds": [2, 20],
     "retry_condition_fn": is_worth_a_retry,
-    "cache_policy": StepCache(),
+    "cache_policy": StepCachePolicy(),
     "persist_result": True,
 }
 """What the tasks that draw have in common."""

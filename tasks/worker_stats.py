@@ -14,7 +14,7 @@ class WorkerFigures:
     """The sums over one worker's steps; times in seconds."""
 
     device: str = ""
-    drawn: int = 0
+    generated: int = 0
     loading: float = 0.0
     drawing: float = 0.0
     waiting: float = 0.0
@@ -26,7 +26,7 @@ class WorkerFigures:
         """Count a step that this worker did."""
         spent = report.spent
         self.device = report.device or self.device
-        self.drawn += report.drawn
+        self.generated += report.generated
         self.loading += spent.loading
         self.drawing += spent.drawing
         self.waiting += spent.waiting
@@ -40,8 +40,8 @@ class WorkerFigures:
         shares = self.utilisation
         return {
             "device": self.device,
-            "drawn": self.drawn,
-            "images_per_second": round(self.drawn / busy, 2) if busy else 0.0,
+            "generated": self.generated,
+            "images_per_second": round(self.generated / busy, 2) if busy else 0.0,
             "loading": round(self.loading, 2),
             "drawing": round(self.drawing, 2),
             "waiting": round(self.waiting, 2),
@@ -66,7 +66,7 @@ def log_line(name: str, figures: Mapping[str, Any]) -> str:
     """One worker's figures in one line."""
     used = "" if figures["utilisation"] is None else f", utilisation {figures['utilisation']:.0f} %"
     return (
-        f"Worker {name} ({figures['device']}): {figures['drawn']} pictures, {figures['images_per_second']} a second; "
+        f"Worker {name} ({figures['device']}): {figures['generated']} images, {figures['images_per_second']} a second; "
         f"{figures['loading']} s loading, {figures['drawing']} s drawing, {figures['waiting']} s waiting; "
         f"peak memory {figures['peak_gib']} GiB{used}."
     )

@@ -147,12 +147,12 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture
 def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
-    """The fields of a recipe: four prompts, each drawn and then edited."""
+    """The fields of a recipe: four prompts, each generated and then edited."""
     return small_fields(tmp_path, model)
 
 
 def small_fields(folder: Path, model: Path) -> dict[str, Any]:
-    """The fields of a recipe for four prompts, which are written into the folder; each is drawn and then edited."""
+    """The fields of a recipe for four prompts, which are written into the folder; each is generated and then edited."""
     prompts = folder / "prompts.jsonl"
     write_prompts(prompts, ["a fox", "a kite", "a ring", "a star"])
     small = {"model": str(model), "steps": 1, "batch_size": 2}

@@ -133,7 +133,7 @@ def serve() -> None:
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     _be(asked)
-                _tell(pid=pid, out=asked["out"], errors=asked["errors"])
+                _emit(pid=pid, out=asked["out"], errors=asked["errors"])
 
 
 def _tell_of_the_dead() -> None:
@@ -144,10 +144,10 @@ def _tell_of_the_dead() -> None:
             return
         if not pid:
             return
-        _tell(pid=pid, code=os.waitstatus_to_exitcode(status))
+        _emit(pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
-def _tell(**what: Any) -> None:
+def _emit(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 

@@ -17,7 +17,7 @@ _MaybeText = Annotated[str | None, BeforeValidator(_blank)]
 
 
 class Lora(BaseModel):
-    """A LoRA that the model is drawn with, in safetensors. A plain text is its source."""
+    """A LoRA that the model is generated with, in safetensors. A plain text is its source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,7 +47,7 @@ Loras = Annotated[list[Lora], BeforeValidator(_as_list)]
 
 
 class Controlnet(BaseModel):
-    """A ControlNet that lets each row's own picture steer the drawing. A plain text is its model."""
+    """A ControlNet that lets each row's own image steer the drawing. A plain text is its model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,7 +86,7 @@ class Controlnet(BaseModel):
 
 
 class IpAdapter(BaseModel):
-    """An IP-Adapter, which lets each row's own picture be a prompt beside the words."""
+    """An IP-Adapter, which lets each row's own image be a prompt beside the words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,7 +111,7 @@ class IpAdapter(BaseModel):
         le=10,
         allow_inf_nan=False,
         title="Scale",
-        description="How strongly the picture counts beside the words; at 0 not at all.",
+        description="How strongly the image counts beside the words; at 0 not at all.",
     )
 
 

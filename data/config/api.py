@@ -48,7 +48,7 @@ class Api(BaseModel):
         None, title="Key block", description="Name of the Prefect Secret block that holds the key, in its place."
     )
     concurrency: int = Field(
-        8, ge=1, le=1024, title="Concurrency", description="Pictures asked for at once, over all shards of a build."
+        8, ge=1, le=1024, title="Concurrency", description="Images asked for at once, over all shards of a build."
     )
     timeout: float = Field(
         300.0, gt=0, le=86_400, title="Timeout", description="Seconds after which an answer is no longer waited for."
@@ -70,17 +70,17 @@ class Api(BaseModel):
         description="Sent where neither the recipe nor the row has a width: 1024x1024, or auto; empty: nothing.",
     )
     send_seed: bool = Field(
-        True, title="Send seed", description="Send each picture's seed; false for vendors that know no seed."
+        True, title="Send seed", description="Send each image's seed; false for vendors that know no seed."
     )
     extra: Annotated[dict[str, Any], AfterValidator(_not_ours)] = Field(
         {}, title="Extra fields", description="Sent as they are with every request: {true_cfg_scale: 4.0}."
     )
-    cost_per_picture: float | None = Field(
+    cost_per_image: float | None = Field(
         None,
         ge=0,
         allow_inf_nan=False,
-        title="Cost per picture",
-        description="What one picture costs, in any currency; the run's sum goes into runs.jsonl.",
+        title="Cost per image",
+        description="What one image costs, in any currency; the run's sum goes into runs.jsonl.",
     )
 
     def identity(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Link(NamedTuple):
 
     @property
     def is_edit(self) -> bool:
-        """Whether it draws from a picture."""
+        """Whether it generates from an image."""
         return isinstance(self.section, Edit)
 
 
@@ -40,17 +40,17 @@ def chain_of(recipe: Recipe) -> tuple[Link, ...]:
 
 
 def generate_of(recipe: Recipe) -> Generate | None:
-    """How the recipe draws pictures from prompts; None where they come from the rows."""
+    """How the recipe generates images from prompts; None where they come from the rows."""
     return next((link.section for link in chain_of(recipe) if not link.is_edit), None)
 
 
 def edits_of(recipe: Recipe) -> tuple[Link, ...]:
-    """The steps that draw from a picture."""
+    """The steps that draw from an image."""
     return tuple(link for link in chain_of(recipe) if link.is_edit)
 
 
 def has_turns(recipe: Recipe) -> bool:
-    """Whether a picture may be edited more than once, so that the dataset has a row a turn."""
+    """Whether an image may be edited more than once, so that the dataset has a row a turn."""
     edits = edits_of(recipe)
     return len(edits) > 1 or any(link.section.multi_turn for link in edits)
 
@@ -61,12 +61,12 @@ def has_masks(recipe: Recipe) -> bool:
 
 
 def has_references(recipe: Recipe) -> bool:
-    """Whether the model is given a row's further pictures too."""
+    """Whether the model is given a row's further images too."""
     return any(link.section.references for link in edits_of(recipe))
 
 
 def checked_steps(recipe: Recipe) -> dict[str, str]:
-    """The steps whose model's safety checker looks at their pictures, and what is done with what it finds."""
+    """The steps whose model's safety checker looks at their images, and what is done with what it finds."""
     return {link.name: link.section.safety for link in chain_of(recipe) if link.section.safety != "off"}
 
 

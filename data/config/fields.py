@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from imagemill.data.identity import MAX_SEED
 
 MAX_SIDE = 8192
-"""Largest picture side, in pixels."""
+"""Largest image side, in pixels."""
 
 
 def _number(value: Any) -> Any:

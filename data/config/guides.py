@@ -1,4 +1,4 @@
-"""Pictures that steer a generation beside its prompt, a row's own: what a ControlNet is given, for one."""
+"""Images that steer a generation beside its prompt, a row's own: what a ControlNet is given, for one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Guide = tuple[str, str, str]
 
 
 def guides_of(recipe: Recipe) -> tuple[str, ...]:
-    """Which pictures every row of the recipe has to give: keys of GUIDES."""
+    """Which images every row of the recipe has to give: keys of GUIDES."""
     section = generate_of(recipe)
     return tuple(role for role, field in GUIDES.items() if section is not None and getattr(section, field) is not None)
 
@@ -25,5 +25,5 @@ def plain_guides(recipe: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def guide_columns(roles: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The dataset's columns for them: the picture's, and that of the sha256 of its bytes."""
+    """The dataset's columns for them: the image's, and that of the sha256 of its bytes."""
     return [(role, f"{role}_sha256") for role in roles]

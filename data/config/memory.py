@@ -26,11 +26,11 @@ class Memory(BaseModel):
     attention_slicing: bool = Field(
         False, title="Attention slicing", description="Attention a slice at a time; for older models, UNets above all."
     )
-    vae_slicing: bool = Field(False, title="VAE slicing", description="Decode a batch picture by picture.")
+    vae_slicing: bool = Field(False, title="VAE slicing", description="Decode a batch image by image.")
     vae_tiling: bool = Field(
         False,
         title="VAE tiling",
-        description="Decode large pictures tile by tile; blends the tiles, so changes pixels.",
+        description="Decode large images tile by tile; blends the tiles, so changes pixels.",
     )
     quantization: Quantization = Field(
         "none",

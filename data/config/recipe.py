@@ -1,6 +1,6 @@
 """The recipe: everything a person decides about a dataset, checked once, at the border.
 
-The command line, the dashboard's form and docs/recipe.md are all drawn from these classes.
+The command line, the dashboard's form and docs/recipe.md are all generated from these classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
 
 GUIDES = {"control_image": "controlnet", "image_prompt": "ip_adapter"}
-"""Pictures of a row that steer its generation: field of recipe.columns -> the field of `generate` that wants one."""
+"""Images of a row that steer its generation: field of recipe.columns -> the field of `generate` that wants one."""
 
 
 class Columns(Section):
@@ -31,23 +31,23 @@ class Columns(Section):
     images: Text = Field(
         "images",
         title="Images",
-        description="Field with the picture to edit: a path or a URL, in Parquet also its bytes; or a list of one.",
+        description="Field with the image to edit: a path or a URL, in Parquet also its bytes; or a list of one.",
     )
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
     mask: Text = Field(
         "mask",
         title="Mask",
-        description="Field with an inpainting's mask, given as a picture is; where it is white is repainted.",
+        description="Field with an inpainting's mask, given as an image is; where it is white is repainted.",
     )
     control_image: Text = Field(
         "control_image",
         title="Control image",
-        description="With generate.controlnet: field with the picture that it follows, given as a picture is.",
+        description="With generate.controlnet: field with the image that it follows, given as an image is.",
     )
     image_prompt: Text = Field(
         "image_prompt",
         title="Image prompt",
-        description="With generate.ip_adapter: field with the picture that counts beside the words, given so too.",
+        description="With generate.ip_adapter: field with the image that counts beside the words, given so too.",
     )
     id: Text = Field(
         "id", title="Id", description="Field with the row's own id; rows without one are named by content."
@@ -60,11 +60,11 @@ class Columns(Section):
 
 
 class Checks(Section):
-    """What is looked for in every picture before it is kept; one that fails is drawn once more, then set aside."""
+    """What is looked for in every image before it is kept; one that fails is drawn once more, then set aside."""
 
     not_finite: bool = Field(True, title="Not finite", description="Values that are not numbers (NaN or infinite).")
-    blank: bool = Field(True, title="Blank", description="Pictures of one colour, or black all over.")
-    size: bool = Field(True, title="Size", description="Pictures of another size than was asked for.")
+    blank: bool = Field(True, title="Blank", description="Images of one colour, or black all over.")
+    size: bool = Field(True, title="Size", description="Images of another size than was asked for.")
     unchanged: bool = Field(True, title="Unchanged", description="Edits that are identical to their source.")
 
 
@@ -87,7 +87,7 @@ class Recipe(Section):
         None, title="Template", description="Makes prompts of a text with names in braces; absent: the file's own."
     )
     sweep: Sweep | None = Field(
-        None, title="Sweep", description="Draws every prompt with each combination of settings; absent: once."
+        None, title="Sweep", description="Generates every prompt with each combination of settings; absent: once."
     )
     output: OwnOrEmpty = Field(
         "",
@@ -95,9 +95,9 @@ class Recipe(Section):
         description="The folder for the dataset, or a URL such as s3://bucket/name; empty: out/<name>.",
     )
     generate: Generate | None = Field(
-        None, title="Generate", description="Draw pictures from prompts; absent: pictures come from the rows."
+        None, title="Generate", description="Generate images from prompts; absent: images come from the rows."
     )
-    edit: Edit | None = Field(None, title="Edit", description="Edit each picture; absent: pictures are not edited.")
+    edit: Edit | None = Field(None, title="Edit", description="Edit each image; absent: images are not edited.")
     steps: list[ChainStep] = Field(
         [],
         title="Steps",
@@ -112,7 +112,7 @@ class Recipe(Section):
     )
     shard_size: int = Field(64, ge=1, le=100_000, title="Shard size", description="Rows built and committed together.")
     image_format: Literal["png", "jpeg", "webp"] = Field(
-        "png", title="Image format", description="How pictures are stored; png is lossless."
+        "png", title="Image format", description="How images are stored; png is lossless."
     )
     quality: int = Field(
         95, ge=1, le=100, title="Quality", description="For jpeg and webp: 1 (small) to 100 (best); png ignores it."
@@ -128,7 +128,7 @@ class Recipe(Section):
         description="Columns that tell which prompts and instructions their model read only in part; empty: a new "
         "dataset has them, an older one stays as it is.",
     )
-    checks: Checks = Field(Checks(), title="Checks", description="What is looked for in every picture.")
+    checks: Checks = Field(Checks(), title="Checks", description="What is looked for in every image.")
     max_set_aside: float = Field(
         0.05,
         ge=0,
@@ -216,7 +216,7 @@ class Recipe(Section):
         generates = self.generate is not None or any(step.generate is not None for step in self.steps)
         given = [] if generates else (edits or [self.edit])[:1]
         if any(edit is not None and edit.references and edit not in given for edit in [self.edit, *edits]):
-            raise ValueError("'references' are a row's own pictures: only the first edit of given pictures has them")
+            raise ValueError("'references' are a row's own images: only the first edit of given images has them")
         for number, edit in enumerate(edits[1:], 2):
             if not edit.instructions:
                 raise ValueError(

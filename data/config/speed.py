@@ -7,14 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Attention = Literal["auto", "native", "cudnn", "flash", "flash_3", "flash_3_hub", "sage", "sage_hub", "xformers"]
-StepCache = Literal["none", "first_block", "taylorseer", "magcache"]
+StepCachePolicy = Literal["none", "first_block", "taylorseer", "magcache"]
 
 _EXACT = {"remember_texts", "remember_sources"}
 """Settings that change no pixel."""
 
 
 class Speed(BaseModel):
-    """How a step is drawn faster. docs/performance.md says what each setting gained, and what it did to the pixels."""
+    """How a step is generated faster. docs/performance.md says what each setting gained, and what it did to the pixels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,7 +26,7 @@ class Speed(BaseModel):
     remember_sources: bool = Field(
         True,
         title="Remember sources",
-        description="A picture that several edits start from is encoded once for them; changes no pixel.",
+        description="An image that several edits start from is encoded once for them; changes no pixel.",
     )
     compile: bool = Field(
         False,
@@ -44,10 +44,10 @@ class Speed(BaseModel):
     fuse_qkv: bool = Field(
         False, title="Fuse QKV", description="One matrix for an attention's three inputs; rounds differently on a GPU."
     )
-    step_cache: StepCache = Field(
+    step_cache: StepCachePolicy = Field(
         "none",
         title="Step cache",
-        description="Skips work between steps that are alike, and so changes pictures; first_block needs batch_size 1.",
+        description="Skips work between steps that are alike, and so changes images; first_block needs batch_size 1.",
     )
 
     def identity(self) -> dict[str, Any]:

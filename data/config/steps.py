@@ -1,4 +1,4 @@
-"""A recipe's steps: how pictures are drawn from prompts, how they are edited, and chains of both."""
+"""A recipe's steps: how images are generated from prompts, how they are edited, and chains of both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelChoice(Section):
     backend: Literal["diffusers", "openai"] = Field(
         "diffusers",
         title="Backend",
-        description="Draw with diffusers on workers, or ask an OpenAI-compatible images API (see docs/images-api.md).",
+        description="Generate with diffusers on workers, or ask an OpenAI-compatible images API (see docs/images-api.md).",
     )
     api: Api = Field(Api(), title="API", description="With backend openai: where the API is, and how it is asked.")
     revision: MaybeText = Field(
@@ -52,10 +52,10 @@ class ModelChoice(Section):
         description="How the noise is taken away, step by step (the sampler); empty: the model's own.",
     )
     lora: Loras = Field(
-        [], title="LoRA", description="What the model is drawn with: one source, or a list, each with its weight."
+        [], title="LoRA", description="What the model is generated with: one source, or a list, each with its weight."
     )
     speed: Speed = Field(
-        Speed(), title="Speed", description="How the model draws faster; what changes pixels is off by default."
+        Speed(), title="Speed", description="How the model generates faster; what changes pixels is off by default."
     )
     memory: Memory = Field(
         Memory(), title="Memory", description="How the model is made to fit into less memory than it asks for."
@@ -69,18 +69,18 @@ class ModelChoice(Section):
 
 
 class Generate(ModelChoice):
-    """How pictures are drawn from prompts."""
+    """How images are generated from prompts."""
 
     width: Size | None = Field(
-        None, title="Width", description="Picture width in pixels, a multiple of 8; empty: the model's own."
+        None, title="Width", description="Image width in pixels, a multiple of 8; empty: the model's own."
     )
     height: Size | None = Field(
-        None, title="Height", description="Picture height in pixels, a multiple of 8; empty: the model's own."
+        None, title="Height", description="Image height in pixels, a multiple of 8; empty: the model's own."
     )
     aspect_ratio: Shape = Field(
         None,
         title="Aspect ratio",
-        description="In place of width and height: a shape such as 3:2, drawn at the nearest of the model's sizes.",
+        description="In place of width and height: a shape such as 3:2, generated at the nearest of the model's sizes.",
     )
     steps: Steps | None = Field(
         None, title="Steps", description="Denoising steps (num_inference_steps); empty: the model's own."
@@ -89,28 +89,26 @@ class Generate(ModelChoice):
         None, title="Guidance", description="How strongly the prompt is followed; empty: the model's own."
     )
     negative_prompt: MaybeText = Field(
-        None, title="Negative prompt", description="What the pictures should not show; a row's own goes first."
+        None, title="Negative prompt", description="What the images should not show; a row's own goes first."
     )
     controlnet: MaybeControlnet = Field(
         None,
         title="ControlNet",
-        description="What draws along a picture of each row's own, such as an edge map (see docs/steering.md).",
+        description="What generates along an image of each row's own, such as an edge map (see docs/steering.md).",
     )
     ip_adapter: IpAdapter | None = Field(
         None,
         title="IP-Adapter",
-        description="What lets a picture of each row's own be a prompt beside the words (see docs/steering.md).",
+        description="What lets an image of each row's own be a prompt beside the words (see docs/steering.md).",
     )
     images_per_prompt: int = Field(
-        1, ge=1, le=10_000, title="Images per prompt", description="How many pictures each prompt gets."
+        1, ge=1, le=10_000, title="Images per prompt", description="How many images each prompt gets."
     )
-    seed: Seed = Field(
-        0, title="Seed", description="Decides every picture's own seed. -1: draw one once and record it."
-    )
+    seed: Seed = Field(0, title="Seed", description="Decides every image's own seed. -1: draw one once and record it.")
     batch_size: BatchSize = Field(
         8,
         title="Batch size",
-        description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
+        description="Images generated at once; auto: found by trial. Changing it regenerates nothing.",
     )
 
     @model_validator(mode="after")
@@ -121,17 +119,17 @@ class Generate(ModelChoice):
 
 
 class Edit(ModelChoice):
-    """How pictures are changed by an instruction."""
+    """How images are changed by an instruction."""
 
     task: Literal["instruction", "image-to-image", "inpaint"] = Field(
         "instruction",
         title="Task",
-        description="Follow an instruction; draw a prompt over the picture; or draw it where a mask is white.",
+        description="Follow an instruction; draw a prompt over the image; or draw it where a mask is white.",
     )
     instructions: list[Text] = Field(
         [],
         title="Instructions",
-        description="Each is applied to every picture; empty: each row's own edit_prompt or last user message.",
+        description="Each is applied to every image; empty: each row's own edit_prompt or last user message.",
     )
     steps: Steps | None = Field(
         None, title="Steps", description="Denoising steps (num_inference_steps); empty: the model's own."
@@ -140,12 +138,12 @@ class Edit(ModelChoice):
         None, title="Guidance", description="How strongly the instruction is followed; empty: the model's own."
     )
     image_guidance_scale: Guidance | None = Field(
-        None, title="Image guidance", description="InstructPix2Pix only: how closely the source picture is kept."
+        None, title="Image guidance", description="InstructPix2Pix only: how closely the source image is kept."
     )
     strength: Strength | None = Field(
         None,
         title="Strength",
-        description="Over 0 to 1: how much is drawn anew by image-to-image or inpaint; empty: the model's own.",
+        description="Over 0 to 1: how much is regenerated by image-to-image or inpaint; empty: the model's own.",
     )
     keep_unmasked: bool = Field(
         True,
@@ -156,23 +154,23 @@ class Edit(ModelChoice):
     batch_size: BatchSize = Field(
         8,
         title="Batch size",
-        description="Pictures drawn at once; auto: found by trial. Changing it redraws nothing.",
+        description="Images generated at once; auto: found by trial. Changing it regenerates nothing.",
     )
 
     size: Literal["source", "bucket"] = Field(
         "source",
         title="Size",
-        description="As large as the picture that is edited; or of the model's sizes that with the nearest shape.",
+        description="As large as the image that is edited; or of the model's sizes that with the nearest shape.",
     )
     references: bool = Field(
         False,
         title="References",
-        description="A row's further pictures go to the model too, and into input_images; not every model can.",
+        description="A row's further images go to the model too, and into input_images; not every model can.",
     )
     references_layout: Literal["separate", "stitch"] = Field(
         "separate",
         title="References layout",
-        description="How references are given: each by itself, or side by side with the picture (FLUX.1 Kontext).",
+        description="How references are given: each by itself, or side by side with the image (FLUX.1 Kontext).",
     )
     multi_turn: bool = Field(
         False,
@@ -199,8 +197,8 @@ class Edit(ModelChoice):
 class ChainStep(Section):
     """One step of a chain: a `generate` section or an `edit` section."""
 
-    generate: Generate | None = Field(None, title="Generate", description="Draw from prompts; the first step only.")
-    edit: Edit | None = Field(None, title="Edit", description="Edit the pictures of the step before.")
+    generate: Generate | None = Field(None, title="Generate", description="Generate from prompts; the first step only.")
+    edit: Edit | None = Field(None, title="Edit", description="Edit the images of the step before.")
 
     @model_validator(mode="after")
     def _is_one(self) -> ChainStep:

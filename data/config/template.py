@@ -79,14 +79,14 @@ class Template(Section):
 
 
 class Sweep(Section):
-    """Every row is drawn with each combination of these settings, in place of its own and the step's."""
+    """Every row is generated with each combination of these settings, in place of its own and the step's."""
 
-    seed: list[OneSeed] = Field([], title="Seeds", description="Seeds of the pictures; with one, only settings differ.")
+    seed: list[OneSeed] = Field([], title="Seeds", description="Seeds of the images; with one, only settings differ.")
     steps: list[Steps] = Field([], title="Steps", description="Numbers of denoising steps (num_inference_steps).")
     guidance_scale: list[Guidance] = Field([], title="Guidance", description="How strongly the prompt is followed.")
-    width: list[Size] = Field([], title="Widths", description="Picture widths in pixels, multiples of 8.")
-    height: list[Size] = Field([], title="Heights", description="Picture heights in pixels, multiples of 8.")
-    negative_prompt: list[Text] = Field([], title="Negative prompts", description="What the pictures should not show.")
+    width: list[Size] = Field([], title="Widths", description="Image widths in pixels, multiples of 8.")
+    height: list[Size] = Field([], title="Heights", description="Image heights in pixels, multiples of 8.")
+    negative_prompt: list[Text] = Field([], title="Negative prompts", description="What the images should not show.")
 
     @model_validator(mode="after")
     def _differ(self) -> Self:

@@ -12,7 +12,7 @@ MOST = 3
 """Attempts in a row of one run that may bring nothing new."""
 
 
-def begin_attempt(folder: Folder, run: str) -> int:
+def record_attempt(folder: Folder, run: str) -> int:
     """Note that the run begins; returns how many of its attempts just before have kept nothing. Needs the folder held.
 
     Kept is what is committed, and what is staged for a shard that is under way.
@@ -24,7 +24,7 @@ def begin_attempt(folder: Folder, run: str) -> int:
     return fruitless
 
 
-def forget_attempts(folder: Folder) -> None:
+def reset_attempts(folder: Folder) -> None:
     """Begin to count anew: a person who tries again has changed something."""
     folder.attempts.unlink(missing_ok=True)
 

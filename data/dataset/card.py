@@ -9,7 +9,7 @@ import yaml
 
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.dataset.schema import PICTURE, Layout
+from imagemill.data.dataset.schema import IMAGE, DatasetSchema
 from imagemill.data.records import ModelFacts
 
 _SIZES = (
@@ -33,23 +33,23 @@ def size_category(rows: int) -> str:
 
 def dataset_card(
     recipe: Recipe,
-    layout: Layout,
+    schema: DatasetSchema,
     manifest: Mapping[str, Any],
     models: Mapping[str, ModelFacts],
     licences: Sequence[str],
 ) -> str:
-    """The card's text. ``licences`` are the models' own, which say what may be done with their pictures."""
+    """The card's text. ``licences`` are the models' own, which say what may be done with their images."""
     features = []
-    for field in layout.schema():
-        kind = "image" if field.type == PICTURE else str(field.type).replace("double", "float64")
+    for field in schema.arrow():
+        kind = "image" if field.type == IMAGE else str(field.type).replace("double", "float64")
         several = field.name == "input_images"
         features.append({"name": field.name, "list": "image"} if several else {"name": field.name, "dtype": kind})
     head = {
         "pretty_name": recipe.name,
-        # What may be done with the pictures is the models' licences' to say, and the person's to choose.
+        # What may be done with the images is the models' licences' to say, and the person's to choose.
         "license": "other",
         "license_name": "see-the-models",
-        "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * layout.edits,
+        "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * schema.edits,
         "size_categories": [size_category(manifest["rows"])],
         "tags": ["synthetic", "imagemill"],
         "dataset_info": {"features": features},
@@ -64,7 +64,7 @@ def dataset_card(
 
 # {recipe.name}
 
-{manifest["rows"]:,} rows of pictures made by diffusion models, built with imagemill.
+{manifest["rows"]:,} rows of images made by diffusion models, built with imagemill.
 
 ![A few rows of the dataset](contact_sheet.jpg)
 
@@ -72,7 +72,7 @@ def dataset_card(
 from datasets import load_dataset
 
 rows = load_dataset("parquet", data_files="data/train-*.parquet", split="train")
-rows[0]["{layout.picture_columns[-1]}"].show()
+rows[0]["{schema.image_columns[-1]}"].show()
 ```
 
 ## Where it comes from
@@ -82,7 +82,7 @@ rows[0]["{layout.picture_columns[-1]}"].show()
 - fingerprint: `{manifest["fingerprint"]}`
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
-drew it, and the sha256 of its picture.
+drew it, and the sha256 of its image.
 """
 
 

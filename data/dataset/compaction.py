@@ -1,6 +1,6 @@
 """Keep the committed files as they should be: no row that nobody asks for, one set of columns, no hundred tiny files.
 
-Nothing is drawn. Every step leaves whole files only, and one that a kill interrupts is finished by the next build.
+Nothing is generated. Every step leaves whole files only, and one that a kill interrupts is finished by the next build.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from threading import Lock
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile, file_name
 from imagemill.data.storage.locations import hash_file
 
@@ -37,13 +37,13 @@ def remove_rows(folder: Folder, unwanted: Mapping[str, set[str]]) -> None:
             folder.remove(name)
 
 
-def conform(folder: Folder, layout: Layout) -> None:
+def conform(folder: Folder, schema: DatasetSchema) -> None:
     """Give kept rows of an earlier recipe the columns of this one, so that the files open together."""
-    schema = layout.schema()
+    wanted = schema.arrow()
     for file in folder.committed()[0]:
         path = folder.data / file.name
-        if not read_schema(path).equals(schema):
-            own = schema.with_metadata({**schema.metadata, b"imagemill": read_schema(path).metadata[b"imagemill"]})
+        if not read_schema(path).equals(wanted):
+            own = wanted.with_metadata({**wanted.metadata, b"imagemill": read_schema(path).metadata[b"imagemill"]})
             whole = merge_files([path], folder.scratch(file.name), own)
             folder.commit(folder.scratch(file.name), file.name, whole)
 
@@ -63,9 +63,9 @@ def compact(folder: Folder) -> None:
 
 
 class Merger:
-    """Merges a build's small files while it goes on, so that little is left for its end, when no device draws.
+    """Merges a build's small files while it goes on, so that little is left for its end, when no device generates.
 
-    Only files of this build: where a plan finds finished pictures must stay as it is. Calls may come from any thread.
+    Only files of this build: where a plan finds finished images must stay as it is. Calls may come from any thread.
     """
 
     def __init__(self, folder: Folder, first: int) -> None:

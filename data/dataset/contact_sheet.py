@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from imagemill.data.config.recipe import GUIDES
-from imagemill.data.images.codec import decode_picture
+from imagemill.data.images.codec import decode_image
 from imagemill.data.storage.locations import Location, arrow_source
 
 ROWS = 24
@@ -26,25 +26,25 @@ _TEXT = _LINES * _LINE + 8
 
 
 def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
-    """A JPEG of the first rows of the files: prompt and picture, and for an edit instruction and edited picture.
+    """A JPEG of the first rows of the files: prompt and image, and for an edit instruction and edited image.
 
-    Pictures that steered a row's generation go first.
+    Images that steered a row's generation go first.
     """
     rows = _first_rows(paths)
     if not rows:
         return _jpeg(Image.new("RGB", (_SIDE, _SIDE), "white"))
-    pictures = max(len(row["pictures"]) for row in rows)
-    columns = min(columns // pictures, len(rows))
-    cell = (pictures * (_SIDE + _GAP), _TEXT + _SIDE + 2 * _GAP)
+    images = max(len(row["images"]) for row in rows)
+    columns = min(columns // images, len(rows))
+    cell = (images * (_SIDE + _GAP), _TEXT + _SIDE + 2 * _GAP)
     sheet = Image.new("RGB", (columns * (cell[0] + _GAP) + _GAP, -(-len(rows) // columns) * cell[1] + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    # Two at once, since the largest pictures take 200 MB each while they are made smaller.
+    # Two at once, since the largest images take 200 MB each while they are made smaller.
     with ThreadPoolExecutor(2) as beside:
-        thumbnails = beside.map(_thumbnail, (content for row in rows for _, content in row["pictures"]))
+        thumbnails = beside.map(_thumbnail, (content for row in rows for _, content in row["images"]))
         for number, row in enumerate(rows):
             left = _GAP + number % columns * (cell[0] + _GAP)
             top = _GAP + number // columns * cell[1]
-            for place, (text, _) in enumerate(row["pictures"]):
+            for place, (text, _) in enumerate(row["images"]):
                 x = left + place * (_SIDE + _GAP)
                 lines = textwrap.wrap(text or "", width=27, max_lines=_LINES, placeholder=" ...")
                 draw.multiline_text((x, top), "\n".join(lines), fill="black", font=font, spacing=2)
@@ -53,24 +53,24 @@ def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
 
 
 def _thumbnail(content: bytes) -> Image.Image:
-    picture = decode_picture(content, "contact sheet")
-    # Small pictures are shown as the pixels that they are.
-    filter_ = Image.Resampling.NEAREST if max(picture.size) < _SIDE else Image.Resampling.LANCZOS
-    scale = _SIDE / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, filter_, reducing_gap=3.0)
+    image = decode_image(content, "contact sheet")
+    # Small images are shown as the pixels that they are.
+    filter_ = Image.Resampling.NEAREST if max(image.size) < _SIDE else Image.Resampling.LANCZOS
+    scale = _SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, filter_, reducing_gap=3.0)
 
 
 def shrink_sheet(sheet: bytes, most: int) -> bytes:
     """The sheet as a JPEG of ``most`` bytes or less, less sharp where it has to be."""
     if len(sheet) <= most:
         return sheet
-    picture = Image.open(io.BytesIO(sheet))
+    image = Image.open(io.BytesIO(sheet))
     for quality in (80, 70, 55, 40, 25):
-        smaller = _jpeg(picture, quality)
+        smaller = _jpeg(image, quality)
         if len(smaller) <= most:
             return smaller
-    return shrink_sheet(_jpeg(picture.reduce(2)), most)
+    return shrink_sheet(_jpeg(image.reduce(2)), most)
 
 
 def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
@@ -84,8 +84,8 @@ def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
         for batch in file.iter_batches(batch_size=ROWS, columns=[*guides, *shown, *words]):
             for fields in batch.to_pylist():
                 given = [(name.replace("_", " "), fields[name]["bytes"]) for name in guides]
-                drawn = [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words, strict=True)]
-                rows.append({"pictures": [*given, *drawn]})
+                generated = [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words, strict=True)]
+                rows.append({"images": [*given, *generated]})
                 if len(rows) == ROWS:
                     return rows
     return rows

@@ -26,10 +26,10 @@ from uuid import uuid4
 
 from imagemill.data.dataset.parquet import count_rows
 from imagemill.data.dataset.shard_files import CommittedFile
-from imagemill.data.errors import NotOurs
+from imagemill.data.errors import NotAnImagemillDataset
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
-from imagemill.data.storage.locations import Location, RemotePath, hash_file, locate, look, work_folder
-from imagemill.data.storage.lock import check_still_held, hold_local, hold_remote
+from imagemill.data.storage.locations import Location, RemotePath, hash_file, locate, size_and_version, work_folder
+from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
 
 
 class Folder:
@@ -46,7 +46,7 @@ class Folder:
         self.set_aside = self.root / "set_aside.jsonl"
         shared = self.root / ".imagemill"
         self.about = shared / "folder.json"
-        self.lock = shared / "lock"
+        self.lock_file = shared / "lock"
         self.merge = shared / "merge.json"
         self.shared_journal = shared / "files.jsonl"
         # What only the machine needs that builds, and its workers.
@@ -71,7 +71,7 @@ class Folder:
         return not self.is_remote and not self.manifest.exists()
 
     def _read_about(self) -> dict[str, Any]:
-        """Whose folder this is: {"name", "pinned"}; empty where there is no dataset yet. Raises NotOurs."""
+        """Whose folder this is: {"name", "pinned"}; empty where there is no dataset yet. Raises NotAnImagemillDataset."""
         for path in (self.about, self.manifest):
             if path.exists():
                 about = json.loads(path.read_bytes())
@@ -80,27 +80,27 @@ class Folder:
         if self.root.exists() and (
             not self.root.is_dir() or any(path.name != ".imagemill" for path in self.root.iterdir())
         ):
-            raise NotOurs(
+            raise NotAnImagemillDataset(
                 f"the output folder {str(self.root)!r} exists and is not an imagemill dataset; nothing in it was "
                 "touched. Give recipe.output another folder, or an empty one."
             )
         return {}
 
     def check_owner(self, name: str) -> None:
-        """Raises NotOurs when the folder holds anything but the dataset ``name``."""
+        """Raises NotAnImagemillDataset when the folder holds anything but the dataset ``name``."""
         owner = self._read_about().get("name", name)
         if owner != name:
-            raise NotOurs(
+            raise NotAnImagemillDataset(
                 f"the output folder {str(self.root)!r} holds the dataset {owner!r}, and the recipe's name is {name!r}; "
                 f"nothing in it was touched. Give recipe.output another folder, or name the recipe {owner!r}."
             )
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """Hold the folder for a build of the dataset ``name``. Raises NotOurs and FolderInUse, touching nothing."""
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the folder for a build of the dataset ``name``. Raises NotAnImagemillDataset and FolderInUse, touching nothing."""
         self.check_owner(name)
         self.state.mkdir(parents=True, exist_ok=True)
-        with hold_remote(self.lock, str(self.root)) if self.is_remote else hold_local(self.state, str(self.root)):
+        with lock_remote(self.lock_file, str(self.root)) if self.is_remote else lock_local(self.state, str(self.root)):
             # Again: another build may have begun, and ended, since.
             self.check_owner(name)
             if self.is_remote:
@@ -110,7 +110,7 @@ class Folder:
             yield
 
     def pinned(self) -> dict[str, Any]:
-        """What the recipe leaves open and was decided once for this folder: drawn seeds, resolved revisions."""
+        """What the recipe leaves open and was decided once for this folder: random seeds, resolved revisions."""
         return self._read_about().get("pinned", {})
 
     def pin(self, name: str, decide: Callable[[], Any]) -> Any:
@@ -129,7 +129,7 @@ class Folder:
     def remove(self, name: str) -> None:
         """Remove a committed file."""
         if self.is_remote:
-            check_still_held(self.lock)
+            check_still_locked(self.lock_file)
         (self.data / name).unlink(missing_ok=True)
 
     def write(self, path: Location, content: bytes) -> None:
@@ -144,7 +144,7 @@ class Folder:
     def publish(self, temporary: Path, path: Location) -> None:
         """Give a whole and synced file its place."""
         if isinstance(path, RemotePath):
-            check_still_held(self.lock)
+            check_still_locked(self.lock_file)
             path.put(temporary)
             temporary.unlink()
             return
@@ -181,14 +181,14 @@ class Folder:
         # The journal goes first: a kill in between leaves either file known by its sha256.
         target, entry = self.data / name, {**asdict(file), "name": name}
         if not self.is_remote:
-            append_line(self.journal, entry | look(temporary)[1])
+            append_line(self.journal, entry | size_and_version(temporary)[1])
             self.publish(temporary, target)
             return
         append_line(self.journal, entry)
         if target.exists():
             self.share_journal()
         self.publish(temporary, target)
-        append_line(self.journal, entry | look(target)[1])
+        append_line(self.journal, entry | size_and_version(target)[1])
 
     def share_journal(self) -> None:
         """Put a remote dataset's journal beside it: another machine's build then knows its files without reading them.
@@ -215,7 +215,7 @@ class Folder:
 
     def clear_work(self) -> None:
         """Remove what only a build under way needs."""
-        # Out of its place first: a worker that still draws for a build that was killed then stages nothing more there.
+        # Out of its place first: a worker that still generates for a build that was killed then stages nothing more there.
         with suppress(FileNotFoundError):
             self.staged.rename(self.scratch(f"staged.{uuid4().hex}"))
         for path in (self.given, self.results, self.tmp):
@@ -226,7 +226,7 @@ class Folder:
 
 def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:
     """The committed file at ``path`` if it is one that was committed, or whole and never heard of; else None."""
-    size, version = look(path)
+    size, version = size_and_version(path)
     for entry in known:
         if entry["bytes"] == size and version.items() <= entry.items():
             return CommittedFile(path.name, entry["rows"], entry["bytes"], entry["sha256"])

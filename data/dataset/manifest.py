@@ -37,9 +37,9 @@ _PAIR = np.dtype([("key", "S16"), ("sha256", "S32")])
 
 
 def fingerprint(paths: Iterable[Location]) -> str:
-    """sha256, in hexadecimal, over the sorted (image key, sha256 of the encoded bytes) of every drawn picture.
+    """sha256, in hexadecimal, over the sorted (image key, sha256 of the encoded bytes) of every generated image.
 
-    Rows, files and their order do not matter; a picture in two rows counts twice. 48 bytes of memory a picture.
+    Rows, files and their order do not matter; an image in two rows counts twice. 48 bytes of memory an image.
     """
     pairs = [np.empty(0, _PAIR)]
     for path in paths:
@@ -105,7 +105,7 @@ def read_manifest(folder: Folder) -> dict[str, Any] | None:
 
 
 def known_failures(folder: Folder) -> dict[str, SetAside]:
-    """Row key -> why that row was set aside while it was drawn or written, by this build or an earlier one."""
+    """Row key -> why that row was set aside while it was generated or written, by this build or an earlier one."""
     lines = [*read_lines(folder.set_aside), *read_lines(folder.failures)]
     return {line["row_key"]: SetAside(**line) for line in lines if line["row_key"]}
 

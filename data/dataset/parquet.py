@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.arrow_table import table_of
-from imagemill.data.dataset.schema import PICTURE, PICTURES, Layout
+from imagemill.data.dataset.schema import IMAGE, IMAGES, DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.images.codec import Encoding
 from imagemill.data.storage.locations import Location, arrow_source
@@ -23,15 +23,15 @@ ROW_GROUP_BYTES = 100 * 2**20
 """Row groups are closed near this size: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
 
 
-def write_rows(path: Path, layout: Layout, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
-    """Write a whole, synced Parquet file from rows (column name -> value; pictures as {"bytes", "path"})."""
-    schema = layout.schema()
+def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
+    """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
+    arrow = schema.arrow()
     with open(path, "wb") as file:
         sink = _HashingFile(file)
-        with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
+        with pq.ParquetWriter(sink, arrow, **_writer_options(arrow)) as writer:
             count = 0
-            for group in _row_groups(rows, (*layout.picture_columns, *layout.guides)):
-                writer.write_table(table_of(group, schema))
+            for group in _row_groups(rows, (*schema.image_columns, *schema.guides)):
+                writer.write_table(table_of(group, arrow))
                 count += len(group)
         file.flush()
         os.fsync(file.fileno())
@@ -39,30 +39,30 @@ def write_rows(path: Path, layout: Layout, rows: Iterable[Mapping[str, Any]]) ->
 
 
 def _writer_options(schema: pa.Schema) -> dict[str, Any]:
-    pictures = {field.name: field.type for field in schema if field.type in (PICTURE, PICTURES)}
-    leaves = [leaf for name in schema.names for leaf in _leaves(name, pictures.get(name))]
+    images = {field.name: field.type for field in schema if field.type in (IMAGE, IMAGES)}
+    leaves = [leaf for name in schema.names for leaf in _leaves(name, images.get(name))]
     return {
-        # Pictures are compressed already, and no two are alike.
+        # Images are compressed already, and no two are alike.
         "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
-        "use_dictionary": [name for name in schema.names if name not in pictures],
+        "use_dictionary": [name for name in schema.names if name not in images],
         "write_page_index": True,
     }
 
 
-def _leaves(name: str, picture: pa.DataType | None) -> list[str]:
-    if picture is None:
+def _leaves(name: str, image: pa.DataType | None) -> list[str]:
+    if image is None:
         return [name]
-    inside = f"{name}.list.element" if picture == PICTURES else name
+    inside = f"{name}.list.element" if image == IMAGES else name
     return [f"{inside}.bytes", f"{inside}.path"]
 
 
-def _row_groups(rows: Iterable[Mapping[str, Any]], picture_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
+def _row_groups(rows: Iterable[Mapping[str, Any]], image_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
     group: list[Mapping[str, Any]] = []
     size = 0
     for row in rows:
         group.append(row)
-        size += sum(len(row[name]["bytes"]) for name in picture_columns)
-        size += sum(len(picture["bytes"]) for picture in row.get("input_images") or ())
+        size += sum(len(row[name]["bytes"]) for name in image_columns)
+        size += sum(len(image["bytes"]) for image in row.get("input_images") or ())
         if size >= ROW_GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -81,7 +81,7 @@ class _HashingFile(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def tell(self) -> int:
+    def emit(self) -> int:
         return self.size
 
     def write(self, content: Any) -> int:
@@ -107,26 +107,24 @@ def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, l
 
 
 def read_encoding(path: Location) -> Encoding:
-    """How a committed file's pictures are encoded."""
+    """How a committed file's images are encoded."""
     return Encoding(**json.loads(pq.read_schema(arrow_source(path)).metadata[b"imagemill"]))
 
 
-def read_picture_rows(
-    path: Location, picture: str, rows: Sequence[int]
-) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
-    """A committed file's pictures in the column ``picture``, with the other columns, at these ascending row numbers.
+def read_image_rows(path: Location, image: str, rows: Sequence[int]) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
+    """A committed file's images in the column ``image``, with the other columns, at these ascending row numbers.
 
-    None where a row has no such picture, as one without a mask.
+    None where a row has no such image, as one without a mask.
     """
     file = pq.ParquetFile(arrow_source(path))
-    others = [name for name in file.schema_arrow.names if file.schema_arrow.field(name).type != PICTURE]
+    others = [name for name in file.schema_arrow.names if file.schema_arrow.field(name).type != IMAGE]
     wanted, first = list(rows), 0
     for group in range(file.num_row_groups):
         after = first + file.metadata.row_group(group).num_rows
         here = [row - first for row in wanted if first <= row < after]
         if here:
-            for fields in file.read_row_group(group, columns=[picture, *others]).take(here).to_pylist():
-                yield (fields.pop(picture) or {}).get("bytes"), fields
+            for fields in file.read_row_group(group, columns=[image, *others]).take(here).to_pylist():
+                yield (fields.pop(image) or {}).get("bytes"), fields
         first = after
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.schema import PICTURE
-from imagemill.data.errors import NotOurs, OutputError
+from imagemill.data.dataset.schema import IMAGE
+from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.storage.jsonl import read_lines
 from imagemill.data.storage.locations import Location, arrow_source
 
@@ -20,15 +20,15 @@ RECENT = 5
 """Runs that drew something from which the pace is taken."""
 
 BATCH_ROWS = 16
-"""Rows with pictures that are in memory at once, beside the row group that they lie in."""
+"""Rows with images that are in memory at once, beside the row group that they lie in."""
 
 
 def find_dataset(output: str | Path) -> Folder:
-    """The folder of an imagemill dataset, finished or not. Raises NotOurs."""
+    """The folder of an imagemill dataset, finished or not. Raises NotAnImagemillDataset."""
     folder = Folder(output)
     if not folder.manifest.exists() and not folder.about.exists():
         what = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
-        raise NotOurs(
+        raise NotAnImagemillDataset(
             f"{str(output)!r} {what}: there is no manifest.json in it. Give the output folder of an imagemill build "
             "(recipe.output; by default out/<name>)."
         )
@@ -36,7 +36,7 @@ def find_dataset(output: str | Path) -> Folder:
 
 
 def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
-    """The folder of a finished dataset and its manifest. Raises NotOurs and OutputError."""
+    """The folder of a finished dataset and its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder = find_dataset(output)
     if not folder.manifest.exists():
         raise OutputError(
@@ -56,22 +56,22 @@ def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
 def _damaged(folder: Folder, why: str) -> str:
     return (
         f"{str(folder.manifest)!r} is damaged ({why}). Delete it and run `imagemill build` with the dataset's recipe: "
-        "it is written anew, and what is finished is not drawn again."
+        "it is written anew, and what is finished is not regenerated."
     )
 
 
 def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """A committed file's rows, pictures as {"bytes", "path"}; columns that it does not have are left out.
+    """A committed file's rows, images as {"bytes", "path"}; columns that it does not have are left out.
 
     Raises OutputError where the file cannot be read.
     """
     try:
         with pq.ParquetFile(arrow_source(path)) as file:
             names = [name for name in columns if name in file.schema_arrow.names] if columns else None
-            pictures = any(field.type == PICTURE for field in file.schema_arrow if names is None or field.name in names)
+            images = any(field.type == IMAGE for field in file.schema_arrow if names is None or field.name in names)
             # Row group by row group: over several at once pyarrow holds on to all that it has read of the file.
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(BATCH_ROWS if pictures else 8192, row_groups=[group], columns=names):
+                for batch in file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names):
                     yield from batch.to_pylist()
     except FileNotFoundError as error:
         raise OutputError(f"{str(path)!r} is missing; `imagemill verify` says what else is.") from error
@@ -86,11 +86,18 @@ def _one_line(error: BaseException) -> str:
 
 
 def read_runs(folder: Folder) -> list[dict[str, Any]]:
-    """The lines of runs.jsonl, oldest first."""
-    return list(read_lines(folder.runs))
+    """The lines of runs.jsonl, oldest first. Version 0.1 wrote ``drawn`` for what is ``generated`` now."""
+    return [_current_names(run) for run in read_lines(folder.runs)]
+
+
+def _current_names(run: dict[str, Any]) -> dict[str, Any]:
+    named = {("generated" if name == "drawn" else name): value for name, value in run.items()}
+    if workers := named.get("workers"):
+        named["workers"] = {name: _current_names(figures) for name, figures in workers.items()}
+    return named
 
 
 def recent_pace(folder: Folder) -> float | None:
-    """Pictures per second of the last runs that drew any, all their time counted; None where there is none."""
-    runs = [run for run in read_runs(folder) if run.get("drawn") and run.get("seconds")][-RECENT:]
-    return sum(run["drawn"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None
+    """Images per second of the last runs that drew any, all their time counted; None where there is none."""
+    runs = [run for run in read_runs(folder) if run.get("generated") and run.get("seconds")][-RECENT:]
+    return sum(run["generated"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None

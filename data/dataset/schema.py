@@ -15,10 +15,10 @@ from imagemill.data.config.recipe import GUIDES, Recipe
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
 
-# Nullable, in this order, not large_binary: anything else opens as a plain dict instead of a picture.
-PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+# Nullable, in this order, not large_binary: anything else opens as a plain dict instead of an image.
+IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
-PICTURES = pa.list_(PICTURE)
+IMAGES = pa.list_(IMAGE)
 
 Kind = Literal["bool", "int", "float", "str", "json"]
 
@@ -26,20 +26,20 @@ _ARROW = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": p
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DatasetSchema:
     """The columns of one dataset."""
 
     chained: bool
-    """Whether a picture is generated and then edited."""
+    """Whether an image is generated and then edited."""
     edits: bool
     encoding: Encoding
     carried: Mapping[str, Kind]
     has_turns: bool = False
-    """Whether a picture may be edited more than once: a row a turn, numbered by turn_index."""
+    """Whether an image may be edited more than once: a row a turn, numbered by turn_index."""
     has_masks: bool = False
-    """Whether edits paint where a mask is white, which is kept beside their pictures."""
+    """Whether edits paint where a mask is white, which is kept beside their images."""
     references: bool = False
-    """Whether a row may have further pictures that its edit was given."""
+    """Whether a row may have further images that its edit was given."""
     truncation: bool = False
     """Whether columns tell which prompts their model read only in part."""
     safety: Mapping[str, str] = field(default_factory=dict)
@@ -48,10 +48,10 @@ class Layout:
     Part of the digest also where it adds no column: rows that were kept unchecked are looked at once more.
     """
     guides: tuple[str, ...] = ()
-    """Pictures that steered a row's generation, each a column (data.config.guides)."""
+    """Images that steered a row's generation, each a column (data.config.guides)."""
 
     @classmethod
-    def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> Layout:
+    def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> DatasetSchema:
         """The columns for a recipe whose prompts file has these other columns."""
         return cls(
             chained=generate_of(recipe) is not None and bool(edits_of(recipe)),
@@ -75,8 +75,8 @@ class Layout:
         return digest(fields)
 
     @property
-    def picture_columns(self) -> tuple[str, ...]:
-        """The columns that hold pictures, in the order in which the pictures are made."""
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns that hold images, in the order in which the images are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
 
     @property
@@ -84,17 +84,17 @@ class Layout:
         """Whether a column says in which rows a model's safety checker has found something."""
         return "flag" in self.safety.values()
 
-    def schema(self) -> pa.Schema:
-        """The Arrow schema, with the metadata by which ``datasets`` knows pictures from dicts."""
-        fields = [pa.field(name, PICTURE) for name in self.picture_columns]
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema, with the metadata by which ``datasets`` knows images from dicts."""
+        fields = [pa.field(name, IMAGE) for name in self.image_columns]
         if self.edits:
             fields.insert(1, pa.field("edit_prompt", pa.string()))
         if self.has_masks:
-            fields += [pa.field("mask_image", PICTURE), pa.field("mask_sha256", pa.string())]
-        for picture, sha256 in guide_columns(self.guides):
-            fields += [pa.field(picture, PICTURE), pa.field(sha256, pa.string())]
+            fields += [pa.field("mask_image", IMAGE), pa.field("mask_sha256", pa.string())]
+        for image, sha256 in guide_columns(self.guides):
+            fields += [pa.field(image, IMAGE), pa.field(sha256, pa.string())]
         if self.references:
-            fields.append(pa.field("input_images", PICTURES))
+            fields.append(pa.field("input_images", IMAGES))
         if self.flags_unsafe:
             fields.append(pa.field("unsafe", pa.bool_()))
         own = _columns(self.chained, self.edits, self.has_turns, self.truncation)
@@ -134,7 +134,7 @@ def _columns(chained: bool, edits: bool, has_turns: bool, truncation: bool) -> I
     yield "row_key", pa.string()
 
 
-_PICTURE_SIDE = (
+_IMAGE_SIDE = (
     "image",
     "input_image",
     "input_images",
@@ -149,7 +149,7 @@ _GUIDE_SIDE = (name for pair in guide_columns(tuple(GUIDES)) for name in pair)
 
 _OWN = (name for name, _ in _columns(True, True, has_turns=True, truncation=True))
 
-OWN_COLUMNS = frozenset([*_PICTURE_SIDE, *_GUIDE_SIDE, *_OWN])
+OWN_COLUMNS = frozenset([*_IMAGE_SIDE, *_GUIDE_SIDE, *_OWN])
 """Names that a carried column may not have; one that does is carried as ``source_<name>``."""
 
 
@@ -194,8 +194,8 @@ def carried_value(value: Any, kind: Kind) -> Any:
 
 
 def _feature(field: pa.Field) -> dict[str, Any]:
-    if field.type == PICTURES:
+    if field.type == IMAGES:
         return {"_type": "List", "feature": {"_type": "Image"}}
-    if field.type == PICTURE:
+    if field.type == IMAGE:
         return {"_type": "Image"}
     return {"dtype": str(field.type).replace("double", "float64"), "_type": "Value"}

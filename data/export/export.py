@@ -14,7 +14,7 @@ from typing import Any
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished, read_rows
-from imagemill.data.errors import NotOurs, RecipeError
+from imagemill.data.errors import NotAnImagemillDataset, RecipeError
 from imagemill.data.export.formats import FORMATS, Row
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.data.storage.jsonl import json_line
@@ -22,16 +22,16 @@ from imagemill.data.storage.jsonl import json_line
 PART_BYTES = 10**9
 """Tar files of about 1 GB are what the Hub recommends for WebDataset."""
 
-Tell = Callable[[int, int], None]
+Emit = Callable[[int, int], None]
 
 
 def export(
-    output: str | Path, target: Path, form: str, part_bytes: int = PART_BYTES, tell: Tell | None = None
+    output: str | Path, target: Path, form: str, part_bytes: int = PART_BYTES, emit: Emit | None = None
 ) -> dict[str, Any]:
     """Export the dataset at ``output`` into the folder ``target`` in the format ``form``, a key of FORMATS.
 
     ``tell`` is called after every part, with how many are done and how many there are. Returns {"format", "to",
-    "rows", "parts", "written"}, the last being the parts that this call wrote. Raises RecipeError, NotOurs and
+    "rows", "parts", "written"}, the last being the parts that this call wrote. Raises RecipeError, NotAnImagemillDataset and
     OutputError.
     """
     if form not in FORMATS:
@@ -42,7 +42,7 @@ def export(
     written = 0
     with explain_full_disk(target):
         if _begin(target, what):
-            written = _write_parts(folder, target, form, parts, tell)
+            written = _write_parts(folder, target, form, parts, emit)
             _finish(target, what, form, len(parts))
     return {"format": form, "to": str(target), "rows": manifest["rows"], "parts": len(parts), "written": written}
 
@@ -63,11 +63,11 @@ def _parts(files: Sequence[Mapping[str, Any]], part_bytes: int) -> Iterator[tupl
 
 
 def _begin(target: Path, what: dict[str, Any]) -> bool:
-    """Claim the target folder; False where the same export is complete in it. Raises NotOurs."""
+    """Claim the target folder; False where the same export is complete in it. Raises NotAnImagemillDataset."""
     marker = target / "export.json"
     if not marker.exists():
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise NotOurs(
+            raise NotAnImagemillDataset(
                 f"{str(target)!r} is there already and is not an export; nothing in it was touched. Give --to an empty "
                 "folder, or one that does not exist."
             )
@@ -75,7 +75,7 @@ def _begin(target: Path, what: dict[str, Any]) -> bool:
         marker.write_text(json.dumps({**what, "complete": False}, indent=2) + "\n")
     known = json.loads(marker.read_bytes())
     if {name: known.get(name) for name in what} != what:
-        raise NotOurs(
+        raise NotAnImagemillDataset(
             f"{str(target)!r} holds another export: {_differences(known, what)}; nothing in it was touched. "
             "Give --to another folder, or delete that one."
         )
@@ -92,7 +92,7 @@ def _differences(known: Mapping[str, Any], what: Mapping[str, Any]) -> str:
     return ", ".join(differ)
 
 
-def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int, list[str]]], tell: Tell | None) -> int:
+def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int, list[str]]], emit: Emit | None) -> int:
     written = 0
     for number, (first, names) in enumerate(parts):
         done = _lines_of(target, number)
@@ -104,8 +104,8 @@ def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int,
                     lines.write(json_line(line))
             scratch.replace(done)
             written += 1
-        if tell:
-            tell(number + 1, len(parts))
+        if emit:
+            emit(number + 1, len(parts))
     return written
 
 

@@ -1,6 +1,6 @@
-"""The forms in which a dataset can leave: where each row's pictures go, and what the row's line of metadata says.
+"""The forms in which a dataset can leave: where each row's images go, and what the row's line of metadata says.
 
-A row's number in the dataset, counted from 0 over its files in order, names its pictures.
+A row's number in the dataset, counted from 0 over its files in order, names its images.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Row = Mapping[str, Any]
 NumberedRows = Iterable[tuple[int, Row]]
 
 FILES_A_FOLDER = 1000
-"""Rows whose pictures share a folder: file systems and people are slow with hundreds of thousands in one."""
+"""Rows whose images share a folder: file systems and people are slow with hundreds of thousands in one."""
 
 
-PICTURES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")
-"""Columns that hold pictures, in the order in which they are made."""
+IMAGES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")
+"""Columns that hold images, in the order in which they are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +31,24 @@ class Format:
     what: str
     """For a person, in a few words."""
     write: Callable[[Path, int, NumberedRows], Iterator[dict[str, Any]]]
-    """(target folder, part, rows of the part): writes the pictures and yields the lines of metadata. Repeating it for
+    """(target folder, part, rows of the part): writes the images and yields the lines of metadata. Repeating it for
     a part writes the same files again."""
     lines: str | None
     """Name of the file that all lines of metadata go to, in order; None where there is none."""
 
 
-def pictures_of(row: Row) -> dict[str, tuple[bytes, str]]:
-    """Picture column -> its bytes and its suffix, such as ``.png``, in the order in which the pictures were made.
+def images_of(row: Row) -> dict[str, tuple[bytes, str]]:
+    """Image column -> its bytes and its suffix, such as ``.png``, in the order in which the images were made.
 
-    The pictures of input_images are ``reference 1`` and so on.
+    The images of input_images are ``reference 1`` and so on.
     """
-    found = {name: row[name] for name in PICTURES if isinstance(row.get(name), Mapping)}
+    found = {name: row[name] for name in IMAGES if isinstance(row.get(name), Mapping)}
     found |= {f"reference {number}": one for number, one in enumerate(row.get("input_images") or (), 1)}
     return {name: (one["bytes"], PurePosixPath(one["path"] or ".png").suffix.lower()) for name, one in found.items()}
 
 
 def _other_columns(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in (*PICTURES, "input_images")}
+    return {name: value for name, value in row.items() if name not in (*IMAGES, "input_images")}
 
 
 def _put(target: Path, name: str, content: bytes) -> str:
@@ -61,7 +61,7 @@ def _put(target: Path, name: str, content: bytes) -> str:
 def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
         names: dict[str, Any] = {}
-        for column, (content, suffix) in pictures_of(row).items():
+        for column, (content, suffix) in images_of(row).items():
             name = f"images/{number // FILES_A_FOLDER:06d}/{number:09d}{_tail(column, '-')}{suffix}"
             # datasets makes the column "edited_image" of what is called edited_image_file_name.
             if column.startswith("reference"):
@@ -74,7 +74,7 @@ def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[s
 def _files(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
         stem = f"{number // FILES_A_FOLDER:06d}/{number:09d}"
-        for column, (content, suffix) in pictures_of(row).items():
+        for column, (content, suffix) in images_of(row).items():
             _put(target, f"{stem}{_tail(column, '.')}{suffix}", content)
         _put(target, f"{stem}.txt", (row.get("edit_prompt") or row.get("prompt") or "").encode())
         yield from ()
@@ -86,7 +86,7 @@ def _webdataset(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[st
     with tarfile.open(scratch, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, row in rows:
             key = f"{number:09d}"
-            for column, (content, suffix) in pictures_of(row).items():
+            for column, (content, suffix) in images_of(row).items():
                 _add(tar, f"{key}{_tail(column, '.')}{suffix}", content)
             _add(tar, f"{key}.json", json.dumps(_other_columns(row), ensure_ascii=False).encode())
     scratch.replace(path)
@@ -115,28 +115,28 @@ def _tail(column: str, mark: str) -> str:
 
 def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
-        pictures = pictures_of(row)
-        asked = row.get("edit_prompt") if "edited_image" in pictures else row.get("prompt")
+        images = images_of(row)
+        asked = row.get("edit_prompt") if "edited_image" in images else row.get("prompt")
         line: dict[str, Any] = {"conversations": [{"content": asked, "role": "user"}]}
-        if "edited_image" in pictures:
+        if "edited_image" in images:
             sample = f"sample_{number}"
-            before, after = pictures["input_image"], pictures["edited_image"]
+            before, after = images["input_image"], images["edited_image"]
             line["images"] = [str(target / _put(target, f"{sample}/{sample}_input{before[1]}", before[0]))]
-            for name in [name for name in pictures if name.startswith("reference")]:
-                content, suffix = pictures[name]
+            for name in [name for name in images if name.startswith("reference")]:
+                content, suffix = images[name]
                 line["images"].append(
                     str(target / _put(target, f"{sample}/{sample}{_tail(name, '_')}{suffix}", content))
                 )
             line["output_image"] = [str(target / _put(target, f"{sample}/{sample}_0{after[1]}", after[0]))]
         else:
-            sample, (content, suffix) = f"sample{number}_condition0", pictures["image"]
+            sample, (content, suffix) = f"sample{number}_condition0", images["image"]
             line["images"] = [str(target / _put(target, f"{sample}/{sample}_0{suffix}", content))]
         yield {**line, "id": row["id"]}
 
 
 FORMATS = {
-    "imagefolder": Format("pictures and metadata.jsonl, as `datasets` reads them", _imagefolder, "metadata.jsonl"),
+    "imagefolder": Format("images and metadata.jsonl, as `datasets` reads them", _imagefolder, "metadata.jsonl"),
     "webdataset": Format("tar files of about 1 GB", _webdataset, None),
     "dataflow": Format("DataFlow's JSONL of conversations, images and output_image", _dataflow, "dataflow.jsonl"),
-    "files": Format("pictures, each with a .txt of its prompt or instruction", _files, None),
+    "files": Format("images, each with a .txt of its prompt or instruction", _files, None),
 }

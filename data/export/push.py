@@ -25,10 +25,10 @@ from huggingface_hub.utils.sha import git_hash
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished
-from imagemill.data.errors import DatasetDiffers, NotOurs, RecipeError, UploadFailed
+from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed
 from imagemill.data.storage.locations import hash_file
 
-Tell = Callable[[int, int], None]
+Emit = Callable[[int, int], None]
 """(bytes sent, bytes to send) -> None"""
 
 _DATA = re.compile(r"data/train-\d+(-[0-9a-f]{8})?\.parquet")
@@ -52,11 +52,11 @@ class Pushed:
     """Files of an earlier push that the dataset no longer has."""
 
 
-def push(output: str | Path, repository: str, public: bool = False, tell: Tell = lambda sent, total: None) -> Pushed:
+def push(output: str | Path, repository: str, public: bool = False, emit: Emit = lambda sent, total: None) -> Pushed:
     """Push the finished dataset at ``output`` into the dataset repository 'org/name', making it where there is none.
 
     A new repository is private unless ``public``; one that is there stays as it is. The token is HF_TOKEN, or that of
-    the Hub's own login. Raises RecipeError without a token or for a name that is none, NotOurs where the repository
+    the Hub's own login. Raises RecipeError without a token or for a name that is none, NotAnImagemillDataset where the repository
     holds something else, OutputError for a damaged dataset, UploadFailed where the Hub refuses or cannot be reached.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -82,7 +82,7 @@ def push(output: str | Path, repository: str, public: bool = False, tell: Tell =
         sent, total = 0, sum(file["bytes"] for file in large)
         operations = [*gone, *small]
         for file in large:
-            tell(sent, total)
+            emit(sent, total)
             operations.append(_upload(hub, repository, folder, file, Path(scratch)))
             sent += file["bytes"]
         commit = head
@@ -92,7 +92,7 @@ def push(output: str | Path, repository: str, public: bool = False, tell: Tell =
             commit = hub.create_commit(
                 repository, operations, commit_message=message, repo_type="dataset", parent_commit=head
             ).oid
-        tell(total, total)
+        emit(total, total)
     size = total + sum(one.upload_info.size for one in small)
     url = f"{hub.endpoint}/datasets/{repository}"
     return Pushed(repository, url, commit, manifest["rows"], len(small) + len(large), size, len(gone))
@@ -101,18 +101,18 @@ def push(output: str | Path, repository: str, public: bool = False, tell: Tell =
 def _check_owner(
     hub: HfApi, repository: str, head: str, name: str, there: Mapping[str, RepoFile], scratch: Path
 ) -> None:
-    """Raises NotOurs where a push would put one dataset over another, or over files of somebody's own."""
+    """Raises NotAnImagemillDataset where a push would put one dataset over another, or over files of somebody's own."""
     if "manifest.json" in there:
         path = hub.hf_hub_download(repository, "manifest.json", repo_type="dataset", revision=head, local_dir=scratch)
         said = json.loads(Path(path).read_bytes())
         owner = said.get("recipe", {}).get("name") if isinstance(said, dict) else None
         if owner != name:
-            raise NotOurs(
+            raise NotAnImagemillDataset(
                 f"the repository {repository!r} holds the dataset {owner!r}, and this one is {name!r}; nothing in it "
                 "was touched. Push to another repository."
             )
     elif others := sorted(set(there) - _MADE_BY_THE_HUB):
-        raise NotOurs(
+        raise NotAnImagemillDataset(
             f"the repository {repository!r} holds files that are no dataset of imagemill's ({', '.join(others[:3])}); "
             "nothing in it was touched. Push to another repository, or empty that one."
         )

@@ -1,4 +1,4 @@
-"""Pictures as bytes: look at what is given, decode it safely, encode what was drawn with where it came from."""
+"""Images as bytes: look at what is given, decode it safely, encode what was generated with where it came from."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from imagemill.data.errors import BadRow
 from imagemill.data.records import Drawing
 
 LOSSLESS = "png"
-"""The format that keeps every pixel: what is drawn from must be staged in it."""
+"""The format that keeps every pixel: what is generated from must be staged in it."""
 
 MAX_PIXELS = 100_000_000
-"""Largest picture that is decoded, in pixels: a small file can unpack to gigabytes."""
+"""Largest image that is decoded, in pixels: a small file can unpack to gigabytes."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -24,7 +24,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 """Formats that are read, by content, whatever the file is called."""
 
 PNG_LEVEL = 6
-"""zlib level of the PNG pictures in the dataset."""
+"""zlib level of the PNG images in the dataset."""
 
 WEBP_METHOD = 0
 """WebP effort, 0 (fast) to 6 (small): a fifth faster than 2 and 3 % larger, at 1024 x 1024 (benchmarks/encoding.py)."""
@@ -46,7 +46,7 @@ _EXIF_ROOM = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a picture becomes bytes."""
+    """How an image becomes bytes."""
 
     image_format: str
     """``png``, ``jpeg`` or ``webp``."""
@@ -64,68 +64,68 @@ class Encoding:
         return self.image_format == LOSSLESS
 
 
-def inspect_picture(path: Path, name: str | None = None) -> str:
-    """Check that ``path`` is a picture that can be read and return its bytes' sha256. Raises BadRow with ``name``.
+def inspect_image(path: Path, name: str | None = None) -> str:
+    """Check that ``path`` is an image that can be read and return its bytes' sha256. Raises BadRow with ``name``.
 
-    Decodes the header only; a picture that is cut short is found when it is drawn from.
+    Decodes the header only; an image that is cut short is found when it is generated from.
     """
     try:
         # A device or a pipe could be read for ever.
         if path.exists() and not path.is_file():
-            raise BadRow(f"the picture {str(path)!r} is not a file")
+            raise BadRow(f"the image {str(path)!r} is not a file")
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise BadRow(f"missing picture: {str(path)!r} does not exist") from error
+        raise BadRow(f"missing image: {str(path)!r} does not exist") from error
     except OSError as error:
-        raise BadRow(f"the picture {str(path)!r} cannot be read: {error.strerror or error}") from error
+        raise BadRow(f"the image {str(path)!r} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise BadRow(f"the picture {str(path)!r} cannot be read: {error}") from error
+        raise BadRow(f"the image {str(path)!r} cannot be read: {error}") from error
     _open(content, name or str(path))
     return hashlib.sha256(content).hexdigest()
 
 
-def decode_picture(content: bytes, name: str) -> Image.Image:
-    """The picture as RGB, upright (EXIF orientation applied), on white where it is transparent, 16 bits cut to 8.
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """The image as RGB, upright (EXIF orientation applied), on white where it is transparent, 16 bits cut to 8.
 
     Raises BadRow with ``name`` in its reason.
     """
-    picture = _open(content, name)
+    image = _open(content, name)
     try:
-        return _to_rgb(ImageOps.exif_transpose(picture))
+        return _to_rgb(ImageOps.exif_transpose(image))
     # There is nothing that a decoder does not raise over damaged bytes; struct.error has been seen.
     except Exception as error:
-        raise BadRow(f"undecodable picture: {name!r} ({error})") from error
+        raise BadRow(f"undecodable image: {name!r} ({error})") from error
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
         # Pillow's own conversion clips: all but the darkest 256 of 65,536 greys would be white.
-        picture = picture.point(lambda value: value * (1 / 256)).convert("L")
-    if picture.has_transparency_data:
+        image = image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
         # Pillow's own conversion shows the colours that lie hidden under transparent pixels.
-        shown = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-    return picture.convert("RGB")
+        shown = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return image.convert("RGB")
 
 
 def _open(content: bytes, name: str) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise BadRow(f"the picture {name!r} has too many pixels, over {MAX_PIXELS:,}") from error
+        raise BadRow(f"the image {name!r} has too many pixels, over {MAX_PIXELS:,}") from error
     except Exception as error:
-        raise BadRow(f"undecodable picture: {name!r} is none of {', '.join(FORMATS)}, or is damaged") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise BadRow(f"the picture {name!r} has {picture.width} x {picture.height} pixels, over {MAX_PIXELS:,}")
-    if picture.mode in ("I", "F"):
-        raise BadRow(f"the picture {name!r} has 32 bits a channel (mode {picture.mode}): save it with 8 or 16")
-    return picture
+        raise BadRow(f"undecodable image: {name!r} is none of {', '.join(FORMATS)}, or is damaged") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise BadRow(f"the image {name!r} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}")
+    if image.mode in ("I", "F"):
+        raise BadRow(f"the image {name!r} has 32 bits a channel (mode {image.mode}): save it with 8 or 16")
+    return image
 
 
-def encode_picture(picture: Image.Image, encoding: Encoding, parameters: str) -> bytes:
-    """Encode an RGB picture, marked as made by a model.
+def encode_image(image: Image.Image, encoding: Encoding, parameters: str) -> bytes:
+    """Encode an RGB image, marked as made by a model.
 
-    ``parameters`` is how it was drawn, in A1111's form (``generation_parameters``): a PNG's text chunk of that
+    ``parameters`` is how it was generated, in A1111's form (``generation_parameters``): a PNG's text chunk of that
     name, otherwise EXIF's user comment. Equal input gives equal bytes with one Pillow version.
     """
     buffer = io.BytesIO()
@@ -135,14 +135,14 @@ def encode_picture(picture: Image.Image, encoding: Encoding, parameters: str) ->
         add = chunks.add_text if parameters.isascii() else chunks.add_itxt
         add("parameters", parameters)
         chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
-        picture.save(buffer, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL)
+        image.save(buffer, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL)
         return buffer.getvalue()
     exif = Image.Exif()
     exif.get_ifd(_EXIF_IFD)[_EXIF_USER_COMMENT] = b"UNICODE\0" + _short_enough(parameters.encode("utf-16-be"))
     if encoding.image_format == "jpeg":
-        picture.save(buffer, "JPEG", quality=encoding.quality, subsampling=0, exif=exif, xmp=XMP)
+        image.save(buffer, "JPEG", quality=encoding.quality, subsampling=0, exif=exif, xmp=XMP)
     else:
-        picture.save(buffer, "WEBP", quality=encoding.quality, method=WEBP_METHOD, exif=exif, xmp=XMP)
+        image.save(buffer, "WEBP", quality=encoding.quality, method=WEBP_METHOD, exif=exif, xmp=XMP)
     return buffer.getvalue()
 
 
@@ -156,7 +156,7 @@ def _short_enough(text: bytes) -> bytes:
 
 
 def generation_parameters(drawing: Drawing, size: tuple[int, int], model: str) -> str:
-    """How a picture was drawn, as AUTOMATIC1111's web UI writes it into a PNG. ``size``: width, height in pixels."""
+    """How an image was generated, as AUTOMATIC1111's web UI writes it into a PNG. ``size``: width, height in pixels."""
     settings = {
         "Steps": drawing.steps,
         "CFG scale": drawing.guidance_scale,

@@ -1,4 +1,4 @@
-"""Sizes by shape: a model draws best at about the area it was trained on, at a few widths and heights of its own."""
+"""Sizes by shape: a model generates best at about the area it was trained on, at a few widths and heights of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _checked(value: Any) -> Any:
 
 
 Shape = Annotated[str | None, BeforeValidator(_checked)]
-"""A recipe's shape of a picture, as it was given; ``parse_ratio`` reads it."""
+"""A recipe's shape of an image, as it was given; ``parse_ratio`` reads it."""
 
 
 def buckets_around(width: int, height: int, multiple: int) -> tuple[Size, ...]:

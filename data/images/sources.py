@@ -10,17 +10,17 @@ from imagemill.data.records import Drawing
 
 
 def read_given(edit: Drawing) -> bytes:
-    """The bytes of the picture that an edit starts from. Raises BadRow where they are not those that were planned."""
-    return _read_unchanged("picture", edit.source_path, edit.source_hash)
+    """The bytes of the image that an edit starts from. Raises BadRow where they are not those that were planned."""
+    return _read_unchanged("image", edit.source_path, edit.source_hash)
 
 
 def read_references(edit: Drawing) -> list[bytes]:
-    """The bytes of an edit's further pictures. Raises BadRow where they are not those that were planned."""
-    return [_read_unchanged("picture", path, sha256) for path, sha256 in edit.references]
+    """The bytes of an edit's further images. Raises BadRow where they are not those that were planned."""
+    return [_read_unchanged("image", path, sha256) for path, sha256 in edit.references]
 
 
 def read_guides(drawing: Drawing) -> dict[str, bytes]:
-    """The bytes of the pictures that steer a generation. Raises BadRow where they are not those that were planned."""
+    """The bytes of the images that steer a generation. Raises BadRow where they are not those that were planned."""
     return {role: _read_unchanged(role.replace("_", " "), path, sha256) for role, path, sha256 in drawing.guides}
 
 

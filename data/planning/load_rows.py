@@ -13,24 +13,24 @@ from imagemill.data.dataset.schema import Kind, carried_kind, merge_kinds
 from imagemill.data.errors import BadRow, BuildFailed, InputError
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
-from imagemill.data.prompts.image_fetcher import GivenPictures
+from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row_maker import RowMaker
 from imagemill.data.records import Loaded, SetAside
 
 AHEAD = 64
-"""Records that are read before their turn, so that pictures which rows name by URL are fetched a few at a time."""
+"""Records that are read before their turn, so that images which rows name by URL are fetched a few at a time."""
 
 
 def load_rows(recipe: Recipe, worklist: Worklist, given: Path | None = None) -> Loaded:
     """Read the recipe's prompts into the worklist, bad lines with their reasons beside the good ones.
 
-    Pictures that rows name by URL go into the folder ``given``, by default the build's. Raises InputError where no line
+    Images that rows name by URL go into the folder ``given``, by default the build's. Raises InputError where no line
     is good, or servers do not answer, BuildFailed at the first bad line if the recipe says stop.
     """
-    with GivenPictures(given or Folder(recipe.output).given) as pictures:
-        return _load(recipe, worklist, RowMaker(recipe, pictures))
+    with ImageFetcher(given or Folder(recipe.output).given) as images:
+        return _load(recipe, worklist, RowMaker(recipe, images))
 
 
 def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
@@ -80,8 +80,8 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
 def _records(recipe: Recipe, make: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts, make.picture_fields)
-    return _ahead(records, make) if make.picture_roles else records
+    records = read_records(recipe.prompts, make.image_fields)
+    return _ahead(records, make) if make.image_roles else records
 
 
 def _ahead(records: Iterator[Record], make: RowMaker) -> Iterator[Record]:

@@ -18,7 +18,7 @@ import orjson
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import dump, load, numbered
 from imagemill.data.prompts.row import Row, content_ids
-from imagemill.data.records import Item, SetAside
+from imagemill.data.records import RowPlan, SetAside
 
 # Of the file nothing is needed once its build has ended, well or not.
 _SCRATCH = """
@@ -39,7 +39,7 @@ CREATE TABLE finished (
 CREATE TABLE twice (row_key TEXT NOT NULL, file TEXT NOT NULL);
 CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEXT NOT NULL);
 CREATE TABLE drawings (
-    key TEXT PRIMARY KEY, shard INTEGER NOT NULL, model TEXT NOT NULL, file TEXT, row INTEGER, picture TEXT
+    key TEXT PRIMARY KEY, shard INTEGER NOT NULL, model TEXT NOT NULL, file TEXT, row INTEGER, image TEXT
 ) WITHOUT ROWID;
 CREATE INDEX items_of_shard ON items (shard);
 CREATE INDEX drawings_of_shard ON drawings (shard);
@@ -144,26 +144,26 @@ class Worklist:
         query = f"UPDATE finished SET wanted = 1 WHERE row_key IN ({_EACH}) RETURNING row_key"
         return {key for (key,) in self._db.execute(query, (orjson.dumps(row_keys).decode(),))}
 
-    def unwanted(self, keep_gone: bool) -> dict[str, set[str]]:
+    def unwanted(self, keep_removed: bool) -> dict[str, set[str]]:
         """Committed file -> the keys of its rows that are to leave it; files without any are left out.
 
-        With ``keep_gone`` rows stay whose id nobody asks for any more; those that were asked for anew never do.
+        With ``keep_removed`` rows stay whose id nobody asks for any more; those that were asked for anew never do.
         """
         found: dict[str, set[str]] = {}
-        for file, key in self._db.execute(f"SELECT file, row_key FROM ({_unwanted(keep_gone)})"):
+        for file, key in self._db.execute(f"SELECT file, row_key FROM ({_unwanted(keep_removed)})"):
             found.setdefault(file, set()).add(key)
         return found
 
-    def count_unwanted(self, keep_gone: bool) -> int:
+    def count_unwanted(self, keep_removed: bool) -> int:
         """How many finished rows are to leave the dataset."""
-        return self._db.execute(f"SELECT COUNT(*) FROM ({_unwanted(keep_gone)})").fetchone()[0]
+        return self._db.execute(f"SELECT COUNT(*) FROM ({_unwanted(keep_removed)})").fetchone()[0]
 
     def shard_of(self, key: str) -> int | None:
-        """The shard that draws this picture, or None where none does yet."""
+        """The shard that generates this image, or None where none does yet."""
         found = self._db.execute("SELECT shard FROM drawings WHERE key = ?", (key,)).fetchone()
         return found and found[0]
 
-    def add_item(self, shard: int, item: Item, models: Iterable[str]) -> None:
+    def add_planned_row(self, shard: int, item: RowPlan, models: Iterable[str]) -> None:
         """Put an item into a shard; ``models`` names the model of each of its drawings."""
         self._db.execute(
             "INSERT INTO items (shard, item) VALUES (?, ?)",
@@ -174,27 +174,27 @@ class Worklist:
                 "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)", (drawing.key, shard, model)
             )
 
-    def restore_from(self, file: str, first_row: int, picture: str, keys: Iterable[str]) -> None:
-        """Note that a committed file's rows, from ``first_row`` on, hold these pictures in the column ``picture``."""
+    def restore_from(self, file: str, first_row: int, image: str, keys: Iterable[str]) -> None:
+        """Note that a committed file's rows, from ``first_row`` on, hold these images in the column ``image``."""
         self._db.executemany(
-            "UPDATE drawings SET file = ?, row = ?, picture = ? WHERE key = ? AND file IS NULL",
-            ((file, first_row + offset, picture, key) for offset, key in enumerate(keys)),
+            "UPDATE drawings SET file = ?, row = ?, image = ? WHERE key = ? AND file IS NULL",
+            ((file, first_row + offset, image, key) for offset, key in enumerate(keys)),
         )
 
     def count_drawings(self, keys: Iterable[str | None]) -> int:
-        """How many of these pictures are to be drawn."""
+        """How many of these images are to be generated."""
         query = "SELECT COUNT(*) FROM drawings WHERE key = ?"
         return sum(self._db.execute(query, (key,)).fetchone()[0] for key in keys)
 
     def restorable(self, shard: int) -> list[tuple[str, str, int, str]]:
-        """(image key, file, row in it, picture column) of a shard's pictures that the dataset has, in order."""
-        query = "SELECT key, file, row, picture FROM drawings WHERE shard = ? AND file IS NOT NULL ORDER BY file, row"
+        """(image key, file, row in it, image column) of a shard's images that the dataset has, in order."""
+        query = "SELECT key, file, row, image FROM drawings WHERE shard = ? AND file IS NOT NULL ORDER BY file, row"
         return self._db.execute(query, (shard,)).fetchall()
 
-    def shard(self, number: int) -> list[Item]:
+    def shard(self, number: int) -> list[RowPlan]:
         """A shard's items, in order."""
         query = "SELECT item FROM items WHERE shard = ? ORDER BY number"
-        return [Item.from_json(load(item)) for (item,) in self._db.execute(query, (number,))]
+        return [RowPlan.from_json(load(item)) for (item,) in self._db.execute(query, (number,))]
 
     def totals(self) -> tuple[dict[str, int], int]:
         """Drawings to make per model, and how many of all lie in the dataset already."""
@@ -203,16 +203,16 @@ class Worklist:
         return per_model, restorable
 
     def missing(self) -> dict[str, int]:
-        """Model -> pictures to draw that lie in no committed file."""
+        """Model -> images to draw that lie in no committed file."""
         query = "SELECT model, COUNT(*) FROM drawings WHERE file IS NULL GROUP BY model ORDER BY model"
         return dict(self._db.execute(query))
 
     def model_of(self, key: str) -> str | None:
-        """The model of a picture to draw that lies in no committed file; None where it is not such a one."""
+        """The model of an image to draw that lies in no committed file; None where it is not such a one."""
         found = self._db.execute("SELECT model FROM drawings WHERE key = ? AND file IS NULL", (key,)).fetchone()
         return found and found[0]
 
-    def count_items(self) -> int:
+    def count_planned_rows(self) -> int:
         """How many rows are in shards."""
         return self._db.execute("SELECT COUNT(*) FROM items").fetchone()[0]
 
@@ -225,6 +225,6 @@ def _tuples(values: list[list[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, values)) if values else ()
 
 
-def _unwanted(keep_gone: bool) -> str:
-    gone = " AND id IN (SELECT id FROM rows)" if keep_gone else ""
+def _unwanted(keep_removed: bool) -> str:
+    gone = " AND id IN (SELECT id FROM rows)" if keep_removed else ""
     return f"SELECT file, row_key FROM finished WHERE NOT wanted{gone} UNION ALL SELECT file, row_key FROM twice"

@@ -22,10 +22,10 @@ from imagemill.data.errors import BadRow
 from imagemill.data.identity import digest
 
 RANKED = 2**20
-"""So many combinations are each given a hash, a few seconds' work; of more a sample is drawn value by value."""
+"""So many combinations are each given a hash, a few seconds' work; of more a sample is generated value by value."""
 
 _DRAWS = 2048
-"""Combinations that are drawn at a time."""
+"""Combinations that are generated at a time."""
 
 Variant = tuple[Mapping[str, Any], str]
 """A record's fields, and what marks them beside the record's own id: empty where there is one variant only."""
@@ -102,14 +102,14 @@ def _sample(lists: Mapping[str, Sequence[str]], size: int | None, seed: str) -> 
         return every
     if total <= RANKED or size > total // 2:
         return iter(nsmallest(size, every, key=lambda chosen: _hash([seed, sorted(chosen.items())])))
-    return _drawn(lists, size, seed)
+    return _generated(lists, size, seed)
 
 
-def _drawn(lists: Mapping[str, Sequence[str]], size: int, seed: str) -> Iterator[dict[str, str]]:
+def _generated(lists: Mapping[str, Sequence[str]], size: int, seed: str) -> Iterator[dict[str, str]]:
     """``size`` different combinations out of very many.
 
     In each draw the value of a list is the one whose hash with the draw's is highest: a value that is added takes its
-    share of the draws, and the others stay.
+    share of the generates, and the others stay.
     """
     hashes = [np.array([_hash([seed, name, one]) for one in some], np.uint64) for name, some in lists.items()]
     seen: set[tuple[str, ...]] = set()

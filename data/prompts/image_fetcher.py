@@ -1,4 +1,4 @@
-"""Pictures that rows name by URL: fetched once a build into its work folder, and from there handled like local ones."""
+"""Images that rows name by URL: fetched once a build into its work folder, and from there handled like local ones."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ STILL_SECONDS = 20
 """Without a byte for so long, a server counts as one that does not answer."""
 
 SECONDS = 120
-"""Longest time for one picture."""
+"""Longest time for one image."""
 
 ATTEMPTS = 3
 PAUSE = 1.0
-"""Seconds before the second attempt, doubled before each further one; at most MAX_PAUSE, also if a server asks more."""
+"""Seconds before the second attempt, doubled before each further one; at most MAX_RETRY_DELAY_S, also if a server asks more."""
 
-MAX_PAUSE = 30.0
+MAX_RETRY_DELAY_S = 30.0
 AT_ONCE = 16
 
 UNREACHED = 20
-"""So many pictures in a row whose server does not answer are no matter of single rows: the build stops."""
+"""So many images in a row whose server does not answer are no matter of single rows: the build stops."""
 
 _WEB = ("http://", "https://")
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Unreached(BadRow):
-    """No answer, or one that says to come again: the picture may well be there."""
+    """No answer, or one that says to come again: the image may well be there."""
 
 
-def picture_place(prompts: str, name: str) -> str:
-    """Where a row's picture is: a URL or a path, a relative one beside the prompts."""
+def image_place(prompts: str, name: str) -> str:
+    """Where a row's image is: a URL or a path, a relative one beside the prompts."""
     if is_remote(name) or Path(name).is_absolute():
         return name
     if is_on_hub(prompts):
@@ -72,16 +72,16 @@ def shown(place: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-class GivenPictures:
-    """Fetches pictures into a folder, some ahead of their turn. What the folder has is not fetched again."""
+class ImageFetcher:
+    """Fetches images into a folder, some ahead of their turn. What the folder has is not fetched again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pictures")
-        self._under_way: dict[str, Future[None]] = {}
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="images")
+        self._in_flight: dict[str, Future[None]] = {}
         self._unreached = 0
 
-    def __enter__(self) -> GivenPictures:
+    def __enter__(self) -> ImageFetcher:
         return self
 
     def __exit__(
@@ -90,27 +90,27 @@ class GivenPictures:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def fetch_ahead(self, place: str) -> None:
-        """Begin to fetch a picture that is asked for soon; nothing is to be done for a local one."""
-        if is_remote(place) and place not in self._under_way and not self._target(place).exists():
-            self._under_way[place] = self._threads.submit(self._store, place)
+        """Begin to fetch an image that is asked for soon; nothing is to be done for a local one."""
+        if is_remote(place) and place not in self._in_flight and not self._target(place).exists():
+            self._in_flight[place] = self._threads.submit(self._store, place)
 
     def local(self, place: str) -> Path:
-        """The path of the picture on this machine.
+        """The path of the image on this machine.
 
         Raises BadRow with why it cannot be fetched, and InputError where servers do not answer for one after another.
         """
         if not is_remote(place):
             return Path(place)
         self.fetch_ahead(place)
-        under_way = self._under_way.pop(place, None)
+        in_flight = self._in_flight.pop(place, None)
         try:
-            if under_way:
-                under_way.result()
+            if in_flight:
+                in_flight.result()
         except _Unreached as error:
             self._unreached += 1
             if self._unreached >= UNREACHED:
                 raise InputError(
-                    f"the pictures of {UNREACHED} rows one after another cannot be reached, the last: {error}. "
+                    f"the images of {UNREACHED} rows one after another cannot be reached, the last: {error}. "
                     "Nothing was changed. Connect, or wait for the server, and run this again."
                 ) from error
             raise
@@ -121,7 +121,7 @@ class GivenPictures:
         return self._target(place)
 
     def keep(self, content: bytes, name: str) -> Path:
-        """The path of a picture that a row holds itself. ``name``: its file's, or nothing. Raises BadRow."""
+        """The path of an image that a row holds itself. ``name``: its file's, or nothing. Raises BadRow."""
         if len(content) > MAX_BYTES:
             raise _too_large(name or "bytes")
         target = self._place(hashlib.sha256(content).hexdigest(), PurePosixPath(name).name)
@@ -134,12 +134,12 @@ class GivenPictures:
         return self._place(hashlib.sha256(place.encode()).hexdigest(), name)
 
     def _place(self, digest: str, name: str) -> Path:
-        # Its own folder, so that the dataset has the picture by the name that it had.
+        # Its own folder, so that the dataset has the image by the name that it had.
         plain = name.replace("/", "_").replace("\0", "_")
-        return self._folder / digest[:2] / digest / (plain[-100:] or "picture")
+        return self._folder / digest[:2] / digest / (plain[-100:] or "image")
 
     def _store(self, place: str) -> None:
-        self._write(self._target(place), fetch_picture(place))
+        self._write(self._target(place), fetch_image(place))
 
     @staticmethod
     def _write(target: Path, content: bytes) -> None:
@@ -149,7 +149,7 @@ class GivenPictures:
         part.replace(target)
 
 
-def fetch_picture(place: str) -> bytes:
+def fetch_image(place: str) -> bytes:
     """The content that lies at a URL. Raises BadRow."""
     if not place.startswith(_WEB):
         return _from_store(place)
@@ -157,16 +157,16 @@ def fetch_picture(place: str) -> bytes:
         try:
             answer = _ask(place)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            failed, pause = _one_line(error), 0.0
+            failed, retry_delay = _one_line(error), 0.0
             if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.TooManyRedirects | ValueError):
-                raise BadRow(f"the picture {shown(place)!r} cannot be fetched: {failed}") from error
+                raise BadRow(f"the image {shown(place)!r} cannot be fetched: {failed}") from error
         else:
             if isinstance(answer, bytes):
                 return answer
-            failed, pause = answer
+            failed, retry_delay = answer
         if attempt < ATTEMPTS:
-            time.sleep(min(MAX_PAUSE, max(pause, PAUSE * 2 ** (attempt - 1))))
-    raise _Unreached(f"the picture {shown(place)!r} cannot be fetched: {failed}, {ATTEMPTS} times")
+            time.sleep(min(MAX_RETRY_DELAY_S, max(retry_delay, PAUSE * 2 ** (attempt - 1))))
+    raise _Unreached(f"the image {shown(place)!r} cannot be fetched: {failed}, {ATTEMPTS} times")
 
 
 def _ask(url: str) -> bytes | tuple[str, float]:
@@ -177,7 +177,7 @@ def _ask(url: str) -> bytes | tuple[str, float]:
             asked = answer.headers.get("Retry-After", "")
             return f"HTTP {answer.status_code}", float(asked) if asked.isdecimal() else 0.0
         if answer.status_code != 200:
-            raise BadRow(f"the picture {shown(url)!r} cannot be fetched: HTTP {answer.status_code}")
+            raise BadRow(f"the image {shown(url)!r} cannot be fetched: HTTP {answer.status_code}")
         content = bytearray()
         for block in answer.iter_bytes():
             content += block
@@ -199,12 +199,12 @@ def _from_store(place: str) -> bytes:
     except BadRow:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadRow(f"missing picture: {shown(place)!r} does not exist") from error
+        raise BadRow(f"missing image: {shown(place)!r} does not exist") from error
     except (ImportError, ValueError, PermissionError) as error:
-        raise BadRow(f"the picture {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
+        raise BadRow(f"the image {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
     # Every store's client has errors of its own, and few of them are an OSError.
     except Exception as error:
-        raise _Unreached(f"the picture {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
+        raise _Unreached(f"the image {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
 
 
 def _open_store(place: str) -> tuple[AbstractFileSystem, str]:
@@ -215,7 +215,7 @@ def _open_store(place: str) -> tuple[AbstractFileSystem, str]:
 
 
 def _too_large(place: str) -> BadRow:
-    return BadRow(f"the picture {shown(place)!r} is larger than {MAX_BYTES // 2**20} MiB")
+    return BadRow(f"the image {shown(place)!r} is larger than {MAX_BYTES // 2**20} MiB")
 
 
 def _one_line(error: BaseException) -> str:

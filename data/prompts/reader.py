@@ -22,19 +22,19 @@ from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
 
 
-def read_records(path: str, pictures: Collection[str] = ()) -> Iterator[Record]:
+def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
     """Yield the prompts' records in order: of a file, or of a dataset on the Hub (data/prompts/hub.py).
 
-    ``pictures`` names the columns of Parquet that are read although they hold bytes; others that do are left out.
+    ``images`` names the columns of Parquet that are read although they hold bytes; others that do are left out.
     Raises InputError when a file as a whole cannot be read, RecipeError for a dataset that is none.
     """
     if not is_on_hub(path):
-        yield from _read_file(path, _open(path), pictures)
+        yield from _read_file(path, _open(path), images)
         return
     line = 0
     for name, opened in open_prompts(path):
         before = line
-        for record in _read_file(name, opened, pictures):
+        for record in _read_file(name, opened, images):
             # Of several files the lines are counted through: a row set aside is found by one number.
             line = before + record.line
             yield record._replace(line=line)
@@ -48,10 +48,10 @@ def _open(path: str) -> fsspec.core.OpenFile:
         raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
 
 
-def _read_file(path: str, opened: fsspec.core.OpenFile, pictures: Collection[str]) -> Iterator[Record]:
+def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str]) -> Iterator[Record]:
     read = _reader(path)
     if read is read_parquet:
-        read = partial(read_parquet, pictures=pictures)
+        read = partial(read_parquet, images=images)
     try:
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))

@@ -17,9 +17,9 @@ from imagemill.data.errors import BadRow
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.images.size_buckets import parse_ratio
 from imagemill.data.prompts.conversations import talks, text_of, user_messages
-from imagemill.data.prompts.image_fetcher import GivenPictures
+from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.row import Row
-from imagemill.data.prompts.row_images import RowPictures, is_picture, plain_picture, plain_pictures
+from imagemill.data.prompts.row_images import RowImages, is_image, plain_image, plain_images
 
 
 def _given(value: Any) -> Any:
@@ -71,10 +71,10 @@ class Names:
 class RowMaker:
     """Makes rows from records for one recipe. Keeps nothing but the last few headings' spellings."""
 
-    def __init__(self, recipe: Recipe, pictures: GivenPictures) -> None:
+    def __init__(self, recipe: Recipe, images: ImageFetcher) -> None:
         self.columns = recipe.columns
         self.file = recipe.rows_from
-        self.pictures = RowPictures(recipe.prompts, pictures)
+        self.images = RowImages(recipe.prompts, images)
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
         self.guides = guides_of(recipe)
@@ -82,7 +82,7 @@ class RowMaker:
         self.edit = next((link.section for link in edits_of(recipe)), None)
         # What this recipe does not read is carried.
         self.unused = [role for role, is_used in _uses(recipe) if not is_used]
-        self.picture_roles = [role for role in ("images", "mask", *self.guides) if role not in self.unused]
+        self.image_roles = [role for role in ("images", "mask", *self.guides) if role not in self.unused]
         self._names = lru_cache(maxsize=64)(lambda keys: Names.of(keys, recipe.columns, self.unused))
 
     def rows(self, fields: Mapping[str, Any], line: int, mark: str = "") -> Iterator[tuple[str | None, Row]]:
@@ -107,9 +107,9 @@ class RowMaker:
             if not prompts[0]:
                 raise BadRow(self._lacks("prompt", "prompt", "conversations", fields=fields))
         instructions = self._instructions(asked, messages, own, fields)
-        (picture, picture_hash), *more = [(None, None)] if self.generates else self._pictures(asked, fields)
+        (image, image_hash), *more = [(None, None)] if self.generates else self._images(asked, fields)
 
-        mask, mask_hash = self._picture("mask", "mask", asked, fields) if self.inpaints else (None, None)
+        mask, mask_hash = self._image("mask", "mask", asked, fields) if self.inpaints else (None, None)
         guides = tuple(self._guide(role, asked, fields) for role in self.guides)
 
         for number, prompt in enumerate(prompts):
@@ -121,8 +121,8 @@ class RowMaker:
                     seed_id="",
                     prompt=prompt,
                     edit_prompts=instructions,
-                    picture=picture,
-                    picture_hash=picture_hash,
+                    image=image,
+                    image_hash=image_hash,
                     mask=mask,
                     mask_hash=mask_hash,
                     references=tuple(more),
@@ -141,9 +141,9 @@ class RowMaker:
             )
 
     @property
-    def picture_fields(self) -> list[str]:
-        """Names of the fields that may hold pictures themselves."""
-        return [getattr(self.columns, role) for role in self.picture_roles]
+    def image_fields(self) -> list[str]:
+        """Names of the fields that may hold images themselves."""
+        return [getattr(self.columns, role) for role in self.image_roles]
 
     def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
         """The id that a record gives itself, if it gives a usable one."""
@@ -180,39 +180,39 @@ class RowMaker:
         # Of several turns, two may say the same: "once more".
         return tuple(given if self.edit.multi_turn else dict.fromkeys(given))
 
-    def _pictures(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Path and sha256 of the picture to edit, and of those that are its references."""
-        found = plain_pictures(asked.get("images"))
+    def _images(self, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Path and sha256 of the image to edit, and of those that are its references."""
+        found = plain_images(asked.get("images"))
         column = self.columns.images
         if not any(found):
-            raise BadRow(self._lacks("picture", "images", fields=fields))
-        if not all(map(is_picture, found)):
+            raise BadRow(self._lacks("image", "images", fields=fields))
+        if not all(map(is_image, found)):
             told = asked["images"] if len(found) == 1 else found
-            raise BadRow(f"no picture: {column!r} must be a path or a list of one, not {told!r}")
+            raise BadRow(f"no image: {column!r} must be a path or a list of one, not {told!r}")
         if len(found) > 1 and not (self.edit and self.edit.references):
             raise BadRow(
-                f"{len(found)} pictures in {column!r}: the edit takes one "
+                f"{len(found)} images in {column!r}: the edit takes one "
                 "(edit.references gives all to a model that takes several)"
             )
-        return [self.pictures.inspected(one, column) for one in found]
+        return [self.images.inspected(one, column) for one in found]
 
     def fetch_ahead(self, fields: Mapping[str, Any] | None) -> None:
-        """Begin to fetch the pictures of a record whose turn comes soon."""
+        """Begin to fetch the images of a record whose turn comes soon."""
         names = self._names(tuple(fields)).columns if fields else {}
-        for value in [fields[names[role]] for role in self.picture_roles if role in names]:
-            self.pictures.fetch_ahead(value)
+        for value in [fields[names[role]] for role in self.image_roles if role in names]:
+            self.images.fetch_ahead(value)
 
-    def _picture(self, what: str, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
-        """Path and sha256 of the one picture that a role of recipe.columns has."""
-        value, column = plain_picture(asked.get(role)), getattr(self.columns, role)
+    def _image(self, what: str, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, str]:
+        """Path and sha256 of the one image that a role of recipe.columns has."""
+        value, column = plain_image(asked.get(role)), getattr(self.columns, role)
         if not value:
             raise BadRow(self._lacks(what, role, fields=fields))
-        if not is_picture(value):
+        if not is_image(value):
             raise BadRow(f"no {what}: {column!r} must be a path, not {value!r}")
-        return self.pictures.inspected(value, column)
+        return self.images.inspected(value, column)
 
     def _guide(self, role: str, asked: Mapping[str, Any], fields: Mapping[str, Any]) -> Guide:
-        return (role, *self._picture(role.replace("_", " "), role, asked, fields))
+        return (role, *self._image(role.replace("_", " "), role, asked, fields))
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:

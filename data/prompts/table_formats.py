@@ -99,10 +99,10 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def read_parquet(file: BinaryIO, pictures: Collection[str] = ()) -> Iterator[Record]:
-    """Yield each row, without its binary columns, but for those named in ``pictures``, in capitals or not."""
-    table, wanted = pq.ParquetFile(file), {name.lower() for name in pictures}
-    # Binary columns cannot be carried as plain values; a picture there would be, as text, of no use.
+def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
+    """Yield each row, without its binary columns, but for those named in ``images``, in capitals or not."""
+    table, wanted = pq.ParquetFile(file), {name.lower() for name in images}
+    # Binary columns cannot be carried as plain values; an image there would be, as text, of no use.
     binary = {field.name for field in table.schema_arrow if _holds_bytes(field.type)}
     held = {name for name in binary if name.lower() in wanted}
     columns = [field for field in table.schema_arrow if field.name not in binary - held]

@@ -1,8 +1,8 @@
-"""The files in which staged pictures lie: each holds pictures that were encoded together, and is there wholly or not.
+"""The files in which staged images lie: each holds images that were encoded together, and is there wholly or not.
 
-A file is a line of JSON, which says of each picture its encoding, its length in bytes and how it was drawn
-(data.records.Staged), and then the encoded pictures, one after another. One file for many pictures, since making a file
-takes longer than filling it with a small picture.
+A file is a line of JSON, which says of each image its encoding, its length in bytes and how it was generated
+(data.records.Staged), and then the encoded images, one after another. One file for many images, since making a file
+takes longer than filling it with a small image.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from imagemill.data.records import Staged
 SUFFIX = ".staged"
 
 Name = tuple[str, str]
-"""A staged picture's name: its image key, and its encoding's name."""
+"""A staged image's name: its image key, and its encoding's name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a staged picture lies, and how it was drawn."""
+class BundleEntry:
+    """Where a staged image lies, and how it was generated."""
 
     path: str
     start: int
@@ -38,7 +38,7 @@ class Place:
     staged: Staged
 
     def content(self) -> bytes:
-        """The encoded picture. Raises FileNotFoundError."""
+        """The encoded image. Raises FileNotFoundError."""
         with open(self.path, "rb", buffering=0) as file:
             file.seek(self.start)
             return file.read(self.length)
@@ -50,20 +50,20 @@ class StagedFiles:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._files: dict[str, dict[Name, Place]] = {}
+        self._files: dict[str, dict[Name, BundleEntry]] = {}
         """File -> what is in it and was not removed."""
-        self._places: dict[Name, Place] = {}
+        self._places: dict[Name, BundleEntry] = {}
 
-    def add(self, pictures: Sequence[tuple[str, bytes, Staged]]) -> None:
-        """Stage encoded pictures (encoding's name, content, how it was drawn) in one file.
+    def add(self, images: Sequence[tuple[str, bytes, Staged]]) -> None:
+        """Stage encoded images (encoding's name, content, how it was generated) in one file.
 
-        Raises BuildFailed where the folder is gone. It is not made anew: a worker that still draws for a build that was
-        killed would leave its pictures in a dataset that the next build has finished meanwhile.
+        Raises BuildFailed where the folder is gone. It is not made anew: a worker that still generates for a build that was
+        killed would leave its images in a dataset that the next build has finished meanwhile.
         """
-        header = orjson.dumps([(name, len(content), staged) for name, content, staged in pictures]) + b"\n"
+        header = orjson.dumps([(name, len(content), staged) for name, content, staged in images]) + b"\n"
         file = uuid4().hex + SUFFIX
         path = f"{self._folder}/{file}"
-        parts = [header, *(content for _, content, _ in pictures)]
+        parts = [header, *(content for _, content, _ in images)]
         try:
             _write(f"{path}.tmp", parts)
             os.replace(f"{path}.tmp", path)
@@ -73,7 +73,7 @@ class StagedFiles:
             self._files[file] = _places(path, header, orjson.loads(header))
             _enter(self._places, self._files[file])
 
-    def look(self, surely: bool = False) -> None:
+    def refresh(self, surely: bool = False) -> None:
         """Take notice of the files that are new, and of those that are gone; ``surely`` of another machine's too."""
         with self._lock:
             if surely:
@@ -83,7 +83,7 @@ class StagedFiles:
                 self._files[file] = _read_places(f"{self._folder}/{file}")
                 _enter(self._places, self._files[file])
             if gone := self._files.keys() - there:
-                left: dict[Name, Place] = {}
+                left: dict[Name, BundleEntry] = {}
                 for file in gone:
                     del self._files[file]
                 for places in self._files.values():
@@ -96,17 +96,17 @@ class StagedFiles:
         with suppress(FileNotFoundError), TemporaryDirectory(dir=self._folder):
             pass
 
-    def place(self, name: Name) -> Place | None:
-        """Where the picture lies; None where that is not known."""
+    def place(self, name: Name) -> BundleEntry | None:
+        """Where the image lies; None where that is not known."""
         return self._places.get(name)
 
     def names(self) -> set[Name]:
-        """All pictures that are known."""
+        """All images that are known."""
         with self._lock:
             return set(self._places)
 
     def remove(self, names: Collection[Name]) -> None:
-        """Forget these pictures; a file goes with the last one in it."""
+        """Forget these images; a file goes with the last one in it."""
         with self._lock:
             for file, places in [*self._files.items()]:
                 for name in places.keys() & names:
@@ -117,28 +117,28 @@ class StagedFiles:
             for name in names:
                 self._places.pop(name, None)
 
-    def drop(self, place: Place) -> None:
-        """Remove a file that is damaged; what else is in it is drawn again too."""
+    def drop(self, place: BundleEntry) -> None:
+        """Remove a file that is damaged; what else is in it is regenerated too."""
         Path(place.path).unlink(missing_ok=True)
-        self.look()
+        self.refresh()
 
 
 def gone(folder: str | Path) -> BuildFailed:
-    """What is raised where the folder of a build's staged pictures is gone."""
+    """What is raised where the folder of a build's staged images is gone."""
     return BuildFailed(
-        f"the folder of the staged pictures, {str(folder)!r}, is gone: the build that asked for them has ended, or "
+        f"the folder of the staged images, {str(folder)!r}, is gone: the build that asked for them has ended, or "
         "somebody has removed it. What is committed is kept: run the build again."
     )
 
 
 @lru_cache(maxsize=64)
 def staged_files(folder: str) -> StagedFiles:
-    """What this process knows of a folder of staged pictures."""
+    """What this process knows of a folder of staged images."""
     return StagedFiles(folder)
 
 
 def _write(path: str, parts: Sequence[bytes]) -> None:
-    # No fsync: after a power cut the sha256 in the record tells a damaged picture, and it is drawn again.
+    # No fsync: after a power cut the sha256 in the record tells a damaged image, and it is regenerated.
     try:
         with open(path, "wb") as file:
             file.writelines(parts)
@@ -150,7 +150,7 @@ def _write(path: str, parts: Sequence[bytes]) -> None:
         raise
 
 
-def _read_places(path: str) -> dict[Name, Place]:
+def _read_places(path: str) -> dict[Name, BundleEntry]:
     """What lies in a file; nothing where a power cut has left less than all of it, or where it is gone by now."""
     try:
         with open(path, "rb") as file:
@@ -161,17 +161,17 @@ def _read_places(path: str) -> dict[Name, Place]:
     return places if size == len(header) + sum(place.length for place in places.values()) else {}
 
 
-def _enter(known: dict[Name, Place], places: dict[Name, Place]) -> None:
+def _enter(known: dict[Name, BundleEntry], places: dict[Name, BundleEntry]) -> None:
     for name, place in places.items():
-        # Of a picture that was staged twice, the one that says more: whether it is unsafe may be found out later.
+        # Of an image that was staged twice, the one that says more: whether it is unsafe may be found out later.
         if name not in known or known[name].staged.unsafe is None:
             known[name] = place
 
 
-def _places(path: str, header: bytes, said: list[tuple[str, int, dict]]) -> dict[Name, Place]:
+def _places(path: str, header: bytes, said: list[tuple[str, int, dict]]) -> dict[Name, BundleEntry]:
     places, start = {}, len(header)
     for encoding, length, fields in said:
         staged = Staged(**fields)
-        places[staged.key, encoding] = Place(path, start, length, staged)
+        places[staged.key, encoding] = BundleEntry(path, start, length, staged)
         start += length
     return places

@@ -24,43 +24,43 @@ KILLED = "killed, or out of host memory"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class WorkerCrash:
     """A worker process that ended in the middle of a job."""
 
     keys: tuple[str, ...]
-    """Image keys of the pictures that it was drawing; none where it was loading the model."""
+    """Image keys of the images that it was generating; none where it was loading the model."""
     reason: str
 
 
-class UnderWay:
-    """The notes about one job of one run, beside the staged pictures."""
+class InFlight:
+    """The notes about one job of one run, beside the staged images."""
 
     def __init__(self, staging: Path, run: str, keys: Sequence[str]) -> None:
-        # Of one run: a build that was killed has taken its workers with it, and no picture is to blame for that.
+        # Of one run: a build that was killed has taken its workers with it, and no image is to blame for that.
         self._folder = staging / "under-way" / run / digest(sorted(keys))
-        self._note: Path | None = None
+        self._mark: Path | None = None
         self._keys: tuple[str, ...] = ()
-        self._is_lost = False
+        self._is_abandoned = False
 
     @contextmanager
-    def note(self, keys: Sequence[str] = ()) -> Iterator[None]:
-        """Note that these pictures are being drawn, or that the model is being loaded, until the block is left.
+    def mark(self, keys: Sequence[str] = ()) -> Iterator[None]:
+        """Note that these images are being generated, or that the model is being loaded, until the block is left.
 
-        Raises BuildFailed where the folder of the staged pictures is gone.
+        Raises BuildFailed where the folder of the staged images is gone.
         """
-        self._note, self._keys = self._folder / f"{uuid4().hex}.json", tuple(keys)
+        self._mark, self._keys = self._folder / f"{uuid4().hex}.json", tuple(keys)
         self._write(KILLED)
-        _open.add(self)
+        _in_flight.add(self)
         try:
             yield
         finally:
-            _open.discard(self)
-            if not self._is_lost:
-                self._note.unlink(missing_ok=True)
+            _in_flight.discard(self)
+            if not self._is_abandoned:
+                self._mark.unlink(missing_ok=True)
 
-    def lose(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         """Leave the note behind with its reason: this process is about to end."""
-        self._is_lost = True
+        self._is_abandoned = True
         self._write(reason)
 
     def _write(self, reason: str) -> None:
@@ -69,7 +69,7 @@ class UnderWay:
             try:
                 self._put(content)
             except FileNotFoundError:
-                # Not the staged pictures' own folder: where that is gone, the build has ended.
+                # Not the staged images' own folder: where that is gone, the build has ended.
                 for folder in (self._folder.parent.parent, self._folder.parent, self._folder):
                     folder.mkdir(exist_ok=True)
                 self._put(content)
@@ -77,30 +77,30 @@ class UnderWay:
             raise gone(self._folder.parents[2]) from error
 
     def _put(self, content: bytes) -> None:
-        temporary = self._note.with_suffix(f".{os.getpid()}")
+        temporary = self._mark.with_suffix(f".{os.getpid()}")
         temporary.write_bytes(content)
-        os.replace(temporary, self._note)
+        os.replace(temporary, self._mark)
 
-    def endings(self) -> list[Ending]:
+    def crashes(self) -> list[WorkerCrash]:
         """The processes that ended at this job so far, oldest first."""
-        notes = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-        said = [orjson.loads(note.read_bytes()) for note in notes]
-        return [Ending(tuple(one["keys"]), one["reason"]) for one in said]
+        marks = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        found = [orjson.loads(mark.read_bytes()) for mark in marks]
+        return [WorkerCrash(tuple(mark["keys"]), mark["reason"]) for mark in found]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """The job is done."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-_open: set[UnderWay] = set()
+_in_flight: set[InFlight] = set()
 
 
-def forgive() -> None:
-    """Take back what this process has noted: it is told to end, and no picture is to blame for that."""
-    for one in tuple(_open):
-        one._note.unlink(missing_ok=True)
+def clear_marks() -> None:
+    """Take back what this process has noted: it is told to end, and no image is to blame for that."""
+    for job in tuple(_in_flight):
+        job._mark.unlink(missing_ok=True)
 
 
-def strikes(endings: Sequence[Ending]) -> Counter[str]:
-    """Image key -> how many processes have ended while that picture was being drawn."""
-    return Counter(key for ending in endings for key in ending.keys)
+def strikes(crashes: Sequence[WorkerCrash]) -> Counter[str]:
+    """Image key -> how many processes have ended while that image was being generated."""
+    return Counter(key for crash in crashes for key in crash.keys)

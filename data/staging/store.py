@@ -1,7 +1,7 @@
-"""Staged pictures: drawn, encoded, and waiting for their shard to be committed.
+"""Staged images: generated, encoded, and waiting for their shard to be committed.
 
-A picture is staged by its image key, so that whoever needs it next - an edit, the shard's Parquet file, or the
-build that comes after a kill - finds it, whatever drew it. A finished shard's pictures are removed.
+An image is staged by its image key, so that whoever needs it next - an edit, the shard's Parquet file, or the
+build that comes after a kill - finds it, whatever drew it. A finished shard's images are removed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 from PIL import Image
 
-from imagemill.data.images.codec import LOSSLESS, Encoding, decode_picture, encode_picture, generation_parameters
+from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image, generation_parameters
 from imagemill.data.records import Drawing, Staged
-from imagemill.data.staging.bundles import Name, Place, staged_files
+from imagemill.data.staging.bundles import BundleEntry, Name, staged_files
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """How a batch was drawn, as far as its pictures' records say."""
+class Generated:
+    """How a batch was generated, as far as its images' records say."""
 
     model: str
     batch_size: int
@@ -31,17 +31,17 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class ToStage:
-    """A drawn picture and how it is staged."""
+class StageRequest:
+    """A generated image and how it is staged."""
 
-    picture: Image.Image
+    image: Image.Image
     drawing: Drawing
     encodings: Collection[Encoding]
-    drawn: Drawn
+    generated: Generated
 
 
 class Staging:
-    """The staged pictures below one folder. Several processes and machines may use it at once.
+    """The staged images below one folder. Several processes and machines may use it at once.
 
     An object is for one job: it looks into the folder when it is first asked, and again for what it does not find.
     """
@@ -49,32 +49,32 @@ class Staging:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files = staged_files(str(folder))
-        self._has_looked = False
+        self._is_listed = False
 
-    def put(self, content: bytes, drawn: Staged, encoding: str) -> None:
-        """Stage one encoded picture; it is there wholly or not at all."""
-        self._files.add([(encoding, content, drawn)])
+    def put(self, content: bytes, generated: Staged, encoding: str) -> None:
+        """Stage one encoded image; it is there wholly or not at all."""
+        self._files.add([(encoding, content, generated)])
 
-    def stage(self, pictures: Sequence[ToStage]) -> None:
-        """Encode pictures in every way that is needed and stage them together, wholly or not at all."""
+    def stage(self, images: Sequence[StageRequest]) -> None:
+        """Encode images in every way that is needed and stage them together, wholly or not at all."""
         encoded = []
-        for one in pictures:
-            parameters = generation_parameters(one.drawing, one.picture.size, one.drawn.model)
-            how = one.drawn.batch_size, one.drawn.device, one.drawn.unsafe, one.drawn.truncated
+        for one in images:
+            parameters = generation_parameters(one.drawing, one.image.size, one.generated.model)
+            how = one.generated.batch_size, one.generated.device, one.generated.unsafe, one.generated.truncated
             for encoding in one.encodings:
-                content = encode_picture(one.picture, encoding, parameters)
+                content = encode_image(one.image, encoding, parameters)
                 sha256 = hashlib.sha256(content).hexdigest()
-                encoded.append((encoding.name, content, Staged(one.drawing.key, sha256, *one.picture.size, *how)))
+                encoded.append((encoding.name, content, Staged(one.drawing.key, sha256, *one.image.size, *how)))
         self._files.add(encoded)
 
     def missing(
         self, drawings: Iterable[Drawing], encodings: Mapping[str, Collection[Encoding]], model: str
     ) -> list[Drawing]:
-        """Those that are not staged in each of their encodings; what can be made from a lossless picture is made.
+        """Those that are not staged in each of their encodings; what can be made from a lossless image is made.
 
         ``encodings``: image key -> those that are needed.
         """
-        self._look()
+        self._refresh()
         missing = []
         for drawing in drawings:
             lacking = [one for one in encodings[drawing.key] if not self._files.place((drawing.key, one.name))]
@@ -86,30 +86,30 @@ class Staging:
         if not self._files.place((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
             return False
         content, staged = found
-        how = Drawn(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
-        self.stage([ToStage(decode_picture(content, drawing.key), drawing, encodings, how)])
+        how = Generated(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
+        self.stage([StageRequest(decode_image(content, drawing.key), drawing, encodings, how)])
         return True
 
-    def note(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
-        """Put what was found out about a staged picture (fields of Staged) into its record, in each encoding."""
+    def update(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
+        """Put what was found out about a staged image (fields of Staged) into its record, in each encoding."""
         for encoding in encodings:
             if staged := self.read(key, encoding.name):
                 self.put(staged[0], replace(staged[1], **found), encoding.name)
 
     def find(self, key: str, encoding: str) -> Staged | None:
-        """How the picture was drawn, or None where it is not staged in this encoding."""
+        """How the image was generated, or None where it is not staged in this encoding."""
         place = self._place(key, encoding)
         return place and place.staged
 
     def read(self, key: str, encoding: str) -> tuple[bytes, Staged] | None:
-        """The encoded picture and how it was drawn; None where it is not staged, or is damaged (then it goes)."""
+        """The encoded image and how it was generated; None where it is not staged, or is damaged (then it goes)."""
         place = self._place(key, encoding)
         # Twice at the most: it may be staged in another file since, or in two.
         for _ in range(2 if place else 0):
             try:
                 content = place.content()
             except FileNotFoundError:
-                self._look()
+                self._refresh()
             else:
                 if hashlib.sha256(content).hexdigest() == place.staged.sha256:
                     return content, place.staged
@@ -119,24 +119,24 @@ class Staging:
         return None
 
     def names(self) -> set[Name]:
-        """The image key and the encoding's name of each picture that is staged."""
-        self._look()
+        """The image key and the encoding's name of each image that is staged."""
+        self._refresh()
         return self._files.names()
 
-    def remove(self, pictures: Mapping[str, Iterable[Encoding]]) -> None:
-        """Remove pictures: image key -> the encodings in which they go."""
-        self._look()
-        self._files.remove({(key, encoding.name) for key, encodings in pictures.items() for encoding in encodings})
+    def remove(self, images: Mapping[str, Iterable[Encoding]]) -> None:
+        """Remove images: image key -> the encodings in which they go."""
+        self._refresh()
+        self._files.remove({(key, encoding.name) for key, encodings in images.items() for encoding in encodings})
 
-    def _place(self, key: str, encoding: str) -> Place | None:
+    def _place(self, key: str, encoding: str) -> BundleEntry | None:
         name = key, encoding
-        if self._has_looked and (place := self._files.place(name)):
+        if self._is_listed and (place := self._files.place(name)):
             return place
-        self._look()
+        self._refresh()
         if self._files.place(name) is None:
-            self._files.look(surely=True)
+            self._files.refresh(surely=True)
         return self._files.place(name)
 
-    def _look(self) -> None:
-        self._files.look()
-        self._has_looked = True
+    def _refresh(self) -> None:
+        self._files.refresh()
+        self._is_listed = True

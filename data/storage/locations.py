@@ -80,7 +80,7 @@ class RemotePath:
     def open(self, mode: str = "rb") -> BinaryIO:
         """The file, seekable; what is read is asked for as it is read, and not more. Raises FileNotFoundError."""
         with _explained(self):
-            # No read-ahead: a reader of a few columns would otherwise fetch all the pictures beside them.
+            # No read-ahead: a reader of a few columns would otherwise fetch all the images beside them.
             return self.fs.open(self.key, mode, cache_type="none")
 
     def read_bytes(self) -> bytes:
@@ -118,8 +118,8 @@ class RemotePath:
             if not missing_ok:
                 raise
 
-    def look(self) -> tuple[int, dict[str, Any]]:
-        """As ``look``."""
+    def size_and_version(self) -> tuple[int, dict[str, Any]]:
+        """As ``size_and_version``."""
         info = self.listed or self._info()
         if info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
@@ -167,10 +167,10 @@ def work_folder(remote: RemotePath) -> Path:
     return base / f"{remote.name[:60]}-{hashlib.sha256(str(remote).encode()).hexdigest()[:16]}"
 
 
-def look(path: Location) -> tuple[int, dict[str, Any]]:
+def size_and_version(path: Location) -> tuple[int, dict[str, Any]]:
     """A file's size in bytes, and what changes with its content: time of change, or the store's version of it."""
     if isinstance(path, RemotePath):
-        return path.look()
+        return path.size_and_version()
     stat = path.stat()
     return stat.st_size, {"mtime_ns": stat.st_mtime_ns}
 

@@ -27,10 +27,10 @@ from imagemill.data.storage.locations import RemotePath
 RENEW_SECONDS = 30
 """How often a remote lock is renewed."""
 
-HOLD_SECONDS = 120
+LOCK_LIFETIME_S = 120
 """How long a remote lock holds that nobody renews."""
 
-SETTLE_SECONDS = 1
+SETTLE_S = 1
 """How long a lock that was taken from a dead holder is watched before it is relied on."""
 
 _held: dict[str, _RemoteLock] = {}
@@ -38,7 +38,7 @@ _held: dict[str, _RemoteLock] = {}
 
 
 @contextmanager
-def hold_local(state: Path, root: str) -> Iterator[None]:
+def lock_local(state: Path, root: str) -> Iterator[None]:
     """Hold ``state/lock`` and say in ``state/holder.json`` who does. Raises FolderInUse."""
     lock, holder = FileLock(state / "lock"), state / "holder.json"
     try:
@@ -59,7 +59,7 @@ def hold_local(state: Path, root: str) -> Iterator[None]:
 
 
 @contextmanager
-def hold_remote(path: RemotePath, root: str) -> Iterator[None]:
+def lock_remote(path: RemotePath, root: str) -> Iterator[None]:
     """Hold the lock object ``path``, renewed by a thread. Raises FolderInUse."""
     lock = _RemoteLock(path, root)
     lock.take()
@@ -71,12 +71,12 @@ def hold_remote(path: RemotePath, root: str) -> Iterator[None]:
         lock.release()
 
 
-def check_still_held(path: RemotePath) -> None:
+def check_still_locked(path: RemotePath) -> None:
     """Raises OutputError where this process held the lock and another has taken it: nothing more may be written."""
     lock = _held.get(str(path))
     if lock is not None and lock.is_lost():
         raise OutputError(
-            f"this build has lost its hold of {lock.root!r}: it could not renew the lock for {HOLD_SECONDS} seconds, "
+            f"this build has lost its hold of {lock.root!r}: it could not renew the lock for {LOCK_LIFETIME_S} seconds, "
             "or somebody removed it. Nothing more was written. Run the build again: what is finished is kept."
         )
 
@@ -104,11 +104,11 @@ class _RemoteLock:
                 self.path.create(self._content())
             if attempt:
                 # Another may have found it dead too, and remove this one's for it.
-                time.sleep(SETTLE_SECONDS)
+                time.sleep(SETTLE_S)
             holder = _read(self.path)
             # Read back, as a put may be tried again and then find itself, and some servers ignore its condition.
             if holder.get("token") == self.me["token"]:
-                self.until = asked + HOLD_SECONDS
+                self.until = asked + LOCK_LIFETIME_S
                 self._thread.start()
                 return
             if not _is_dead(holder):
@@ -138,10 +138,10 @@ class _RemoteLock:
                     self.taken_away = True
                     return
                 self.path.write_bytes(self._content())
-                self.until = asked + HOLD_SECONDS
+                self.until = asked + LOCK_LIFETIME_S
 
     def _content(self) -> bytes:
-        return json.dumps({**self.me, "expires": time.time() + HOLD_SECONDS}).encode()
+        return json.dumps({**self.me, "expires": time.time() + LOCK_LIFETIME_S}).encode()
 
 
 def _read(path: RemotePath) -> dict[str, Any]:
@@ -192,5 +192,5 @@ def _held_by(root: str, who: dict[str, Any]) -> str:
         f"{who.get('host', '?')}, since {who.get('since', '?')}. Wait for it, or stop it and run this again."
     )
     if "expires" in who:
-        text += f" If it died on another machine, its hold ends {HOLD_SECONDS} seconds after it did."
+        text += f" If it died on another machine, its hold ends {LOCK_LIFETIME_S} seconds after it did."
     return text

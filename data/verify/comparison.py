@@ -1,4 +1,4 @@
-"""How what is drawn again compares with what the dataset holds, and what has changed in between."""
+"""How what is regenerated compares with what the dataset holds, and what has changed in between."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Literal
 import numpy as np
 
 from imagemill.data.dataset.manifest import package_versions
-from imagemill.data.images.codec import decode_picture
+from imagemill.data.images.codec import decode_image
 from imagemill.data.records import Failure, ModelFacts
 from imagemill.data.staging.store import Staging
 from imagemill.data.verify.sampling import Sampled
 
-Result = Literal["bit-equal", "pixel-equal", "differs", "not drawn", "skipped"]
+Result = Literal["bit-equal", "pixel-equal", "differs", "not generated", "skipped"]
 
 DECIDING = ("imagemill", "torch", "diffusers", "transformers", "pillow")
 """Packages on whose versions pixels, or their encoded bytes, depend."""
 
 
 @dataclass(frozen=True, slots=True)
-class Redrawn:
-    """How a picture that was drawn again compares with the dataset's."""
+class Regenerated:
+    """How an image that was regenerated compares with the dataset's."""
 
     id: str
     file: str
     result: Result
-    """``bit-equal``; ``pixel-equal``: other bytes alone; ``skipped``: not drawn as the manifest says."""
+    """``bit-equal``; ``pixel-equal``: other bytes alone; ``skipped``: not generated as the manifest says."""
     psnr: float | None = None
     """Peak signal-to-noise ratio in decibels where it differs; above 40 the eye sees nothing."""
     why: str | None = None
@@ -36,34 +36,36 @@ class Redrawn:
     @property
     def good(self) -> bool:
         """Whether nothing speaks against the dataset."""
-        return self.result not in ("differs", "not drawn")
+        return self.result not in ("differs", "not generated")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
 
 
-def compare_redrawn(row: Sampled, staging: Staging, failed: Mapping[str, Failure]) -> Redrawn:
-    """Hold what was drawn again, and staged, against the row. ``failed``: image key -> why it could not be drawn."""
+def compare_regenerated(row: Sampled, staging: Staging, failed: Mapping[str, Failure]) -> Regenerated:
+    """Hold what was regenerated, and staged, against the row. ``failed``: image key -> why it could not be generated."""
     if not row.known:
         model = f"{row.fields['model']} at {row.fields['model_revision']}"
-        return Redrawn(row.id, row.file, "skipped", why=f"drawn with {model}, otherwise than the manifest describes")
+        return Regenerated(
+            row.id, row.file, "skipped", why=f"generated with {model}, otherwise than the manifest describes"
+        )
     for drawing in (row.generate, row.edit):
         if drawing is not None and drawing.key in failed:
-            return Redrawn(row.id, row.file, "not drawn", why=failed[drawing.key].reason)
+            return Regenerated(row.id, row.file, "not generated", why=failed[drawing.key].reason)
     found = staging.read(row.final.key, row.encoding.name)
     if found is None:
-        return Redrawn(row.id, row.file, "not drawn", why="it was not staged")
+        return Regenerated(row.id, row.file, "not generated", why="it was not staged")
     if found[0] == row.content:
-        return Redrawn(row.id, row.file, "bit-equal")
-    mine, theirs = (np.asarray(decode_picture(one, row.id), np.float64) for one in (found[0], row.content))
+        return Regenerated(row.id, row.file, "bit-equal")
+    mine, theirs = (np.asarray(decode_image(one, row.id), np.float64) for one in (found[0], row.content))
     if mine.shape != theirs.shape:
         sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (mine, theirs)]
-        return Redrawn(row.id, row.file, "differs", why=f"{sizes[0]} pixels, not {sizes[1]}")
+        return Regenerated(row.id, row.file, "differs", why=f"{sizes[0]} pixels, not {sizes[1]}")
     error = float(np.mean((mine - theirs) ** 2))
     if error == 0:
-        return Redrawn(row.id, row.file, "pixel-equal")
-    return Redrawn(row.id, row.file, "differs", psnr=round(float(10 * np.log10(255**2 / error)), 2))
+        return Regenerated(row.id, row.file, "pixel-equal")
+    return Regenerated(row.id, row.file, "differs", psnr=round(float(10 * np.log10(255**2 / error)), 2))
 
 
 def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], devices: set[str]) -> dict[str, list[Any]]:

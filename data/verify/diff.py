@@ -11,10 +11,10 @@ from typing import Any
 
 from imagemill.data.dataset.reader import find_finished, read_rows
 
-SHOWN = 5
+MAX_SHOWN = 5
 """Ids that are named of each kind; all are counted."""
 
-# Numbered within their key, so that rows that ask for one picture twice are compared one by one.
+# Numbered within their key, so that rows that ask for one image twice are compared one by one.
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -32,7 +32,7 @@ _SAME = "SELECT COUNT(*) FROM a JOIN b USING (key, number) WHERE a.sha256 = b.sh
 
 
 @dataclass(frozen=True, slots=True)
-class Some:
+class DiffSample:
     """Rows of one kind: how many, and the ids of the first few, sorted."""
 
     rows: int
@@ -44,21 +44,21 @@ class Difference:
     """What two datasets have in common and what not, in rows."""
 
     same: int
-    only_a: Some
-    only_b: Some
-    changed: Some
-    """Rows with one image key, so drawn from the same parameters, whose pictures have other bytes."""
+    only_a: DiffSample
+    only_b: DiffSample
+    changed: DiffSample
+    """Rows with one image key, so generated from the same parameters, whose images have other bytes."""
 
     @property
     def equal(self) -> bool:
-        """Whether both hold the same pictures."""
+        """Whether both hold the same images."""
         return not (self.only_a.rows or self.only_b.rows or self.changed.rows)
 
 
 def compare(one: str | Path, other: str | Path) -> Difference:
-    """Compare two finished datasets; memory does not grow with them. Raises NotOurs and OutputError.
+    """Compare two finished datasets; memory does not grow with them. Raises NotAnImagemillDataset and OutputError.
 
-    Only pictures are compared: rows that differ in a label alone are the same.
+    Only images are compared: rows that differ in a label alone are the same.
     """
     with (
         tempfile.TemporaryDirectory(prefix="imagemill-diff-") as scratch,
@@ -90,7 +90,7 @@ def _bytes_of(row: dict[str, Any]) -> str:
     return f"{row['sha256']} {row.get('input_sha256')}"
 
 
-def _some(database: sqlite3.Connection, query: str, name: str, **sides: str) -> Some:
+def _some(database: sqlite3.Connection, query: str, name: str, **sides: str) -> DiffSample:
     count = database.execute(query.format(what="COUNT(*)", **sides)).fetchone()[0]
-    ids = database.execute(f"{query.format(what=f'{name} AS id', **sides)} ORDER BY 1 LIMIT {SHOWN}").fetchall()
-    return Some(count, [row_id for (row_id,) in ids])
+    ids = database.execute(f"{query.format(what=f'{name} AS id', **sides)} ORDER BY 1 LIMIT {MAX_SHOWN}").fetchall()
+    return DiffSample(count, [row_id for (row_id,) in ids])

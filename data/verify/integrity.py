@@ -1,6 +1,6 @@
-"""Hold a finished dataset against its manifest: its files, its columns, every picture's bytes, its fingerprint.
+"""Hold a finished dataset against its manifest: its files, its columns, every image's bytes, its fingerprint.
 
-Everything is streamed: memory grows with the dataset only as the fingerprint's does, by about 200 bytes a picture.
+Everything is streamed: memory grows with the dataset only as the fingerprint's does, by about 200 bytes an image.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import fingerprint
 from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.reader import find_finished, read_rows
-from imagemill.data.dataset.schema import OWN_COLUMNS, Layout
+from imagemill.data.dataset.schema import OWN_COLUMNS, DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
-from imagemill.data.storage.locations import Location, hash_file, look
+from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
-Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "picture", "fingerprint"]
+Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "image", "fingerprint"]
 
-SHOWN = 20
+MAX_SHOWN = 20
 """Faults that a report names one by one; it counts all of them."""
 
-_PICTURES = (
+_IMAGES = (
     ("image", "sha256"),
     ("edited_image", "sha256"),
     ("input_image", "input_sha256"),
@@ -51,7 +51,7 @@ class Fault:
     """Name of the Parquet file; manifest.json where it is about the dataset as a whole."""
     what: str
     id: str | None = None
-    """Of the row, where it is one row's picture."""
+    """Of the row, where it is one row's image."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Report:
     output: str
     files: int = 0
     rows: int = 0
-    pictures: int = 0
+    images: int = 0
     bytes: int = 0
     """Of the files."""
     fingerprint: str | None = None
@@ -79,7 +79,7 @@ class Report:
     def add(self, fault: Fault) -> None:
         """Count a fault, and keep it if it is one of the first."""
         self.counts[fault.kind] += 1
-        if len(self.faults) < SHOWN:
+        if len(self.faults) < MAX_SHOWN:
             self.faults.append(fault)
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Report:
 
 
 def verify_files(output: str | Path) -> Report:
-    """Hold every byte of a finished dataset against its manifest. Raises NotOurs and OutputError."""
+    """Hold every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder, manifest = find_finished(output)
     report = Report(str(output))
     listed = {file["name"]: file for file in manifest["files"]}
@@ -111,7 +111,7 @@ def verify_files(output: str | Path) -> Report:
 
 
 def _verify_file(report: Report, path: Location, listed: Mapping[str, Any]) -> None:
-    size, _ = look(path)
+    size, _ = size_and_version(path)
     report.files += 1
     report.bytes += size
     if size != listed["bytes"]:
@@ -137,7 +137,7 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
     carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
     encoding = Encoding(recipe["image_format"])
-    wanted = Layout(
+    wanted = DatasetSchema(
         chained=generates and bool(edits),
         edits=bool(edits),
         encoding=encoding,
@@ -148,7 +148,7 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
         truncation=bool(recipe.get("prompt_truncated")),
         safety={str(place): section.get("safety", "off") for place, (_, section) in enumerate(chain)},
         guides=plain_guides(recipe),
-    ).schema()
+    ).arrow()
     for item in wanted:
         if item.name not in schema.names:
             yield f"there is no column {item.name!r}"
@@ -159,7 +159,7 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
         yield f"columns that this recipe does not give: {', '.join(unknown)}"
     features = _features(schema)
     if features is None:
-        yield "no 'huggingface' metadata: pictures would open as plain dicts"
+        yield "no 'huggingface' metadata: images would open as plain dicts"
     elif not unknown and features != _features(wanted):
         yield "the 'huggingface' metadata does not describe the columns: some would open as something else"
 
@@ -172,15 +172,15 @@ def _features(schema: pa.Schema) -> Any:
 
 
 def _verify_rows(report: Report, path: Location, expected: int) -> None:
-    columns = ["id", *dict.fromkeys(name for pair in _PICTURES for name in pair)]
+    columns = ["id", *dict.fromkeys(name for pair in _IMAGES for name in pair)]
     count = 0
     try:
         for row in read_rows(path, columns):
             count += 1
-            for picture, sha256 in _PICTURES:
+            for image, sha256 in _IMAGES:
                 # A step that paints without a mask leaves it empty.
-                if picture in row and (picture != "mask_image" or row[sha256] is not None):
-                    _verify_picture(report, path.name, row, picture, sha256)
+                if image in row and (image != "mask_image" or row[sha256] is not None):
+                    _verify_image(report, path.name, row, image, sha256)
     except OutputError as error:
         report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))
     else:
@@ -189,19 +189,17 @@ def _verify_rows(report: Report, path: Location, expected: int) -> None:
     report.rows += count
 
 
-def _verify_picture(report: Report, file: str, row: Mapping[str, Any], picture: str, sha256: str) -> None:
-    report.pictures += 1
-    content = (row[picture] or {}).get("bytes")
+def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str, sha256: str) -> None:
+    report.images += 1
+    content = (row[image] or {}).get("bytes")
     if content is None:
-        what = f"{picture} has no bytes"
+        what = f"{image} has no bytes"
     else:
         found = hashlib.sha256(content).hexdigest()
         if found == row.get(sha256):
             return
-        what = (
-            f"the bytes of {picture} have sha256 {_short(found)}, and the row's {sha256} is {_short(row.get(sha256))}"
-        )
-    report.add(Fault("picture", file, what, row.get("id")))
+        what = f"the bytes of {image} have sha256 {_short(found)}, and the row's {sha256} is {_short(row.get(sha256))}"
+    report.add(Fault("image", file, what, row.get("id")))
 
 
 def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Location]) -> None:

@@ -1,7 +1,7 @@
-"""From a dataset's rows back to what drew them, and from what is drawn again to how it compares.
+"""From a dataset's rows back to what drew them, and from what is regenerated to how it compares.
 
-A row holds all that its pictures were drawn from, the input picture's size by its pixels. So a sample of rows can be
-drawn again years later, without the prompts file.
+A row holds all that its images were generated from, the input image's size by its pixels. So a sample of rows can be
+regenerated years later, without the prompts file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.guides import Guide, plain_guides
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.parquet import read_encoding, read_picture_rows
+from imagemill.data.dataset.parquet import read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import image_key
-from imagemill.data.images.codec import LOSSLESS, Encoding, decode_picture
+from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image
 from imagemill.data.records import Drawing
 from imagemill.data.storage.locations import Location
 
@@ -31,21 +31,21 @@ class Sampled:
     id: str
     file: str
     fields: Mapping[str, Any]
-    """Its columns but for the pictures."""
+    """Its columns but for the images."""
     content: bytes
-    """The final picture, encoded."""
+    """The final image, encoded."""
     encoding: Encoding
     generate: Drawing | None
     edit: Drawing | None
-    """A later turn's starts from the row's input picture, since the turn before has a row of its own."""
+    """A later turn's starts from the row's input image, since the turn before has a row of its own."""
     edit_step: str | None
     """The step of the recipe whose model, of the manifest's, gives ``edit`` its image key."""
     known: bool
-    """Whether the drawings, with the manifest's models, have the row's image key: else it was drawn otherwise."""
+    """Whether the drawings, with the manifest's models, have the row's image key: else it was generated otherwise."""
 
     @property
     def final(self) -> Drawing:
-        """The drawing of the picture that the row is about."""
+        """The drawing of the image that the row is about."""
         return self.edit or self.generate
 
     def batch_size(self, step: str) -> int:
@@ -57,7 +57,7 @@ class Sampled:
 def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
     """``count`` rows (all, where there are fewer), chosen by ``seed``, in the dataset's order.
 
-    Pictures that the rows' edits started from are put into the folder ``given``. Raises OutputError where a file of the
+    Images that the rows' edits started from are put into the folder ``given``. Raises OutputError where a file of the
     dataset cannot be read.
     """
     chosen = sorted(random.Random(seed).sample(range(manifest["rows"]), min(count, manifest["rows"])))
@@ -77,16 +77,14 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         encoding = read_encoding(path)
         inputs = [None] * len(rows)
         if "edit" in kinds:
-            inputs = (content for content, _ in read_picture_rows(path, "input_image", rows))
+            inputs = (content for content, _ in read_image_rows(path, "input_image", rows))
         masks = [None] * len(rows)
         if any(section.get("task") == "inpaint" for _, section in plain_chain(recipe)):
-            masks = (content for content, _ in read_picture_rows(path, "mask_image", rows))
-        # Of each row, the pictures that steered its generation.
+            masks = (content for content, _ in read_image_rows(path, "mask_image", rows))
+        # Of each row, the images that steered its generation.
         roles = plain_guides(recipe)
-        guides = (
-            zip(*(read_picture_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
-        )
-        found = zip(read_picture_rows(path, final, rows), inputs, masks, guides, strict=True)
+        guides = zip(*(read_image_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
+        found = zip(read_image_rows(path, final, rows), inputs, masks, guides, strict=True)
         for (content, fields), source, mask, steering in found:
             is_later = (fields.get("turn_index") or 1) > 1
             guided = tuple((role, *_put(given, one)) for role, (one, _) in zip(roles, steering, strict=True))
@@ -99,14 +97,14 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
             yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so nothing of it can be drawn "
+            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so nothing of it can be generated "
             "again: run `imagemill build` with the dataset's recipe, which mends it."
         ) from error
 
 
 def _generate(fields: Mapping[str, Any], source: bytes | None, guides: tuple[Guide, ...]) -> Drawing:
-    # The columns width and height are the final picture's.
-    size = (fields["width"], fields["height"]) if source is None else decode_picture(source, fields["id"]).size
+    # The columns width and height are the final image's.
+    size = (fields["width"], fields["height"]) if source is None else decode_image(source, fields["id"]).size
     return Drawing(
         key=fields["image_key"] if source is None else fields["input_key"],
         prompt=fields["prompt"],
@@ -151,7 +149,7 @@ def _edit(
 
 
 def _put(given: Path, content: bytes) -> tuple[str, str]:
-    """Put a picture into the folder; its path and its sha256."""
+    """Put an image into the folder; its path and its sha256."""
     sha256 = hashlib.sha256(content).hexdigest()
     (given / sha256).write_bytes(content)
     return str(given / sha256), sha256
@@ -187,6 +185,6 @@ def _decides(drawing: Drawing) -> dict[str, Any]:
     return {name: getattr(drawing, name) for name in names}
 
 
-def encodings_to_redraw(row: Sampled, drawing: Drawing) -> tuple[Encoding, ...]:
-    """How a drawing is staged to be compared, or to be drawn from."""
+def encodings_to_regenerate(row: Sampled, drawing: Drawing) -> tuple[Encoding, ...]:
+    """How a drawing is staged to be compared, or to be generated from."""
     return (row.encoding,) if drawing is row.final else (Encoding(LOSSLESS),)

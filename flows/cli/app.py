@@ -69,8 +69,8 @@ def build(
     """
     checked = given_recipe(recipe, set, flags)
     check_cluster(cluster, gpus)
-    draws_here = any(link.section.backend == "diffusers" for link in chain_of(checked)) and not cluster
-    if not draws_here or (Path(checked.output) / "manifest.json").exists():
+    generates_here = any(link.section.backend == "diffusers" for link in chain_of(checked)) and not cluster
+    if not generates_here or (Path(checked.output) / "manifest.json").exists():
         # What flows/cli/main.py has begun is for workers that draw here; there may be nothing to draw.
         stop_fork_server()
     from imagemill.flows.cli.build_command import run_build
@@ -88,7 +88,7 @@ def plan(
     retry_set_aside: RetrySetAside = False,
     json: Json = False,
 ) -> int:
-    """Say what a build would draw, and about how long it would take. Nothing is drawn, loaded or written.
+    """Say what a build would draw, and about how long it would take. Nothing is generated, loaded or written.
 
     Exits with 0, 1 where the output folder or the prompts cannot be used, 2 for a bad recipe.
     """
@@ -104,14 +104,14 @@ def verify(
     /,
     *,
     regenerate: Annotated[
-        int, Parameter(validator=validators.Number(gte=0), help="Draw this many rows again and compare them.")
+        int, Parameter(validator=validators.Number(gte=0), help="Generate this many rows again and compare them.")
     ] = 0,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Decides which rows are drawn again.")] = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Decides which rows are regenerated.")] = 0,
     workers: Workers = None,
     cluster: Cluster = None,
     json: Json = False,
 ) -> int:
-    """Hold a finished dataset against its manifest: files, columns, every picture, the fingerprint.
+    """Hold a finished dataset against its manifest: files, columns, every image, the fingerprint.
 
     Exits with 0 when all is good, 1 when something differs. Nothing is written into the folder.
     """
@@ -131,9 +131,9 @@ def history(output: Output, /, *, json: Json = False) -> int:
 
 @app.command
 def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
-    """Compare the pictures of two finished datasets: rows only in A, only in B, or drawn alike with other bytes.
+    """Compare the images of two finished datasets: rows only in A, only in B, or generated alike with other bytes.
 
-    Exits with 0 when both hold the same pictures, 1 when they differ.
+    Exits with 0 when both hold the same images, 1 when they differ.
     """
     from imagemill.flows.cli.dataset_output import print_difference
 
@@ -149,7 +149,7 @@ def export(
     to: Annotated[Path | None, Parameter(help="The folder it goes to; by default OUTPUT-FORMAT.")] = None,
     json: Json = False,
 ) -> int:
-    """Write a finished dataset's pictures and columns in another form. Interrupted, it goes on where it was.
+    """Write a finished dataset's images and columns in another form. Interrupted, it goes on where it was.
 
     Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
     """

@@ -17,7 +17,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
-from imagemill.tasks.runner.cluster import OwnCluster
+from imagemill.tasks.runner.cluster import MachineCluster
 
 STOPPED = "imagemill: stopped; run the same command again to go on from here."
 
@@ -37,7 +37,7 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, _stop)
-    own = OwnCluster.of(workers) if has_work and not cluster else None
+    own = MachineCluster.of(workers) if has_work and not cluster else None
     with _bar(show=errors.is_terminal and not verbose) as watch, closing(own) if own else nullcontext():
         from imagemill.flows.build_dataset import build_dataset
         from imagemill.flows.prefect_server.connection import find_server
@@ -81,7 +81,7 @@ def _stop(sign: int, frame: Any) -> None:
 
 @contextmanager
 def _bar(show: bool) -> Iterator[Any]:
-    """A bar that follows the Progress it is handed, redrawn a few times a second; nothing where it is not shown."""
+    """A bar that follows the Progress it is handed, regenerated a few times a second; nothing where it is not shown."""
     if not show:
         yield None
         return
@@ -102,10 +102,10 @@ def _bar(show: bool) -> Iterator[Any]:
             while not stop.wait(0.2):
                 bar.update(
                     line,
-                    description="drawing" if progress.is_drawing else "planning, starting workers",
+                    description="drawing" if progress.is_generating else "planning, starting workers",
                     total=progress.planned or None,
                     completed=progress.seen,
-                    rate=f"{progress.rate():.1f} images/s" if progress.seen_drawn else "",
+                    rate=f"{progress.rate():.1f} images/s" if progress.seen_generated else "",
                 )
 
         def watch(progress: Any) -> None:
@@ -119,10 +119,10 @@ def _bar(show: bool) -> Iterator[Any]:
 
 def _summarise(recipe: Recipe, figures: dict[str, Any]) -> None:
     folder = Folder(recipe.output)
-    drawn = f"{figures['drawn']:,} drawn in {figures['seconds']:.0f} s ({figures['images_per_second']:.1f} images/s)"
-    if not figures["drawn"]:
-        drawn = "nothing to draw, no model loaded"
-    print(f"{folder.root}: {figures['rows']:,} rows; {drawn}; {figures['set_aside']} set aside.")
+    generated = f"{figures['generated']:,} generated in {figures['seconds']:.0f} s ({figures['images_per_second']:.1f} images/s)"
+    if not figures["generated"]:
+        generated = "nothing to draw, no model loaded"
+    print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if figures["set_aside"]:
         print(f"Set aside, with reasons: {folder.set_aside}")
     print(f"Fingerprint: {figures['fingerprint']}")

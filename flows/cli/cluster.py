@@ -64,7 +64,7 @@ def worker(
     ] = None,
     host: Annotated[str | None, Parameter(help="The address to listen on. By default the one that faces it.")] = None,
     insecure: Insecure = False,
-    patience: Annotated[
+    timeout_s: Annotated[
         float, Parameter(validator=validators.Number(gt=0), help="Seconds without a scheduler before giving up.")
     ] = 600.0,
 ) -> int:
@@ -77,5 +77,5 @@ def worker(
 
     if gpus is not None:
         choose_gpus(gpus)
-    serve_workers(address, workers, host, insecure, patience, say)
+    serve_workers(address, workers, host, insecure, timeout_s, say)
     return 0

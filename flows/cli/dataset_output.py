@@ -19,15 +19,15 @@ from imagemill.data.dataset.reader import find_dataset, read_runs
 from imagemill.data.errors import DatasetDiffers, RecipeError
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
-from imagemill.data.verify.diff import Some, compare
+from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
     """What a build of the recipe would do; returns the exit code. Raises ImagemillError."""
-    from imagemill.flows.plan_dataset import look_ahead
+    from imagemill.flows.plan_dataset import plan_dataset
 
-    figures = look_ahead(recipe, retry_set_aside)
+    figures = plan_dataset(recipe, retry_set_aside)
     if as_json:
         return _print_json(figures)
     kept = figures["rows"] - figures["reused"] - figures["new"]
@@ -38,12 +38,13 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
     for what in ("new", "removed", "set_aside"):
         _line(what.replace("_", " "), _count(figures[what], "row"))
     if figures["damaged_files"]:
-        _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are drawn again")
+        _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
     models = [f"{count:,} with {model}" for model, count in figures["draw"].items() if count]
-    _line("to draw", _count(figures["pictures"], "picture") + (f" ({', '.join(models)})" if models else ""))
+    _line("to draw", _count(figures["images"], "image") + (f" ({', '.join(models)})" if models else ""))
     if figures["restored"] or figures["staged"]:
         _line(
-            "not drawn", f"{_count(figures['restored'], 'picture')} of other rows, {figures['staged']:,} staged before"
+            "not generated",
+            f"{_count(figures['restored'], 'image')} of other rows, {figures['staged']:,} staged before",
         )
     _line("time", _time(figures))
     _line("disk", _disk(figures))
@@ -51,10 +52,10 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
 
 
 def _time(figures: Mapping[str, Any]) -> str:
-    if not figures["pictures"]:
+    if not figures["images"]:
         return "nothing to draw: a few seconds"
     if figures["seconds"] is None:
-        return "unknown: nothing was drawn for this dataset yet"
+        return "unknown: nothing was generated for this dataset yet"
     took = _duration(figures["seconds"])
     return f"about {took}, at the {figures['images_per_second']:.2f} images/s of the last runs"
 
@@ -85,14 +86,14 @@ def print_verified(
     code = 0 if report["good"] else 1
     if as_json:
         return _print_json(report) or code
-    size = ", ".join(_count(report[what], what.removesuffix("s")) for what in ("files", "rows", "pictures"))
+    size = ", ".join(_count(report[what], what.removesuffix("s")) for what in ("files", "rows", "images"))
     print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
     if report["counts"]:
         _print_faults(report, regenerate)
     else:
         print(f"All is as the manifest says. Fingerprint: {report['fingerprint']}")
-    if report.get("redrawn"):
-        _print_redrawn(report)
+    if report.get("regenerated"):
+        _print_regenerated(report)
     return code
 
 
@@ -121,12 +122,12 @@ def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
     if count > len(report["faults"]):
         print(f"  ... and {count - len(report['faults']):,} more")
     if regenerate:
-        print("Nothing was drawn again: the files go first.")
-    print("To mend it run `imagemill build` with the dataset's recipe: damaged files' rows are drawn again.")
+        print("Nothing was regenerated: the files go first.")
+    print("To mend it run `imagemill build` with the dataset's recipe: damaged files' rows are regenerated.")
 
 
-def _print_redrawn(report: Mapping[str, Any]) -> None:
-    print(f"Drawn again: {_count(report['redrawn'], 'row')}, {report['bit_equal']:,} of them bit-equal")
+def _print_regenerated(report: Mapping[str, Any]) -> None:
+    print(f"Generated again: {_count(report['regenerated'], 'row')}, {report['bit_equal']:,} of them bit-equal")
     for one in report["not_bit_equal"]:
         how = f"PSNR {one['psnr']:.1f} dB" if one["psnr"] is not None else one["why"] or "only its encoding differs"
         print(f"  {one['result']:<11} {one['file']}, row {one['id']}: {how}")
@@ -144,7 +145,7 @@ def print_history(output: str, as_json: bool) -> int:
     # Without lines, it fits into 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("started (UTC)", no_wrap=True)
-    for name in ("seconds", "status", "planned", "reused", "drawn", "set aside", "images/s", "loads"):
+    for name in ("seconds", "status", "planned", "reused", "generated", "set aside", "images/s", "loads"):
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for run in runs:
         table.add_row(str(run.get("started", "?"))[:16].replace("T", " "), *_cells(run))
@@ -156,7 +157,7 @@ def print_history(output: str, as_json: bool) -> int:
 
 
 def _cells(run: Mapping[str, Any]) -> Sequence[str]:
-    numbers = ("planned", "reused", "drawn", "set_aside", "images_per_second", "model_loads")
+    numbers = ("planned", "reused", "generated", "set_aside", "images_per_second", "model_loads")
     return [f"{run.get('seconds', 0):.1f}", run.get("status", "?"), *(f"{run.get(name, '?')}" for name in numbers)]
 
 
@@ -166,14 +167,14 @@ def print_difference(one: str, other: str, as_json: bool) -> int:
     code = 0 if found.equal else 1
     if as_json:
         return _print_json({"a": one, "b": other, "equal": found.equal, **asdict(found)}) or code
-    print(f"{one} and {other}: {_count(found.same, 'row')} with the same pictures")
+    print(f"{one} and {other}: {_count(found.same, 'row')} with the same images")
     _print_some(f"only in {one}", found.only_a)
     _print_some(f"only in {other}", found.only_b)
     _print_some("in both, with other bytes", found.changed)
     return code
 
 
-def _print_some(what: str, some: Some) -> None:
+def _print_some(what: str, some: DiffSample) -> None:
     named = f" ({', '.join(some.ids)}" if some.ids else ""
     more = "" if not named else ", ...)" if some.rows > len(some.ids) else ")"
     print(f"  {what}: {_count(some.rows, 'row')}{named}{more}")
@@ -190,7 +191,7 @@ def print_export(output: str, form: str, to: Path | None, as_json: bool) -> int:
     target = to or Path(f"{output.rstrip('/')}-{form}")
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"export as {form}", total=None)
-        done = export(output, target, form, tell=lambda done, parts: bar.update(task, completed=done, total=parts))
+        done = export(output, target, form, emit=lambda done, parts: bar.update(task, completed=done, total=parts))
     if as_json:
         return _print_json(done)
     what = f"{_count(done['rows'], 'row')} as {form}: {FORMATS[form].what}"

@@ -64,7 +64,7 @@ def our_automations(silent: timedelta) -> list[AutomationCore]:
         AutomationCore(
             name="imagemill: a crashed build comes back",
             # A worker reports a crash twice, some seconds apart: the second would end the next attempt.
-            description="A little later, when its worker is done with it. It draws what is missing.",
+            description="A little later, when its worker is done with it. It generates what is missing.",
             trigger=_trigger("build", Posture.Proactive, frozenset({EVENT + COMING_BACK}), GOES_ON, WIND_UP),
             actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "It crashed, and goes on from what is finished.")],
         ),

@@ -29,9 +29,9 @@ def find_server(needed: bool = False) -> None:
                 "no Prefect server is named: start one (`prefect server start`) and set "
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or log in to Prefect Cloud (`prefect cloud login`)."
             )
-        from imagemill.flows.prefect_server.temporary import start_own_server
+        from imagemill.flows.prefect_server.temporary import start_temporary_server
 
-        start_own_server()
+        start_temporary_server()
         return
     headers = {"Content-Type": "application/json", **_authorization()}
     try:

@@ -31,7 +31,7 @@ __all__ = ["Consumer", "Publisher", "break_topic", "ephemeral_subscription"]
 BROKER = __name__
 """The value of that setting."""
 
-PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
+RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
 """Seconds before each further try; half a minute in all."""
 
 _handles_events: ContextVar[bool] = ContextVar("_handles_events", default=False)
@@ -51,13 +51,13 @@ class Consumer(memory.Consumer):
         """Hand every message to the handler, until cancelled."""
 
         async def patient(message: Message) -> None:
-            for pause in PAUSES:
+            for retry_delay in RETRY_DELAYS_S:
                 try:
                     return await handler(message)
                 # What asyncpg says of a connection that it cannot have is no error of SQLAlchemy's.
                 except (OperationalError, InterfaceError, OSError) as error:
-                    get_logger(__name__).debug("Trying an event again in %s s: %s", pause, error)
-                    await asyncio.sleep(pause)
+                    get_logger(__name__).debug("Trying an event again in %s s: %s", retry_delay, error)
+                    await asyncio.sleep(retry_delay)
             return await handler(message)
 
         # Not what carries out actions: that calls the server's API, which may open one transaction within another.

@@ -8,7 +8,7 @@ import subprocess
 from prefect.server.api.server import SubprocessASGIServer
 
 
-def start_own_server() -> None:
+def start_temporary_server() -> None:
     """Start Prefect's own temporary server, which flows of this process then use, and tie its life to this process's.
 
     Its runs are kept in PREFECT_HOME. Raises RuntimeError where it does not start in time.

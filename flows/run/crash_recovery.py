@@ -10,17 +10,17 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 
-from imagemill.data.dataset.attempts import MOST, begin_attempt, forget_attempts
+from imagemill.data.dataset.attempts import MOST, record_attempt, reset_attempts
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import FolderInUse
 from imagemill.flows.prefect_server.automations import GAVE_UP
 
-LOOK_SECONDS = 2
+POLL_INTERVAL_S = 2
 """How often a run looks whether the folder is free now."""
 
 
 @contextmanager
-def hold_folder(folder: Folder, name: str) -> Iterator[None]:
+def lock_dataset(folder: Folder, name: str) -> Iterator[None]:
     """Hold the folder for a build of ``name``. Raises FolderInUse, but where this run has begun before: it waits then.
 
     A run counts as crashed when its heartbeats stop. It may only have been cut off from the server, and go on: its next
@@ -30,7 +30,7 @@ def hold_folder(folder: Folder, name: str) -> Iterator[None]:
         told = False
         while True:
             try:
-                held.enter_context(folder.hold(name))
+                held.enter_context(folder.lock(name))
                 break
             except FolderInUse as error:
                 if (flow_run.run_count or 1) < 2:
@@ -38,20 +38,20 @@ def hold_folder(folder: Folder, name: str) -> Iterator[None]:
                 if not told:
                     get_run_logger().info("Waiting for this run's last attempt, or whoever it is, to end: %s", error)
                 told = True
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_INTERVAL_S)
         yield
 
 
-def give_up(folder: Folder) -> State | None:
+def gave_up_state(folder: Folder) -> State | None:
     """The state to end in where this run has crashed too often with nothing to show for it, else None.
 
     It is a crash by type; by its name no automation takes it for one that is worth another attempt.
     """
-    if deployment.id is None or begin_attempt(folder, str(flow_run.id)) < MOST:
+    if deployment.id is None or record_attempt(folder, str(flow_run.id)) < MOST:
         return None
-    forget_attempts(folder)
+    reset_attempts(folder)
     message = (
-        f"This build has crashed {MOST} times in a row, and none of these attempts has finished a picture or a file "
+        f"This build has crashed {MOST} times in a row, and none of these attempts has finished an image or a file "
         f"more: it is not tried again by itself. What is finished is kept in {str(folder.root)!r}. The worker's log "
         "says what ended its process (often: no memory left). Mend that and retry this run, or start another."
     )

@@ -46,13 +46,13 @@ from imagemill.tasks.progress import Progress
 EVERY_SECONDS = 5.0
 """How often what stands on the dashboard is written anew."""
 
-SAY_SECONDS = 30.0
+EMIT_INTERVAL_S = 30.0
 """How often the log tells of the pace."""
 
 LAST_SECONDS = 3.0
 """How long a build that is told to end waits until that stands on the dashboard."""
 
-MOST_TOLD = 100
+MAX_REPORTED = 100
 """Rows set aside that have a line in the log and an event each."""
 
 
@@ -71,7 +71,7 @@ class Board:
     def __init__(self, recipe: Recipe, plan: Plan, bad: list[SetAside], progress: Progress, workers: int) -> None:
         self.recipe, self.plan, self.progress, self.workers = recipe, plan, progress, workers
         self.bad = bad
-        """Rows that are set aside before anything is drawn."""
+        """Rows that are set aside before anything is generated."""
         self.folder = Folder(recipe.output)
         self.name = flow_run.name or recipe.name
         self._key = re.sub(r"[^a-z0-9]+", "-", recipe.name.lower()).strip("-")
@@ -89,16 +89,16 @@ class Board:
         stop = threading.Event()
         thread = threading.Thread(target=copy_context().run, args=(self._follow, stop), daemon=True, name="board")
         thread.start()
-        self._end, patience = "Stopped: what is finished is kept.", None
+        self._end, timeout_s = "Stopped: what is finished is kept.", None
         try:
             yield
             self._end = ""
         except TerminationSignal:
-            patience = LAST_SECONDS
+            timeout_s = LAST_SECONDS
             raise
         finally:
             stop.set()
-            thread.join(patience)
+            thread.join(timeout_s)
 
     def finish(self, figures: Mapping[str, Any]) -> None:
         """Show how it ended, with the contact sheet, and tell whoever waits for the event."""
@@ -116,7 +116,7 @@ class Board:
         said = time.monotonic()
         while not stop.wait(EVERY_SECONDS):
             self._refresh()
-            if time.monotonic() - said >= SAY_SECONDS:
+            if time.monotonic() - said >= EMIT_INTERVAL_S:
                 said = time.monotonic()
                 self._say()
         self._refresh(self._end)
@@ -124,7 +124,7 @@ class Board:
     def _say(self) -> None:
         counts = self.progress.counts()
         self._log.info(
-            "%d of %d pictures, %.2f pictures/s, %d set aside.",
+            "%d of %d images, %.2f images/s, %d set aside.",
             counts["done"],
             counts["planned"],
             counts["images_per_second"],
@@ -136,7 +136,7 @@ class Board:
         share = 100.0 if end and more else min(100.0, 100 * counts["done"] / max(1, counts["planned"]))
         shards, aside = list(self.progress.shards), [*self.bad, *self.progress.set_aside]
         text = report(self.name, self.folder, self.plan, self.progress, self.workers, len(aside), end) + more
-        words = f"{self.recipe.name}: pictures drawn"
+        words = f"{self.recipe.name}: images generated"
         self._put("progress", share, lambda key: create_progress_artifact(share, key, words))
         self._put("report", text, lambda key: create_markdown_artifact(text, key, f"Build of {self.recipe.name}"))
         if shards:
@@ -145,7 +145,7 @@ class Board:
         if aside:
             rows, above = set_aside_table(aside), set_aside_words(len(aside), self.folder)
             self._put("set-aside", rows, lambda key: create_table_artifact(rows, key, above), above)
-        self._tell(aside, shards)
+        self._emit(aside, shards)
 
     def _put(self, what: str, data: Any, create: Callable[[str], UUID], description: str | None = None) -> None:
         """Write an artifact where it has changed. Its key is the same in every build: the versions line up."""
@@ -170,14 +170,14 @@ class Board:
         except Exception as error:  # noqa: BLE001 - a server that is away has many faces, and none stops a build
             self._log.warning("The dashboard is behind: %s: %s", type(error).__name__, error)
 
-    def _tell(self, aside: list[SetAside], shards: list[Mapping[str, Any]]) -> None:
+    def _emit(self, aside: list[SetAside], shards: list[Mapping[str, Any]]) -> None:
         for one in shards[self._committed :]:
             self._event("imagemill.shard.committed", one)
         self._committed = len(shards)
-        for one in aside[self._told : MOST_TOLD]:
+        for one in aside[self._told : MAX_REPORTED]:
             self._log.warning("Set aside %s, line %d (%s): %s", one.file, one.line, one.stage, one.reason)
             self._event("imagemill.row.set_aside", set_aside_line(one))
-        if len(aside) > MOST_TOLD >= self._told:
+        if len(aside) > MAX_REPORTED >= self._told:
             self._log.warning("More are set aside: all are in %s when the build is done.", self.folder.set_aside)
         self._told = len(aside)
 

@@ -11,10 +11,10 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.records import Plan, SetAside
 from imagemill.tasks.progress import Progress
 
-MOST_LINES = 200
+MAX_TABLE_ROWS = 200
 """Lines of a table; an artifact is for a person to read."""
 
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 """Of the contact sheet in the report."""
 
 
@@ -36,13 +36,13 @@ def report(
     state = end or (f"Under way, about {duration(left)} left." if left is not None else "Under way.")
     lines = {
         "rows": f"{plan.rows:,} in the prompts; {plan.reused:,} finished before, {plan.removed:,} to be removed",
-        "pictures to draw": f"{counts['planned']:,}"
+        "images to draw": f"{counts['planned']:,}"
         + "".join(f"<br>{count:,} with {_cell(model)}" for model, count in plan.drawings.items()),
-        "drawn": f"{counts['drawn']:,}",
-        "found, not drawn": f"{counts['reused']:,}",
+        "generated": f"{counts['generated']:,}",
+        "found, not generated": f"{counts['reused']:,}",
         "set aside": f"{set_aside:,}",
         "shards": f"{len(progress.shards):,} of {plan.shards:,}",
-        "pictures/s": f"{counts['images_per_second']:.2f}",
+        "images/s": f"{counts['images_per_second']:.2f}",
         "device idle": f"{counts['idle']:.0%} of {workers} {'worker' if workers == 1 else 'workers'}",
         "model loads": f"{counts['model_loads']:,}",
         "time": duration(counts["seconds"]),
@@ -65,14 +65,14 @@ rows[0]
 
 
 def embedded_sheet(folder: Folder) -> str:
-    """The contact sheet as Markdown that holds the picture itself: no other server has to be asked for it."""
-    small = shrink_sheet(folder.contact_sheet.read_bytes(), MOST_BYTES)
+    """The contact sheet as Markdown that holds the image itself: no other server has to be asked for it."""
+    small = shrink_sheet(folder.contact_sheet.read_bytes(), MAX_BYTES)
     return f"\n## Contact sheet\n\n![Some rows](data:image/jpeg;base64,{base64.b64encode(small).decode()})\n"
 
 
 def set_aside_table(rows: list[SetAside]) -> list[dict[str, Any]]:
     """A line for each row that was set aside, as many as fit."""
-    shown = rows[:MOST_LINES]
+    shown = rows[:MAX_TABLE_ROWS]
     return [
         {"file": one.file, "line": one.line, "id": one.id, "step": one.stage, "reason": one.reason} for one in shown
     ]
@@ -85,13 +85,13 @@ def set_aside_line(one: SetAside) -> dict[str, Any]:
 
 def set_aside_words(count: int, folder: Folder) -> str:
     """What stands above that table."""
-    some = f"the first {MOST_LINES} of " if count > MOST_LINES else ""
+    some = f"the first {MAX_TABLE_ROWS} of " if count > MAX_TABLE_ROWS else ""
     return f"Rows set aside: {some}{count:,}. All are in {folder.set_aside} when the build is done."
 
 
 def shards_table(shards: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A line for each shard that is committed, the newest first, as many as fit."""
-    return [dict(one) for one in reversed(shards[-MOST_LINES:])]
+    return [dict(one) for one in reversed(shards[-MAX_TABLE_ROWS:])]
 
 
 def _cell(text: str) -> str:

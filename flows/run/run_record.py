@@ -20,9 +20,9 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
         "seconds": round(seconds, 2),
         "planned": progress.planned,
         "reused": progress.reused,
-        "drawn": progress.drawn,
+        "generated": progress.generated,
         "set_aside": len(progress.set_aside),
-        "images_per_second": round(progress.drawn / seconds, 2),
+        "images_per_second": round(progress.generated / seconds, 2),
         "model_loads": len(progress.model_loads),
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
@@ -35,7 +35,7 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
     folder.add_run(run)
     if progress.truncated:
         get_run_logger().warning(
-            "%d of the prompts drawn are longer than their model's text encoders take: the rest of each was not read.",
+            "%d of the prompts generated are longer than their model's text encoders take: the rest of each was not read.",
             progress.truncated,
         )
     for name, figures in run["workers"].items():

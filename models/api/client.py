@@ -22,7 +22,7 @@ from imagemill.models.api.responses import (
     field_at_fault,
     is_out_of_money,
     read_capped,
-    read_picture,
+    read_image,
     wait_asked,
 )
 
@@ -47,7 +47,7 @@ _SYSTEMATIC = {
 
 
 class ApiFault(Exception):
-    """One picture could not be had, for the reason given. ``may_pass``: asking once more could give another answer."""
+    """One image could not be had, for the reason given. ``may_pass``: asking once more could give another answer."""
 
     def __init__(self, reason: str, requests: int, may_pass: bool = False) -> None:
         super().__init__(reason)
@@ -66,15 +66,15 @@ class _Again(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: one picture."""
+    """What is asked for: one image."""
 
     fields: Mapping[str, Any]
     source: bytes | None = None
-    """For an edit: the picture to edit, as PNG."""
+    """For an edit: the image to edit, as PNG."""
 
 
 class ImagesApi:
-    """One API, asked for at most ``api.concurrency`` pictures at once. ``key_from`` says where its key came from."""
+    """One API, asked for at most ``api.concurrency`` images at once. ``key_from`` says where its key came from."""
 
     def __init__(self, api: Api, key: str | None, key_from: str) -> None:
         self.api = api
@@ -83,8 +83,8 @@ class ImagesApi:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=api.concurrency)
         # No timeout of httpx: what counts is the whole answer's time.
         self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
-        # A picture's own address may be somebody else's: the key does not go there.
-        self._pictures = httpx.AsyncClient(timeout=None, follow_redirects=True)
+        # An image's own address may be somebody else's: the key does not go there.
+        self._images = httpx.AsyncClient(timeout=None, follow_redirects=True)
         self._places = asyncio.Semaphore(api.concurrency)
         self._not_before = 0.0
         self._ended: BuildFailed | None = None
@@ -92,12 +92,12 @@ class ImagesApi:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-        await self._pictures.aclose()
+        await self._images.aclose()
 
     async def draw(self, request: Request) -> tuple[bytes, int]:
-        """The encoded picture, and how many requests it took.
+        """The encoded image, and how many requests it took.
 
-        Raises ApiFault where this picture cannot be had, BuildFailed where no other would fare better; then nothing is
+        Raises ApiFault where this image cannot be had, BuildFailed where no other would fare better; then nothing is
         asked for any more.
         """
         try:
@@ -156,16 +156,16 @@ class ImagesApi:
             raise BuildFailed(self._systematic(f"it cannot be asked: {error}")) from error
         if response.status_code >= 300:
             self._refuse(response, content)
-        address = read_picture(content)
+        address = read_image(content)
         if isinstance(address, bytes):
             return address
         try:
-            async with self._pictures.stream("GET", address) as response:
+            async with self._images.stream("GET", address) as response:
                 content = await read_capped(response)
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unusable(f"the picture's address {address[:200]!r} cannot be read: {error}") from error
+            raise Unusable(f"the image's address {address[:200]!r} cannot be read: {error}") from error
         if response.status_code != 200:
-            raise Unusable(f"the picture's address {address[:200]!r} answers {response.status_code}")
+            raise Unusable(f"the image's address {address[:200]!r} answers {response.status_code}")
         return content
 
     def _send(self, request: Request) -> Any:
@@ -177,7 +177,7 @@ class ImagesApi:
         return self._http.stream("POST", f"{self.api.base_url}/images/edits", data=texts, files=files)
 
     def _refuse(self, response: httpx.Response, content: bytes) -> None:
-        """Raise what an answer other than a picture means."""
+        """Raise what an answer other than an image means."""
         status, said = response.status_code, explain(content)
         told = f"{status} {response.reason_phrase}: {said}"
         if status == 429 and is_out_of_money(content):
@@ -199,4 +199,4 @@ class ImagesApi:
         raise ApiFault(f"the API refused: {told}", 1)
 
     def _systematic(self, what: str) -> str:
-        return f"the images API at {self.api.base_url} draws nothing: {what} What is drawn is kept."
+        return f"the images API at {self.api.base_url} generates nothing: {what} What is generated is kept."

@@ -1,4 +1,4 @@
-"""What an images API says: the picture in its answer, the reason in its refusal, how long it asks to wait."""
+"""What an images API says: the image in its answer, the reason in its refusal, how long it asks to wait."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 import httpx
 
-MOST_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 """The largest answer that is read."""
 
-MOST_TEXT = 500
+MAX_TEXT = 500
 """Characters of a refusal that are repeated."""
 
 _OF_THE_ROW = frozenset({"prompt", "image", "image[]", "mask", "messages", "input"})
 
 
 class Unusable(Exception):
-    """An answer that should hold a picture and does not."""
+    """An answer that should hold an image and does not."""
 
 
 async def read_capped(response: httpx.Response) -> bytes:
@@ -29,13 +29,13 @@ async def read_capped(response: httpx.Response) -> bytes:
     content = bytearray()
     async for part in response.aiter_bytes():
         content += part
-        if len(content) > MOST_BYTES:
-            raise Unusable(f"the API's answer has over {MOST_BYTES // 2**20} MiB")
+        if len(content) > MAX_BYTES:
+            raise Unusable(f"the API's answer has over {MAX_BYTES // 2**20} MiB")
     return bytes(content)
 
 
-def read_picture(content: bytes) -> bytes | str:
-    """The encoded picture in an answer, or its address. Raises Unusable."""
+def read_image(content: bytes) -> bytes | str:
+    """The encoded image in an answer, or its address. Raises Unusable."""
     try:
         first = json.loads(content)["data"][0]
         encoded, address = first.get("b64_json"), first.get("url")
@@ -60,7 +60,7 @@ def _decode(encoded: str) -> bytes:
 def explain(content: bytes) -> str:
     """The API's own message in a refusal, or the beginning of its body."""
     said = _error(content).get("message")
-    return " ".join(said.split())[:MOST_TEXT] if isinstance(said, str) and said.strip() else _shown(content)
+    return " ".join(said.split())[:MAX_TEXT] if isinstance(said, str) and said.strip() else _shown(content)
 
 
 def field_at_fault(content: bytes) -> str | None:
@@ -88,7 +88,7 @@ def _error(content: bytes) -> dict[str, Any]:
 
 
 def _shown(content: bytes) -> str:
-    text = " ".join(content[: 2 * MOST_TEXT].decode("utf-8", "replace").split())
+    text = " ".join(content[: 2 * MAX_TEXT].decode("utf-8", "replace").split())
     return repr(text[:200]) if text else "an empty body"
 
 

@@ -21,7 +21,7 @@ _ALLOWED = frozenset(
     {"backend", "api", "model", "revision", "width", "height", "steps", "guidance_scale", "negative_prompt"}
     | {"images_per_prompt", "seed", "batch_size", "instructions", "multi_turn"}
 )
-"""Fields of a section that an API can be asked for, or that have nothing to do with how a model draws."""
+"""Fields of a section that an API can be asked for, or that have nothing to do with how a model generates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ApiSpec:
     size_multiple: int = MULTIPLE
     negative_prompt: bool = True
     """Sent where it is given; a model that knows none refuses it."""
-    heeds_guidance: bool = True
+    uses_guidance: bool = True
     guidance_scale: float | None = None
     min_steps: int = 1
 
@@ -84,7 +84,7 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
         )
     if section.model == defaults.model:
         raise RecipeError(
-            f"{field}.model is {section.model!r}, which is the small model that imagemill draws with itself: give the "
+            f"{field}.model is {section.model!r}, which is the small model that imagemill generates with itself: give the "
             f"name under which the API at {section.api.base_url} serves its model."
         )
     for name in type(section).model_fields:
@@ -101,7 +101,7 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
 
 
 def refuse_api(step: str, section: Generate | Edit) -> None:
-    """Raises RecipeError where a section has settings of an API and draws with a model of its own."""
+    """Raises RecipeError where a section has settings of an API and generates with a model of its own."""
     if section.api != Api():
         raise RecipeError(
             f"recipe.{step}.api is set, but recipe.{step}.backend is 'diffusers': set backend to 'openai', or leave "

@@ -22,7 +22,7 @@ _FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL
 def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     """The fewest steps that make sense with a strength.
 
-    Image-to-image and inpainting leave out the first steps: of the others at least one has to be drawn, and where
+    Image-to-image and inpainting leave out the first steps: of the others at least one has to be generated, and where
     image-to-image leaves out none, it begins with noise alone and sees nothing of its source.
     """
     if strength is None or strength == 1:
@@ -42,7 +42,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
     given = {name: getattr(section, name, None) for name in ("strength", "image_guidance_scale")}
     usual = {
         "strength": call.strength,
-        # Of a family's tasks only the instruction has a guidance by the source picture.
+        # Of a family's tasks only the instruction has a guidance by the source image.
         "image_guidance_scale": settings["image_guidance_scale"] if task_of(section) == "instruction" else None,
     }
     for name, value in given.items():
@@ -60,7 +60,7 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
         odd = [value for value in getattr(sweep, name) if value % spec.size_multiple]
         if odd:
             raise RecipeError(
-                f"recipe.sweep.{name} has {odd[0]}: the model {spec.name!r} draws sizes that are multiples of "
+                f"recipe.sweep.{name} has {odd[0]}: the model {spec.name!r} generates sizes that are multiples of "
                 f"{spec.size_multiple} pixels."
             )
     few = [value for value in sweep.steps if value < spec.min_steps]
@@ -74,22 +74,22 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
             f"recipe.sweep.negative_prompt is given, but the model {spec.name!r} makes no use of negative prompts: "
             "leave it out."
         )
-    if any(value != spec.guidance_scale for value in sweep.guidance_scale) and not spec.heeds_guidance:
+    if any(value != spec.guidance_scale for value in sweep.guidance_scale) and not spec.uses_guidance:
         raise RecipeError(
             f"recipe.sweep.guidance_scale is given, but the model {spec.name!r} makes no use of guidance: leave it out."
         )
 
 
 def check_references(step: Step, section: Edit, call: TaskCall, catalog: Catalog) -> None:
-    """Raises RecipeError when the section gives its model several pictures in a way that it does not take."""
+    """Raises RecipeError when the section gives its model several images in a way that it does not take."""
     layout = section.references_layout
     if call.takes(layout):
         return
     other = "separate" if layout == "stitch" else "stitch"
-    way = "side by side in one picture" if layout == "stitch" else "by itself"
+    way = "side by side in one image" if layout == "stitch" else "by itself"
     hint = f" It takes them with references_layout: {other}." if call.takes(other) else ""
     raise RecipeError(
-        f"recipe.{step}.references is true, but {section.model!r} takes no further picture {way} for the task "
+        f"recipe.{step}.references is true, but {section.model!r} takes no further image {way} for the task "
         f"{section.task!r}.{hint} Of the catalog these do: {', '.join(catalog.takes_references(layout))}."
     )
 
@@ -116,7 +116,7 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
     if section.speed.step_cache == "first_block" and section.batch_size != 1:
         raise RecipeError(
             f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that a "
-            f"picture would depend on its neighbours, and recipe.{step}.batch_size is {section.batch_size}: "
+            f"image would depend on its neighbours, and recipe.{step}.batch_size is {section.batch_size}: "
             "set batch_size to 1, or take 'taylorseer' or 'magcache'."
         )
     if section.steps is not None and section.steps < spec.min_steps:
@@ -125,7 +125,7 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             f"{spec.name!r} needs at least {spec.min_steps}: it would draw no step, or see nothing of the source. "
             "Set more steps or another strength."
         )
-    if section.guidance_scale not in (None, spec.guidance_scale) and not spec.heeds_guidance:
+    if section.guidance_scale not in (None, spec.guidance_scale) and not spec.uses_guidance:
         raise RecipeError(
             f"recipe.{step}.guidance_scale is {section.guidance_scale:g}, but the model {spec.name!r} makes no use of "
             "guidance: it was made to draw without. Leave it out."
@@ -137,14 +137,14 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
         if value is not None and value % spec.size_multiple:
             near = max(1, round(value / spec.size_multiple)) * spec.size_multiple
             raise RecipeError(
-                f"recipe.{step}.{name} is {value}: the model {spec.name!r} draws sizes that are multiples of "
+                f"recipe.{step}.{name} is {value}: the model {spec.name!r} generates sizes that are multiples of "
                 f"{spec.size_multiple} pixels, for instance {near}."
             )
     asked = section.width or spec.width, section.height or spec.height
     if spec.only_buckets and asked not in spec.buckets:
         sizes = ", ".join(f"{width} x {height}" for width, height in spec.buckets)
         raise RecipeError(
-            f"recipe.{step} asks for {asked[0]} x {asked[1]} pixels, but the model {spec.name!r} draws no others than "
+            f"recipe.{step} asks for {asked[0]} x {asked[1]} pixels, but the model {spec.name!r} generates no others than "
             f"{sizes}: give one of them, or recipe.{step}.aspect_ratio."
         )
     if section.negative_prompt and not spec.negative_prompt:
@@ -157,12 +157,12 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
 def check_scheduler(
     field: str, name: SchedulerName | None, model: str, allowed: Sequence[SchedulerName]
 ) -> SchedulerName | None:
-    """The name, if the model can be drawn with it. Raises RecipeError where it cannot."""
+    """The name, if the model can be generated with it. Raises RecipeError where it cannot."""
     if name is None or name in allowed:
         return name
     is_flow = not any(one in allowed for one in ("euler", "ddim"))
     why = " predicts a flow, not noise, and" if is_flow and not name.startswith("flow-match") else ""
-    can = f"it can be drawn with {', '.join(allowed)}. Take one of these, or leave" if allowed else "leave"
+    can = f"it can be generated with {', '.join(allowed)}. Take one of these, or leave" if allowed else "leave"
     raise RecipeError(f"{field} is {name!r}, which does not fit: {model!r}{why} has its own scheduler; {can} it out.")
 
 
@@ -170,7 +170,7 @@ _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
 """Families whose guidance goes into the transformer, as far as that has a place for it."""
 
 
-def heeds_guidance(said: bool | None, family: str, folder: Path) -> bool:
+def uses_guidance(said: bool | None, family: str, folder: Path) -> bool:
     """Whether a model makes use of a guidance scale.
 
     ``said`` is the catalog's word; without one the configs in the model's folder count. A model does of which neither

@@ -59,7 +59,7 @@ def find_controlnet(
 ) -> ControlnetFiles:
     """The files that a section's ``controlnet`` names.
 
-    ``field`` is where the recipe has it; ``kind`` the class of diffusers that its pipeline draws with; ``commit_of`` as
+    ``field`` is where the recipe has it; ``kind`` the class of diffusers that its pipeline generates with; ``commit_of`` as
     in models.catalog.resolve. Raises RecipeError and UnknownModel.
     """
     path = Path(asked.model).expanduser()
@@ -114,7 +114,7 @@ def _check(field: str, asked: Controlnet, kind: str, config: Path) -> None:
     its_kind = fields.get("_class_name") if isinstance(fields, dict) else None
     if its_kind != kind:
         raise RecipeError(
-            f"{field}.model is {asked.model!r}, a {its_kind}, but the step's model draws with a {kind}: take one that "
+            f"{field}.model is {asked.model!r}, a {its_kind}, but the step's model generates with a {kind}: take one that "
             "was trained for it."
         )
     modes = fields.get("num_mode")

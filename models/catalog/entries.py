@@ -39,17 +39,17 @@ class TaskCall(_Entry):
 
     pipeline: str
     strength: float | None = Field(None, gt=0, le=1)
-    """How much of the source is drawn anew, 0 to 1; None where the pipeline takes no strength."""
+    """How much of the source is regenerated, 0 to 1; None where the pipeline takes no strength."""
     max_batch: int | None = Field(None, ge=1)
     references: bool = False
-    """Whether a list of pictures is several for one row; max_batch is then 1."""
+    """Whether a list of images is several for one row; max_batch is then 1."""
     stitches: bool = False
-    """Whether its one picture may be larger than what is drawn, so that references can stand beside it."""
+    """Whether its one image may be larger than what is generated, so that references can stand beside it."""
     schedulers: list[SchedulerName] | None = None
     only: list[tuple[int, int]] | None = None
-    """Widths and heights, in pixels, that the pipeline draws whatever it is asked for; None: any."""
+    """Widths and heights, in pixels, that the pipeline generates whatever it is asked for; None: any."""
     controlnet: ControlnetCall | None = None
-    """None where there is none that would draw the same picture again."""
+    """None where there is none that would draw the same image again."""
     ip_adapter: bool = False
     """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
 
@@ -63,21 +63,21 @@ class Family(_Entry):
 
     tasks: dict[Task, TaskCall]
     schedulers: list[SchedulerName] = []
-    """Those that it can be drawn with beside its own."""
+    """Those that it can be generated with beside its own."""
     dtype: Literal["float32", "bfloat16", "float16"]
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     steps: int = Field(ge=1)
     guidance_scale: float | None = Field(None, ge=0)
     guidance_argument: str = "guidance_scale"
-    heeds_guidance: bool | None = None
+    uses_guidance: bool | None = None
     """Whether a guidance scale changes anything; None: as the model's files say, else it does."""
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int = Field(ge=1)
     buckets: list[tuple[int, int]] | None = None
     """Widths and heights, in pixels, that its makers name; None: made of its area and its multiple."""
     only_buckets: bool = False
-    """Whether the pipeline draws no other sizes, whatever it is asked for."""
+    """Whether the pipeline generates no other sizes, whatever it is asked for."""
     negative_prompt: bool
     empty_negative: str | None = None
     max_sequence_length: int | None = Field(None, ge=1)
@@ -99,7 +99,7 @@ class Entry(_Entry):
     height: int | None = Field(None, gt=0)
     steps: int | None = Field(None, ge=1)
     guidance_scale: float | None = Field(None, ge=0)
-    heeds_guidance: bool | None = None
+    uses_guidance: bool | None = None
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int | None = Field(None, ge=1)
     buckets: list[tuple[int, int]] | None = None
@@ -110,7 +110,7 @@ class Entry(_Entry):
     licence: str = "unknown"
     gated: bool = False
     outputs: str = "unknown"
-    """What the licence says of the pictures."""
+    """What the licence says of the images."""
 
     @model_validator(mode="after")
     def _lies_somewhere(self) -> Entry:
@@ -145,7 +145,7 @@ class Catalog:
     """Names of the models that a person's own file gives."""
 
     def takes_references(self, layout: str = "separate") -> list[str]:
-        """The models that take several pictures for one instruction, given in this way."""
+        """The models that take several images for one instruction, given in this way."""
         return [
             name
             for name, entry in self.models.items()
@@ -153,7 +153,7 @@ class Catalog:
         ]
 
     def takes(self, what: Literal["controlnet", "ip_adapter"]) -> list[str]:
-        """The models whose drawing a row's own picture can steer in this way."""
+        """The models whose drawing a row's own image can steer in this way."""
         return [
             name
             for name, entry in self.models.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class BorrowedPart:
+class ExternalPart:
     """One part, known exactly. Travels to the workers."""
 
     name: str
@@ -24,7 +24,9 @@ class BorrowedPart:
         return {"repository": self.source, "revision": self.revision}
 
 
-def find_parts(parts: Mapping[str, str], commit_of: Callable[[str, str | None], str]) -> tuple[BorrowedPart, ...]:
+def find_external_parts(
+    parts: Mapping[str, str], commit_of: Callable[[str, str | None], str]
+) -> tuple[ExternalPart, ...]:
     """The parts that a catalog's entry borrows: name -> repository. ``commit_of`` as in models.catalog.resolve."""
     commits = {repository: commit_of(repository, None) for repository in dict.fromkeys(parts.values())}
-    return tuple(BorrowedPart(name, repository, commits[repository]) for name, repository in parts.items())
+    return tuple(ExternalPart(name, repository, commits[repository]) for name, repository in parts.items())

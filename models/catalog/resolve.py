@@ -19,12 +19,12 @@ from imagemill.models.catalog.capabilities import (
     check_safety,
     check_scheduler,
     fewest_steps,
-    heeds_guidance,
     task_of,
+    uses_guidance,
 )
 from imagemill.models.catalog.controlnet import ControlnetFiles, find_controlnet
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
-from imagemill.models.catalog.external_parts import find_parts
+from imagemill.models.catalog.external_parts import find_external_parts
 from imagemill.models.catalog.ip_adapter import IpAdapterFiles, find_ip_adapter
 from imagemill.models.catalog.lora import find_loras
 from imagemill.models.catalog.model_files import class_name, hash_model, saved_dtype
@@ -92,7 +92,7 @@ def resolve(
         settings["dtype"] = saved_dtype(field, Path(found.source)) or settings["dtype"]
     call = _call(step, section, entry, family, catalog)
     controlnet, ip_adapter = _beside(step, section, call, catalog, commit_of, cache_dir)
-    drawn_by = call.controlnet if controlnet else call
+    step_call = call.controlnet if controlnet else call
     arguments = arguments_of(step, section, call, settings)
     own_size = settings["width"], settings["height"]
     stitches = isinstance(section, Edit) and section.references_layout == "stitch"
@@ -102,16 +102,16 @@ def resolve(
         source=found.source,
         revision=found.commit,
         files=found.files,
-        pipeline=drawn_by.pipeline,
+        pipeline=step_call.pipeline,
         dtype=settings["dtype"],
         width=settings["width"],
         height=settings["height"],
-        # A model distilled to one step draws more where the first ones are left out.
+        # A model distilled to one step generates more where the first ones are left out.
         steps=max(settings["steps"], min_steps),
         guidance_scale=settings["guidance_scale"],
         size_multiple=settings["size_multiple"],
         negative_prompt=settings["negative_prompt"],
-        heeds_guidance=heeds_guidance(settings["heeds_guidance"], found.family, Path(found.source)),
+        uses_guidance=uses_guidance(settings["uses_guidance"], found.family, Path(found.source)),
         max_sequence_length=settings["max_sequence_length"],
         licence=entry.licence if entry else "unknown",
         cache_dir=cache_dir,
@@ -121,7 +121,7 @@ def resolve(
         empty_negative=settings["empty_negative"],
         call=arguments,
         # diffusers gives all rows of a call the same image prompt.
-        # Stitched pictures are as wide as each row's references make them.
+        # Stitched images are as wide as each row's references make them.
         max_batch=1 if ip_adapter or stitches else call.max_batch,
         stitches=stitches,
         keep_unmasked=task_of(section) == "inpaint" and section.keep_unmasked,
@@ -129,9 +129,9 @@ def resolve(
             f"recipe.{step}.scheduler",
             section.scheduler,
             section.model,
-            family.schedulers if drawn_by.schedulers is None else drawn_by.schedulers,
+            family.schedulers if step_call.schedulers is None else step_call.schedulers,
         ),
-        borrowed=find_parts(entry.parts if entry else {}, commit_of or _ask(field, cache_dir)),
+        external_parts=find_external_parts(entry.parts if entry else {}, commit_of or _ask(field, cache_dir)),
         controlnet=controlnet,
         ip_adapter=ip_adapter,
         loras=find_loras(f"recipe.{step}.lora", section.lora, commit_of, cache_dir),
@@ -203,11 +203,11 @@ def _beside(
     commit_of: CommitOf | None,
     cache_dir: str | None,
 ) -> tuple[ControlnetFiles | None, IpAdapterFiles | None]:
-    """The section's ControlNet and IP-Adapter. Raises RecipeError where the model draws with none."""
+    """The section's ControlNet and IP-Adapter. Raises RecipeError where the model generates with none."""
     for name in ("controlnet", "ip_adapter"):
         if getattr(section, name, None) is not None and not getattr(call, name):
             raise RecipeError(
-                f"recipe.{step}.{name} is given, but {section.model!r} draws with none. Of the catalog these do: "
+                f"recipe.{step}.{name} is given, but {section.model!r} generates with none. Of the catalog these do: "
                 f"{', '.join(catalog.takes(name))}."
             )
     if not isinstance(section, Generate):
@@ -237,7 +237,7 @@ def _ask(field: str, cache_dir: str | None) -> CommitOf:
 
 
 def licences(specs: Mapping[Step, ModelSpec]) -> list[str]:
-    """The models' licences, in the order of the steps, each with what it says of pictures."""
+    """The models' licences, in the order of the steps, each with what it says of images."""
     return [
         spec.licence if spec.outputs == "unknown" else f"{spec.licence} ({spec.outputs})" for spec in specs.values()
     ]

@@ -13,7 +13,7 @@ from imagemill.data.identity import digest
 from imagemill.data.records import ModelFacts
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.catalog.controlnet import ControlnetFiles
-from imagemill.models.catalog.external_parts import BorrowedPart
+from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.ip_adapter import IpAdapterFiles
 from imagemill.models.catalog.lora import LoraFile
 
@@ -45,7 +45,7 @@ class ModelSpec:
     size_multiple: int
     negative_prompt: bool
     """Whether the pipeline makes use of one."""
-    heeds_guidance: bool
+    uses_guidance: bool
     """Whether it makes use of a guidance scale."""
     max_sequence_length: int | None
     licence: str
@@ -59,32 +59,32 @@ class ModelSpec:
     call: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of every call, such as strength."""
     max_batch: int | None = None
-    """The most rows that the pipeline draws in one call; None: any number."""
+    """The most rows that the pipeline generates in one call; None: any number."""
     outputs: str = "unknown"
-    """What the licence says of the pictures."""
+    """What the licence says of the images."""
     min_steps: int = 1
     """The fewest denoising steps that a step may ask for (models.catalog.capabilities.fewest_steps)."""
     loras: tuple[LoraFile, ...] = ()
-    """What it is drawn with, in the order of the recipe."""
+    """What it is generated with, in the order of the recipe."""
     controlnet: ControlnetFiles | None = None
-    """What draws along a picture of each row's own."""
+    """What generates along an image of each row's own."""
     ip_adapter: IpAdapterFiles | None = None
-    """What lets a picture of each row's own be a prompt beside the words."""
-    borrowed: tuple[BorrowedPart, ...] = ()
+    """What lets an image of each row's own be a prompt beside the words."""
+    external_parts: tuple[ExternalPart, ...] = ()
     """Parts that its own repository lacks."""
     scheduler: SchedulerName | None = None
     """None: the pipeline's own."""
     stitches: bool = False
-    """Whether a row's references stand beside its picture, in one."""
+    """Whether a row's references stand beside its image, in one."""
     keep_unmasked: bool = False
     """Whether an inpainting has its source's pixels where the mask is black."""
 
     buckets: tuple[tuple[int, int], ...] = ()
-    """The widths and heights it draws best, in pixels, its own first."""
+    """The widths and heights it generates best, in pixels, its own first."""
     only_buckets: bool = False
-    """Whether it draws no other sizes."""
+    """Whether it generates no other sizes."""
     to_bucket: bool = False
-    """Whether an edit is drawn at the nearest of these in shape, rather than as large as its source."""
+    """Whether an edit is generated at the nearest of these in shape, rather than as large as its source."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class ModelSpec:
             "memory": self.memory.identity(),
             "size": [list(size) for size in self.buckets] if self.to_bucket else [],
             "lora": [lora.identity for lora in self.loras],
-            "parts": {part.name: part.identity for part in self.borrowed},
+            "parts": {part.name: part.identity for part in self.external_parts},
             "controlnet": self.controlnet and self.controlnet.identity,
             "ip_adapter": self.ip_adapter and self.ip_adapter.identity,
             "scheduler": self.scheduler,
@@ -115,7 +115,7 @@ class ModelSpec:
     def weights_key(self) -> str:
         """Equal for two specs whose pipelines are made of the same loaded parts."""
         settings = [self.speed.model_dump(), self.memory.model_dump(), *(lora.identity for lora in self.loras)]
-        settings += [{part.name: part.identity} for part in self.borrowed]
+        settings += [{part.name: part.identity} for part in self.external_parts]
         settings += [{kind: found.weights} for kind, found in self._beside if found]
         return digest([self.files or [self.source, self.revision], self.dtype, *settings])
 
@@ -135,7 +135,7 @@ class ModelSpec:
             guidance_scale=self.guidance_scale,
             size_multiple=self.size_multiple,
             negative_prompt=self.negative_prompt,
-            heeds_guidance=self.heeds_guidance,
+            uses_guidance=self.uses_guidance,
             min_steps=self.min_steps,
             buckets=self.buckets,
             only_buckets=self.only_buckets,

@@ -15,7 +15,7 @@ CacheState = Literal["whole", "part", "none", "folder"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CacheStatus:
     """What this machine has of a model."""
 
     state: CacheState
@@ -34,7 +34,7 @@ def shelf(models_file: str | None = None, cache_dir: str | None = None) -> list[
 
 
 def _book(name: str, entry: Entry, family: Family, is_own: bool, cache_dir: str | None) -> dict[str, Any]:
-    settings, kept = entry.settings(family), kept_of(entry, cache_dir)
+    settings, kept = entry.settings(family), cache_status_of(entry, cache_dir)
     shown = ("width", "height", "steps", "guidance_scale", "negative_prompt", "dtype")
     return {
         "key": name,
@@ -60,24 +60,24 @@ def cache_root(repository: str, cache_dir: str | None) -> Path:
     return root / f"models--{repository.replace('/', '--')}"
 
 
-def kept_of(entry: Entry, cache_dir: str | None) -> Kept:
+def cache_status_of(entry: Entry, cache_dir: str | None) -> CacheStatus:
     """What this machine has of an entry: of its commit, else of the one that the cache took for its newest."""
     if entry.folder:
-        return Kept("folder", bytes_in(Path(entry.folder)))
-    return kept_of_repository(entry.repository, entry.revision, cache_dir)
+        return CacheStatus("folder", bytes_in(Path(entry.folder)))
+    return cache_status_of_repository(entry.repository, entry.revision, cache_dir)
 
 
-def kept_of_repository(repository: str, revision: str | None, cache_dir: str | None) -> Kept:
+def cache_status_of_repository(repository: str, revision: str | None, cache_dir: str | None) -> CacheStatus:
     """What the hub's cache has of a repository at a revision; None: at its default branch."""
     root = cache_root(repository, cache_dir)
     ref = root / "refs" / (revision or "main")
     commit = ref.read_text().strip() if ref.is_file() else revision
     begun = bytes_in(root / "blobs")
     if commit is None or not (root / "snapshots" / commit).is_dir():
-        return Kept("part" if begun else "none", begun)
+        return CacheStatus("part" if begun else "none", begun)
     if is_whole(root / "snapshots" / commit):
-        return Kept("whole", bytes_in(root / "snapshots" / commit), commit)
-    return Kept("part", begun, commit)
+        return CacheStatus("whole", bytes_in(root / "snapshots" / commit), commit)
+    return CacheStatus("part", begun, commit)
 
 
 def bytes_in(folder: Path) -> int:

@@ -27,8 +27,8 @@ from huggingface_hub.utils import build_hf_headers, disable_progress_bars, hf_ra
 from imagemill.data.errors import DownloadFailed, RecipeError, UnknownModel
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.download.file_selection import is_whole, needed_files, safe_path
-from imagemill.models.download.inventory import bytes_in, cache_root, kept_of_repository
-from imagemill.models.download.resumable import Progress, Tell, bytes_there, fetch
+from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository
+from imagemill.models.download.resumable import Emit, Progress, bytes_there, fetch
 from imagemill.models.hub import gated_message
 
 AT_ONCE = 4
@@ -55,7 +55,7 @@ def pull(
     revision: str | None = None,
     cache_dir: str | None = None,
     models_file: str | None = None,
-    tell: Tell = lambda there, total: None,
+    emit: Emit = lambda there, total: None,
 ) -> Pulled:
     """Download a model of the catalog, or an 'org/name' repository.
 
@@ -77,14 +77,14 @@ def pull(
         try:
             listed = _list_files(repository, wanted)
         except OfflineModeIsEnabled:
-            kept = kept_of_repository(repository, wanted, cache_dir)
+            kept = cache_status_of_repository(repository, wanted, cache_dir)
             if to is not None or kept.state != "whole":
                 raise
             folder = cache_root(repository, cache_dir) / "snapshots" / kept.commit
             return Pulled(key, repository, kept.commit, str(folder), kept.bytes, 0)
         root = to or cache_root(repository, cache_dir)
         with _alone(key, root):
-            return _download(key, listed, to, cache_dir, tell)
+            return _download(key, listed, to, cache_dir, emit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +113,20 @@ def _list_files(repository: str, revision: str | None) -> _Listed:
     return _Listed(repository, revision or "main", commit, {path: files[path] for path in chosen})
 
 
-def _download(key: str, listed: _Listed, to: Path | None, cache_dir: str | None, tell: Tell) -> Pulled:
+def _download(key: str, listed: _Listed, to: Path | None, cache_dir: str | None, emit: Emit) -> Pulled:
     root = to or cache_root(listed.repository, cache_dir)
     total = sum(one.size for one in listed.files.values())
     targets = dict(_targets(listed, to, root))
     missing = sum(one.size - bytes_there(targets[path], one) for path, one in listed.files.items() if path in targets)
     _check_room(listed.repository, root, missing)
-    progress = Progress(total, total - missing, tell)
+    progress = Progress(total, total - missing, emit)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as threads:
-        under_way = [
+        in_flight = [
             threads.submit(fetch, listed.repository, listed.commit, listed.files[path], target, progress)
             for path, target in targets.items()
         ]
         try:
-            for one in under_way:
+            for one in in_flight:
                 one.result()
         finally:
             progress.stop()

@@ -20,7 +20,7 @@ from huggingface_hub.utils import build_hf_headers
 from imagemill.data.errors import DownloadFailed
 from imagemill.models.catalog.model_files import hash_file
 
-Tell = Callable[[int, int], None]
+Emit = Callable[[int, int], None]
 """(bytes there, bytes in all) -> None; called from several threads, one at a time."""
 
 
@@ -31,10 +31,10 @@ class Stopped(Exception):
 class Progress:
     """Adds up what the threads have downloaded, and stops them all."""
 
-    def __init__(self, total: int, there: int, tell: Tell) -> None:
-        self._total, self._there, self._tell = total, there, tell
+    def __init__(self, total: int, there: int, emit: Emit) -> None:
+        self._total, self._there, self._emit = total, there, emit
         self._lock, self._stopped = Lock(), False
-        tell(there, total)
+        emit(there, total)
 
     def stop(self) -> None:
         """Let every download under way end at its next piece."""
@@ -44,7 +44,7 @@ class Progress:
         """Count more bytes. Raises Stopped after ``stop``."""
         with self._lock:
             self._there += count
-            self._tell(self._there, self._total)
+            self._emit(self._there, self._total)
         if self._stopped:
             raise Stopped
 
@@ -80,7 +80,7 @@ def fetch(repository: str, commit: str, one: RepoFile, target: Path, progress: P
         http_get(
             hf_hub_url(repository, one.path, revision=commit),
             file,
-            resume_size=file.tell(),
+            resume_size=file.emit(),
             headers=build_hf_headers(token=os.environ.get("HF_TOKEN")),
             expected_size=one.size,
             tqdm_class=progress.bar,

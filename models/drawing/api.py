@@ -1,4 +1,4 @@
-"""A job whose model is behind an images API: its pictures are asked for, checked and staged. No torch here."""
+"""A job whose model is behind an images API: its images are asked for, checked and staged. No torch here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from PIL import Image
 
 from imagemill.data.errors import BadRow, BuildFailed
-from imagemill.data.images.codec import LOSSLESS, Encoding, decode_picture, encode_picture
+from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
 from imagemill.data.images.sources import read_given
 from imagemill.data.records import Drawing, Failure, StepReport
-from imagemill.data.staging.store import Drawn, Staging, ToStage
+from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
 from imagemill.models.catalog.api_spec import ApiSpec
@@ -23,23 +23,23 @@ from imagemill.models.drawing.image_checks import find_fault
 from imagemill.models.job import Job
 
 DEVICE = "openai API"
-"""What the manifest says a picture was drawn on: what is behind an API, it does not tell."""
+"""What the manifest says an image was generated on: what is behind an API, it does not tell."""
 
 GRACE = 30.0
-"""Seconds for which pictures that are under way are waited for, where the API will draw no others."""
+"""Seconds for which images that are under way are waited for, where the API will draw no others."""
 
 Report = Callable[[dict[str, Any]], None]
 
 
-async def draw_by_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
-    """Have drawn, and stage, what the job asks for and is not staged yet; as models.drawing.draw, in an event loop.
+async def draw_with_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
+    """Have generated, and stage, what the job asks for and is not staged yet; as models.drawing.draw, in an event loop.
 
-    A picture that cannot be had is in the result's ``failed``. Raises BuildFailed where the API itself is at fault.
+    An image that cannot be had is in the result's ``failed``. Raises BuildFailed where the API itself is at fault.
     """
     started, staging = time.perf_counter(), Staging(Path(job.staging))
     missing = await asyncio.to_thread(_missing, job, staging)
     if len(missing) < len(job.drawings):
-        report({"kind": "reused", "pictures": len(job.drawings) - len(missing)})
+        report({"kind": "reused", "images": len(job.drawings) - len(missing)})
     if not missing:
         return StepReport(reused=len(job.drawings))
     asking = _Asking(job, job.spec, api, staging, report)
@@ -50,10 +50,10 @@ async def draw_by_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if not asking.drawn:
+    if not asking.generated:
         await asking.check_model(missing)
     return StepReport(
-        drawn=asking.drawn,
+        generated=asking.generated,
         reused=len(job.drawings) - len(missing),
         seconds=round(time.perf_counter() - started, 3),
         failed=asking.failed,
@@ -76,23 +76,23 @@ def _missing(job: Job, staging: Staging) -> list[Drawing]:
 
 @dataclass
 class _Asking:
-    """Asks for the pictures of one job."""
+    """Asks for the images of one job."""
 
     job: Job
     spec: ApiSpec
     api: ImagesApi
     staging: Staging
     report: Report
-    drawn: int = 0
+    generated: int = 0
     failed: dict[str, Failure] = field(default_factory=dict)
 
     async def draw(self, drawing: Drawing) -> None:
-        """Have a picture drawn and stage it; a faulty one is asked for once more, then it is in ``failed``."""
+        """Have an image generated and stage it; a faulty one is asked for once more, then it is in ``failed``."""
         fault, requests = "", 0
         for _ in range(2):
             try:
                 source = await asyncio.to_thread(self._source, drawing)
-                picture, more = await self._ask(drawing, source)
+                image, more = await self._ask(drawing, source)
             except BadRow as error:
                 self.failed[drawing.key] = Failure(str(error))
                 return
@@ -102,23 +102,23 @@ class _Asking:
                     continue
                 break
             requests += more
-            size = _size(drawing, self.spec) or picture.size
-            fault = find_fault(picture, True, source, size, self.job.checks)
+            size = _size(drawing, self.spec) or image.size
+            fault = find_fault(image, True, source, size, self.job.checks)
             if not fault:
-                await asyncio.to_thread(self._stage, picture, drawing, self.job.encodings[drawing.key])
-                self.drawn += 1
-                self.report({"kind": "drawn", "model": self.spec.name, "pictures": 1})
+                await asyncio.to_thread(self._stage, image, drawing, self.job.encodings[drawing.key])
+                self.generated += 1
+                self.report({"kind": "generated", "model": self.spec.name, "images": 1})
                 return
         self.failed[drawing.key] = Failure(fault, requests)
 
     async def _ask(self, drawing: Drawing, source: Image.Image | None) -> tuple[Image.Image, int]:
-        """The picture, and how many requests it took. Raises ApiFault."""
-        given = source and await asyncio.to_thread(encode_picture, source, Encoding(LOSSLESS), "")
+        """The image, and how many requests it took. Raises ApiFault."""
+        given = source and await asyncio.to_thread(encode_image, source, Encoding(LOSSLESS), "")
         content, requests = await self.api.draw(Request(_fields(drawing, self.spec), given))
-        if self.spec.api.cost_per_picture:
-            self.report({"kind": "paid", "cost": self.spec.api.cost_per_picture})
+        if self.spec.api.cost_per_image:
+            self.report({"kind": "paid", "cost": self.spec.api.cost_per_image})
         try:
-            return await asyncio.to_thread(decode_picture, content, "the API's answer"), requests
+            return await asyncio.to_thread(decode_image, content, "the API's answer"), requests
         except BadRow as error:
             raise ApiFault(str(error), requests, may_pass=True) from error
 
@@ -126,31 +126,31 @@ class _Asking:
         if drawing.source is not None:
             found = self.staging.read(drawing.source, LOSSLESS)
             if found is None:
-                raise BadRow(f"the picture to edit, {drawing.source}, is not staged")
-            return decode_picture(found[0], drawing.source)
+                raise BadRow(f"the image to edit, {drawing.source}, is not staged")
+            return decode_image(found[0], drawing.source)
         if drawing.source_path is not None:
-            return decode_picture(read_given(drawing), drawing.source_path)
+            return decode_image(read_given(drawing), drawing.source_path)
         return None
 
-    def _stage(self, picture: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
+    def _stage(self, image: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
         with explain_full_disk(self.staging.folder):
-            self.staging.stage([ToStage(picture, drawing, encodings, Drawn(self.spec.name, 1, DEVICE))])
+            self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE))])
 
     async def check_model(self, asked: list[Drawing]) -> None:
-        """Raises BuildFailed when all pictures failed alike and a plain one does too: no row is at fault."""
+        """Raises BuildFailed when all images failed alike and a plain one does too: no row is at fault."""
         reasons = {failure.reason for failure in self.failed.values()}
         if len(self.failed) < 2 or len(reasons) > 1:
             return
-        plain = replace(asked[0], prompt="a picture", seed=0, negative_prompt=None)
+        plain = replace(asked[0], prompt="an image", seed=0, negative_prompt=None)
         try:
             source = await asyncio.to_thread(self._source, plain)
-            picture, _ = await self._ask(plain, source and Image.new("RGB", source.size, "gray"))
-            reason = find_fault(picture, True, None, _size(plain, self.spec) or picture.size, self.job.checks)
+            image, _ = await self._ask(plain, source and Image.new("RGB", source.size, "gray"))
+            reason = find_fault(image, True, None, _size(plain, self.spec) or image.size, self.job.checks)
         except (ApiFault, BadRow) as error:
             reason = str(error)
         if reason:
             raise BuildFailed(
-                f"the images API at {self.spec.source} fails on every picture, a plain one too, so no single row is at "
+                f"the images API at {self.spec.source} fails on every image, a plain one too, so no single row is at "
                 f"fault: {reason}"
             )
 

@@ -1,4 +1,4 @@
-"""`batch_size: auto`: the smallest batch that draws about as fast as any, found by drawing, and remembered."""
+"""`batch_size: auto`: the smallest batch that generates about as fast as any, found by generating, and remembered."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from imagemill.data.identity import digest
-from imagemill.models.cache_dir import kept_folder
+from imagemill.models.cache_dir import cache_folder
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.drawing.batches import Asked
+from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.device_errors import is_out_of_memory
 from imagemill.models.drawing.pipeline_call import draw_batch
 from imagemill.models.loading.device_memory import free_memory
@@ -34,8 +34,8 @@ FULL = 0.9
 """Share of the device's memory that a batch may be expected to take."""
 
 
-def find_batch_size(pipeline: Any, spec: ModelSpec, like: Asked, most: int) -> int:
-    """The batch size for pictures like this one on this device: a power of two, ``most`` at the highest.
+def find_batch_size(pipeline: Any, spec: ModelSpec, like: PreparedDrawing, most: int) -> int:
+    """The batch size for images like this one on this device: a power of two, ``most`` at the highest.
 
     Doubles the batch until that is no longer worth it, or does not fit. Raises what the pipeline raises on one.
     """
@@ -43,7 +43,7 @@ def find_batch_size(pipeline: Any, spec: ModelSpec, like: Asked, most: int) -> i
     if note.exists():
         return min(most, int(note.read_text()))
     steps = like.drawing.steps if "strength" in spec.call else min(STEPS, like.drawing.steps)
-    plain = replace(like, drawing=replace(like.drawing, prompt="a picture", seed=0, steps=steps))
+    plain = replace(like, drawing=replace(like.drawing, prompt="an image", seed=0, steps=steps))
     found = find_knee(lambda size: draw_batch(pipeline, spec, [plain], size), most)
     unfinished = note.with_suffix(f".{os.getpid()}")
     unfinished.write_text(str(found))
@@ -52,7 +52,7 @@ def find_batch_size(pipeline: Any, spec: ModelSpec, like: Asked, most: int) -> i
 
 
 def find_knee(draw: Callable[[int], Any], most: int, clock: Callable[[], float] = time.perf_counter) -> int:
-    """Try ``draw(1)``, ``draw(2)``, ``draw(4)`` ...; the size after which pictures/s grow by less than WORTH."""
+    """Try ``draw(1)``, ``draw(2)``, ``draw(4)`` ...; the size after which images/s grow by less than WORTH."""
     size, rate, found = 1, 0.0, 1
     while size <= most:
         try:
@@ -93,9 +93,9 @@ def _has_room_for_twice() -> bool:
     return weights + 2 * (peak - weights) < FULL * total
 
 
-def _note_for(spec: ModelSpec, like: Asked) -> Path:
+def _note_for(spec: ModelSpec, like: PreparedDrawing) -> Path:
     device = pick_device()
     total = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else torch.get_num_threads()
     model = [spec.weights_key, spec.pipeline, dict(spec.call)]
     shape = [like.width, like.height, like.source and like.source.size, like.drawing.guidance_scale]
-    return kept_folder("batch_sizes") / digest([model, shape, device_name(device), total, torch.__version__])
+    return cache_folder("batch_sizes") / digest([model, shape, device_name(device), total, torch.__version__])

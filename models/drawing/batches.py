@@ -1,4 +1,4 @@
-"""A job's drawings become batches: each with its source picture, the rows of a batch alike in shape and settings."""
+"""A job's drawings become batches: each with its source image, the rows of a batch alike in shape and settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from imagemill.data.errors import BadRow
-from imagemill.data.images.codec import LOSSLESS, decode_picture
+from imagemill.data.images.codec import LOSSLESS, decode_image
 from imagemill.data.images.sources import read_given, read_guides, read_mask, read_references
 from imagemill.data.records import Drawing, Failure
 from imagemill.data.staging.store import Staging
@@ -19,26 +19,26 @@ from imagemill.models.drawing.framing import edit_size, frame
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A drawing with its source picture, if it has one, ready for the device."""
+class PreparedDrawing:
+    """A drawing with its source image, if it has one, ready for the device."""
 
     drawing: Drawing
     source: Image.Image | None
-    """Of the size that is drawn."""
+    """Of the size that is generated."""
     width: int
     height: int
     mask: Image.Image | None = None
-    """Black and white (mode L), of the size that is drawn: white is repainted."""
+    """Black and white (mode L), of the size that is generated: white is repainted."""
     references: tuple[Image.Image, ...] = ()
-    """Further pictures for a model that takes several, each of its own size."""
+    """Further images for a model that takes several, each of its own size."""
     guides: Mapping[str, Image.Image] = field(default_factory=dict)
     """Control images by role (data.config.guides); one for a ControlNet has the size that is generated."""
 
 
 def prepare_drawings(
     drawings: Sequence[Drawing], staging: Staging, spec: ModelSpec, failed: dict[str, Failure]
-) -> Iterator[Asked]:
-    """The drawings with their source pictures; one whose source cannot be read goes into ``failed``."""
+) -> Iterator[PreparedDrawing]:
+    """The drawings with their source images; one whose source cannot be read goes into ``failed``."""
     for drawing in drawings:
         try:
             yield _with_source(drawing, staging, spec)
@@ -46,40 +46,40 @@ def prepare_drawings(
             failed[drawing.key] = Failure(str(error))
 
 
-def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Asked:
+def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> PreparedDrawing:
     if drawing.source is not None:
         found = staging.read(drawing.source, LOSSLESS)
         if found is None:
-            raise BadRow(f"the picture to edit, {drawing.source}, is not staged")
-        source = decode_picture(found[0], drawing.source)
+            raise BadRow(f"the image to edit, {drawing.source}, is not staged")
+        source = decode_image(found[0], drawing.source)
     elif drawing.source_path is not None:
-        source = decode_picture(read_given(drawing), drawing.source_path)
+        source = decode_image(read_given(drawing), drawing.source_path)
     else:
-        return Asked(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
+        return PreparedDrawing(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
     mask = _mask(drawing, source) if drawing.mask_path is not None else None
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
     size, step = (width, height), spec.size_multiple
     framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
     more = zip(read_references(drawing), drawing.references, strict=True)
-    references = tuple(decode_picture(content, path) for content, (path, _) in more)
-    return Asked(drawing, frame(source, size, step), width, height, framed, references)
+    references = tuple(decode_image(content, path) for content, (path, _) in more)
+    return PreparedDrawing(drawing, frame(source, size, step), width, height, framed, references)
 
 
 def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
     paths = {role: path for role, path, _ in drawing.guides}
-    pictures = {role: decode_picture(content, paths[role]) for role, content in read_guides(drawing).items()}
-    if "control_image" in pictures:
+    images = {role: decode_image(content, paths[role]) for role, content in read_guides(drawing).items()}
+    if "control_image" in images:
         size = drawing.width, drawing.height
-        pictures["control_image"] = frame(pictures["control_image"], size, spec.size_multiple)
-    return pictures
+        images["control_image"] = frame(images["control_image"], size, spec.size_multiple)
+    return images
 
 
 def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:
     name = drawing.mask_path
-    mask = decode_picture(read_mask(drawing), name).convert("L").point(lambda value: 255 * (value >= 128))
+    mask = decode_image(read_mask(drawing), name).convert("L").point(lambda value: 255 * (value >= 128))
     if mask.size != source.size:
         raise BadRow(
-            f"the mask {name!r} is {mask.width} x {mask.height} pixels, and its picture {source.width} x "
+            f"the mask {name!r} is {mask.width} x {mask.height} pixels, and its image {source.width} x "
             f"{source.height}: make them of one size"
         )
     if mask.getbbox() is None:
@@ -87,9 +87,11 @@ def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:
     return mask
 
 
-def cut_batches(asked: Iterator[Asked], most_at_once: Callable[[Asked], int]) -> Iterator[list[Asked]]:
+def cut_batches(
+    asked: Iterator[PreparedDrawing], max_batch_of: Callable[[PreparedDrawing], int]
+) -> Iterator[list[PreparedDrawing]]:
     """Cut into batches whose rows share everything that is one argument of a call."""
-    waiting: dict[tuple[Any, ...], list[Asked]] = defaultdict(list)
+    waiting: dict[tuple[Any, ...], list[PreparedDrawing]] = defaultdict(list)
     for one in asked:
         shape = (
             one.width,
@@ -100,6 +102,6 @@ def cut_batches(asked: Iterator[Asked], most_at_once: Callable[[Asked], int]) ->
             one.drawing.negative_prompt is None,
         )
         waiting[shape].append(one)
-        if len(waiting[shape]) >= most_at_once(one):
+        if len(waiting[shape]) >= max_batch_of(one):
             yield waiting.pop(shape)
     yield from waiting.values()

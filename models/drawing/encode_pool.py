@@ -1,4 +1,4 @@
-"""The threads that encode and stage what was drawn while the device draws on: one set for all jobs of a worker."""
+"""The threads that encode and stage what was generated while the device generates on: one set for all jobs of a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 import torch
 
-from imagemill.data.staging.store import Staging, ToStage
+from imagemill.data.staging.store import StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 
 THREADS = max(2, min(8, torch.get_num_threads() // 4))
@@ -23,7 +23,7 @@ _room = BoundedSemaphore(2 * THREADS)
 
 
 class Encoders:
-    """One job's pictures on their way into its staging. Leaving the block waits until all are there.
+    """One job's images on their way into its staging. Leaving the block waits until all are there.
 
     Raises what went wrong: OutputError where the disk is full, BuildFailed where the folder is gone.
     """
@@ -32,14 +32,14 @@ class Encoders:
         self._staging = staging
         self._writes: deque[Future[None]] = deque()
 
-    def add(self, pictures: Sequence[ToStage]) -> None:
+    def add(self, images: Sequence[StageRequest]) -> None:
         """Have a batch encoded and staged; waits while enough of others is in memory, this worker's other jobs' too."""
-        # A file for each thread, not for each picture.
-        for start in range(min(THREADS, len(pictures))):
+        # A file for each thread, not for each image.
+        for start in range(min(THREADS, len(images))):
             while self._writes and self._writes[0].done():
                 self._writes.popleft().result()
             _room.acquire()
-            write = _threads().submit(_stage, self._staging, pictures[start::THREADS])
+            write = _threads().submit(_stage, self._staging, images[start::THREADS])
             write.add_done_callback(lambda _: _room.release())
             self._writes.append(write)
 
@@ -59,6 +59,6 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="encode")
 
 
-def _stage(staging: Staging, pictures: Sequence[ToStage]) -> None:
+def _stage(staging: Staging, images: Sequence[StageRequest]) -> None:
     with explain_full_disk(staging.folder):
-        staging.stage(pictures)
+        staging.stage(images)

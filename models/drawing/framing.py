@@ -11,10 +11,10 @@ from imagemill.models.catalog.spec import ModelSpec
 
 
 def edit_size(source: tuple[int, int], asked: tuple[int | None, int | None], spec: ModelSpec) -> tuple[int, int]:
-    """Width and height, in pixels, of an edit of a picture of the size ``source``.
+    """Width and height, in pixels, of an edit of an image of the size ``source``.
 
     ``asked`` is what the row says, None where it says nothing. A side that is not asked for follows from the source's
-    shape; with neither, the edit is as large as its source, cut down to what the model draws, or the nearest of the
+    shape; with neither, the edit is as large as its source, cut down to what the model generates, or the nearest of the
     model's own sizes where the recipe says so.
     """
     width, height = asked
@@ -39,7 +39,7 @@ def frame(
     multiple: int,
     resampling: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """The middle of the picture at this width and height, its shape unbent.
+    """The middle of the image at this width and height, its shape unbent.
 
     Only cut where that loses less than ``multiple`` pixels a side: no pixel is resampled then. Else scaled to cover
     ``size``, and then cut.
@@ -53,16 +53,16 @@ def frame(
     return ImageOps.fit(source, size, resampling)
 
 
-def stitch(picture: Image.Image, references: Sequence[Image.Image], multiple: int) -> Image.Image:
-    """The picture with the references to the right of it, in their order, each as high as it and its shape unbent.
+def stitch(image: Image.Image, references: Sequence[Image.Image], multiple: int) -> Image.Image:
+    """The image with the references to the right of it, in their order, each as high as it and its shape unbent.
 
     The right edge is cut to a width that is a multiple of ``multiple`` pixels.
     """
-    widths = [max(1, round(one.width * picture.height / one.height)) for one in references]
-    whole = Image.new("RGB", (picture.width + sum(widths), picture.height))
-    whole.paste(picture)
-    left = picture.width
+    widths = [max(1, round(one.width * image.height / one.height)) for one in references]
+    whole = Image.new("RGB", (image.width + sum(widths), image.height))
+    whole.paste(image)
+    left = image.width
     for one, width in zip(references, widths, strict=True):
-        whole.paste(one.resize((width, picture.height), Image.Resampling.LANCZOS), (left, 0))
+        whole.paste(one.resize((width, image.height), Image.Resampling.LANCZOS), (left, 0))
         left += width
     return whole.crop((0, 0, whole.width // multiple * multiple, whole.height))

@@ -1,4 +1,4 @@
-"""One call of a diffusers pipeline: a batch of rows in, pictures out."""
+"""One call of a diffusers pipeline: a batch of rows in, images out."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.drawing.batches import Asked
+from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.framing import stitch
 from imagemill.models.loading.acceleration import cache_steps
 
-Outcome = tuple[Asked, Image.Image, bool]
-"""A row, its picture, and whether all of the picture's values were finite."""
+Outcome = tuple[PreparedDrawing, Image.Image, bool]
+"""A row, its image, and whether all of the image's values were finite."""
 
 
-def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_size: int) -> list[Outcome]:
-    """Draw one batch, padded to ``batch_size``; each picture comes with whether its values were all finite.
+def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing], batch_size: int) -> list[Outcome]:
+    """Generate one batch, padded to ``batch_size``; each image comes with whether its values were all finite.
 
-    With one seeded generator an image and every batch of the same size, a picture's bits do not depend on its
+    With one seeded generator an image and every batch of the same size, an image's bits do not depend on its
     neighbours or its place (measured; see docs/architecture.md).
     """
     padded = [*batch, *[batch[-1]] * (batch_size - len(batch))]
@@ -30,31 +30,31 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[Asked], batch_siz
     cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
     with torch.inference_mode():
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
-        # Picture by picture: a batch's values at once are too many for a processor's cache, and twice the memory.
+        # Image by image: a batch's values at once are too many for a processor's cache, and twice the memory.
         pixels = [_to_bytes(one) for one in values]
-        # What is no number makes the sum none: one value a picture to look at, not each.
+        # What is no number makes the sum none: one value an image to look at, not each.
         finite = torch.stack([one.sum(dtype=torch.float32) for one in values]).isfinite().tolist()
         array: np.ndarray = torch.stack(pixels).cpu().numpy()
-    pictures = [Image.fromarray(pixels) for pixels in array]
+    images = [Image.fromarray(pixels) for pixels in array]
     if spec.keep_unmasked:
-        pictures = [_keep_unmasked(one, picture) for one, picture in zip(batch, pictures, strict=True)]
-    return list(zip(batch, pictures, finite, strict=True))
+        images = [_keep_unmasked(one, image) for one, image in zip(batch, images, strict=True)]
+    return list(zip(batch, images, finite, strict=True))
 
 
 def _to_bytes(values: torch.Tensor) -> torch.Tensor:
-    """Of one picture: 3 x height x width from 0 to 1 become height x width x 3 of uint8, rounded as diffusers does."""
+    """Of one image: 3 x height x width from 0 to 1 become height x width x 3 of uint8, rounded as diffusers does."""
     # On the device: a quarter of the bytes to copy.
     scaled = values.float().nan_to_num().mul_(255).round_().clamp_(0, 255)
     return scaled.to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
-def _keep_unmasked(asked: Asked, drawn: Image.Image) -> Image.Image:
-    """The drawn picture with the source's own pixels where the mask is black."""
+def _keep_unmasked(asked: PreparedDrawing, generated: Image.Image) -> Image.Image:
+    """The generated image with the source's own pixels where the mask is black."""
     # One of another size than was asked for is left to the checks.
-    return Image.composite(drawn, asked.source, asked.mask) if drawn.size == asked.source.size else drawn
+    return Image.composite(generated, asked.source, asked.mask) if generated.size == asked.source.size else generated
 
 
-def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[str, Any]:
+def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> dict[str, Any]:
     """What the pipeline is called with, under its own names."""
     first, takes = rows[0], inspect.signature(type(pipeline).__call__).parameters
     given: dict[str, Any] = {
@@ -63,11 +63,11 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
         "height": first.height,
         "num_inference_steps": first.drawing.steps,
         spec.guidance_argument: first.drawing.guidance_scale,
-        # On the CPU, so that a picture's noise is the same whatever the device.
+        # On the CPU, so that an image's noise is the same whatever the device.
         "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in rows],
         "negative_prompt": _negatives(spec, rows),
-        "image": None if first.source is None else _pictures([one.source for one in rows], spec, first.references),
-        "mask_image": None if first.mask is None else _pictures([one.mask for one in rows], spec),
+        "image": None if first.source is None else _images([one.source for one in rows], spec, first.references),
+        "mask_image": None if first.mask is None else _images([one.mask for one in rows], spec),
         "max_sequence_length": text_tokens(pipeline, spec),
         # Kontext else resizes its source to one of its training sizes of about a megapixel.
         "max_area": first.width * first.height,
@@ -82,18 +82,18 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked]) -> dict[st
     return arguments
 
 
-def _pictures(
-    pictures: list[Image.Image], spec: ModelSpec, references: Sequence[Image.Image] = ()
+def _images(
+    images: list[Image.Image], spec: ModelSpec, references: Sequence[Image.Image] = ()
 ) -> list[Image.Image] | Image.Image:
     if spec.stitches:
-        return stitch(pictures[0], references, spec.size_multiple)
-    # To a pipeline that draws one row at a time, a list is several pictures for that row.
+        return stitch(images[0], references, spec.size_multiple)
+    # To a pipeline that generates one row at a time, a list is several images for that row.
     if spec.max_batch == 1:
-        return [pictures[0], *references] if references else pictures[0]
-    return pictures
+        return [images[0], *references] if references else images[0]
+    return images
 
 
-def _negatives(spec: ModelSpec, rows: Sequence[Asked]) -> list[str] | None:
+def _negatives(spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> list[str] | None:
     given = [
         spec.empty_negative if one.drawing.negative_prompt is None else one.drawing.negative_prompt for one in rows
     ]
@@ -108,11 +108,11 @@ def text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:
     return min(512, tokenizer.model_max_length)
 
 
-def steering(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked], takes: Collection[str]) -> dict[str, Any]:
+def steering(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing], takes: Collection[str]) -> dict[str, Any]:
     """Arguments of a call for these rows. ``takes``: the names of the arguments that the pipeline takes."""
     given: dict[str, Any] = {}
     if spec.controlnet:
-        # Where a pipeline has no source, most call the control picture their image.
+        # Where a pipeline has no source, most call the control image their image.
         image = "control_image" if "control_image" in takes else "image"
         given = {
             image: [one.guides["control_image"] for one in rows],
@@ -123,6 +123,6 @@ def steering(pipeline: Any, spec: ModelSpec, rows: Sequence[Asked], takes: Colle
         }
     if spec.ip_adapter:
         pipeline.set_ip_adapter_scale(spec.ip_adapter.scale)
-        # A list would be several prompts of one row: such a model draws a row at a time (ModelSpec.max_batch).
+        # A list would be several prompts of one row: such a model generates a row at a time (ModelSpec.max_batch).
         given["ip_adapter_image"] = rows[0].guides["image_prompt"]
     return given

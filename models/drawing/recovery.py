@@ -1,5 +1,5 @@
 """What happens when a batch fails: a smaller one where memory ran out, a new process where the device is lost, and
-else halves, until the rows at fault stand alone; the others are drawn.
+else halves, until the rows at fault stand alone; the others are generated.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from PIL import Image
 from imagemill.data.errors import BuildFailed, ImagemillError
 from imagemill.data.records import Failure
 from imagemill.models.drawing.batch_size import find_batch_size
-from imagemill.models.drawing.batches import Asked
+from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.device_errors import DeviceLost, at_most, is_out_of_memory, is_sticky
 from imagemill.models.drawing.image_checks import find_fault
 from imagemill.models.drawing.pipeline_call import Outcome, draw_batch
 from imagemill.models.job import Job
 from imagemill.models.loading.device_memory import free_memory
-from imagemill.models.loading.pipeline_cache import send_others_away
+from imagemill.models.loading.pipeline_cache import evict_others
 
-Picture = tuple[Asked, Image.Image, int]
-"""A row, its picture, and the batch size that it was drawn with."""
+GeneratedImage = tuple[PreparedDrawing, Image.Image, int]
+"""A row, its image, and the batch size that it was generated with."""
 
 _fits: dict[tuple[Any, ...], int] = {}
-"""Model and picture size -> the largest batch that was seen to fit, where the one asked for did not, or the best."""
+"""Model and image size -> the largest batch that was seen to fit, where the one asked for did not, or the best."""
 
 
 @dataclass
-class CarefulDrawing:
-    """Draws the batches of one job and copes with what goes wrong."""
+class RecoveringGenerator:
+    """Generates the batches of one job and copes with what goes wrong."""
 
     pipeline: Any
     job: Job
     lost: Callable[[str], None]
     """Told why, before this process ends because its device does nothing more for it."""
     failed: dict[str, Failure] = field(default_factory=dict)
-    """Image key -> why that picture could not be drawn."""
+    """Image key -> why that image could not be generated."""
 
-    def draw(self, batch: list[Asked]) -> list[Picture]:
-        """Draw a batch and check its pictures; a faulty one is drawn once more, with the same seed, then set aside.
+    def draw(self, batch: list[PreparedDrawing]) -> list[GeneratedImage]:
+        """Generate a batch and check its images; a faulty one is drawn once more, with the same seed, then set aside.
 
         Raises DeviceLost where this process must be replaced, BuildFailed where the recipe says to stop.
         """
@@ -52,19 +52,21 @@ class CarefulDrawing:
             self.failed |= {asked.drawing.key: Failure(fault, 2) for asked, fault in faulty}
         return good
 
-    def _check(self, pictures: list[tuple[Outcome, int]]) -> tuple[list[Picture], list[tuple[Asked, str]]]:
+    def _check(
+        self, images: list[tuple[Outcome, int]]
+    ) -> tuple[list[GeneratedImage], list[tuple[PreparedDrawing, str]]]:
         good, faulty = [], []
-        for (asked, picture, is_finite), size in pictures:
-            fault = find_fault(picture, is_finite, asked.source, (asked.width, asked.height), self.job.checks)
+        for (asked, image, is_finite), size in images:
+            fault = find_fault(image, is_finite, asked.source, (asked.width, asked.height), self.job.checks)
             if fault:
                 faulty.append((asked, fault))
             else:
-                good.append((asked, picture, size))
+                good.append((asked, image, size))
         return good, faulty
 
-    def _draw_apart(self, batch: list[Asked], attempt: int) -> list[tuple[Outcome, int]]:
-        """Draw a batch; if it fails, its halves, until the pictures at fault stand alone in ``failed``."""
-        size = self.most_at_once(batch[0])
+    def _draw_apart(self, batch: list[PreparedDrawing], attempt: int) -> list[tuple[Outcome, int]]:
+        """Generate a batch; if it fails, its halves, until the images at fault stand alone in ``failed``."""
+        size = self.max_batch_of(batch[0])
         try:
             with at_most(self.job.batch_timeout, self.lost):
                 if self.job.finds_batch_size and self._shape(batch[0]) not in _fits:
@@ -92,10 +94,12 @@ class CarefulDrawing:
         middle = len(batch) // 2
         return self._draw_apart(batch[:middle], attempt + 1) + self._draw_apart(batch[middle:], attempt + 1)
 
-    def _draw_smaller(self, batch: list[Asked], size: int, reason: str, attempt: int) -> list[tuple[Outcome, int]]:
-        """What the recipe's on_oom says. Nothing but the batch size ever changes: not the pictures' size or steps."""
+    def _draw_smaller(
+        self, batch: list[PreparedDrawing], size: int, reason: str, attempt: int
+    ) -> list[tuple[Outcome, int]]:
+        """What the recipe's on_oom says. Nothing but the batch size ever changes: not the images' size or steps."""
         free_memory()
-        if send_others_away(self.job.spec):
+        if evict_others(self.job.spec):
             return self._draw_apart(batch, attempt)
         first = batch[0]
         told = f"{reason} (batch of {size}, {first.width} x {first.height} pixels)"
@@ -110,26 +114,26 @@ class CarefulDrawing:
         _fits[self._shape(first)] = size // 2
         return self._draw_apart(batch, attempt)
 
-    def _shape(self, asked: Asked) -> tuple[Any, ...]:
+    def _shape(self, asked: PreparedDrawing) -> tuple[Any, ...]:
         spec, source = self.job.spec, asked.source
         found = self.job.finds_batch_size
         return spec.weights_key, spec.pipeline, asked.width, asked.height, source and source.size, found
 
-    def most_at_once(self, like: Asked) -> int:
-        """Rows like this one that are drawn in one call, as far as is known by now."""
+    def max_batch_of(self, like: PreparedDrawing) -> int:
+        """Rows like this one that are generated in one call, as far as is known by now."""
         return min(self.job.batch_size, _fits.get(self._shape(like), self.job.batch_size))
 
-    def check_model(self, like: Asked) -> None:
-        """Raises BuildFailed when pictures failed alike and a plain one of the same shape fails too: no row is at
+    def check_model(self, like: PreparedDrawing) -> None:
+        """Raises BuildFailed when images failed alike and a plain one of the same shape fails too: no row is at
         fault."""
         if len(self.failed) < 2 or len({failure.reason for failure in self.failed.values()}) > 1:
             return
         source = like.source and Image.new("RGB", like.source.size, "gray")
-        plain = replace(like, drawing=replace(like.drawing, prompt="a picture", seed=0), source=source)
+        plain = replace(like, drawing=replace(like.drawing, prompt="an image", seed=0), source=source)
         try:
-            draw_batch(self.pipeline, self.job.spec, [plain], self.most_at_once(like))
+            draw_batch(self.pipeline, self.job.spec, [plain], self.max_batch_of(like))
         except Exception as error:
             raise BuildFailed(
-                f"the model {self.job.spec.name!r} fails on every picture of {like.width} x {like.height} pixels and "
+                f"the model {self.job.spec.name!r} fails on every image of {like.width} x {like.height} pixels and "
                 f"{like.drawing.steps} steps, so no single row is at fault: {type(error).__name__}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""A model's own safety checker: what it finds is noted beside a picture, or sets it aside. No picture is changed."""
+"""A model's own safety checker: what it finds is noted beside an image, or sets it aside. No image is changed."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ import torch
 from PIL import Image
 
 from imagemill.data.errors import RecipeError
-from imagemill.data.images.codec import decode_picture
+from imagemill.data.images.codec import decode_image
 from imagemill.data.records import Drawing, Failure
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.drawing.recovery import Picture
+from imagemill.models.drawing.recovery import GeneratedImage
 from imagemill.models.job import Job
 from imagemill.models.loading.device_memory import bytes_of
 from imagemill.models.loading.pipeline import device_name, local_folder, pick_device
 
 FOUND = (
-    "the model's safety checker has found something in the picture, and the recipe's safety is 'set_aside': the same "
-    "seed gives the same picture, so change the prompt or the seed, or set safety to 'flag'"
+    "the model's safety checker has found something in the image, and the recipe's safety is 'set_aside': the same "
+    "seed gives the same image, so change the prompt or the seed, or set safety to 'flag'"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Checker:
-    """A loaded checker, and what makes its input of pictures."""
+    """A loaded checker, and what makes its input of images."""
 
     model: Any
     extractor: Any
     device: torch.device
     dtype: torch.dtype
 
-    def unsafe(self, pictures: Sequence[Image.Image]) -> list[bool]:
-        """Whether it finds something in each of the pictures."""
-        seen = self.extractor(list(pictures), return_tensors="pt").pixel_values.to(self.device, self.dtype)
+    def unsafe(self, images: Sequence[Image.Image]) -> list[bool]:
+        """Whether it finds something in each of the images."""
+        seen = self.extractor(list(images), return_tensors="pt").pixel_values.to(self.device, self.dtype)
         # It paints what it finds something in black: that is done to these.
-        painted = np.zeros((len(pictures), 1, 1, 3))
+        painted = np.zeros((len(images), 1, 1, 3))
         with torch.inference_mode():
             _, found = self.model(clip_input=seen, images=painted)
         return [bool(one) for one in found]
 
 
 _checkers: dict[tuple[Any, ...], _Checker] = {}
-"""Those that this process has loaded; they stay, being small beside what draws."""
+"""Those that this process has loaded; they stay, being small beside what generates."""
 
 
 class Safety:
-    """Looks at the pictures of one job, as its ``safety`` says; loads the checker on first need, and else does nothing.
+    """Looks at the images of one job, as its ``safety`` says; loads the checker on first need, and else does nothing.
 
     ``report`` is told when the checker was loaded.
     """
@@ -67,17 +67,17 @@ class Safety:
         if self._job.safety != "off":
             self._checker()
 
-    def look_at_drawn(
-        self, pictures: Sequence[Picture], failed: dict[str, Failure]
-    ) -> list[tuple[Picture, bool | None]]:
-        """The pictures, each with whether something is found in it; those to set aside go into ``failed``."""
-        if self._job.safety == "off" or not pictures:
-            return [(one, None) for one in pictures]
-        found = zip(pictures, self._checker().unsafe([picture for _, picture, _ in pictures]), strict=True)
+    def check_images(
+        self, images: Sequence[GeneratedImage], failed: dict[str, Failure]
+    ) -> list[tuple[GeneratedImage, bool | None]]:
+        """The images, each with whether something is found in it; those to set aside go into ``failed``."""
+        if self._job.safety == "off" or not images:
+            return [(one, None) for one in images]
+        found = zip(images, self._checker().unsafe([image for _, image, _ in images]), strict=True)
         return [(one, unsafe) for one, unsafe in found if not self._is_set_aside(one[0].drawing, unsafe, failed)]
 
-    def look_at_staged(self, drawings: Sequence[Drawing], failed: dict[str, Failure]) -> None:
-        """Look at those of the staged pictures that nobody has looked at; those to set aside go into ``failed``."""
+    def check_staged(self, drawings: Sequence[Drawing], failed: dict[str, Failure]) -> None:
+        """Look at those of the staged images that nobody has looked at; those to set aside go into ``failed``."""
         for drawing in drawings if self._job.safety != "off" else ():
             encodings = self._job.encodings[drawing.key]
             best = min(encodings, key=lambda one: not one.lossless)
@@ -86,8 +86,8 @@ class Safety:
                 continue
             unsafe = staged[1].unsafe
             if unsafe is None:
-                (unsafe,) = self._checker().unsafe([decode_picture(staged[0], drawing.key)])
-                self._staging.note(drawing.key, encodings, unsafe=unsafe)
+                (unsafe,) = self._checker().unsafe([decode_image(staged[0], drawing.key)])
+                self._staging.update(drawing.key, encodings, unsafe=unsafe)
             self._is_set_aside(drawing, unsafe, failed)
 
     def _is_set_aside(self, drawing: Drawing, unsafe: bool, failed: dict[str, Failure]) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from imagemill.data.records import Spent
+from imagemill.data.records import StepTiming
 from imagemill.models.loading.pipeline import pick_device
 
 _last_batch: dict[str, float] = {}
@@ -70,10 +70,10 @@ class Timeline:
         finally:
             stop.set()
 
-    def spent(self) -> Spent:
+    def spent(self) -> StepTiming:
         """The sums."""
         samples = self._utilisation
-        return Spent(
+        return StepTiming(
             loading=round(self._loading, 3),
             drawing=round(self._drawing, 3),
             waiting=round(self._waiting, 3),

@@ -1,4 +1,4 @@
-"""Prompts that are longer than a pipeline's text encoders take: the rest of them is not drawn."""
+"""Prompts that are longer than a pipeline's text encoders take: the rest of them is not generated."""
 
 from __future__ import annotations
 

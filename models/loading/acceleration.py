@@ -14,7 +14,7 @@ import torch
 
 from imagemill.data.config.speed import Speed
 from imagemill.data.errors import RecipeError
-from imagemill.models.cache_dir import kept_folder
+from imagemill.models.cache_dir import cache_folder
 from imagemill.models.loading.source_cache import remember_sources
 from imagemill.models.loading.text_cache import remember_texts
 
@@ -49,7 +49,7 @@ def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
         pipeline.vae.to(memory_format=torch.channels_last)
     if speed.compile:
         # Kept between runs, so that only the first build of all compiles.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept_folder("compiled")))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
         _ask(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=False))
     return pipeline
 
@@ -98,5 +98,5 @@ def _ask(model: str, setting: str, apply: Callable[[], Any]) -> None:
         raise
     except (RuntimeError, ValueError, AttributeError, ImportError, TypeError) as error:
         raise RecipeError(
-            f"the model {model!r} cannot be drawn with speed.{setting} here: {error}. Leave that setting out."
+            f"the model {model!r} cannot be generated with speed.{setting} here: {error}. Leave that setting out."
         ) from error

@@ -1,4 +1,4 @@
-"""What steers a generation beside its prompt: a ControlNet or an IP-Adapter, loaded, and its pictures in a call."""
+"""What steers a generation beside its prompt: a ControlNet or an IP-Adapter, loaded, and its images in a call."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ip_adapter_bytes(spec: ModelSpec) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def put_ip_adapter_on(pipeline: Any, spec: ModelSpec) -> None:
+def load_ip_adapter(pipeline: Any, spec: ModelSpec) -> None:
     """Put the spec's IP-Adapter on a pipeline. Raises RecipeError where it does not fit, or cannot be had."""
     found = spec.ip_adapter
     if found is None:

@@ -10,32 +10,32 @@ from typing import Any
 import psutil
 import torch
 
-FOR_DRAWING = 0.1
-"""Share of a device's memory that is kept for what is computed while drawing."""
+GENERATION_COLUMNS = 0.1
+"""Share of a device's memory that is kept for what is computed while generating."""
 
 FOR_THE_HOST = 0.1
 """Share of the host's memory that is never filled with waiting models."""
 
 
-def room_on(device: torch.device, there_are: int) -> int:
-    """Bytes of weights that the device still takes, beside the ``there_are`` bytes on it.
+def free_bytes(device: torch.device, allocated: int) -> int:
+    """Bytes of weights that the device still takes, beside the ``allocated`` bytes on it.
 
     IMAGEMILL_DEVICE_GIB in a worker's environment sets how many GiB of weights its device takes in all.
     """
     if budget := os.environ.get("IMAGEMILL_DEVICE_GIB"):
-        return int(float(budget) * 2**30) - there_are
+        return int(float(budget) * 2**30) - allocated
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         # What torch holds in reserve is free for it.
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(free + held - FOR_DRAWING * total)
+        return int(free + held - GENERATION_COLUMNS * total)
     if device.type == "mps":
         total = torch.mps.recommended_max_memory()
-        return int(total - torch.mps.driver_allocated_memory() - FOR_DRAWING * total)
-    return room_on_host()
+        return int(total - torch.mps.driver_allocated_memory() - GENERATION_COLUMNS * total)
+    return free_host_bytes()
 
 
-def room_on_host() -> int:
+def free_host_bytes() -> int:
     """Bytes of weights that the host's memory still takes."""
     memory = psutil.virtual_memory()
     return int(memory.available - FOR_THE_HOST * memory.total)

@@ -32,7 +32,7 @@ def changed_parts(spec: ModelSpec) -> frozenset[str]:
     return changed
 
 
-def put_on(pipeline: Any, spec: ModelSpec) -> None:
+def load_loras(pipeline: Any, spec: ModelSpec) -> None:
     """Put the spec's LoRAs on a pipeline. Raises RecipeError where one does not fit."""
     if not spec.loras:
         return

@@ -59,7 +59,7 @@ def _torchao(kind: str, parts: list[str]) -> dict[str, Any]:
     }
 
 
-def place(pipeline: Any, memory: Memory, device: torch.device, model: str) -> Any:
+def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: str) -> Any:
     """The pipeline on the device, or with its parts waiting in host memory; slicing and tiling as the recipe says.
 
     Raises RecipeError where the pipeline has no such thing.

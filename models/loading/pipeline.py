@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from imagemill.data.errors import RecipeError
-from imagemill.models.catalog.external_parts import BorrowedPart
+from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading.adapters import check_fit, load_controlnet, put_ip_adapter_on
-from imagemill.models.loading.lora import put_on
-from imagemill.models.loading.offload import place, quantization
+from imagemill.models.loading.adapters import check_fit, load_controlnet, load_ip_adapter
+from imagemill.models.loading.lora import load_loras
+from imagemill.models.loading.offload import apply_offload, quantization
 from imagemill.models.loading.shared_parts import part_folders
 
 
@@ -67,7 +67,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
     names = {path.name for path in part_folders(local_folder(spec))}
     with _explain(spec):
         kind = diffusers_class(spec.pipeline)
-        # It paints pictures black, which would then be set aside as blank, with no word of why.
+        # It paints images black, which would then be set aside as blank, with no word of why.
         without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
         pipeline = kind.from_pretrained(
             spec.source,
@@ -81,12 +81,12 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
             **shared,
         )
     check_fit(pipeline, spec)
-    put_on(pipeline, spec)
-    put_ip_adapter_on(pipeline, spec)
-    return prepare(place(pipeline, spec.memory, device, spec.name))
+    load_loras(pipeline, spec)
+    load_ip_adapter(pipeline, spec)
+    return prepare(apply_offload(pipeline, spec.memory, device, spec.name))
 
 
-def parts_beside(spec: ModelSpec) -> dict[str, Any]:
+def extra_components(spec: ModelSpec) -> dict[str, Any]:
     """What the spec's pipeline is loaded with that is not among its own files, in host memory: its ControlNet, and the
     parts that it borrows.
 
@@ -95,16 +95,16 @@ def parts_beside(spec: ModelSpec) -> dict[str, Any]:
     if os.environ.get("IMAGEMILL_PIPELINE"):
         return {}
     parts: dict[str, Any] = {}
-    for part in spec.borrowed:
+    for part in spec.external_parts:
         with _explain(spec, part.source):
-            parts[part.name] = _borrowed(spec, part)
+            parts[part.name] = _external_parts(spec, part)
     if spec.controlnet:
         with _explain(spec, spec.controlnet.source):
             parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.controlnet.kind))
     return parts
 
 
-def _borrowed(spec: ModelSpec, part: BorrowedPart) -> Any:
+def _external_parts(spec: ModelSpec, part: ExternalPart) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = {"revision": part.revision, "cache_dir": spec.cache_dir, "token": os.environ.get("HF_TOKEN")}
@@ -142,7 +142,7 @@ def diffusers_class(name: str) -> Any:
     return getattr(diffusers, name)
 
 
-def same_parts(pipeline: Any, spec: ModelSpec) -> Any:
+def pipeline_from_parts(pipeline: Any, spec: ModelSpec) -> Any:
     """The spec's pipeline around the loaded parts of one of another class; nothing is read or copied."""
     if os.environ.get("IMAGEMILL_PIPELINE"):
         # A stand-in is of no class: it serves for each.

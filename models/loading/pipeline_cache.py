@@ -17,15 +17,15 @@ import torch
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.acceleration import speed_up
 from imagemill.models.loading.adapters import ip_adapter_bytes, steered_parts
-from imagemill.models.loading.device_memory import bytes_of, free_memory, move, room_on, room_on_host, weights_of
+from imagemill.models.loading.device_memory import bytes_of, free_bytes, free_host_bytes, free_memory, move, weights_of
 from imagemill.models.loading.lora import changed_parts
 from imagemill.models.loading.pipeline import (
     device_name,
+    extra_components,
     load_pipeline,
     local_folder,
-    parts_beside,
     pick_device,
-    same_parts,
+    pipeline_from_parts,
 )
 from imagemill.models.loading.schedulers import use_scheduler
 from imagemill.models.loading.shared_parts import find_equal, part_bytes, part_folders
@@ -69,21 +69,21 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
         found = _resident.get(spec.weights_key)
         if found is None:
             found = _resident[spec.weights_key] = _load(spec, device, max_resident)
-            _tell(report, "loaded", found, device, started)
+            _emit(report, "loaded", found, device, started)
         elif not found.is_on_device:
-            _make_room(bytes_of(found.parts), device, max_resident)
+            _release_slot(bytes_of(found.parts), device, max_resident)
             move(found.parts, device)
             found.is_on_device = True
-            _tell(report, "moved", found, device, started)
+            _emit(report, "moved", found, device, started)
         found.used = time.monotonic()
         which = spec.pipeline, spec.scheduler
         if which not in found.pipelines:
-            found.pipelines[which] = same_parts(next(iter(found.pipelines.values())), spec)
+            found.pipelines[which] = pipeline_from_parts(next(iter(found.pipelines.values())), spec)
             use_scheduler(found.pipelines[which], found.scheduler, spec.scheduler)
         return found.pipelines[which]
 
 
-def _tell(report: Report, kind: str, one: Resident, device: torch.device, started: float) -> None:
+def _emit(report: Report, kind: str, one: Resident, device: torch.device, started: float) -> None:
     seconds, gib = round(time.perf_counter() - started, 2), round(bytes_of(one.parts) / 2**30, 3)
     report({"kind": kind, "model": one.spec.name, "device": device_name(device), "seconds": seconds, "gib": gib})
 
@@ -99,10 +99,10 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     shared = {
         path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
     }
-    beside = parts_beside(spec)
+    beside = extra_components(spec)
     wanted = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(modules_of(beside))
     wanted += ip_adapter_bytes(spec) if own else 0
-    _make_room(wanted, device, max_resident)
+    _release_slot(wanted, device, max_resident)
     pipeline = speed_up(load_pipeline(spec, device, {**shared, **beside}), spec.speed, spec.name)
     parts = weights_of(pipeline)
     plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
@@ -121,13 +121,13 @@ def _setup(spec: ModelSpec) -> tuple[Any, ...]:
     return spec.dtype, spec.speed, spec.memory
 
 
-def _make_room(wanted: int, device: torch.device, max_resident: int | None) -> None:
+def _release_slot(wanted: int, device: torch.device, max_resident: int | None) -> None:
     """Send away those that were used longest ago, until ``wanted`` bytes of weights fit beside the others."""
     while there := sorted((one for one in _resident.values() if one.is_on_device), key=lambda one: one.used):
         is_full = max_resident is not None and len(there) >= max_resident
-        if not is_full and room_on(device, there_are=bytes_of(_parts_of(there))) >= wanted:
+        if not is_full and free_bytes(device, allocated=bytes_of(_parts_of(there))) >= wanted:
             return
-        _send_away(there[0], device, for_room=not is_full)
+        _evict(there[0], device, for_room=not is_full)
 
 
 def _parts_of(residents: Iterable[Resident]) -> list[torch.nn.Module]:
@@ -135,12 +135,12 @@ def _parts_of(residents: Iterable[Resident]) -> list[torch.nn.Module]:
     return list({id(part): part for one in residents for part in one.parts}.values())
 
 
-def _send_away(one: Resident, device: torch.device, for_room: bool) -> None:
+def _evict(one: Resident, device: torch.device, for_room: bool) -> None:
     """Let it wait in host memory where that helps and there is room, else drop it."""
     stay = {id(part) for part in _parts_of(o for o in _resident.values() if o is not one and o.is_on_device)}
     leaving = [part for part in one.parts if id(part) not in stay]
     one.is_on_device = False
-    if _can_wait(one, leaving, device, for_room):
+    if _can_offload(one, leaving, device, for_room):
         move(leaving, torch.device("cpu"))
     else:
         del _resident[one.spec.weights_key]
@@ -148,16 +148,16 @@ def _send_away(one: Resident, device: torch.device, for_room: bool) -> None:
     free_memory()
 
 
-def _can_wait(one: Resident, leaving: list[torch.nn.Module], device: torch.device, for_room: bool) -> bool:
+def _can_offload(one: Resident, leaving: list[torch.nn.Module], device: torch.device, for_room: bool) -> bool:
     if one.spec.memory.offload != "none" or one.spec.memory.quantization != "none":
         return False
     if device.type == "cuda":
-        return room_on_host() >= bytes_of(leaving)
+        return free_host_bytes() >= bytes_of(leaving)
     # Elsewhere the device and the host have one memory between them: waiting there would free nothing.
     return not for_room
 
 
-def send_others_away(spec: ModelSpec) -> bool:
+def evict_others(spec: ModelSpec) -> bool:
     """Free the device of all other models; whether there were any. On a CPU nothing goes."""
     with _loading:
         device = pick_device()
@@ -165,5 +165,5 @@ def send_others_away(spec: ModelSpec) -> bool:
         if device.type == "cpu":
             return False
         for one in others:
-            _send_away(one, device, for_room=True)
+            _evict(one, device, for_room=True)
         return bool(others)

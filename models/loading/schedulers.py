@@ -34,7 +34,7 @@ _CLASSES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "flow-match unipc": ("UniPCMultistepScheduler", _FLOW),
 }
 """Name -> class of diffusers, and what of the own configuration is changed. FlowMatchLCMScheduler is not among them:
-it draws its noise from no generator, so no picture could be drawn again."""
+it generates its noise from no generator, so no image could be regenerated."""
 
 
 def use_scheduler(pipeline: Any, own: Any, name: SchedulerName | None) -> None:

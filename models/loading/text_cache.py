@@ -1,6 +1,6 @@
 """A text encoder that remembers: a batch whose texts were all encoded before is put together from memory.
 
-Every edit of a dataset may have the same instruction, and every picture of a prompt the same text: with FLUX's T5 that
+Every edit of a dataset may have the same instruction, and every image of a prompt the same text: with FLUX's T5 that
 is 4.7 B parameters of work a batch.
 """
 

@@ -123,7 +123,7 @@ def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
     return {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
 
 
-class OwnCluster:
+class MachineCluster:
     """The cluster of one build, on this machine. It starts in a thread, beside what the build does first."""
 
     def __init__(self, workers: int, gpus: list[str]) -> None:
@@ -132,7 +132,7 @@ class OwnCluster:
         starter.shutdown(wait=False)
 
     @classmethod
-    def of(cls, workers: int | None) -> OwnCluster:
+    def of(cls, workers: int | None) -> MachineCluster:
         """With so many workers; by default one per GPU, or one, which may become more."""
         gpus = visible_gpus()
         return cls(workers or len(gpus) or 1, gpus)

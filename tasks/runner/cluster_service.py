@@ -15,13 +15,13 @@ from imagemill.data.errors import BuildFailed
 from imagemill.tasks.runner.cluster import check_address, fork_workers, quiet_workers, root_cause, worker_options
 from imagemill.tasks.runner.gpus import visible_gpus
 
-Say = Callable[[str], None]
+Emit = Callable[[str], None]
 
 REACH_SECONDS = 5
 """Seconds in which a scheduler must answer, before the worker says that none does and tries again."""
 
 
-def serve_scheduler(host: str, port: int, insecure: bool, say: Say) -> None:
+def serve_scheduler(host: str, port: int, insecure: bool, say: Emit) -> None:
     """Run a scheduler until SIGINT or SIGTERM. Speaks TLS where Dask's settings have certificates.
 
     Raises RecipeError where clear text would leave this machine, BuildFailed where the port cannot be had.
@@ -45,7 +45,7 @@ def serve_scheduler(host: str, port: int, insecure: bool, say: Say) -> None:
 
 
 def serve_workers(
-    address: str, workers: int | None, host: str | None, insecure: bool, patience: float, say: Say
+    address: str, workers: int | None, host: str | None, insecure: bool, timeout_s: float, say: Emit
 ) -> None:
     """Run this machine's workers, by default one per GPU, until SIGINT or SIGTERM.
 
@@ -59,7 +59,7 @@ def serve_workers(
 
     async def run(stop: asyncio.Event) -> None:
         keepers = [
-            asyncio.create_task(_keep(number, address, worker_options(number, count, gpus, host), patience, say))
+            asyncio.create_task(_keep(number, address, worker_options(number, count, gpus, host), timeout_s, say))
             for number in range(count)
         ]
         stopped = asyncio.create_task(stop.wait())
@@ -74,19 +74,19 @@ def serve_workers(
         asyncio.run(_until_told(run))
 
 
-async def _keep(number: int, address: str, options: dict[str, Any], patience: float, say: Say) -> None:
+async def _keep(number: int, address: str, options: dict[str, Any], timeout_s: float, say: Emit) -> None:
     """One worker, started again whenever it has lost its scheduler."""
     loop = asyncio.get_running_loop()
     name = f"{socket.gethostname()}-{options['host'] or ''}-{number}".replace("--", "-")
     last_seen, told = loop.time(), ""
-    while loop.time() - last_seen < patience:
+    while loop.time() - last_seen < timeout_s:
         # A Nanny would look for it for as long, and say nothing.
         if why := await _out_of_reach(address):
             if why != told:
                 say(f"worker {name} looks for the scheduler at {address}: {why}")
             told = why
             continue
-        nanny = Nanny(address, name=name, security=Security(), death_timeout=patience, **options)
+        nanny = Nanny(address, name=name, security=Security(), death_timeout=timeout_s, **options)
         try:
             await nanny
         except (OSError, TimeoutError, RuntimeError):
@@ -102,7 +102,7 @@ async def _keep(number: int, address: str, options: dict[str, Any], patience: fl
         last_seen, told = loop.time(), ""
         say(f"worker {name} has lost its scheduler, and looks for it")
         await asyncio.sleep(0.5)
-    raise BuildFailed(f"no scheduler at {address} for {patience:g} s{told and f' ({told})'}.")
+    raise BuildFailed(f"no scheduler at {address} for {timeout_s:g} s{told and f' ({told})'}.")
 
 
 async def _out_of_reach(address: str) -> str | None:

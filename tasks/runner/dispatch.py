@@ -1,4 +1,4 @@
-"""Where a job is drawn: on the cluster's workers, or, where its model is behind an API, from this process."""
+"""Where a job is generated: on the cluster's workers, or, where its model is behind an API, from this process."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ USUAL_KEY = "OPENAI_API_KEY"
 
 
 def draw_job(job: Job) -> StepReport:
-    """Draw a job from inside a task. Raises ImagemillError where trying again would not help."""
+    """Generate a job from inside a task. Raises ImagemillError where trying again would not help."""
     if not isinstance(job.spec, ApiSpec):
         return draw_on_gpu(job)
     key, key_from = find_key(job.spec.api)
     runner = FlowRunContext.get().task_runner
-    return runner.beside(ApiThread).draw(job, key, key_from, runner.listener)
+    return runner.shared_resource(ApiThread).draw(job, key, key_from, runner.listener)
 
 
 def find_key(api: Api) -> tuple[str | None, str]:
@@ -69,7 +69,7 @@ class ApiThread:
         self._apis: dict[tuple[str, str | None], ImagesApi] = {}
 
     def draw(self, job: Job, key: str | None, key_from: str, listener: Listener | None) -> StepReport:
-        """Draw a job and wait for it."""
+        """Generate a job and wait for it."""
         future: Future[StepReport] = asyncio.run_coroutine_threadsafe(
             self._draw(job, key, key_from, listener or _nobody), self._loop
         )
@@ -81,12 +81,12 @@ class ApiThread:
     async def _draw(self, job: Job, key: str | None, key_from: str, listener: Listener) -> StepReport:
         # Imported here: a build without an API does without them.
         from imagemill.models.api.client import ImagesApi
-        from imagemill.models.drawing.api import draw_by_api
+        from imagemill.models.drawing.api import draw_with_api
 
         name = (job.spec.api.model_dump_json(), key)
         if name not in self._apis:
             self._apis[name] = ImagesApi(job.spec.api, key, key_from)
-        return await draw_by_api(job, self._apis[name], listener)
+        return await draw_with_api(job, self._apis[name], listener)
 
     def close(self) -> None:
         """Break off what is under way."""

@@ -22,10 +22,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from imagemill.data.errors import BuildFailed
 from imagemill.models.job import Job
-from imagemill.tasks.runner.cluster import OwnCluster, check_address, cores, cpu_workers, root_cause
+from imagemill.tasks.runner.cluster import MachineCluster, check_address, cores, cpu_workers, root_cause
 from imagemill.tasks.runner.gpus import visible_gpus
 from imagemill.tasks.runner.job_message import pack
-from imagemill.tasks.runner.worker import draw_and_tell
+from imagemill.tasks.runner.worker import draw_on_worker
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -37,12 +37,12 @@ class Closable(Protocol):
         """Break off what is under way."""
 
 
-Beside = TypeVar("Beside", bound=Closable)
+SharedResource = TypeVar("SharedResource", bound=Closable)
 
 PATIENCE = 600.0
 """Seconds for which a scheduler of another process may be out of reach before the build fails."""
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 """Shards under way at once, at the most, on a cluster that grows."""
 
 
@@ -60,15 +60,15 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         workers: int | None = None,
         address: str | None = None,
         shards: int | None = None,
-        own: OwnCluster | None = None,
+        own: MachineCluster | None = None,
     ) -> None:
-        self._asked = workers
+        self._requested_workers = workers
         self.address = address or os.environ.get("IMAGEMILL_CLUSTER") or None
         self.gpus = [] if self.address else visible_gpus()
         self.workers = workers or len(self.gpus) or 1
         self.shards = shards
         most = _shards_for(max(self.workers, cores()))
-        super().__init__(max_workers=shards or (MOST_THREADS if self.address else most))
+        super().__init__(max_workers=shards or (MAX_THREADS if self.address else most))
         self.listener: Listener | None = None
         self._topic = f"imagemill-{uuid4()}"
         self._starting = threading.Lock()
@@ -79,26 +79,26 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
-        return type(self)(self._asked, self.address, self.shards, self._own)
+        return type(self)(self._requested_workers, self.address, self.shards, self._own)
 
-    def start_early(self) -> None:
+    def prestart(self) -> None:
         """Start the worker processes now, beside what the build does first: importing torch takes them seconds."""
         if self.address is None and self._own is None:
-            self._own = OwnCluster(self.workers, self.gpus)
+            self._own = MachineCluster(self.workers, self.gpus)
 
-    def expect(self, shards: int, weights: int | None) -> None:
+    def size_for(self, shards: int, weights: int | None) -> None:
         """Settle how many workers there are where nobody said and there is no GPU; see cpu_workers."""
-        if self._asked is None and not self.gpus and self.address is None:
+        if self._requested_workers is None and not self.gpus and self.address is None:
             self.workers = cpu_workers(shards, weights)
 
-    def window(self) -> int:
+    def max_in_flight(self) -> int:
         """How many shards to keep under way now: of a cluster that grows or shrinks, by the workers it has."""
         if self.shards:
             return self.shards
         workers = self.client().scheduler_info(n_workers=0)["n_workers"] if self.address else self.workers
-        return min(MOST_THREADS, _shards_for(workers))
+        return min(MAX_THREADS, _shards_for(workers))
 
-    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def submit_call(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function in one of the runner's threads, in the flow's context: tasks that it calls are the flow's.
 
         Not a task itself: a run of its own for every shard would cost as much as one that does something.
@@ -106,9 +106,9 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         return self._executor.submit(copy_context().run, function, *arguments)
 
     def draw(self, job: Job) -> Any:
-        """Draw a job on a free worker and wait for it. Raises what the worker raised.
+        """Generate a job on a free worker and wait for it. Raises what the worker raised.
 
-        A job whose worker process ends goes to another, which isolates the rows that were being drawn. A scheduler of
+        A job whose worker process ends goes to another, which isolates the rows that were being generated. A scheduler of
         another process that is out of reach is waited for.
         """
         parcel = pack(job)
@@ -116,7 +116,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         for _ in range(len(job.drawings) + 2):
             client = self.client()
             # First come, first served, to the millisecond: the shards of one model then follow each other.
-            future = client.submit(draw_and_tell, parcel, self._topic, self._threads(), pure=False, fifo_timeout=0)
+            future = client.submit(draw_on_worker, parcel, self._topic, self._threads(), pure=False, fifo_timeout=0)
             try:
                 return future.result()
             except KilledWorker:
@@ -129,10 +129,10 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         raise BuildFailed(f"worker process after worker process ended while {job.spec.name!r} was to draw.")
 
     def _threads(self) -> int | None:
-        """How many threads a worker draws with; None: as many as it was started with."""
+        """How many threads a worker generates with; None: as many as it was started with."""
         return None if self.address or self.gpus else max(1, cores() // self.workers)
 
-    def beside(self, kind: type[Beside]) -> Beside:
+    def shared_resource(self, kind: type[SharedResource]) -> SharedResource:
         """The flow's own one of a kind, made on first need. Raises BuildFailed once the runner is stopped."""
         with self._starting:
             if self._stopped:
@@ -148,9 +148,9 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         """
         with self._starting:
             if self._client is None and not self._stopped:
-                self.start_early()
+                self.prestart()
                 self._client = self._connect()
-                self._client.subscribe_topic(self._topic, self._tell)
+                self._client.subscribe_topic(self._topic, self._emit)
             if self._stopped:
                 raise BuildFailed("the build was stopped while it waited for a worker.")
             return self._client
@@ -159,15 +159,15 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         if self._own is not None:
             return Client(self._own.running(self.workers), set_as_default=False)
         check_address(self.address)
-        patience, deadline = (PATIENCE if self._was_there else 30), time.monotonic()
+        timeout_s, deadline = (PATIENCE if self._was_there else 30), time.monotonic()
         while True:
             try:
                 found = Client(self.address, set_as_default=False, timeout=10)
             except OSError as error:
-                if self._stopped or time.monotonic() - deadline > patience:
+                if self._stopped or time.monotonic() - deadline > timeout_s:
                     raise BuildFailed(
                         f"no Dask scheduler answers at {self.address} ({root_cause(error)}). "
-                        "Start one with `imagemill scheduler`, or build without --cluster; what is drawn is kept."
+                        "Start one with `imagemill scheduler`, or build without --cluster; what is generated is kept."
                     ) from error
             else:
                 self._was_there = True
@@ -180,7 +180,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
                 self._client = None
                 lost.close(timeout=1)
 
-    def _tell(self, stamped: tuple[float, dict[str, Any]]) -> None:
+    def _emit(self, stamped: tuple[float, dict[str, Any]]) -> None:
         if self.listener is not None:
             self.listener(stamped[1])
 
@@ -207,12 +207,12 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
 
 def _shards_for(workers: int) -> int:
-    """One that each worker draws, and one that is ready when that is done, while a third is edited or written."""
+    """One that each worker generates, and one that is ready when that is done, while a third is edited or written."""
     return max(2 * workers, workers + 2)
 
 
 def draw_on_gpu(job: Job) -> Any:
-    """Draw a job from inside a task, on the workers of the flow's GpuTaskRunner."""
+    """Generate a job from inside a task, on the workers of the flow's GpuTaskRunner."""
     context = FlowRunContext.get()
     runner = context and context.task_runner
     if not isinstance(runner, GpuTaskRunner):

@@ -24,7 +24,7 @@ SEEN_WITHIN = 60.0
 """Seconds within which a new file is seen on every machine; NFS remembers for up to 60 that a name was not there."""
 
 MARK = "shared"
-"""File in the folder of the staged pictures by which a worker knows that it is the build's own."""
+"""File in the folder of the staged images by which a worker knows that it is the build's own."""
 
 _marking = threading.Lock()
 
@@ -53,7 +53,7 @@ def versions() -> Mapping[str, str]:
 
 
 def pack(job: Job) -> Parcel:
-    """The job's parcel. Makes and marks the folder of its staged pictures."""
+    """The job's parcel. Makes and marks the folder of its staged images."""
     staging = Path(job.staging)
     staging.mkdir(parents=True, exist_ok=True)
     mark = staging / MARK

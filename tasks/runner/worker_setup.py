@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import Any
 
-from imagemill.data.staging.in_flight import forgive
+from imagemill.data.staging.in_flight import clear_marks
 
 PR_SET_PDEATHSIG = 1
 """Linux, prctl(2): the signal that this process gets when the one that started it is gone."""
@@ -60,6 +60,6 @@ To be waited for before a job: transformers gives half a module to a second thre
 
 def dask_teardown(worker: Any) -> None:
     """This process was told to end: its cluster is being closed, or it has lost its scheduler."""
-    forgive()
+    clear_marks()
     # Python's own end would take apart torch and all that was imported, which takes seconds.
     atexit.register(os._exit, 0)

@@ -1,4 +1,4 @@
-"""The judge reads what the scenes' own script drew, so that what it says about the model's pictures can be believed."""
+"""The judge reads what the scenes' own script drew, so that what it says about the model's images can be believed."""
 
 import numpy as np
 import pytest
@@ -8,15 +8,15 @@ from benchmarks.judge import UNCLEAR, read
 from imagemill.models.bundled.scenes import Scene, draw, draw_jitter, is_held_out, sample_edits, sample_scenes
 
 
-def drawn(scenes, seed=0):
-    pictures = draw(scenes, draw_jitter(np.random.default_rng(seed), len(scenes)))
-    return [Image.fromarray(picture) for picture in pictures]
+def generated(scenes, seed=0):
+    images = draw(scenes, draw_jitter(np.random.default_rng(seed), len(scenes)))
+    return [Image.fromarray(image) for image in images]
 
 
-def test_every_drawn_scene_is_read_rightly():
+def test_every_generated_scene_is_read_rightly():
     scenes = sample_scenes(np.random.default_rng(1), 150)
     wrong = {
-        scene: found for scene, picture in zip(scenes, drawn(scenes)) if (found := read(picture).differences(scene))
+        scene: found for scene, image in zip(scenes, generated(scenes)) if (found := read(image).differences(scene))
     }
     assert wrong == {}
 
@@ -25,14 +25,14 @@ def test_slight_blur_and_noise_do_not_confuse_it():
     scenes = sample_scenes(np.random.default_rng(2), 100)
     rng = np.random.default_rng(3)
     right = 0
-    for scene, picture in zip(scenes, drawn(scenes)):
-        blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.7)), np.float32)
+    for scene, image in zip(scenes, generated(scenes)):
+        blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(0.7)), np.float32)
         noisy = np.clip(blurred + rng.normal(0, 6, blurred.shape), 0, 255).astype(np.uint8)
         right += not read(Image.fromarray(noisy)).differences(scene)
     assert right >= 97
 
 
-def test_an_empty_picture_has_a_background_and_nothing_else():
+def test_an_empty_image_has_a_background_and_nothing_else():
     assert read(Image.new("RGB", (64, 64), (40, 80, 220))).scene == Scene(UNCLEAR, UNCLEAR, "blue", UNCLEAR, UNCLEAR)
 
 
@@ -42,7 +42,7 @@ def test_noise_is_unclear():
 
 
 def test_two_shapes_are_not_taken_for_one():
-    left, right = drawn(
+    left, right = generated(
         [Scene(shape, "red", "white", "large", side) for shape, side in (("star", "left"), ("ring", "right"))]
     )
     both = Image.fromarray(np.minimum(np.asarray(left), np.asarray(right)))
@@ -50,8 +50,8 @@ def test_two_shapes_are_not_taken_for_one():
 
 
 def test_each_wrong_field_is_named():
-    [picture] = drawn([Scene("star", "red", "white", "large", "left")])
-    assert read(picture).differences(Scene("ring", "red", "black", "small", "top")) == {
+    [image] = generated([Scene("star", "red", "white", "large", "left")])
+    assert read(image).differences(Scene("ring", "red", "black", "small", "top")) == {
         "shape",
         "background",
         "size",
@@ -59,8 +59,8 @@ def test_each_wrong_field_is_named():
     }
 
 
-def test_a_picture_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="64x64 pictures, not 32x32"):
+def test_an_image_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="64x64 images, not 32x32"):
         read(Image.new("RGB", (32, 32)))
 
 

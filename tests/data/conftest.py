@@ -1,4 +1,4 @@
-"""What the tests of data/ share: a prompts file loaded into a worklist, and a dataset's layout and rows."""
+"""What the tests of data/ share: a prompts file loaded into a worklist, and a dataset's schema and rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from imagemill.data.config.load import load_recipe
-from imagemill.data.dataset.schema import Layout
-from imagemill.data.images.codec import Encoding, encode_picture
+from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.images.codec import Encoding, encode_image
 from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
@@ -63,27 +63,27 @@ def load(tmp_path: Path) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """A small red picture beside the prompts file."""
-    path = tmp_path / "pictures" / "red.png"
+def image(tmp_path: Path) -> Path:
+    """A small red image beside the prompts file."""
+    path = tmp_path / "images" / "red.png"
     path.parent.mkdir()
     Image.new("RGB", (24, 16), "red").save(path)
     return path
 
 
 @pytest.fixture
-def layout() -> Layout:
+def schema() -> DatasetSchema:
     """A text-to-image dataset with four carried columns."""
     carried = {"note": "str", "score": "float", "count": "int", "tags": "json"}
-    return Layout(chained=False, edits=False, encoding=Encoding("png"), carried=carried)
+    return DatasetSchema(chained=False, edits=False, encoding=Encoding("png"), carried=carried)
 
 
 @pytest.fixture
 def dataset_rows() -> list[dict[str, Any]]:
-    """Three rows of that dataset, with real PNG pictures."""
+    """Three rows of that dataset, with real PNG images."""
     rows = []
     for number, colour in enumerate(("red", "green", "blue")):
-        content = encode_picture(Image.new("RGB", (8, 6), colour), Encoding("png"), "a prompt")
+        content = encode_image(Image.new("RGB", (8, 6), colour), Encoding("png"), "a prompt")
         rows.append(
             {
                 "image": {"bytes": content, "path": f"{number}.png"},

@@ -1,4 +1,4 @@
-"""Who a row is, which seed it gets, which picture is which: what is drawn again and what is not."""
+"""Who a row is, which seed it gets, which image is which: what is regenerated and what is not."""
 
 import itertools
 from dataclasses import replace
@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from imagemill.data.config.load import load_recipe
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow
-from imagemill.data.identity import content_id, digest, given_seed, image_key, picture_seed
-from imagemill.data.planning.plan import ItemMaker, layout_of
+from imagemill.data.identity import content_id, digest, given_seed, image_key, image_seed
+from imagemill.data.planning.plan import RowPlanner, schema_of
 from imagemill.data.records import ModelFacts
 
 FACTS = ModelFacts("m", "1", {"files": "abc", "dtype": "float32"}, 64, 64, 4, 3.5, 8, True)
@@ -19,7 +19,7 @@ def keys_of(row, facts=FACTS, **generate):
     """The image keys of a row's drawings for a recipe with these fields (recipe.* ones as recipe_*)."""
     fields = {name.removeprefix("recipe_"): generate.pop(name) for name in list(generate) if name.startswith("recipe_")}
     recipe = load_recipe({"prompts": "p.jsonl", "generate": generate, **fields})
-    groups = ItemMaker(recipe, {"generate": facts}, Layout.of(recipe, {})).wanted(row)
+    groups = RowPlanner(recipe, {"generate": facts}, DatasetSchema.of(recipe, {})).wanted(row)
     return [one.way[-1].key for group in groups for one in group]
 
 
@@ -56,16 +56,15 @@ def test_what_a_row_asks_for_decides_its_id(load, change):
 
 
 def test_ids_and_keys_are_what_they_were(load):
-    # A change here redraws everybody's datasets: see DRAWING_VERSION.
+    # A change here regenerates everybody's datasets: see DRAWING_VERSION.
     assert load([{"prompt": "a"}]).row.id == "db6facb96888bd63"
     assert image_key("text-to-image", {"files": "f"}, {"prompt": "é", "seed": 1}) == "000f078459bf275f9586c48c2ee942c7"
-    assert picture_seed(0, "row", 1) == 1784197955
+    assert image_seed(0, "row", 1) == 1784197955
 
 
 def test_seeds_have_32_bits_and_differ():
     seeds = [
-        picture_seed(base, f"row-{row}", variant)
-        for base, row, variant in itertools.product((0, 1), range(500), (0, 1))
+        image_seed(base, f"row-{row}", variant) for base, row, variant in itertools.product((0, 1), range(500), (0, 1))
     ]
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert len(set(seeds)) == len(seeds)
@@ -73,7 +72,7 @@ def test_seeds_have_32_bits_and_differ():
 
 
 def test_an_edit_keeps_its_seed_when_others_are_added():
-    assert picture_seed(0, "x", 0, "redder") == picture_seed(0, "x", 0, "redder") != picture_seed(0, "x", 0, "bluer")
+    assert image_seed(0, "x", 0, "redder") == image_seed(0, "x", 0, "redder") != image_seed(0, "x", 0, "bluer")
 
 
 def test_a_given_seed_counts_up_and_stays_in_32_bits(load):
@@ -127,7 +126,7 @@ def test_a_rows_own_settings_change_the_key(load, row, setting):
 
 
 def test_a_rows_guidance_that_its_model_leaves_out_sets_the_row_aside(load):
-    facts = replace(FACTS, heeds_guidance=False)
+    facts = replace(FACTS, uses_guidance=False)
     with pytest.raises(BadRow, match=r"guidance_scale is 5\.0: 'm' makes no use of guidance"):
         keys_of(load([{"prompt": "a", "guidance_scale": 5}]).row, facts)
     assert keys_of(load([{"prompt": "a", "guidance_scale": FACTS.guidance_scale}]).row, facts)
@@ -139,7 +138,7 @@ def test_the_model_changes_the_key_and_its_name_does_not(row):
     assert keys_of(row, named) == keys_of(row) != keys_of(row, other)
 
 
-def test_each_variant_is_another_picture(row):
+def test_each_variant_is_another_image(row):
     keys = keys_of(row, images_per_prompt=3)
     assert len(set(keys)) == 3
     assert keys[:1] == keys_of(row)
@@ -154,15 +153,15 @@ def test_the_order_of_fields_does_not_count():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
 
 
-def test_the_keys_of_pictures_and_rows_are_what_they_were(load):
-    # A change here rewrites, or draws again, everybody's datasets.
+def test_the_keys_of_images_and_rows_are_what_they_were(load):
+    # A change here rewrites, or generates again, everybody's datasets.
     fields = {"prompt": "a", "id": "x", "note": "n"}
     edit = {"instructions": ["b"]}
     found = {}
     for name, sections in {"both": {"generate": {}, "edit": edit}, "edit": {"edit": edit}}.items():
         recipe = load_recipe({"prompts": "p.jsonl", **sections})
-        asked = load([fields]).row._replace(picture="a.png", picture_hash="ab" if name == "edit" else None)
-        make = ItemMaker(recipe, dict.fromkeys(sections, FACTS), Layout.of(recipe, {"note": "str"}))
+        asked = load([fields]).row._replace(image="a.png", image_hash="ab" if name == "edit" else None)
+        make = RowPlanner(recipe, dict.fromkeys(sections, FACTS), DatasetSchema.of(recipe, {"note": "str"}))
         ((one,),) = make.wanted(asked)
         item = make.item(one)
         found[name] = [*(drawing.key for drawing in item.drawings), item.row_key]
@@ -177,7 +176,7 @@ def test_the_keys_of_pictures_and_rows_are_what_they_were(load):
 
 
 def test_rows_keep_the_row_keys_and_image_keys_that_they_had(load):
-    # Row keys changed would write everybody's rows anew, image keys changed draw them again.
+    # Row keys changed would write everybody's rows anew, image keys changed regenerate them.
     asked = [
         {"prompt": "a fox", "label": 3},
         {"prompt": "a fox", "label": 4},
@@ -187,7 +186,7 @@ def test_rows_keep_the_row_keys_and_image_keys_that_they_had(load):
     found = load(asked)
     recipe = load_recipe({"prompts": "p.jsonl", "generate": {}, "edit": {"instructions": ["redder"]}})
     facts = {"generate": replace(FACTS, buckets=((64, 64), (72, 48))), "edit": FACTS}
-    make = ItemMaker(recipe, facts, layout_of(recipe, found.loaded))
+    make = RowPlanner(recipe, facts, schema_of(recipe, found.loaded))
     wanted = [(row.id, one) for row in found.rows for [one] in make.wanted(row)]
     assert [(row_id, one.row_key, *(sketch.key for sketch in one.way)) for row_id, one in wanted] == [
         (

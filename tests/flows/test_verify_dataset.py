@@ -1,4 +1,4 @@
-"""Verify: whatever is not as it was is noticed, and a sample drawn again is the same to the bit."""
+"""Verify: whatever is not as it was is noticed, and a sample regenerated is the same to the bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.flows.build.test_build_dataset import rows_of
 def test_an_undamaged_dataset_verifies_and_nothing_is_written_into_it(built: dict, report: Callable):
     before = state_of(built["output"])
     code, found = report("verify", built["output"])
-    assert (code, found["good"], found["rows"], found["pictures"]) == (0, True, 4, 8)
+    assert (code, found["good"], found["rows"], found["images"]) == (0, True, 4, 8)
     assert found["fingerprint"] == json.loads((Path(built["output"]) / "manifest.json").read_text())["fingerprint"]
     assert state_of(built["output"]) == before
 
@@ -36,15 +36,15 @@ def add_a_file(output: Path) -> None:
     (output / "data" / "train-00009.parquet").write_bytes(only_file(output).read_bytes())
 
 
-def swap_two_pictures(output: Path) -> None:
+def swap_two_images(output: Path) -> None:
     def change(table: pa.Table) -> pa.Table:
-        pictures = table["edited_image"].to_pylist()
-        return replace_column(table, "edited_image", [pictures[1], pictures[0], *pictures[2:]])
+        images = table["edited_image"].to_pylist()
+        return replace_column(table, "edited_image", [images[1], images[0], *images[2:]])
 
     rewrite(output, change)
 
 
-def lose_an_input_picture(output: Path) -> None:
+def lose_an_input_image(output: Path) -> None:
     def change(table: pa.Table) -> pa.Table:
         return replace_column(table, "input_image", [None, *table["input_image"].to_pylist()[1:]])
 
@@ -67,8 +67,8 @@ def change_a_key(output: Path) -> None:
         (cut_off_the_end, "unreadable"),
         (delete_a_file, "missing"),
         (add_a_file, "extra"),
-        (swap_two_pictures, "picture"),
-        (lose_an_input_picture, "picture"),
+        (swap_two_images, "image"),
+        (lose_an_input_image, "image"),
         (lose_the_metadata, "schema"),
         (change_a_key, "fingerprint"),
     ],
@@ -83,15 +83,15 @@ def test_verify_notices_what_is_not_as_it_was(
     assert kind in imagemill("verify", mine["output"])[1]
 
 
-def test_verify_names_the_row_whose_picture_was_changed(mine: dict, report: Callable):
-    swap_two_pictures(Path(mine["output"]))
+def test_verify_names_the_row_whose_image_was_changed(mine: dict, report: Callable):
+    swap_two_images(Path(mine["output"]))
     ids = [row["id"] for row in rows_of(mine["output"])]
     found = report("verify", mine["output"])[1]
-    assert [fault["id"] for fault in found["faults"] if fault["kind"] == "picture"] == ids[:2]
+    assert [fault["id"] for fault in found["faults"] if fault["kind"] == "image"] == ids[:2]
 
 
 @pytest.mark.parametrize("kind", ["chain", "generated", "given"])
-def test_rows_drawn_again_are_bit_equal(
+def test_rows_generated_again_are_bit_equal(
     build: Build, mine: dict, cluster: str, report: Callable, tmp_path: Path, kind: str
 ):
     if kind == "generated":
@@ -104,11 +104,11 @@ def test_rows_drawn_again_are_bit_equal(
         build(mine)
     before = state_of(mine["output"])
     code, found = report("verify", mine["output"], "--regenerate", "3", "--cluster", cluster)
-    assert (code, found["redrawn"], found["bit_equal"], found["not_bit_equal"]) == (0, 3, 3, [])
+    assert (code, found["regenerated"], found["bit_equal"], found["not_bit_equal"]) == (0, 3, 3, [])
     assert state_of(mine["output"]) == before
 
 
-def test_rows_that_another_model_draws_again_are_reported_with_psnr_and_what_differs(
+def test_rows_that_another_model_generates_again_are_reported_with_psnr_and_what_differs(
     mine: dict, cluster: str, report: Callable, tmp_path: Path
 ):
     import torch
@@ -123,7 +123,7 @@ def test_rows_that_another_model_draws_again_are_reported_with_psnr_and_what_dif
     said["recipe"]["edit"]["model"] = str(other)
     manifest.write_text(json.dumps(said))
     code, found = report("verify", mine["output"], "--regenerate", "2", "--cluster", cluster)
-    assert (code, found["good"], found["redrawn"], found["bit_equal"]) == (1, False, 2, 0)
+    assert (code, found["good"], found["regenerated"], found["bit_equal"]) == (1, False, 2, 0)
     assert all(0 < one["psnr"] < 100 for one in found["not_bit_equal"])
     assert list(found["differing"]) == ["edit model's files"]
 

@@ -15,7 +15,7 @@ def save_controlnet(model: Path, folder: Path, seed: int = 0, **more: Any) -> Pa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = _of(pipeline, **more)
-        # It starts with zeros where it adds to the model, so that training begins with the model's own pictures.
+        # It starts with zeros where it adds to the model, so that training begins with the model's own images.
         for weights in made.parameters():
             if not weights.any():
                 torch.nn.init.normal_(weights, std=0.5)

@@ -8,11 +8,11 @@ SAVED = "saved and loaded"
 IN_MEMORY = "made in memory"
 """A tiny pipeline with random weights that the worker makes itself, since this family's cannot be saved here."""
 
-LARGE = "saved and loaded, drawn alone"
-"""The same without a build: whatever is asked for, it draws a megapixel and makes it smaller."""
+LARGE = "saved and loaded, generated alone"
+"""The same without a build: whatever is asked for, it generates a megapixel and makes it smaller."""
 
-OWN_SIZES = "saved and loaded, drawn alone at a size of its own"
-"""The same without a build: it draws one number of pixels alone."""
+OWN_SIZES = "saved and loaded, generated alone at a size of its own"
+"""The same without a build: it generates one number of pixels alone."""
 
 DRAWN: dict[str, dict[str, str]] = {
     "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
@@ -36,7 +36,7 @@ DRAWN: dict[str, dict[str, str]] = {
 }
 
 WITH_CONTROLNET = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline", "QwenImagePipeline")
-"""Families that the tests draw along a control picture, with a tiny random ControlNet, saved and loaded."""
+"""Families that the tests draw along a control image, with a tiny random ControlNet, saved and loaded."""
 
 WITH_IP_ADAPTER = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 """Families that the tests draw with an image prompt, with a tiny random IP-Adapter, saved and loaded."""

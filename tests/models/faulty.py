@@ -16,7 +16,7 @@ from benchmarks.stand_in import StandIn
 
 
 class Faulty(StandIn):
-    """Draws as the stand-in does, once ``fault`` has let the prompts pass."""
+    """Generates as the stand-in does, once ``fault`` has let the prompts pass."""
 
     def __init__(self, device: torch.device) -> None:
         self.calls: list[list[str]] = []
@@ -48,7 +48,7 @@ class Broken(Faulty):
 
 
 class Small(Faulty):
-    """A device whose memory holds two pictures and no more, and none with the word huge in its prompt."""
+    """A device whose memory holds two images and no more, and none with the word huge in its prompt."""
 
     def fault(self, prompts: list[str]) -> None:
         if len(prompts) > 2 or any("huge" in one for one in prompts):
@@ -93,7 +93,7 @@ class Deadly(Asserting):
 
 
 class Gated(StandIn):
-    """Holds prompts that end with 12 or more until a worker draws that has IMAGEMILL_OPENS in its environment.
+    """Holds prompts that end with 12 or more until a worker generates that has IMAGEMILL_OPENS in its environment.
 
     It says so with the file ``go`` in the folder that IMAGEMILL_FAULTS names.
     """

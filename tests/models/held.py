@@ -13,15 +13,15 @@ import torch
 
 from benchmarks.stand_in import StandIn
 from imagemill.data.errors import BuildFailed
-from imagemill.data.images.codec import encode_picture
+from imagemill.data.images.codec import encode_image
 from imagemill.data.staging import store as staging
 
 SECONDS = 0.25
-"""A picture's time."""
+"""An image's time."""
 
 
-class Held(StandIn):
-    """The stand-in, a quarter of a second a picture; it draws none while the file IMAGEMILL_HOLD exists."""
+class EmbeddedImage(StandIn):
+    """The stand-in, a quarter of a second an image; it generates none while the file IMAGEMILL_HOLD exists."""
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
@@ -33,11 +33,11 @@ class Held(StandIn):
 
 
 class Counted(StandIn):
-    """The stand-in; nothing of what it draws is encoded before it has been called a second time."""
+    """The stand-in; nothing of what it generates is encoded before it has been called a second time."""
 
     def __init__(self) -> None:
         self._calls, self._is_called_again = 0, Event()
-        staging.encode_picture = self._encode
+        staging.encode_image = self._encode
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
@@ -47,11 +47,11 @@ class Counted(StandIn):
             self._is_called_again.set()
         return super().__call__(prompt, generator, width, height, output_type)
 
-    def _encode(self, *picture: Any) -> bytes:
+    def _encode(self, *image: Any) -> bytes:
         if not self._is_called_again.wait(60):
             # An error that no build tries again.
-            raise BuildFailed("nothing more was drawn before this picture was encoded")
-        return encode_picture(*picture)
+            raise BuildFailed("nothing more was generated before this image was encoded")
+        return encode_image(*image)
 
 
 def counted(spec: Any, device: torch.device) -> StandIn:
@@ -61,4 +61,4 @@ def counted(spec: Any, device: torch.device) -> StandIn:
 
 def held(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
-    return Held()
+    return EmbeddedImage()

@@ -25,15 +25,15 @@ Behaviour = Callable[["ImagesServer", dict[str, Any]], Answer | None]
 
 
 class ImagesServer:
-    """Listens on the loopback. ``told`` maps a prompt to what its next answers are; after them, pictures."""
+    """Listens on the loopback. ``told`` maps a prompt to what its next answers are; after them, images."""
 
     def __init__(self, key: str | None = None) -> None:
         self.key = key
         self.told: dict[str, list[Behaviour]] = defaultdict(list)
         self.always: Behaviour | None = None
         self.asked: list[dict[str, Any]] = []
-        self.at_once = self.most_at_once = 0
-        self.let_go = threading.Event()
+        self.at_once = self.max_batch_of = 0
+        self.on_device_idle = threading.Event()
         """What `hangs` waits for."""
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -54,7 +54,7 @@ class ImagesServer:
         try:
             yield self
         finally:
-            self.let_go.set()
+            self.on_device_idle.set()
             self._http.shutdown()
             self._http.server_close()
             thread.join()
@@ -65,7 +65,7 @@ class ImagesServer:
         with self._lock:
             self.asked.append(fields)
             self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.max_batch_of = max(self.max_batch_of, self.at_once)
             told = self.told[fields["prompt"]]
             behaviour = told.pop(0) if told else self.always or right
         try:
@@ -88,9 +88,9 @@ class ImagesServer:
                 return self._reply(server._answer(fields, self.headers["authorization"]))
 
             def do_GET(self) -> None:
-                # A picture's own address is not the API's: it gets no key.
+                # An image's own address is not the API's: it gets no key.
                 assert self.headers["authorization"] is None
-                self._reply((200, {"content-type": "image/png"}, picture(json.loads(_unhex(self.path)))))
+                self._reply((200, {"content-type": "image/png"}, image(json.loads(_unhex(self.path)))))
 
             def _reply(self, answer: Answer | None) -> None:
                 if answer is None:
@@ -123,7 +123,7 @@ def _unhex(path: str) -> bytes:
     return bytes.fromhex(path.rpartition("/")[2])
 
 
-def picture(fields: dict[str, Any]) -> bytes:
+def image(fields: dict[str, Any]) -> bytes:
     """A PNG of the size asked for (64 x 64 where none is), its pixels from prompt, seed and source."""
     width, height = (int(side) for side in fields.get("size", "64x64").split("x"))
     shown = random.Random(f"{fields['prompt']} {fields.get('seed')} {fields.get('image')}").randbytes(12)
@@ -138,7 +138,7 @@ def given(item: Any) -> Answer:
 
 
 def right(server: ImagesServer, fields: dict[str, Any]) -> Answer:
-    return given({"b64_json": base64.b64encode(picture(fields)).decode()})
+    return given({"b64_json": base64.b64encode(image(fields)).decode()})
 
 
 def by_address(server: ImagesServer, fields: dict[str, Any]) -> Answer:
@@ -155,7 +155,7 @@ def says(status: int, message: str, headers: dict[str, str] | None = None, **mor
 
 
 def hangs(server: ImagesServer, fields: dict[str, Any]) -> None:
-    server.let_go.wait(60)
+    server.on_device_idle.wait(60)
 
 
 def cuts(server: ImagesServer, fields: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ def body(content: bytes) -> Behaviour:
     return lambda server, fields: (200, {}, content)
 
 
-def no_picture(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+def no_image(server: ImagesServer, fields: dict[str, Any]) -> Answer:
     return given({"b64_json": base64.b64encode(b"<html>no</html>").decode()})
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 TOKENS = 4
 """How many words an image prompt is worth; diffusers knows no other number."""
 SIDE = 16
-"""Of what the image encoder returns for a picture, and of the picture that it sees."""
+"""Of what the image encoder returns for an image, and of the image that it sees."""
 
 
 def save_ip_adapter(model: Path, folder: Path, seed: int = 0) -> Path:

@@ -264,7 +264,7 @@ def flux2() -> Any:
 
 
 def qwen_parts(halvings: int = 3) -> dict[str, Any]:
-    """The autoencoder makes a picture smaller by 2 to the power of ``halvings``."""
+    """The autoencoder makes an image smaller by 2 to the power of ``halvings``."""
     channels = 16
     return {
         "scheduler": flow_scheduler(use_dynamic_shifting=True, shift_terminal=0.02),
@@ -318,7 +318,7 @@ def qwen_parts(halvings: int = 3) -> dict[str, Any]:
     }
 
 
-class PicturesAlone(transformers.Qwen2VLProcessor):
+class ImagesAlone(transformers.Qwen2VLProcessor):
     """Qwen's processor without its part for videos, which no pipeline here uses and which needs torchvision."""
 
     def __init__(self, image_processor: Any, tokenizer: Any) -> None:
@@ -333,8 +333,8 @@ def qwen_edit(spec: Any, device: torch.device) -> Any:
     """For IMAGEMILL_PIPELINE: with this processor the pipeline cannot be saved and loaded."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    # A few image tokens only: what a picture costs the text encoder grows with their number.
-    processor = PicturesAlone(Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56), tokenizer(2048))
+    # A few image tokens only: what an image costs the text encoder grows with their number.
+    processor = ImagesAlone(Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56), tokenizer(2048))
     torch.manual_seed(0)
     # The pipelines make every source a megapixel large, which takes long unless the autoencoder shrinks it more.
     pipeline = getattr(diffusers, spec.pipeline)(**qwen_parts(halvings=5), processor=processor)
@@ -356,7 +356,7 @@ def llama() -> Any:
 
 
 def hidream() -> Any:
-    """Its autoencoder makes a picture no smaller: the pipeline then draws as many pixels as that has latents."""
+    """Its autoencoder makes an image no smaller: the pipeline then generates as many pixels as that has latents."""
     longer = {"max_position_embeddings": 128}
     flat = {"down_block_types": ("DownEncoderBlock2D",), "up_block_types": ("UpDecoderBlock2D",)}
     return diffusers.HiDreamImagePipeline(
@@ -431,7 +431,7 @@ def sana(kind: str = "SanaPipeline", is_sprint: bool = False) -> Any:
             encoder_block_types=("ResBlock",) * 6,
             decoder_block_types=("ResBlock",) * 6,
             encoder_block_out_channels=(8,) * 6,
-            # Sprint draws a megapixel and makes it smaller.
+            # Sprint generates a megapixel and makes it smaller.
             decoder_block_out_channels=(4 if is_sprint else 8,) * 6,
             encoder_layers_per_block=(1,) * 6,
             decoder_layers_per_block=(1,) * 6,

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from imagemill.data.dataset.arrow_table import table_of
-from imagemill.data.dataset.schema import PICTURE, PICTURES
+from imagemill.data.dataset.schema import IMAGE, IMAGES
 
 KINDS = {
-    "image": PICTURE,
-    "input_images": PICTURES,
+    "image": IMAGE,
+    "input_images": IMAGES,
     "prompt": pa.string(),
     "seed": pa.int64(),
     "steps": pa.int32(),
@@ -57,11 +57,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from imagemill.data.images.codec import Encoding
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.parquet import write_rows
 row = {"image": {"bytes": b"1", "path": "1.png"}, "prompt": "a fox", "variant": 0}
 with TemporaryDirectory() as folder:
-    write_rows(Path(folder, "one.parquet"), Layout(False, False, Encoding("png"), {}), [row])
+    write_rows(Path(folder, "one.parquet"), DatasetSchema(False, False, Encoding("png"), {}), [row])
 sys.exit("pandas" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

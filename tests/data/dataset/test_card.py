@@ -10,24 +10,24 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.card import dataset_card, size_category
 from imagemill.data.dataset.contact_sheet import ROWS, contact_sheet
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.images.codec import Encoding
 from imagemill.data.records import ModelFacts
 
 FACTS = ModelFacts("m", "abc", {}, 64, 64, 4, None, 8, False)
 
 
-def card_of(layout, **fields):
+def card_of(schema, **fields):
     recipe = load_recipe({"prompts": "prompts: odd #1.jsonl", "name": "night-1", **fields})
     models = {step: FACTS for step in ("generate", "edit") if getattr(recipe, step)}
-    text = dataset_card(recipe, layout, {"rows": 1632, "fingerprint": "f" * 64}, models, ["Apache-2.0"] * len(models))
+    text = dataset_card(recipe, schema, {"rows": 1632, "fingerprint": "f" * 64}, models, ["Apache-2.0"] * len(models))
     assert text.startswith("---\n")
     head, body = text[4:].split("---\n", 1)
     return yaml.safe_load(head), body
 
 
-def test_the_head_has_what_the_hub_reads(layout):
-    head, body = card_of(layout, generate={})
+def test_the_head_has_what_the_hub_reads(schema):
+    head, body = card_of(schema, generate={})
     assert head["license"] == "other"
     assert head["pretty_name"] == "night-1"
     assert head["task_categories"] == ["text-to-image"]
@@ -39,10 +39,10 @@ def test_the_head_has_what_the_hub_reads(layout):
     assert "f" * 64 in body
 
 
-def test_its_features_are_the_files_columns(layout):
-    head, _ = card_of(layout, generate={})
+def test_its_features_are_the_files_columns(schema):
+    head, _ = card_of(schema, generate={})
     features = {one["name"]: one["dtype"] for one in head["dataset_info"]["features"]}
-    assert list(features) == layout.schema().names
+    assert list(features) == schema.arrow().names
     assert features["image"] == "image"
     assert (features["prompt"], features["seed"], features["steps"], features["score"]) == (
         "string",
@@ -53,11 +53,11 @@ def test_its_features_are_the_files_columns(layout):
 
 
 def test_an_edit_dataset_is_image_to_image():
-    layout = Layout(chained=True, edits=True, encoding=Encoding("png"), carried={})
-    head, _ = card_of(layout, generate={}, edit={"instructions": ["a"]})
+    schema = DatasetSchema(chained=True, edits=True, encoding=Encoding("png"), carried={})
+    head, _ = card_of(schema, generate={}, edit={"instructions": ["a"]})
     assert head["task_categories"] == ["text-to-image", "image-to-image"]
-    layout = Layout(chained=False, edits=True, encoding=Encoding("png"), carried={})
-    assert card_of(layout, edit={"instructions": ["a"]})[0]["task_categories"] == ["image-to-image"]
+    schema = DatasetSchema(chained=False, edits=True, encoding=Encoding("png"), carried={})
+    assert card_of(schema, edit={"instructions": ["a"]})[0]["task_categories"] == ["image-to-image"]
 
 
 @pytest.mark.parametrize(
@@ -68,22 +68,22 @@ def test_sizes_have_the_hubs_names(rows, name):
     assert size_category(rows) == name
 
 
-def test_the_contact_sheet_shows_the_first_rows(tmp_path, layout, dataset_rows):
-    write_rows(tmp_path / "a.parquet", layout, dataset_rows)
+def test_the_contact_sheet_shows_the_first_rows(tmp_path, schema, dataset_rows):
+    write_rows(tmp_path / "a.parquet", schema, dataset_rows)
     sheet = Image.open(io.BytesIO(contact_sheet([tmp_path / "a.parquet"]))).convert("RGB")
     red = sum(count for count, (r, g, b) in sheet.getcolors(2**20) if r > 240 and g < 15 and b < 15)
     assert red > 100 * 100
     many = [{**dataset_rows[0], "row_key": str(number)} for number in range(ROWS + 5)]
-    write_rows(tmp_path / "b.parquet", layout, many)
+    write_rows(tmp_path / "b.parquet", schema, many)
     assert Image.open(io.BytesIO(contact_sheet([tmp_path / "b.parquet"]))).height > sheet.height
 
 
-def test_the_contact_sheet_of_nothing_is_a_picture():
+def test_the_contact_sheet_of_nothing_is_an_image():
     assert Image.open(io.BytesIO(contact_sheet([]))).format == "JPEG"
 
 
-def test_the_contact_sheet_shows_rows_without_words(tmp_path, layout, dataset_rows):
+def test_the_contact_sheet_shows_rows_without_words(tmp_path, schema, dataset_rows):
     write_rows(
-        tmp_path / "a.parquet", layout, [{**dataset_rows[0], "prompt": None}, {**dataset_rows[1], "prompt": "狐" * 900}]
+        tmp_path / "a.parquet", schema, [{**dataset_rows[0], "prompt": None}, {**dataset_rows[1], "prompt": "狐" * 900}]
     )
     assert Image.open(io.BytesIO(contact_sheet([tmp_path / "a.parquet"]))).width > 200

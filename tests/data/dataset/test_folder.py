@@ -14,16 +14,16 @@ import pytest
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.errors import BuildFailed, FolderInUse, NotOurs
+from imagemill.data.errors import BuildFailed, FolderInUse, NotAnImagemillDataset
 from imagemill.data.records import Staged
-from imagemill.data.staging.in_flight import UnderWay
+from imagemill.data.staging.in_flight import InFlight
 from imagemill.data.staging.store import Staging
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from imagemill.data.dataset.folder import Folder
-with Folder(sys.argv[1]).hold("night"):
+with Folder(sys.argv[1]).lock("night"):
     print("held", flush=True)
     time.sleep(120)
 """
@@ -49,13 +49,13 @@ def holder(tmp_path):
 
 
 @pytest.fixture
-def dataset(tmp_path, layout, dataset_rows):
+def dataset(tmp_path, schema, dataset_rows):
     """A folder with two committed files."""
     folder = Folder(tmp_path / "out")
-    with folder.hold("night"):
+    with folder.lock("night"):
         for number in range(2):
             name = f"train-{number:05d}.parquet"
-            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows[number:]))
+            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows[number:]))
         folder.clear_work()
     return folder
 
@@ -66,8 +66,8 @@ def test_a_foreign_folder_is_refused_untouched(tmp_path):
     before = contents(tmp_path)
     folder = Folder(tmp_path / "holiday")
     with (
-        pytest.raises(NotOurs, match="exists and is not an imagemill dataset; nothing in it was touched"),
-        folder.hold("n"),
+        pytest.raises(NotAnImagemillDataset, match="exists and is not an imagemill dataset; nothing in it was touched"),
+        folder.lock("n"),
     ):
         pytest.fail("held")
     assert contents(tmp_path) == before
@@ -75,13 +75,13 @@ def test_a_foreign_folder_is_refused_untouched(tmp_path):
 
 def test_a_file_in_the_folders_place_is_refused(tmp_path):
     (tmp_path / "out").write_text("x")
-    with pytest.raises(NotOurs, match="is not an imagemill dataset"):
+    with pytest.raises(NotAnImagemillDataset, match="is not an imagemill dataset"):
         Folder(tmp_path / "out").check_owner("n")
 
 
 def test_another_datasets_folder_is_refused_untouched(dataset):
     before = contents(dataset.root)
-    with pytest.raises(NotOurs) as caught, dataset.hold("day"):
+    with pytest.raises(NotAnImagemillDataset) as caught, dataset.lock("day"):
         pytest.fail("held")
     assert "holds the dataset 'night', and the recipe's name is 'day'; nothing in it was touched" in str(caught.value)
     assert str(caught.value).endswith("or name the recipe 'night'.")
@@ -90,14 +90,14 @@ def test_another_datasets_folder_is_refused_untouched(dataset):
 
 def test_an_empty_folder_may_be_taken(tmp_path):
     (tmp_path / "out").mkdir()
-    with Folder(tmp_path / "out").hold("n"):
+    with Folder(tmp_path / "out").lock("n"):
         pass
     Folder(tmp_path / "out").check_owner("n")
 
 
 def test_a_held_folder_is_refused_with_who_holds_it_and_since_when(tmp_path, holder):
     before = contents(tmp_path)
-    with pytest.raises(FolderInUse) as caught, Folder(tmp_path / "out").hold("night"):
+    with pytest.raises(FolderInUse) as caught, Folder(tmp_path / "out").lock("night"):
         pytest.fail("held")
     assert re.search(rf"process {holder.pid} on \S+, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\.", str(caught.value))
     assert contents(tmp_path) == before
@@ -108,24 +108,24 @@ def test_a_lock_left_by_a_killed_process_does_not_block(tmp_path, holder):
     holder.wait()
     folder = Folder(tmp_path / "out")
     assert (folder.state / "holder.json").exists()
-    with folder.hold("night"):
+    with folder.lock("night"):
         assert str(os.getpid()) in (folder.state / "holder.json").read_text()
     assert not (folder.state / "holder.json").exists()
 
 
 def test_a_folder_is_free_after_a_build_that_failed(tmp_path):
     folder = Folder(tmp_path / "out")
-    with pytest.raises(KeyError), folder.hold("n"):
+    with pytest.raises(KeyError), folder.lock("n"):
         raise KeyError
-    with folder.hold("n"):
+    with folder.lock("n"):
         pass
 
 
 def test_what_was_decided_once_stays(tmp_path):
     folder = Folder(tmp_path / "out")
-    with folder.hold("n"):
+    with folder.lock("n"):
         assert folder.pin("seed", lambda: 7) == 7
-    with folder.hold("n"):
+    with folder.lock("n"):
         assert folder.pin("seed", lambda: 8) == 7
     assert folder.pinned() == {"seed": 7}
 
@@ -192,15 +192,17 @@ def test_unfinished_files_are_not_seen(dataset, tmp_path):
     assert not dataset.tmp.exists()
 
 
-def test_who_still_draws_for_a_build_that_was_killed_leaves_nothing_in_the_dataset_that_the_next_has_finished(dataset):
+def test_who_still_generates_for_a_build_that_was_killed_leaves_nothing_in_the_dataset_that_the_next_has_finished(
+    dataset,
+):
     dataset.staged.mkdir()
     is_staging, is_over = Event(), Event()
 
     def draw_on() -> None:
         while not is_over.is_set():
             staged = Staged(uuid4().hex, "0" * 64, 8, 8, 1, "cpu")
-            with UnderWay(dataset.staged, "killed", [staged.key]).note([staged.key]):
-                Staging(dataset.staged).put(b"picture", staged, "png")
+            with InFlight(dataset.staged, "killed", [staged.key]).mark([staged.key]):
+                Staging(dataset.staged).put(b"image", staged, "png")
             is_staging.set()
 
     with ThreadPoolExecutor(1) as straggler:

@@ -16,8 +16,8 @@ from PIL import Image
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.dataset.schema import Layout
-from imagemill.data.errors import NotOurs, OutputError
+from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.export import export as exporting
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS, Format
@@ -27,7 +27,7 @@ ROWS_A_FILE = 2
 FILES = 3
 
 
-def picture(shade: int) -> bytes:
+def image(shade: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), (shade, 0, 255 - shade)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -36,12 +36,12 @@ def picture(shade: int) -> bytes:
 def finished(folder: Path, edits: bool) -> Path:
     """A finished dataset of three files of two rows each, the caption carried from the prompts file."""
     output = Folder(folder)
-    layout = Layout(edits, edits, Encoding("png"), {"caption": "str"})
+    schema = DatasetSchema(edits, edits, Encoding("png"), {"caption": "str"})
     files = []
     for number in range(FILES):
         name = f"train-{number:05d}.parquet"
-        rows = [row(ROWS_A_FILE * number + i, layout.picture_columns) for i in range(ROWS_A_FILE)]
-        file = write_rows(output.scratch(name), layout, rows)
+        rows = [row(ROWS_A_FILE * number + i, schema.image_columns) for i in range(ROWS_A_FILE)]
+        file = write_rows(output.scratch(name), schema, rows)
         output.commit(output.scratch(name), name, file)
         files.append({"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256})
     known = {"fingerprint": "f", "rows": ROWS_A_FILE * FILES, "files": files, "recipe": {"name": "small"}}
@@ -50,12 +50,12 @@ def finished(folder: Path, edits: bool) -> Path:
 
 
 def row(number: int, columns: tuple[str, ...]) -> dict[str, Any]:
-    pictures = {
-        column: {"bytes": picture(10 * number + place), "path": f"{number}-{place}.png"}
+    images = {
+        column: {"bytes": image(10 * number + place), "path": f"{number}-{place}.png"}
         for place, column in enumerate(columns)
     }
     told = {"prompt": f"prompt {number}", "id": f"row-{number}", "variant": 0, "caption": f"é {number}"}
-    return {**pictures, **told, **({"edit_prompt": f"edit {number}"} if len(columns) > 1 else {})}
+    return {**images, **told, **({"edit_prompt": f"edit {number}"} if len(columns) > 1 else {})}
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -69,7 +69,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
-def test_datasets_opens_an_export_with_every_picture_and_column(form: str, tmp_path: Path):
+def test_datasets_opens_an_export_with_every_image_and_column(form: str, tmp_path: Path):
     output = finished(tmp_path / "out", edits=True)
     export(output, tmp_path / "to", form)
     where = {"data_dir": str(tmp_path / "to")}
@@ -85,12 +85,12 @@ def test_datasets_opens_an_export_with_every_picture_and_column(form: str, tmp_p
         assert one[after].getpixel((0, 0)) == (10 * number + 1, 0, 254 - 10 * number)
 
 
-def test_generated_pictures_leave_as_dataflow_names_them(tmp_path: Path):
+def test_generated_images_leave_as_dataflow_names_them(tmp_path: Path):
     export(finished(tmp_path / "out", edits=False), tmp_path / "to", "dataflow")
     lines = [json.loads(line) for line in (tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()]
     assert lines[1]["conversations"] == [{"content": "prompt 1", "role": "user"}]
     assert lines[1]["images"] == [str(tmp_path / "to" / "sample1_condition0" / "sample1_condition0_0.png")]
-    assert Path(lines[1]["images"][0]).read_bytes() == picture(10)
+    assert Path(lines[1]["images"][0]).read_bytes() == image(10)
 
 
 def test_edits_leave_as_dataflow_names_them(tmp_path: Path):
@@ -98,13 +98,13 @@ def test_edits_leave_as_dataflow_names_them(tmp_path: Path):
     line = json.loads((tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()[5])
     assert line["conversations"] == [{"content": "edit 5", "role": "user"}]
     assert line["output_image"] == [str(tmp_path / "to" / "sample_5" / "sample_5_0.png")]
-    assert [Path(path).read_bytes() for path in line["images"] + line["output_image"]] == [picture(50), picture(51)]
+    assert [Path(path).read_bytes() for path in line["images"] + line["output_image"]] == [image(50), image(51)]
 
 
 def test_plain_files_have_their_prompt_beside_them(tmp_path: Path):
     export(finished(tmp_path / "out", edits=False), tmp_path / "to", "files")
     assert (tmp_path / "to" / "000000" / "000000004.txt").read_text() == "prompt 4"
-    assert (tmp_path / "to" / "000000" / "000000004.png").read_bytes() == picture(40)
+    assert (tmp_path / "to" / "000000" / "000000004.png").read_bytes() == image(40)
 
 
 def _killed_in_the_second_part(output: Path, target: Path, form: str) -> None:
@@ -135,7 +135,7 @@ def test_an_export_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(form: 
     export(output, once, form, part_bytes=1)
     expected = contents(once)
     if form == "dataflow":
-        # Its lines name the pictures by their whole path.
+        # Its lines name the images by their whole path.
         text = (once / "dataflow.jsonl").read_text().replace(str(once), str(tmp_path / "to"))
         expected["dataflow.jsonl"] = hashlib.sha256(text.encode()).hexdigest()
     assert contents(tmp_path / "to") == expected
@@ -167,7 +167,7 @@ def test_a_folder_that_holds_something_else_is_refused_untouched(
     output = finished(tmp_path / "out", edits=False)
     fill(output, tmp_path / "to")
     before = contents(tmp_path / "to")
-    with pytest.raises(NotOurs, match=says):
+    with pytest.raises(NotAnImagemillDataset, match=says):
         export(output, tmp_path / "to", "files")
     assert contents(tmp_path / "to") == before
 

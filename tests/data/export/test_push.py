@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from imagemill.data.errors import DatasetDiffers, NotOurs, RecipeError, UploadFailed
+from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed
 from imagemill.data.export.push import push
 from tests.data.dataset_hub import DatasetHub
 from tests.data.export.test_export import FILES, finished
@@ -38,7 +38,7 @@ def test_a_push_makes_a_private_repository_of_data_card_and_manifest_in_one_comm
     dataset_hub: DatasetHub, output: Path
 ):
     told: list[tuple[int, int]] = []
-    done = push(output, NAME, tell=lambda *sizes: told.append(sizes))
+    done = push(output, NAME, emit=lambda *sizes: told.append(sizes))
     repository = dataset_hub.repositories[NAME]
     assert without_attributes(repository.files) == local_files(output)
     assert (repository.private, len(repository.commits)) == (True, 2)
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_the_manifests_is_not_pushed(dataset_hub: DatasetHub,
 def test_somebody_elses_repository_is_not_touched(dataset_hub: DatasetHub, output: Path, files, words: str):
     push(output, NAME)
     dataset_hub.repositories[NAME].commit(files)
-    with pytest.raises(NotOurs, match=words):
+    with pytest.raises(NotAnImagemillDataset, match=words):
         push(output, NAME)
     assert dataset_hub.repositories[NAME].files == files
 
@@ -143,5 +143,5 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(dataset_hub: Dat
             dataset_hub.repositories[NAME].commit({"mine": b"1"})
 
     with pytest.raises(UploadFailed, match="Somebody else has changed the repository meanwhile"):
-        push(output, NAME, tell=meddle)
+        push(output, NAME, emit=meddle)
     assert dataset_hub.repositories[NAME].files == {"mine": b"1"}

@@ -1,4 +1,4 @@
-"""Pictures as bytes: odd ones are read as they look, damaged ones cost a row, drawn ones say where they come from."""
+"""Images as bytes: odd ones are read as they look, damaged ones cost a row, generated ones say where they come from."""
 
 import io
 import struct
@@ -11,21 +11,21 @@ import pytest
 from PIL import Image
 
 from imagemill.data.errors import BadRow
-from imagemill.data.images.codec import Encoding, decode_picture, encode_picture, generation_parameters, inspect_picture
+from imagemill.data.images.codec import Encoding, decode_image, encode_image, generation_parameters, inspect_image
 from imagemill.data.records import Drawing
 
 ENCODINGS = [Encoding("png"), Encoding("jpeg", 95), Encoding("webp", 90)]
-DRAWING = Drawing("k", "a fox", 7, 4, negative_prompt="blur", guidance_scale=3.5, width=16, height=8)
+DRAW_TASK_OPTIONS = Drawing("k", "a fox", 7, 4, negative_prompt="blur", guidance_scale=3.5, width=16, height=8)
 
 
-def saved(picture, image_format="PNG", **options):
+def saved(image, image_format="PNG", **options):
     buffer = io.BytesIO()
-    picture.save(buffer, image_format, **options)
+    image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
-def first_pixel(picture, image_format="PNG", **options):
-    decoded = decode_picture(saved(picture, image_format, **options), "p")
+def first_pixel(image, image_format="PNG", **options):
+    decoded = decode_image(saved(image, image_format, **options), "p")
     assert decoded.mode == "RGB"
     return decoded.getpixel((0, 0))
 
@@ -35,7 +35,7 @@ def noise(seed=0):
 
 
 @pytest.mark.parametrize(
-    ("picture", "options"),
+    ("image", "options"),
     [
         (Image.new("RGBA", (4, 4), (0, 0, 0, 0)), {}),
         (Image.new("LA", (4, 4), (0, 0)), {}),
@@ -44,8 +44,8 @@ def noise(seed=0):
         (Image.new("1", (4, 4), 1), {}),
     ],
 )
-def test_what_is_transparent_is_white(picture, options):
-    assert first_pixel(picture, **options) == (255, 255, 255)
+def test_what_is_transparent_is_white(image, options):
+    assert first_pixel(image, **options) == (255, 255, 255)
 
 
 def test_half_transparent_red_is_pink():
@@ -63,14 +63,14 @@ def test_cmyk_is_read_as_its_colours():
 
 def test_floating_point_pixels_are_refused():
     content = saved(Image.fromarray(np.full((4, 4), 0.5, np.float32)), "TIFF")
-    with pytest.raises(BadRow, match=r"the picture 'p' has 32 bits a channel \(mode F\): save it with 8 or 16"):
-        decode_picture(content, "p")
+    with pytest.raises(BadRow, match=r"the image 'p' has 32 bits a channel \(mode F\): save it with 8 or 16"):
+        decode_image(content, "p")
 
 
 def test_a_turned_photograph_is_set_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert decode_picture(saved(Image.new("RGB", (8, 4)), "JPEG", exif=exif), "p").size == (4, 8)
+    assert decode_image(saved(Image.new("RGB", (8, 4)), "JPEG", exif=exif), "p").size == (4, 8)
 
 
 def test_an_animation_is_its_first_frame():
@@ -78,9 +78,9 @@ def test_an_animation_is_its_first_frame():
     assert first_pixel(Image.new("RGB", (4, 4), "red"), "GIF", save_all=True, append_images=frames) == (255, 0, 0)
 
 
-def test_a_picture_is_told_by_content_not_by_name(tmp_path):
+def test_an_image_is_told_by_content_not_by_name(tmp_path):
     (tmp_path / "a.txt").write_bytes(saved(noise(), "WEBP"))
-    assert len(inspect_picture(tmp_path / "a.txt")) == 64
+    assert len(inspect_image(tmp_path / "a.txt")) == 64
 
 
 @pytest.mark.parametrize("side", [12_000, 50_000, 2**31 - 1])
@@ -91,13 +91,13 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(side, tmp_path, recwa
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     with pytest.raises(BadRow, match=r"bomb\.png' has .* pixels, over 100,000,000"):
-        inspect_picture(tmp_path / "bomb.png")
+        inspect_image(tmp_path / "bomb.png")
 
 
-def test_a_picture_that_is_cut_short_is_refused_when_it_is_decoded():
+def test_an_image_that_is_cut_short_is_refused_when_it_is_decoded():
     content = saved(noise(), "JPEG")
-    with pytest.raises(BadRow, match=r"undecodable picture: 'p' \(image file is truncated"):
-        decode_picture(content[:-100], "p")
+    with pytest.raises(BadRow, match=r"undecodable image: 'p' \(image file is truncated"):
+        decode_image(content[:-100], "p")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -111,14 +111,14 @@ def test_damaged_bytes_are_a_bad_row_and_never_another_error(image_format):
         damaged = bytearray(content)
         for place in rng.integers(0, min(len(content), rng.choice((60, 10**6))), 4):
             damaged[place] = rng.integers(0, 256)
-        # Most are still pictures; what is not must say so as a BadRow.
+        # Most are still images; what is not must say so as a BadRow.
         with suppress(BadRow):
-            decode_picture(bytes(damaged), "p")
+            decode_image(bytes(damaged), "p")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
-def test_a_drawn_picture_is_marked_as_made_by_a_model(encoding):
-    content = encode_picture(noise(), encoding, "a fox")
+def test_a_generated_image_is_marked_as_made_by_a_model(encoding):
+    content = encode_image(noise(), encoding, "a fox")
     info = Image.open(io.BytesIO(content)).info
     xmp = ElementTree.fromstring(info["XML:com.adobe.xmp" if encoding.lossless else "xmp"])
     found = xmp.find(".//{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
@@ -126,37 +126,37 @@ def test_a_drawn_picture_is_marked_as_made_by_a_model(encoding):
 
 
 @pytest.mark.parametrize("prompt", ["a fox", "un renard é", "狐 \N{FOX FACE}", "two\nlines"])
-def test_a_png_says_how_it_was_drawn_as_a1111_does(prompt):
+def test_a_png_says_how_it_was_generated_as_a1111_does(prompt):
     drawing = Drawing("k", prompt, 7, 4, negative_prompt="blur", guidance_scale=3.5)
     parameters = generation_parameters(drawing, (24, 20), "bundled")
-    picture = Image.open(io.BytesIO(encode_picture(noise(), Encoding("png"), parameters)))
-    assert picture.text["parameters"] == (
+    image = Image.open(io.BytesIO(encode_image(noise(), Encoding("png"), parameters)))
+    assert image.text["parameters"] == (
         f"{prompt}\nNegative prompt: blur\n"
         "Steps: 4, CFG scale: 3.5, Seed: 7, Size: 24x20, Model: bundled, Version: imagemill"
     )
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS[1:], ids=lambda encoding: encoding.name)
-def test_jpeg_and_webp_say_how_they_were_drawn_in_exif(encoding):
-    parameters = generation_parameters(DRAWING, (16, 8), "é")
-    picture = Image.open(io.BytesIO(encode_picture(noise(), encoding, parameters)))
-    comment = picture.getexif().get_ifd(0x8769)[0x9286]
+def test_jpeg_and_webp_say_how_they_were_generated_in_exif(encoding):
+    parameters = generation_parameters(DRAW_TASK_OPTIONS, (16, 8), "é")
+    image = Image.open(io.BytesIO(encode_image(noise(), encoding, parameters)))
+    comment = image.getexif().get_ifd(0x8769)[0x9286]
     assert comment.removeprefix(b"UNICODE\0").decode("utf-16-be") == parameters
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
-def test_equal_pictures_have_equal_bytes(encoding):
-    assert encode_picture(noise(), encoding, "é") == encode_picture(noise(), encoding, "é")
+def test_equal_images_have_equal_bytes(encoding):
+    assert encode_image(noise(), encoding, "é") == encode_image(noise(), encoding, "é")
 
 
 def test_png_keeps_every_pixel():
-    picture = noise()
-    assert decode_picture(encode_picture(picture, Encoding("png"), ""), "p").tobytes() == picture.tobytes()
+    image = noise()
+    assert decode_image(encode_image(image, Encoding("png"), ""), "p").tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
 @pytest.mark.parametrize("letter", ["x", "\N{FOX FACE}"])
-def test_a_huge_prompt_does_not_cost_the_picture(encoding, letter):
-    content = encode_picture(noise(), encoding, letter * 100_001 + "Steps: 4")
-    assert decode_picture(content, "p").size == (24, 20)
+def test_a_huge_prompt_does_not_cost_the_image(encoding, letter):
+    content = encode_image(noise(), encoding, letter * 100_001 + "Steps: 4")
+    assert decode_image(content, "p").size == (24, 20)
     assert "Steps: 4".encode("utf-8" if encoding.lossless else "utf-16-be") in content or encoding.lossless

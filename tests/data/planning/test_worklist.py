@@ -9,5 +9,5 @@ def test_of_a_row_in_two_files_the_first_counts_and_the_second_goes(tmp_path):
         worklist.add_finished("b", ["two", "one", "three"], ["2", "1", "3"])
         worklist.index_finished()
         assert worklist.want(["two", "three", "never finished"]) == {"two", "three"}
-        assert worklist.unwanted(keep_gone=False) == {"a": {"one"}, "b": {"one", "two"}}
-        assert worklist.count_unwanted(keep_gone=False) == 3
+        assert worklist.unwanted(keep_removed=False) == {"a": {"one"}, "b": {"one", "two"}}
+        assert worklist.count_unwanted(keep_removed=False) == 3

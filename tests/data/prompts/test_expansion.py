@@ -64,7 +64,7 @@ def test_a_prompts_files_columns_fill_the_template(load):
     )
 
 
-def test_a_sweep_draws_every_row_with_each_combination_in_place_of_its_own(load):
+def test_a_sweep_generates_every_row_with_each_combination_in_place_of_its_own(load):
     rows = [{"prompt": "a fox", "Steps": 50, "id": "fox"}, {"prompt": "an owl", "guidance_scale": 9}]
     found = load(rows, sweep={"steps": [2, 4], "seed": [1, 2]})
     asked = [(row.prompt, row.steps, row.seed, row.guidance_scale) for row in found.rows]
@@ -94,7 +94,7 @@ def test_a_row_keeps_its_id_when_a_list_grows_wherever_the_value_goes(load, own_
 
 @pytest.mark.parametrize("digits", [3, 7])
 def test_a_larger_sample_keeps_the_smaller_one_and_a_longer_list_most_of_it(digits: int):
-    """Seven digits are ten million combinations: of so many none is hashed but those that are drawn."""
+    """Seven digits are ten million combinations: of so many none is hashed but those that are generated."""
     names = [f"d{number}" for number in range(digits)]
     values = {name: [*"0123456789"] for name in names}
     text = "".join(f"{{{name}}}" for name in names)

@@ -20,8 +20,8 @@ Files = Callable[..., Repository]
 
 def parquet(*prompts: str) -> bytes:
     buffer = io.BytesIO()
-    pictures = pa.array([b"a picture"] * len(prompts), pa.binary())
-    pq.write_table(pa.table({"prompt": list(prompts), "image": pictures}), buffer)
+    images = pa.array([b"an image"] * len(prompts), pa.binary())
+    pq.write_table(pa.table({"prompt": list(prompts), "image": images}), buffer)
     return buffer.getvalue()
 
 

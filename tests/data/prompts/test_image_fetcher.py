@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from imagemill.data.errors import BadRow, InputError
-from imagemill.data.prompts import image_fetcher as given_pictures
-from imagemill.data.prompts.image_fetcher import fetch_picture, picture_place, shown
+from imagemill.data.prompts import image_fetcher as given_images
+from imagemill.data.prompts.image_fetcher import fetch_image, image_place, shown
 from tests.data.conftest import Outcome
 from tests.data.dataset_hub import DatasetHub, Repository
 
@@ -26,7 +26,7 @@ def png(colour: str) -> bytes:
 
 
 class Site:
-    """A web site of pictures: {path: answers in turn, the last for ever}; an answer is a status or a content."""
+    """A web site of images: {path: answers in turn, the last for ever}; an answer is a status or a content."""
 
     def __init__(self) -> None:
         self.pages: dict[str, list[int | bytes]] = {}
@@ -62,7 +62,7 @@ class Site:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(given_pictures, "PAUSE", 0.0)
+    monkeypatch.setattr(given_images, "PAUSE", 0.0)
     site = Site()
     site.pages |= {"/red.png": [png("red")], "/blue.png": [png("blue")]}
     yield site
@@ -74,17 +74,17 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 Load = Callable[..., Outcome]
 
 
-def test_a_picture_at_a_url_is_handled_as_a_local_one(load: Load, site: Site, tmp_path: Path):
+def test_an_image_at_a_url_is_handled_as_a_local_one(load: Load, site: Site, tmp_path: Path):
     (tmp_path / "red.png").write_bytes(png("red"))
     rows = load([{"images": [f"{site.address}/red.png?size=1"]}, {"images": "red.png"}], **EDIT).rows
-    assert rows[0].picture_hash == rows[1].picture_hash
-    assert Path(rows[0].picture).read_bytes() == png("red")
-    assert Path(rows[0].picture).name == "red.png"
-    # Equal content, equal identity: moving pictures to a server draws nothing anew.
+    assert rows[0].image_hash == rows[1].image_hash
+    assert Path(rows[0].image).read_bytes() == png("red")
+    assert Path(rows[0].image).name == "red.png"
+    # Equal content, equal identity: moving images to a server generates nothing anew.
     assert rows[1].id == f"{rows[0].id}-2"
 
 
-def test_one_picture_is_fetched_once_a_build_also_when_that_was_interrupted(load: Load, site: Site):
+def test_one_image_is_fetched_once_a_build_also_when_that_was_interrupted(load: Load, site: Site):
     rows = [{"images": f"{site.address}/red.png", "id": str(number)} for number in range(3)]
     assert len(load(rows, **EDIT).rows) == 3
     assert len(load(rows, **EDIT).rows) == 3
@@ -96,14 +96,14 @@ def test_one_picture_is_fetched_once_a_build_also_when_that_was_interrupted(load
     [
         ([404], "cannot be fetched: HTTP 404"),
         ([503], "cannot be fetched: HTTP 503, 3 times"),
-        ([b"<html>no picture</html>"], "undecodable picture: "),
+        ([b"<html>no image</html>"], "undecodable image: "),
         ([png("green") + bytes(3000)], "is larger than 0 MiB"),
     ],
 )
-def test_a_picture_that_cannot_be_fetched_sets_its_row_aside_with_the_reason(
+def test_an_image_that_cannot_be_fetched_sets_its_row_aside_with_the_reason(
     load: Load, site: Site, monkeypatch: pytest.MonkeyPatch, answers: list[int | bytes], words: str
 ):
-    monkeypatch.setattr(given_pictures, "MAX_BYTES", 2000)
+    monkeypatch.setattr(given_images, "MAX_BYTES", 2000)
     site.pages["/bad.png"] = answers
     bad = f"{site.address}/bad.png?signature=secret"
     outcome = load([{"images": bad}, {"images": f"{site.address}/blue.png"}], **EDIT)
@@ -113,30 +113,30 @@ def test_a_picture_that_cannot_be_fetched_sets_its_row_aside_with_the_reason(
 
 
 @pytest.mark.parametrize("answers", [[500, 429, png("red")], [302]])
-def test_a_server_that_stumbles_or_points_elsewhere_still_gives_the_picture(site: Site, answers: list[int | bytes]):
+def test_a_server_that_stumbles_or_points_elsewhere_still_gives_the_image(site: Site, answers: list[int | bytes]):
     site.pages["/late.png"] = answers
-    assert fetch_picture(f"{site.address}/late.png") == png("red")
+    assert fetch_image(f"{site.address}/late.png") == png("red")
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(given_pictures, "STILL_SECONDS", 0.1)
+    monkeypatch.setattr(given_images, "STILL_SECONDS", 0.1)
     site.stalls.add("/red.png")
     with pytest.raises(BadRow, match="cannot be fetched: timed out, 3 times"):
-        fetch_picture(f"{site.address}/red.png")
+        fetch_image(f"{site.address}/red.png")
 
 
 def test_a_server_is_given_the_time_that_it_asks_for(site: Site, monkeypatch: pytest.MonkeyPatch):
     waited: list[float] = []
-    monkeypatch.setattr(given_pictures.time, "sleep", waited.append)
+    monkeypatch.setattr(given_images.time, "sleep", waited.append)
     site.pages["/late.png"], site.retry_after = [429, 429, png("red")], "7"
-    assert fetch_picture(f"{site.address}/late.png") == png("red")
+    assert fetch_image(f"{site.address}/late.png") == png("red")
     assert waited == [7.0, 7.0]
 
 
 def test_where_no_server_answers_the_build_stops_and_no_finished_row_is_lost(
     load: Load, site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(given_pictures, "UNREACHED", 3)
+    monkeypatch.setattr(given_images, "UNREACHED", 3)
     site.pages["/down.png"] = [503]
     down = {"images": f"{site.address}/down.png"}
     with pytest.raises(InputError, match=r"3 rows one after another cannot be reached, .* Nothing was changed"):
@@ -145,30 +145,30 @@ def test_where_no_server_answers_the_build_stops_and_no_finished_row_is_lost(
     assert len(load([down, down, good, down, down, gone, down], **EDIT).faults) == 6
 
 
-def test_pictures_lie_beside_prompts_wherever_these_are(dataset_hub: DatasetHub):
+def test_images_lie_beside_prompts_wherever_these_are(dataset_hub: DatasetHub):
     repository = dataset_hub.repositories["studio/animals"] = Repository()
     repository.commit({"art/red.png": png("red")})
     before = repository.head
     repository.commit({"art/red.png": png("blue")})
     for prompts in (f"hf://datasets/studio/animals@{before}/art/all.jsonl", f"hf:studio/animals@{before}:train"):
         name = "red.png" if "jsonl" in prompts else "art/red.png"
-        assert fetch_picture(picture_place(prompts, name)) == png("red")
-    assert fetch_picture("hf://datasets/studio/animals/art/red.png") == png("blue")
-    with pytest.raises(BadRow, match=r"missing picture: 'hf://datasets/studio/animals/no\.png' does not exist"):
-        fetch_picture("hf://datasets/studio/animals/no.png")
-    assert picture_place("https://host/x/all.jsonl?a=1/2", "b c.png") == "https://host/x/b%20c.png"
-    assert picture_place("folder/all.jsonl", "/pictures/a.png") == "/pictures/a.png"
+        assert fetch_image(image_place(prompts, name)) == png("red")
+    assert fetch_image("hf://datasets/studio/animals/art/red.png") == png("blue")
+    with pytest.raises(BadRow, match=r"missing image: 'hf://datasets/studio/animals/no\.png' does not exist"):
+        fetch_image("hf://datasets/studio/animals/no.png")
+    assert image_place("https://host/x/all.jsonl?a=1/2", "b c.png") == "https://host/x/b%20c.png"
+    assert image_place("folder/all.jsonl", "/images/a.png") == "/images/a.png"
 
 
-def test_a_picture_in_object_storage_is_read_and_a_missing_one_said(bucket: str):
+def test_an_image_in_object_storage_is_read_and_a_missing_one_said(bucket: str):
     import boto3
 
     boto3.client("s3").put_object(Bucket=bucket, Key="art/red.png", Body=png("red"))
-    assert fetch_picture(picture_place(f"s3://{bucket}/all.jsonl", "art/red.png")) == png("red")
-    with pytest.raises(BadRow, match="missing picture"):
-        fetch_picture(f"s3://{bucket}/none.png")
+    assert fetch_image(image_place(f"s3://{bucket}/all.jsonl", "art/red.png")) == png("red")
+    with pytest.raises(BadRow, match="missing image"):
+        fetch_image(f"s3://{bucket}/none.png")
     with pytest.raises(BadRow, match="cannot be fetched: Protocol not known"):
-        fetch_picture("ftpx://host/a.png")
+        fetch_image("ftpx://host/a.png")
 
 
 def test_a_place_is_told_without_its_user_and_signature():

@@ -1,4 +1,4 @@
-"""Pictures that a row of a Parquet file holds itself."""
+"""Images that a row of a Parquet file holds itself."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def png(colour: str) -> bytes:
     return buffer.getvalue()
 
 
-Held = Callable[..., Outcome]
+EmbeddedImage = Callable[..., Outcome]
 
 
 @pytest.fixture
-def held(tmp_path: Path, load: Callable[..., Outcome]) -> Held:
-    """Loads a Parquet file with this column of pictures."""
+def held(tmp_path: Path, load: Callable[..., Outcome]) -> EmbeddedImage:
+    """Loads a Parquet file with this column of images."""
 
     def run(name: str, values: list[Any], kind: pa.DataType, **fields: Any) -> Outcome:
         pq.write_table(pa.table({name: pa.array(values, kind)}), tmp_path / "held.parquet")
@@ -40,39 +40,39 @@ def held(tmp_path: Path, load: Callable[..., Outcome]) -> Held:
     return run
 
 
-def test_bytes_and_images_of_datasets_are_known_by_their_content(held: Held, tmp_path: Path):
+def test_bytes_and_images_of_datasets_are_known_by_their_content(held: EmbeddedImage, tmp_path: Path):
     (tmp_path / "blue.png").write_bytes(png("blue"))
     images = [{"bytes": png("red"), "path": "far/away/red.png"}, {"bytes": None, "path": "blue.png"}]
     found = held("images", images, IMAGE).rows
-    assert [row.picture_hash for row in found] == [hashlib.sha256(png(name)).hexdigest() for name in ("red", "blue")]
-    assert [Path(row.picture).name for row in found] == ["red.png", "blue.png"]
+    assert [row.image_hash for row in found] == [hashlib.sha256(png(name)).hexdigest() for name in ("red", "blue")]
+    assert [Path(row.image).name for row in found] == ["red.png", "blue.png"]
     (plain,) = held("Images", [png("red")], pa.large_binary()).rows
-    assert plain.picture_hash == found[0].picture_hash
-    assert Path(plain.picture).read_bytes() == png("red")
+    assert plain.image_hash == found[0].image_hash
+    assert Path(plain.image).read_bytes() == png("red")
 
 
-def test_a_list_of_them_is_a_picture_and_its_references(held: Held):
+def test_a_list_of_them_is_an_image_and_its_references(held: EmbeddedImage):
     both = [[{"bytes": png("red"), "path": None}, {"bytes": png("blue"), "path": None}]]
     edit = {**EDIT["edit"], "model": "flux.2-klein-4b", "references": True}
     (row,) = held("images", both, pa.list_(IMAGE), edit=edit).rows
     assert [sha256 for _, sha256 in row.references] == [hashlib.sha256(png("blue")).hexdigest()]
 
 
-def test_bytes_that_are_no_picture_and_rows_without_one_are_set_aside(held: Held):
-    found = held("images", [png("red"), b"no picture", b"", None], pa.binary())
+def test_bytes_that_are_no_image_and_rows_without_one_are_set_aside(held: EmbeddedImage):
+    found = held("images", [png("red"), b"no image", b"", None], pa.binary())
     assert [row.line for row in found.rows] == [1]
     assert [fault.line for fault in found.faults] == [2, 3, 4]
-    assert "undecodable picture: 'bytes in images'" in found.faults[0].reason
-    assert "the picture is empty ('images')" in found.faults[1].reason
+    assert "undecodable image: 'bytes in images'" in found.faults[0].reason
+    assert "the image is empty ('images')" in found.faults[1].reason
 
 
-def test_other_binary_columns_are_still_left_out(held: Held, caplog: pytest.LogCaptureFixture):
+def test_other_binary_columns_are_still_left_out(held: EmbeddedImage, caplog: pytest.LogCaptureFixture):
     with pytest.raises(InputError, match="no good row"):
         held("depth", [png("red")], pa.binary())
     assert "Not read from the prompts file: depth (binary)." in caplog.text
 
 
-def test_pictures_that_steer_a_generation_are_given_so_too_and_tell_rows_of_one_prompt_apart(
+def test_images_that_steer_a_generation_are_given_so_too_and_tell_rows_of_one_prompt_apart(
     load: Callable[..., Outcome], tmp_path: Path
 ):
     (tmp_path / "look.png").write_bytes(png("green"))

@@ -139,45 +139,45 @@ def test_what_a_recipe_does_not_read_is_carried(load):
     assert (found.row.carried, found.row.edit_prompts) == ({"edit_prompt": "b"}, ())
 
 
-def test_an_edit_row_takes_the_last_user_message_and_a_picture_beside_the_file(load, picture):
+def test_an_edit_row_takes_the_last_user_message_and_an_image_beside_the_file(load, image):
     rows = [
-        {"images": "pictures/red.png", "conversations": user("first", "last")},
-        {"images": ["pictures/red.png"], "edit_prompt": "own", "prompt": "a red field"},
-        {"images": str(picture), "prompt": "instruction"},
-        {"images": "pictures/red.png", "edit_prompt": ["one", "two", "one"]},
+        {"images": "images/red.png", "conversations": user("first", "last")},
+        {"images": ["images/red.png"], "edit_prompt": "own", "prompt": "a red field"},
+        {"images": str(image), "prompt": "instruction"},
+        {"images": "images/red.png", "edit_prompt": ["one", "two", "one"]},
     ]
     found = load(rows, edit={})
     assert [row.edit_prompts for row in found.rows] == [("last",), ("own",), ("instruction",), ("one", "two")]
     assert [row.prompt for row in found.rows] == [None, "a red field", "instruction", None]
-    assert {row.picture for row in found.rows} == {str(picture)}
+    assert {row.image for row in found.rows} == {str(image)}
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"images": "gone.png"}, "missing picture: '{}/gone.png' does not exist"),
+        ({"images": "gone.png"}, "missing image: '{}/gone.png' does not exist"),
         (
             {"images": "broken.png"},
-            "undecodable picture: '{}/broken.png' is none of PNG, JPEG, WEBP, BMP, TIFF, GIF, or is damaged",
+            "undecodable image: '{}/broken.png' is none of PNG, JPEG, WEBP, BMP, TIFF, GIF, or is damaged",
         ),
-        ({"images": "pictures"}, "the picture '{}/pictures' is not a file"),
-        ({"images": "pipe"}, "the picture '{}/pipe' is not a file"),
-        ({"images": "a\0b"}, "the picture '{}/a\\x00b' cannot be read: embedded null byte"),
-        ({"images": []}, "the picture is empty ('images')"),
-        ({"images": None}, "the picture is empty ('images')"),
-        ({"images": ""}, "the picture is empty ('images')"),
-        ({"images": 5}, "no picture: 'images' must be a path or a list of one, not 5"),
+        ({"images": "images"}, "the image '{}/images' is not a file"),
+        ({"images": "pipe"}, "the image '{}/pipe' is not a file"),
+        ({"images": "a\0b"}, "the image '{}/a\\x00b' cannot be read: embedded null byte"),
+        ({"images": []}, "the image is empty ('images')"),
+        ({"images": None}, "the image is empty ('images')"),
+        ({"images": ""}, "the image is empty ('images')"),
+        ({"images": 5}, "no image: 'images' must be a path or a list of one, not 5"),
         (
             {"images": ["a", "b"]},
-            "2 pictures in 'images': the edit takes one (edit.references gives all to a model that takes several)",
+            "2 images in 'images': the edit takes one (edit.references gives all to a model that takes several)",
         ),
-        ({}, "no picture: the row has no 'images', but 'edit_prompt'; recipe.columns says which field is what"),
+        ({}, "no image: the row has no 'images', but 'edit_prompt'; recipe.columns says which field is what"),
     ],
 )
-def test_a_row_whose_picture_cannot_be_used_is_set_aside(load, picture, tmp_path, row, reason):
+def test_a_row_whose_image_cannot_be_used_is_set_aside(load, image, tmp_path, row, reason):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     os.mkfifo(tmp_path / "pipe")
-    found = load([{**row, "edit_prompt": "e"}, {"images": "pictures/red.png", "edit_prompt": "good"}], edit={})
+    found = load([{**row, "edit_prompt": "e"}, {"images": "images/red.png", "edit_prompt": "good"}], edit={})
     assert found.row.edit_prompts == ("good",)
     assert found.reason == reason.replace("{}", str(tmp_path))
 
@@ -186,28 +186,28 @@ def test_a_row_whose_picture_cannot_be_used_is_set_aside(load, picture, tmp_path
     ("row", "reason"),
     [
         (
-            {"images": "pictures/red.png"},
+            {"images": "images/red.png"},
             "no edit instruction: the row has neither 'edit_prompt' nor 'conversations' nor 'prompt', but 'images'; "
             "recipe.columns says which field is what (recipe.edit.instructions is empty too)",
         ),
         (
-            {"images": "pictures/red.png", "edit_prompt": []},
+            {"images": "images/red.png", "edit_prompt": []},
             "the edit instruction is empty ('edit_prompt') (recipe.edit.instructions is empty too)",
         ),
         (
-            {"images": "pictures/red.png", "conversations": [{"role": "assistant", "content": "x"}]},
+            {"images": "images/red.png", "conversations": [{"role": "assistant", "content": "x"}]},
             "conversations has no message whose role is 'user'",
         ),
     ],
 )
-def test_an_edit_row_without_an_instruction_is_set_aside(load, picture, row, reason):
-    assert load([row, {"images": "pictures/red.png", "edit_prompt": "good"}], edit={}).reason == reason
+def test_an_edit_row_without_an_instruction_is_set_aside(load, image, row, reason):
+    assert load([row, {"images": "images/red.png", "edit_prompt": "good"}], edit={}).reason == reason
 
 
-def test_pictures_are_told_by_their_bytes(load, picture, tmp_path):
-    (tmp_path / "copy.jpg").write_bytes(picture.read_bytes())
+def test_images_are_told_by_their_bytes(load, image, tmp_path):
+    (tmp_path / "copy.jpg").write_bytes(image.read_bytes())
     Image.new("RGB", (24, 16), "blue").save(tmp_path / "blue.png")
-    names = ("pictures/red.png", "copy.jpg", "blue.png")
+    names = ("images/red.png", "copy.jpg", "blue.png")
     red, copy, blue = load([{"images": name, "edit_prompt": "e"} for name in names], edit={}).rows
-    assert red.picture_hash == copy.picture_hash != blue.picture_hash
+    assert red.image_hash == copy.image_hash != blue.image_hash
     assert copy.id == f"{red.id}-2"

@@ -1,4 +1,4 @@
-"""Staged pictures: many in a file, each found by its key, gone with their shard; half a file counts for nothing."""
+"""Staged images: many in a file, each found by its key, gone with their shard; half a file counts for nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing
-from imagemill.data.staging.store import Drawn, Staging, ToStage
+from imagemill.data.staging.store import Generated, StageRequest, Staging
 
 PNG, JPEG = Encoding("png"), Encoding("jpeg", 95)
 DRAWINGS = [Drawing(f"{number:032x}", f"number {number}", number, 1) for number in range(4)]
@@ -22,9 +22,9 @@ NEEDED = {one.key: (PNG, JPEG) for one in DRAWINGS}
 def stage(folder: Path, drawings: list[Drawing], encodings: tuple[Encoding, ...] = (PNG, JPEG)) -> Path:
     """Stage these together, each of a colour of its own; returns the file."""
     before = set(folder.glob("*.staged"))
-    how = Drawn("model", 4, "cpu")
-    pictures = [Image.new("RGB", (8, 8), (50 * one.seed, 0, 0)) for one in drawings]
-    Staging(folder).stage([ToStage(*both, encodings, how) for both in zip(pictures, drawings, strict=True)])
+    how = Generated("model", 4, "cpu")
+    images = [Image.new("RGB", (8, 8), (50 * one.seed, 0, 0)) for one in drawings]
+    Staging(folder).stage([StageRequest(*both, encodings, how) for both in zip(images, drawings, strict=True)])
     (path,) = set(folder.glob("*.staged")) - before
     return path
 
@@ -33,7 +33,7 @@ def missing(folder: Path) -> list[int]:
     return [one.seed for one in Staging(folder).missing(DRAWINGS, NEEDED, "model")]
 
 
-def test_pictures_drawn_together_are_one_file_and_each_is_read_by_its_key(tmp_path: Path):
+def test_images_generated_together_are_one_file_and_each_is_read_by_its_key(tmp_path: Path):
     stage(tmp_path, DRAWINGS)
     staging = Staging(tmp_path)
     for one in DRAWINGS:
@@ -70,7 +70,7 @@ def test_half_a_file_counts_for_nothing(tmp_path: Path, left: int):
     assert Staging(tmp_path).names() == {(one.key, name) for one in DRAWINGS[2:] for name in ("png", "jpeg-95")}
 
 
-def test_a_file_goes_with_the_last_picture_that_is_removed_from_it(tmp_path: Path):
+def test_a_file_goes_with_the_last_image_that_is_removed_from_it(tmp_path: Path):
     path = stage(tmp_path, DRAWINGS)
     Staging(tmp_path).remove({one.key: (PNG, JPEG) for one in DRAWINGS[:3]})
     assert path.exists()
@@ -81,16 +81,16 @@ def test_a_file_goes_with_the_last_picture_that_is_removed_from_it(tmp_path: Pat
     assert not path.exists()
 
 
-def test_a_picture_that_was_staged_twice_is_removed_from_both_files(tmp_path: Path):
+def test_an_image_that_was_staged_twice_is_removed_from_both_files(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2])
     stage(tmp_path, DRAWINGS[:2])
     Staging(tmp_path).remove({one.key: (PNG, JPEG) for one in DRAWINGS[:2]})
     assert list(tmp_path.glob("*.staged")) == []
 
 
-def test_what_is_noted_later_of_a_picture_is_what_counts(tmp_path: Path):
+def test_what_is_noted_later_of_an_image_is_what_counts(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2])
-    Staging(tmp_path).note(DRAWINGS[0].key, (PNG, JPEG), unsafe=False)
+    Staging(tmp_path).update(DRAWINGS[0].key, (PNG, JPEG), unsafe=False)
     stage(tmp_path, DRAWINGS[:2])
     key = DRAWINGS[0].key
     code = f"from imagemill.data.staging.store import *; print(Staging(Path({str(tmp_path)!r})).find({key!r}, 'png'))"
@@ -100,7 +100,7 @@ def test_what_is_noted_later_of_a_picture_is_what_counts(tmp_path: Path):
     assert Staging(tmp_path).find(DRAWINGS[1].key, "png").unsafe is None
 
 
-def test_an_encoding_that_lacks_is_made_from_the_lossless_picture(tmp_path: Path):
+def test_an_encoding_that_lacks_is_made_from_the_lossless_image(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2], (PNG,))
     stage(tmp_path, DRAWINGS[2:], (JPEG,))
     assert missing(tmp_path) == [2, 3]

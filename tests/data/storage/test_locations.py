@@ -20,16 +20,16 @@ import s3fs
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_columns, write_rows
-from imagemill.data.errors import FolderInUse, InputError, NotOurs, OutputError
+from imagemill.data.errors import FolderInUse, InputError, NotAnImagemillDataset, OutputError
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.storage.locations import RemotePath, locate, work_folder
-from imagemill.data.storage.lock import check_still_held
+from imagemill.data.storage.lock import check_still_locked
 from tests.conftest import ROOT, wait_until
 
 HOLD = """
 import sys, time
 from imagemill.data.dataset.folder import Folder
-with Folder(sys.argv[1]).hold("night"):
+with Folder(sys.argv[1]).lock("night"):
     print("held", flush=True)
     time.sleep(120)
 """
@@ -41,13 +41,13 @@ def url(bucket: str) -> str:
 
 
 @pytest.fixture
-def dataset(url: str, layout, dataset_rows) -> Folder:
+def dataset(url: str, schema, dataset_rows) -> Folder:
     """A remote dataset of two committed files."""
     folder = Folder(url)
-    with folder.hold("night"):
+    with folder.lock("night"):
         for number in range(2):
             name = f"train-{number:05d}.parquet"
-            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows[number:]))
+            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows[number:]))
         folder.clear_work()
     return folder
 
@@ -81,20 +81,26 @@ def put_lock(bucket: str, **who: object) -> None:
 
 def test_a_foreign_prefix_is_refused_untouched(bucket: str, url: str):
     boto3.client("s3").put_object(Bucket=bucket, Key="sets/night/beach.jpg", Body=b"x")
-    with pytest.raises(NotOurs, match="exists and is not an imagemill dataset; nothing in it"), Folder(url).hold("n"):
+    with (
+        pytest.raises(NotAnImagemillDataset, match="exists and is not an imagemill dataset; nothing in it"),
+        Folder(url).lock("n"),
+    ):
         pytest.fail("held")
     assert objects(bucket) == {"sets/night/beach.jpg": b"x"}
 
 
 def test_an_object_in_the_folders_place_is_refused(bucket: str, url: str):
     boto3.client("s3").put_object(Bucket=bucket, Key="sets/night", Body=b"x")
-    with pytest.raises(NotOurs, match="is not an imagemill dataset"):
+    with pytest.raises(NotAnImagemillDataset, match="is not an imagemill dataset"):
         Folder(url).check_owner("night")
 
 
 def test_another_datasets_prefix_is_refused_untouched(bucket: str, dataset: Folder):
     before = objects(bucket)
-    with pytest.raises(NotOurs, match="holds the dataset 'night', and the recipe's name is 'day'"), dataset.hold("day"):
+    with (
+        pytest.raises(NotAnImagemillDataset, match="holds the dataset 'night', and the recipe's name is 'day'"),
+        dataset.lock("day"),
+    ):
         pytest.fail("held")
     assert objects(bucket) == before
 
@@ -106,7 +112,7 @@ def test_a_neighbour_whose_name_begins_alike_is_nothing_to_us(bucket: str, url: 
 
 def test_a_held_prefix_is_refused_with_who_holds_it_and_since_when(bucket: str, url: str, holder: subprocess.Popen):
     before = objects(bucket)
-    with pytest.raises(FolderInUse) as caught, Folder(url).hold("night"):
+    with pytest.raises(FolderInUse) as caught, Folder(url).lock("night"):
         pytest.fail("held")
     assert re.search(rf"process {holder.pid} on \S+, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\.", str(caught.value))
     assert objects(bucket) == before
@@ -116,19 +122,19 @@ def test_a_lock_left_by_a_killed_process_of_this_machine_does_not_block(url: str
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     folder = Folder(url)
-    assert folder.lock.exists()
-    with folder.hold("night"):
-        assert json.loads(folder.lock.read_bytes())["pid"] == os.getpid()
-    assert not folder.lock.exists()
+    assert folder.lock_file.exists()
+    with folder.lock("night"):
+        assert json.loads(folder.lock_file.read_bytes())["pid"] == os.getpid()
+    assert not folder.lock_file.exists()
 
 
 def test_another_machines_lock_blocks_until_it_expires(bucket: str, url: str):
     put_lock(bucket, expires=time.time() + 60)
-    with pytest.raises(FolderInUse, match="process 1 on elsewhere"), Folder(url).hold("night"):
+    with pytest.raises(FolderInUse, match="process 1 on elsewhere"), Folder(url).lock("night"):
         pytest.fail("held")
     put_lock(bucket, expires=time.time() - 1)
-    with Folder(url).hold("night"):
-        assert json.loads(Folder(url).lock.read_bytes())["host"] == socket.gethostname()
+    with Folder(url).lock("night"):
+        assert json.loads(Folder(url).lock_file.read_bytes())["host"] == socket.gethostname()
 
 
 def test_of_many_that_find_a_dead_holder_one_takes_its_place(bucket: str, url: str):
@@ -137,7 +143,7 @@ def test_of_many_that_find_a_dead_holder_one_takes_its_place(bucket: str, url: s
 
     def take() -> None:
         try:
-            with Folder(url).hold("night"):
+            with Folder(url).lock("night"):
                 results.append("held")
                 done.wait(30)
         except FolderInUse:
@@ -155,22 +161,22 @@ def test_of_many_that_find_a_dead_holder_one_takes_its_place(bucket: str, url: s
 
 def test_a_process_of_another_container_is_not_taken_for_dead(bucket: str, url: str):
     put_lock(bucket, host=socket.gethostname(), pid=2**30, pids="pid:[1]", expires=time.time() + 60)
-    with pytest.raises(FolderInUse), Folder(url).hold("night"):
+    with pytest.raises(FolderInUse), Folder(url).lock("night"):
         pytest.fail("held")
 
 
 def test_a_lock_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("imagemill.data.storage.lock.RENEW_SECONDS", 0.1)
     folder = Folder(url)
-    with folder.hold("night"):
-        first = json.loads(folder.lock.read_bytes())["expires"]
-        wait_until(lambda: json.loads(folder.lock.read_bytes())["expires"] > first, "a later end")
+    with folder.lock("night"):
+        first = json.loads(folder.lock_file.read_bytes())["expires"]
+        wait_until(lambda: json.loads(folder.lock_file.read_bytes())["expires"] > first, "a later end")
 
 
 def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("imagemill.data.storage.lock.RENEW_SECONDS", 0.1)
     folder = Folder(url)
-    with folder.hold("night"):
+    with folder.lock("night"):
 
         def is_noticed() -> bool:
             # Again and again: the holder may have been writing its own when this was put.
@@ -182,9 +188,9 @@ def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, m
             folder.write(folder.card, b"mine")
         with pytest.raises(OutputError, match="has lost its hold"):
             folder.remove("train-00000.parquet")
-        check_still_held(folder.merge)
+        check_still_locked(folder.merge)
     assert not folder.card.exists()
-    assert json.loads(folder.lock.read_bytes())["token"] == "theirs"
+    assert json.loads(folder.lock_file.read_bytes())["token"] == "theirs"
 
 
 def test_committed_objects_are_known_without_being_read(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
@@ -197,7 +203,7 @@ def test_committed_objects_are_known_without_being_read(dataset: Folder, monkeyp
 def test_another_machine_knows_what_was_committed(
     dataset: Folder, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with dataset.hold("night"):
+    with dataset.lock("night"):
         dataset.share_journal()
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
     monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
@@ -221,13 +227,13 @@ def test_a_damaged_or_replaced_object_is_noticed(bucket: str, dataset: Folder, d
     assert damaged == [dataset.data / "train-00000.parquet"]
 
 
-def test_columns_are_read_without_the_pictures_beside_them(
-    url: str, layout, dataset_rows, monkeypatch: pytest.MonkeyPatch
+def test_columns_are_read_without_the_images_beside_them(
+    url: str, schema, dataset_rows, monkeypatch: pytest.MonkeyPatch
 ):
     folder, name, fetched = Folder(url), "train-00000.parquet", []
-    with folder.hold("night"):
+    with folder.lock("night"):
         heavy = [{**row, "image": {"bytes": os.urandom(10**6), "path": "0.png"}} for row in dataset_rows]
-        file = write_rows(folder.scratch(name), layout, heavy)
+        file = write_rows(folder.scratch(name), schema, heavy)
         folder.commit(folder.scratch(name), name, file)
     fetch = s3fs.core.S3File._fetch_range
 
@@ -243,29 +249,29 @@ def test_columns_are_read_without_the_pictures_beside_them(
 
 
 def test_what_was_decided_once_stays_and_runs_are_added(dataset: Folder, url: str):
-    with dataset.hold("night"):
+    with dataset.lock("night"):
         assert dataset.pin("seed", lambda: 7) == 7
-        dataset.add_run({"drawn": 1})
-    with Folder(url).hold("night"):
+        dataset.add_run({"generated": 1})
+    with Folder(url).lock("night"):
         assert dataset.pin("seed", lambda: 8) == 7
-        dataset.add_run({"drawn": 2})
-    assert dataset.runs.read_bytes().splitlines() == [b'{"drawn": 1}', b'{"drawn": 2}']
+        dataset.add_run({"generated": 2})
+    assert dataset.runs.read_bytes().splitlines() == [b'{"generated": 1}', b'{"generated": 2}']
 
 
-def test_any_url_that_fsspec_writes_to_will_do(layout, dataset_rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_any_url_that_fsspec_writes_to_will_do(schema, dataset_rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path))
     folder, name = Folder("memory://sets/night"), "train-00000.parquet"
-    with folder.hold("night"):
-        folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), layout, dataset_rows))
+    with folder.lock("night"):
+        folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows))
         folder.share_journal()
-        with pytest.raises(FolderInUse), Folder("memory://sets/night").hold("night"):
+        with pytest.raises(FolderInUse), Folder("memory://sets/night").lock("night"):
             pytest.fail("held")
     monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
     (file,), damaged = Folder("memory://sets/night").committed()
-    assert (file.rows, damaged, folder.lock.exists()) == (3, [], False)
+    assert (file.rows, damaged, folder.lock_file.exists()) == (3, [], False)
     folder.remove(name)
     assert list(folder.data.iterdir()) == []
-    with pytest.raises(NotOurs):
+    with pytest.raises(NotAnImagemillDataset):
         Folder("memory://sets").check_owner("night")
 
 
@@ -285,7 +291,7 @@ def test_prompts_are_read_from_the_store(bucket: str):
     ],
 )
 def test_a_place_that_cannot_be_used_is_told_in_one_message(bucket: str, output: str, message: str):
-    with pytest.raises(OutputError, match=message), Folder(output).hold("night"):
+    with pytest.raises(OutputError, match=message), Folder(output).lock("night"):
         pytest.fail("held")
 
 

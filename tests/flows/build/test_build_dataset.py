@@ -18,9 +18,9 @@ def rows_of(output: str | Path) -> list[dict[str, Any]]:
     return [row for path in sorted(Path(output).glob("data/*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def test_prompts_become_pictures_and_edits_that_datasets_opens(build: Build, fields: dict, tmp_path: Path, monkeypatch):
+def test_prompts_become_images_and_edits_that_datasets_opens(build: Build, fields: dict, tmp_path: Path, monkeypatch):
     figures = build(fields)
-    assert (figures["status"], figures["rows"], figures["drawn"], figures["set_aside"]) == ("complete", 4, 8, 0)
+    assert (figures["status"], figures["rows"], figures["generated"], figures["set_aside"]) == ("complete", 4, 8, 0)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     import datasets
 
@@ -46,13 +46,13 @@ def test_the_manifest_says_what_the_dataset_is(build: Build, fields: dict):
     assert manifest["hardware"]["devices"] == ["cpu"]
 
 
-def test_a_second_build_draws_nothing_and_loads_nothing(build: Build, fields: dict):
+def test_a_second_build_generates_nothing_and_loads_nothing(build: Build, fields: dict):
     first, second = build(fields), build(fields)
-    assert (second["drawn"], second["planned"], second["model_loads"], second["kept"]) == (0, 0, 0, 4)
+    assert (second["generated"], second["planned"], second["model_loads"], second["kept"]) == (0, 0, 0, 4)
     assert second["fingerprint"] == first["fingerprint"]
     lines = (Path(fields["output"]) / "runs.jsonl").read_text().splitlines()
-    needed = {"started", "seconds", "planned", "reused", "drawn", "set_aside", "images_per_second", "model_loads"}
-    assert [json.loads(line)["drawn"] for line in lines] == [8, 0]
+    needed = {"started", "seconds", "planned", "reused", "generated", "set_aside", "images_per_second", "model_loads"}
+    assert [json.loads(line)["generated"] for line in lines] == [8, 0]
     assert needed <= set(json.loads(lines[0]))
 
 
@@ -67,22 +67,22 @@ def test_nothing_of_the_work_is_left_when_a_build_is_complete(build: Build, fiel
     assert left == ["files.jsonl", "folder.json"]
 
 
-def test_only_generated_pictures_where_there_is_no_edit_section(build: Build, fields: dict):
+def test_only_generated_images_where_there_is_no_edit_section(build: Build, fields: dict):
     fields["edit"] = None
-    assert build(fields)["drawn"] == 4
+    assert build(fields)["generated"] == 4
     row = rows_of(fields["output"])[0]
     assert row["image"]["path"].endswith(".png")
     assert "edited_image" not in row
 
 
-def test_given_pictures_are_edited_as_dataflow_writes_them(build: Build, fields: dict, tmp_path: Path):
+def test_given_images_are_edited_as_dataflow_writes_them(build: Build, fields: dict, tmp_path: Path):
     samples = ROOT / "data" / "samples"
     edit = {**fields["edit"], "instructions": []}
     given = {**fields, "generate": None, "edit": edit, "prompts": str(samples / "edits.jsonl")}
-    assert build(given)["drawn"] == 4
+    assert build(given)["generated"] == 4
     rows = rows_of(fields["output"])
     assert rows[0]["edit_prompt"] == "make the circle blue"
-    assert rows[0]["input_image"]["bytes"] == (samples / "pictures" / "red-circle.png").read_bytes()
+    assert rows[0]["input_image"]["bytes"] == (samples / "images" / "red-circle.png").read_bytes()
 
 
 def test_every_dataflow_message_is_a_prompt_and_other_columns_are_carried(build: Build, fields: dict):
@@ -96,7 +96,7 @@ def test_every_dataflow_message_is_a_prompt_and_other_columns_are_carried(build:
 
 
 @pytest.mark.parametrize(("image_format", "magic"), [("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
-def test_pictures_are_stored_in_the_format_asked_for_and_edited_from_lossless_ones(
+def test_images_are_stored_in_the_format_asked_for_and_edited_from_lossless_ones(
     build: Build, fields: dict, tmp_path: Path, image_format: str, magic: bytes
 ):
     build(fields, {"image_format": image_format})
@@ -118,9 +118,9 @@ def test_bad_lines_are_set_aside_with_file_line_and_reason_and_the_rest_is_built
     assert "width is 7" in lines[2]["reason"]
 
 
-def test_a_picture_that_is_cut_short_costs_its_row_alone(build: Build, fields: dict, tmp_path: Path):
+def test_an_image_that_is_cut_short_costs_its_row_alone(build: Build, fields: dict, tmp_path: Path):
     samples = ROOT / "data" / "samples"
-    whole = samples / "pictures" / "red-circle.png"
+    whole = samples / "images" / "red-circle.png"
     Image.effect_noise((256, 256), 50).save(tmp_path / "noise.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "noise.png").read_bytes()[:-2000])
     rows = [{"images": str(whole), "edit_prompt": "a"}, {"images": "cut.png", "edit_prompt": "b"}]
@@ -130,7 +130,7 @@ def test_a_picture_that_is_cut_short_costs_its_row_alone(build: Build, fields: d
     assert (figures["rows"], figures["set_aside"]) == (1, 1)
     line = json.loads((Path(fields["output"]) / "set_aside.jsonl").read_text())
     assert (line["stage"], line["line"]) == ("edit", 2)
-    assert "undecodable picture" in line["reason"]
+    assert "undecodable image" in line["reason"]
 
 
 def test_a_bad_line_stops_the_build_where_the_recipe_says_so(build: Build, fields: dict):
@@ -151,17 +151,17 @@ def test_an_unknown_model_fails_before_anything_is_written(build: Build, fields:
     assert not Path(fields["output"]).exists()
 
 
-def test_a_seed_left_to_chance_is_drawn_once_and_recorded(build: Build, fields: dict, tmp_path: Path):
+def test_a_seed_left_to_chance_is_generated_once_and_recorded(build: Build, fields: dict, tmp_path: Path):
     chance = {"generate.seed": -1, "edit": None}
     first = build(fields, chance)
-    assert build(fields, chance)["drawn"] == 0
+    assert build(fields, chance)["generated"] == 0
     manifest = json.loads((Path(fields["output"]) / "manifest.json").read_text())
     assert manifest["pinned"]["generate.seed"] == manifest["recipe"]["generate"]["seed"] >= 0
     other = build(fields, {**chance, "output": str(tmp_path / "other")})
     assert other["fingerprint"] != first["fingerprint"]
 
 
-def test_a_picture_does_not_depend_on_its_neighbours_or_its_place_in_the_batch(build: Build, fields: dict, tmp_path):
+def test_an_image_does_not_depend_on_its_neighbours_or_its_place_in_the_batch(build: Build, fields: dict, tmp_path):
     build(fields, {"edit": None})
     write_prompts(tmp_path / "one.jsonl", ["a ring"])
     build(fields, {"edit": None, "output": str(tmp_path / "one"), "prompts": str(tmp_path / "one.jsonl")})

@@ -1,4 +1,4 @@
-"""Chains of several steps and edits of several turns: a row a turn, each from the picture of the one before."""
+"""Chains of several steps and edits of several turns: a row a turn, each from the image of the one before."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from imagemill.data.config.chain import chain_of
 from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.contact_sheet import contact_sheet
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.dataset.schema import Layout
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import RecipeError
-from imagemill.data.images.codec import Encoding, decode_picture, encode_picture
+from imagemill.data.images.codec import Encoding, decode_image, encode_image
 from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan
 from imagemill.data.planning.worklist import Worklist
@@ -38,7 +38,7 @@ def rows_of(fields) -> list[dict]:
 
 @pytest.fixture
 def chain(fields):
-    """Two prompts, each drawn, edited twice over, and then edited by a second edit step."""
+    """Two prompts, each generated, edited twice over, and then edited by a second edit step."""
     generate, edit = fields.pop("generate"), fields.pop("edit")
     Path(fields["prompts"]).write_text('{"id": "fox", "prompt": "a fox"}\n{"id": "ring", "prompt": "a ring"}\n')
     second = {"edit": {**edit, "instructions": ["put it on a table"], "seed": 5}}
@@ -49,7 +49,7 @@ def chain(fields):
 def test_every_edit_of_a_chain_is_a_row_that_starts_where_the_one_before_ended(build, chain):
     figures = build(chain)
     rows = rows_of(chain)
-    assert figures["drawn"] == 2 * (1 + 2 + 2)
+    assert figures["generated"] == 2 * (1 + 2 + 2)
     assert [(row["turn_index"], row["edit_prompt"]) for row in rows if row["id"] == "fox"] == [
         (1, "redder"),
         (1, "bluer"),
@@ -70,19 +70,19 @@ def test_a_chain_in_two_steps_is_the_short_form(build, fields):
     steps = {key: value for key, value in fields.items() if key not in ("generate", "edit")}
     steps["steps"] = [{"generate": fields["generate"]}, {"edit": fields["edit"]}]
     figures = build(steps)
-    assert (figures["drawn"], figures["kept"]) == (0, 4)
+    assert (figures["generated"], figures["kept"]) == (0, 4)
 
 
-def test_a_step_that_is_added_draws_itself_alone(build, chain):
+def test_a_step_that_is_added_generates_itself_alone(build, chain):
     whole, chain["steps"] = chain["steps"], chain["steps"][:2]
     build(chain)
     chain["steps"] = whole
     figures = build(chain)
-    assert (figures["drawn"], figures["rows"]) == (4, 8)
-    assert build(chain)["drawn"] == 0
+    assert (figures["generated"], figures["rows"]) == (4, 8)
+    assert build(chain)["generated"] == 0
 
 
-def test_every_turn_of_a_conversation_starts_from_the_picture_of_the_turn_before(build, fields, cluster):
+def test_every_turn_of_a_conversation_starts_from_the_image_of_the_turn_before(build, fields, cluster):
     fields.pop("generate")
     fields["edit"] |= {"instructions": [], "multi_turn": True}
     folder = Path(fields["prompts"]).parent
@@ -97,10 +97,10 @@ def test_every_turn_of_a_conversation_starts_from_the_picture_of_the_turn_before
         Path(fields["prompts"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     say(2)
-    assert build(fields)["drawn"] == 3
+    assert build(fields)["generated"] == 3
     say(3)
-    # What is said later is drawn alone: the picture it starts from comes back from the dataset.
-    assert build(fields)["drawn"] == 1
+    # What is said later is generated alone: the image it starts from comes back from the dataset.
+    assert build(fields)["generated"] == 1
     *turns, alone = rows_of(fields)
     assert [row["turn_index"] for row in turns] == [1, 2, 3]
     assert turns[0]["input_image"]["bytes"] == (folder / "a.png").read_bytes()
@@ -110,27 +110,27 @@ def test_every_turn_of_a_conversation_starts_from_the_picture_of_the_turn_before
     assert flow(fields["output"], regenerate=4)["bit_equal"] == 4
 
 
-def test_a_turn_that_cannot_be_drawn_takes_the_turns_after_it_with_it_and_none_before(build, chain):
+def test_a_turn_that_cannot_be_generated_takes_the_turns_after_it_with_it_and_none_before(build, chain):
     blank = Path(chain["output"]).parent / "blank"
     make_blank(Path(chain["steps"][0]["generate"]["model"]), blank)
     chain["steps"][1]["edit"]["instructions"] = ["redder"]
     third = {"edit": {**chain["steps"][2]["edit"], "instructions": ["larger"]}}
     chain["steps"].append(third)
-    # The step in the middle draws one colour, whatever it is asked for, and the check refuses that.
+    # The step in the middle generates one colour, whatever it is asked for, and the check refuses that.
     chain["steps"][2] = {"edit": {**chain["steps"][2]["edit"], "model": str(blank)}}
     figures = build(chain, {"max_set_aside": 1.0})
     assert (figures["rows"], figures["set_aside"]) == (2, 4)
     assert [row["turn_index"] for row in rows_of(chain)] == [1, 1]
     faults = [json.loads(line) for line in Path(chain["output"], "set_aside.jsonl").read_text().splitlines()]
-    assert {(fault["stage"], fault["reason"]) for fault in faults} == {("edit 2", "the picture is of one colour")}
+    assert {(fault["stage"], fault["reason"]) for fault in faults} == {("edit 2", "the image is of one colour")}
 
 
-def test_a_picture_that_cannot_be_drawn_costs_itself_and_the_turns_after_it(chain, tmp_path):
+def test_an_image_that_cannot_be_generated_costs_itself_and_the_turns_after_it(chain, tmp_path):
     recipe = load_recipe(chain)
     models = resolve_models(recipe)
     with Worklist.create(tmp_path / "plan.sqlite") as worklist:
         build = make_build(recipe, models, load_rows(recipe, worklist))
-        make_plan(recipe, worklist, build.folder, build.layout, build.facts, {})
+        make_plan(recipe, worklist, build.folder, build.schema, build.facts, {})
         items = worklist.shard(0)
     assert list(build.turns(items)) == [("generate", 1), ("edit", 1), ("edit 2", 1)]
     redder = build.job("edit", 1, items, {}).drawings[0]
@@ -163,16 +163,16 @@ def test_a_field_of_a_step_can_be_set_by_its_place(chain):
 
 
 def test_the_contact_sheet_shows_every_turn(tmp_path):
-    layout = Layout(chained=False, edits=True, encoding=Encoding("png"), carried={}, has_turns=True)
+    schema = DatasetSchema(chained=False, edits=True, encoding=Encoding("png"), carried={}, has_turns=True)
     colours = ["red", "lime", "blue", "yellow"]
-    content = {name: encode_picture(Image.new("RGB", (64, 64), name), layout.encoding, "") for name in colours}
+    content = {name: encode_image(Image.new("RGB", (64, 64), name), schema.encoding, "") for name in colours}
     rows = [
         {"edit_prompt": after, "turn_index": turn, "row_key": after}
         | {"input_image": {"bytes": content[before], "path": ""}, "edited_image": {"bytes": content[after], "path": ""}}
         for turn, (before, after) in enumerate(pairwise(colours), 1)
     ]
-    write_rows(tmp_path / "a.parquet", layout, rows)
-    sheet = decode_picture(contact_sheet([tmp_path / "a.parquet"]), "sheet")
+    write_rows(tmp_path / "a.parquet", schema, rows)
+    sheet = decode_image(contact_sheet([tmp_path / "a.parquet"]), "sheet")
     large = [colour for count, colour in sheet.getcolors(sheet.width * sheet.height) if count > 160 * 160 // 2]
     for name in colours:
         wanted = ImageColor.getrgb(name)

@@ -1,4 +1,4 @@
-"""Small files are merged while a build goes on, so that nothing is left to wait for when all is drawn."""
+"""Small files are merged while a build goes on, so that nothing is left to wait for when all is generated."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_each_file_is_merged_once_where_many_threads_finish_shards(merged: list)
     assert merged == [list(range(first, first + 5)) for first in range(0, 400, 5)]
 
 
-def test_a_build_merges_while_it_draws_and_the_dataset_is_the_same(
+def test_a_build_merges_while_it_generates_and_the_dataset_is_the_same(
     build: Build, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_prompts(Path(fields["prompts"]), TWELVE)
@@ -80,4 +80,4 @@ def test_a_build_merges_while_it_draws_and_the_dataset_is_the_same(
     assert [row["prompt"] for row in rows] == TWELVE
     assert verify_files(str(other)).good
     again = build({**fields, "output": str(other), "shard_size": 1})
-    assert (again["drawn"], again["kept"]) == (0, 12)
+    assert (again["generated"], again["kept"]) == (0, 12)

@@ -1,4 +1,4 @@
-"""Draw once: whatever a month brings, a build draws exactly what is missing, and ends as one from nothing does."""
+"""Draw once: whatever a month brings, a build generates exactly what is missing, and ends as one from nothing does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagemill.data.errors import BuildFailed, NotOurs, RecipeError
+from imagemill.data.errors import BuildFailed, NotAnImagemillDataset, RecipeError
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.locations import hash_file
 from tests.commands import only_file
@@ -43,18 +43,18 @@ def from_nothing(build: Build, tmp_path: Path) -> Callable[..., str]:
     ],
     ids=["appended", "inserted", "deleted", "reordered", "all at once", "said twice"],
 )
-def test_changed_prompts_draw_exactly_the_missing_pictures(
+def test_changed_prompts_generate_exactly_the_missing_images(
     build: Build, fields: dict, from_nothing: Callable, prompts: list[str], missing: int, removed: int
 ):
     build(fields)
     write_prompts(Path(fields["prompts"]), prompts)
     second = build(fields)
-    assert (second["drawn"], second["removed"], second["rows"]) == (2 * missing, removed, len(prompts))
+    assert (second["generated"], second["removed"], second["rows"]) == (2 * missing, removed, len(prompts))
     assert second["fingerprint"] == from_nothing(fields)
 
 
 @pytest.mark.parametrize(
-    ("change", "drawn"),
+    ("change", "generated"),
     [
         ({"edit.instructions": ["make it blue"]}, 4),
         ({"edit.instructions": ["make it red", "make it blue"]}, 4),
@@ -66,32 +66,32 @@ def test_changed_prompts_draw_exactly_the_missing_pictures(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_changed_recipe_draws_exactly_the_affected_pictures(
-    build: Build, fields: dict, from_nothing: Callable, change: dict[str, Any], drawn: int
+def test_a_changed_recipe_generates_exactly_the_affected_images(
+    build: Build, fields: dict, from_nothing: Callable, change: dict[str, Any], generated: int
 ):
     build(fields)
     second = build(fields, change)
-    assert second["drawn"] == drawn
-    # With another batch size the pixels may differ in their last bits: it is recorded, and redraws nothing.
-    if drawn:
+    assert second["generated"] == generated
+    # With another batch size the pixels may differ in their last bits: it is recorded, and regenerates nothing.
+    if generated:
         assert second["fingerprint"] == from_nothing(fields, change)
 
 
-def test_a_byte_of_the_models_files_redraws_its_pictures(build: Build, fields: dict, model: Path, tmp_path: Path):
+def test_a_byte_of_the_models_files_regenerates_its_images(build: Build, fields: dict, model: Path, tmp_path: Path):
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
     build(fields, {"edit.model": str(mine)})
     scheduler = mine / "scheduler" / "scheduler_config.json"
     scheduler.write_text(scheduler.read_text().replace("\n}", '\n,"note": 1}', 1))
-    assert build(fields, {"edit.model": str(mine)})["drawn"] == 4
+    assert build(fields, {"edit.model": str(mine)})["generated"] == 4
 
 
-def test_a_moved_folder_draws_nothing(build: Build, fields: dict, tmp_path: Path):
+def test_a_moved_folder_generates_nothing(build: Build, fields: dict, tmp_path: Path):
     build(fields)
     moved = tmp_path / "archive" / "moved"
     moved.parent.mkdir()
     shutil.copytree(fields["output"], moved, ignore=shutil.ignore_patterns(".imagemill"))
-    assert build(fields, {"output": str(moved)})["drawn"] == 0
+    assert build(fields, {"output": str(moved)})["generated"] == 0
 
 
 def test_a_carried_column_is_brought_up_to_date_without_drawing(build: Build, fields: dict):
@@ -100,7 +100,7 @@ def test_a_carried_column_is_brought_up_to_date_without_drawing(build: Build, fi
     build(fields)
     write_prompts(Path(fields["prompts"]), [*rows[:3], {**rows[3], "label": 2, "extra": "x"}])
     second = build(fields)
-    assert (second["drawn"], second["model_loads"]) == (0, 0)
+    assert (second["generated"], second["model_loads"]) == (0, 0)
     found = {row["id"]: (row["label"], row["extra"]) for row in rows_of(fields["output"])}
     assert (found["a fox"], found["a star"]) == ((1, None), (2, "x"))
 
@@ -109,20 +109,18 @@ def test_rows_whose_prompt_is_gone_stay_where_the_recipe_keeps_them(build: Build
     build(fields)
     write_prompts(Path(fields["prompts"]), [{"prompt": "a cat", "label": 1}])
     second = build(fields, {"on_removed": "keep"})
-    assert (second["drawn"], second["removed"], second["rows"]) == (2, 0, 5)
+    assert (second["generated"], second["removed"], second["rows"]) == (2, 0, 5)
     assert sorted(row["prompt"] for row in rows_of(fields["output"])) == sorted([*FOUR, "a cat"])
-    assert build(fields, {"on_removed": "keep"})["drawn"] == 0
+    assert build(fields, {"on_removed": "keep"})["generated"] == 0
 
 
-def test_another_format_is_encoded_from_lossless_pictures_and_refused_from_lossy_ones(
+def test_another_format_is_encoded_from_lossless_images_and_refused_from_lossy_ones(
     build: Build, fields: dict, from_nothing: Callable
 ):
     build(fields)
     jpeg = build(fields, {"image_format": "jpeg"})
-    assert (jpeg["drawn"], jpeg["fingerprint"]) == (0, from_nothing(fields, {"image_format": "jpeg"}))
-    with pytest.raises(
-        RecipeError, match=r"ask for png, but 4 finished pictures are kept only as jpeg-95.*about \d+ s"
-    ):
+    assert (jpeg["generated"], jpeg["fingerprint"]) == (0, from_nothing(fields, {"image_format": "jpeg"}))
+    with pytest.raises(RecipeError, match=r"ask for png, but 4 finished images are kept only as jpeg-95.*about \d+ s"):
         build(fields)
     assert len(rows_of(fields["output"])) == 4
 
@@ -142,7 +140,7 @@ def test_a_damaged_file_is_noticed_and_its_rows_alone_are_rebuilt(build: Build, 
         path.write_bytes(bytes(content) if damage == "flipped" else bytes(content[:-50]))
     again = build(fields)
     assert again["rows"] == 16
-    assert lost is None or again["drawn"] == 2 * lost
+    assert lost is None or again["generated"] == 2 * lost
     assert first["rows"] == 4
 
 
@@ -150,7 +148,9 @@ def test_a_folder_of_something_else_is_refused_and_not_touched(build: Build, fie
     theirs = Path(fields["output"])
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("mine")
-    with pytest.raises(NotOurs, match="exists and is not an imagemill dataset; nothing in it was touched"):
+    with pytest.raises(
+        NotAnImagemillDataset, match="exists and is not an imagemill dataset; nothing in it was touched"
+    ):
         build(fields)
     assert [path.name for path in theirs.iterdir()] == ["thesis.txt"]
 
@@ -158,7 +158,7 @@ def test_a_folder_of_something_else_is_refused_and_not_touched(build: Build, fie
 def test_another_recipes_folder_is_refused_and_not_touched(build: Build, fields: dict):
     build(fields)
     before = sorted((path, path.stat().st_mtime_ns) for path in Path(fields["output"]).rglob("*"))
-    with pytest.raises(NotOurs, match=r"holds the dataset 'small', and the recipe's name is 'other'"):
+    with pytest.raises(NotAnImagemillDataset, match=r"holds the dataset 'small', and the recipe's name is 'other'"):
         build(fields, {"name": "other"})
     assert sorted((path, path.stat().st_mtime_ns) for path in Path(fields["output"]).rglob("*")) == before
 
@@ -192,18 +192,18 @@ def test_more_set_aside_than_allowed_fails_the_build_and_keeps_what_is_good(buil
     with pytest.raises(BuildFailed, match=r"1 rows are set aside, more than recipe.max_set_aside allows \(5% of 3\)"):
         build(fields)
     assert json.loads((Path(fields["output"]) / "manifest.json").read_text())["rows"] == 2
-    assert build(fields, {"max_set_aside": 0.4})["drawn"] == 0
+    assert build(fields, {"max_set_aside": 0.4})["generated"] == 0
 
 
-def test_pictures_that_a_check_refuses_are_tried_once_more_then_set_aside_until_asked_for(build: Build, fields: dict):
-    # With all its weights zero the model draws one colour, whatever it is asked for.
+def test_images_that_a_check_refuses_are_tried_once_more_then_set_aside_until_asked_for(build: Build, fields: dict):
+    # With all its weights zero the model generates one colour, whatever it is asked for.
     blank = Path(fields["output"]).parent / "blank"
     make_blank(Path(fields["generate"]["model"]), blank)
     asked = {"generate.model": str(blank), "edit": None, "max_set_aside": 1.0}
     figures = build(fields, asked)
     assert (figures["rows"], figures["set_aside"]) == (0, 4)
     line = json.loads((Path(fields["output"]) / "set_aside.jsonl").read_text().splitlines()[0])
-    assert (line["stage"], line["attempts"], line["reason"]) == ("generate", 2, "the picture is of one colour")
+    assert (line["stage"], line["attempts"], line["reason"]) == ("generate", 2, "the image is of one colour")
     again = build(fields, asked)
     assert (again["planned"], again["set_aside"]) == (0, 4)
     assert build(fields, asked, retry_set_aside=True)["planned"] == 4
@@ -219,16 +219,18 @@ def make_blank(model: Path, target: Path) -> None:
     save_file({name: torch.zeros_like(value) for name, value in load_file(weights).items()}, weights)
 
 
-def test_a_staged_picture_that_is_damaged_is_drawn_again(tmp_path: Path):
+def test_a_staged_image_that_is_damaged_is_generated_again(tmp_path: Path):
     from PIL import Image
 
     from imagemill.data.images.codec import Encoding
     from imagemill.data.records import Drawing
-    from imagemill.data.staging.store import Drawn, ToStage
+    from imagemill.data.staging.store import Generated, StageRequest
 
     staging, drawing = Staging(tmp_path), Drawing("ab" * 16, "a fox", 1, 1)
     encodings = {drawing.key: [Encoding("png")]}
-    staging.stage([ToStage(Image.new("RGB", (8, 8), "red"), drawing, encodings[drawing.key], Drawn("m", 1, "cpu"))])
+    staging.stage(
+        [StageRequest(Image.new("RGB", (8, 8), "red"), drawing, encodings[drawing.key], Generated("m", 1, "cpu"))]
+    )
     assert staging.missing([drawing], encodings, "m") == []
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-1] + b"?")

@@ -1,4 +1,4 @@
-"""A build whose rows name their pictures by URL."""
+"""A build whose rows name their images by URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["site"]
 
 
 @pytest.mark.slow
-def test_edits_of_pictures_at_urls_are_built_once_and_leave_nothing_behind(
+def test_edits_of_images_at_urls_are_built_once_and_leave_nothing_behind(
     build: Build, fields: dict[str, Any], site: Site
 ):
     del fields["generate"]
@@ -23,7 +23,7 @@ def test_edits_of_pictures_at_urls_are_built_once_and_leave_nothing_behind(
     write_prompts(Path(fields["prompts"]), [{"images": [f"{site.address}/{name}.png"], "id": name} for name in names])
     fields["max_set_aside"] = 1.0
     figures = build(fields)
-    assert (figures["rows"], figures["drawn"], figures["set_aside"]) == (2, 2, 1)
+    assert (figures["rows"], figures["generated"], figures["set_aside"]) == (2, 2, 1)
     output = Path(fields["output"])
     rows = {row["id"]: row for row in read_rows(next((output / "data").iterdir()))}
     assert {name: row["input_image"] for name, row in rows.items()} == {
@@ -32,4 +32,4 @@ def test_edits_of_pictures_at_urls_are_built_once_and_leave_nothing_behind(
     assert sorted(site.asked) == ["/blue.png", "/gone.png", "/red.png"]
     assert not (output / ".imagemill" / "given").exists()
     again = build(fields)
-    assert (again["rows"], again["drawn"]) == (2, 0)
+    assert (again["rows"], again["generated"]) == (2, 0)

@@ -24,12 +24,12 @@ def test_a_dataset_keeps_to_the_prompts_of_its_first_build_until_a_revision_is_n
     first = repository.head
     del fields["edit"]
     fields["prompts"] = f"hf://datasets/{NAME}/all.jsonl"
-    assert build(fields)["drawn"] == 1
+    assert build(fields)["generated"] == 1
     manifest = json.loads((Path(fields["output"]) / "manifest.json").read_text())
     assert manifest["recipe"]["prompts"] == f"hf://datasets/{NAME}@{first}/all.jsonl"
     repository.commit({"all.jsonl": FOX + KITE})
     again = build(fields)
-    assert (again["rows"], again["drawn"]) == (1, 0)
+    assert (again["rows"], again["generated"]) == (1, 0)
     fields["prompts"] = f"hf://datasets/{NAME}@main/all.jsonl"
     grown = build(fields)
-    assert (grown["rows"], grown["kept"], grown["drawn"]) == (2, 1, 1)
+    assert (grown["rows"], grown["kept"], grown["generated"]) == (2, 1, 1)

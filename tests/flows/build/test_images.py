@@ -1,4 +1,4 @@
-"""Pictures of every kind and size go in; each is drawn upright, unbent and as large as the docs say."""
+"""Images of every kind and size go in; each is generated upright, unbent and as large as the docs say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.errors import RecipeError
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
-from imagemill.data.images.codec import decode_picture
+from imagemill.data.images.codec import decode_image
 from imagemill.flows.verify_dataset import verify_dataset
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
@@ -31,26 +31,26 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 @pytest.fixture
 def given(fields: dict) -> dict:
-    """A recipe that edits given pictures; nothing is written yet."""
+    """A recipe that edits given images; nothing is written yet."""
     return {**fields, "generate": None, "shard_size": 100}
 
 
-def ask_for(fields: dict, pictures: dict[str, Image.Image], **options) -> None:
+def ask_for(fields: dict, images: dict[str, Image.Image], **options) -> None:
     folder = Path(fields["prompts"]).parent
-    for name, picture in pictures.items():
-        picture.save(folder / name, **options.get(name, {}))
-    write_prompts(Path(fields["prompts"]), [{"id": name, "images": name} for name in pictures])
+    for name, image in images.items():
+        image.save(folder / name, **options.get(name, {}))
+    write_prompts(Path(fields["prompts"]), [{"id": name, "images": name} for name in images])
 
 
 def sizes_of(fields: dict) -> dict[str, tuple[int, int]]:
-    return {row["id"]: decode_picture(row["edited_image"]["bytes"], "p").size for row in rows_of(fields["output"])}
+    return {row["id"]: decode_image(row["edited_image"]["bytes"], "p").size for row in rows_of(fields["output"])}
 
 
-def test_pictures_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
+def test_images_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
     turned = Image.Exif()
     turned[0x0112] = 6
     deep = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (48, 64), dtype=np.uint16))
-    pictures = {
+    images = {
         "plain.png": noise(64, 64),
         "turned.jpg": noise(64, 32),
         "clear.png": noise(64, 64, "RGBA"),
@@ -60,8 +60,8 @@ def test_pictures_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
         "odd.webp": noise(70, 41),
         "tiny.bmp": noise(9, 40),
     }
-    ask_for(given, pictures, **{"turned.jpg": {"exif": turned}})
-    assert build(given)["drawn"] == 8
+    ask_for(given, images, **{"turned.jpg": {"exif": turned}})
+    assert build(given)["generated"] == 8
     assert sizes_of(given) == {
         "plain.png": (64, 64),
         "turned.jpg": (32, 64),
@@ -76,7 +76,7 @@ def test_pictures_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
     assert all(row["input_image"]["bytes"] == (folder / row["id"]).read_bytes() for row in rows_of(given["output"]))
 
 
-def test_a_picture_is_drawn_the_same_beside_others_of_its_size_and_of_other_sizes(build, given, tmp_path):
+def test_an_image_is_generated_the_same_beside_others_of_its_size_and_of_other_sizes(build, given, tmp_path):
     ask_for(given, {"a.png": noise(64, 48), "b.png": noise(48, 64), "c.png": noise(64, 48), "d.png": noise(32, 32)})
     build(given)
     together = {row["id"]: row["sha256"] for row in rows_of(given["output"])}
@@ -94,7 +94,7 @@ def models_file(model: Path, tmp_path: Path) -> str:
     return str(tmp_path / "models.yaml")
 
 
-def test_an_edit_at_the_nearest_bucket_can_be_drawn_again(build, given, models_file, cluster):
+def test_an_edit_at_the_nearest_bucket_can_be_generated_again(build, given, models_file, cluster):
     given |= {"models_file": models_file, "edit": {**given["edit"], "model": "mine", "size": "bucket"}}
     ask_for(given, {"wide.png": noise(300, 190), "high.png": noise(100, 170), "square.png": noise(200, 190)})
     build(given)
@@ -130,19 +130,19 @@ def test_references_go_to_the_model_and_into_the_dataset(build, given, tmp_path,
         noise(64 + 16 * number, 64).save(tmp_path / f"{number}.png")
     rows = [("none", ["0.png"]), ("one", ["0.png", "1.png"]), ("two", ["0.png", "1.png", "2.png"])]
     write_prompts(Path(given["prompts"]), [{"id": id_, "images": names} for id_, names in rows])
-    assert build(given)["drawn"] == 3
-    pictures = {}
+    assert build(given)["generated"] == 3
+    images = {}
     for row, (id_, names) in zip(rows_of(given["output"]), rows, strict=True):
         contents = [(tmp_path / name).read_bytes() for name in names[1:]]
         assert (row["id"], [one["bytes"] for one in row["input_images"]]) == (id_, contents)
-        pictures[id_] = decode_picture(row["edited_image"]["bytes"], id_)
-    assert {picture.size for picture in pictures.values()} == {(64, 64)}
-    assert len({picture.tobytes() for picture in pictures.values()}) == 3
+        images[id_] = decode_image(row["edited_image"]["bytes"], id_)
+    assert {image.size for image in images.values()} == {(64, 64)}
+    assert len({image.tobytes() for image in images.values()}) == 3
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
     assert flow(given["output"], regenerate=3)["bit_equal"] == 3
-    # Another reference is another picture; the others stay.
+    # Another reference is another image; the others stay.
     noise(80, 80).save(tmp_path / "2.png")
-    assert build(given)["drawn"] == 1
+    assert build(given)["generated"] == 1
     opened = load_dataset("parquet", data_files=str(tmp_path / "out/data/*.parquet"), split="train", streaming=True)
     assert [len(row["input_images"]) for row in opened] == [0, 1, 2]
     for form in FORMATS:
@@ -151,33 +151,33 @@ def test_references_go_to_the_model_and_into_the_dataset(build, given, tmp_path,
 
 
 @pytest.mark.slow
-def test_references_stand_beside_the_picture_for_a_model_that_takes_one(build, given, tmp_path, cluster):
+def test_references_stand_beside_the_image_for_a_model_that_takes_one(build, given, tmp_path, cluster):
     given["edit"] |= {"references": True, "references_layout": "stitch", "instructions": ["put it on"]}
     noise(64, 64).save(tmp_path / "0.png")
     noise(32, 48).save(tmp_path / "1.png")
     rows = [{"id": "one", "images": ["0.png", "1.png"]}, {"id": "none", "images": ["0.png"], "seed": 7}]
     write_prompts(Path(given["prompts"]), [{"seed": 7, **row} for row in rows])
-    assert build(given)["drawn"] == 2
+    assert build(given)["generated"] == 2
     one, none = rows_of(given["output"])
-    assert [picture["bytes"] for picture in one["input_images"]] == [(tmp_path / "1.png").read_bytes()]
-    # As large as the picture that is edited, and changed by the one beside it.
+    assert [image["bytes"] for image in one["input_images"]] == [(tmp_path / "1.png").read_bytes()]
+    # As large as the image that is edited, and changed by the one beside it.
     assert (one["width"], one["height"]) == (64, 64)
     assert one["sha256"] != none["sha256"]
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
     assert flow(given["output"], regenerate=2)["bit_equal"] == 2
 
 
-def test_references_for_a_model_that_takes_one_picture_are_one_clear_message(given):
+def test_references_for_a_model_that_takes_one_image_are_one_clear_message(given):
     recipe = load_recipe({**given, "edit": {**given["edit"], "references": True}})
     with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes no further pic") as told:
         resolve_models(recipe)
     assert "It takes them with references_layout: stitch." in str(told.value)
     klein = {"model": "flux.2-klein-4b", "revision": "0" * 40, "references": True, "references_layout": "stitch"}
-    with pytest.raises(RecipeError, match=r"no further picture side by side .* references_layout: separate"):
+    with pytest.raises(RecipeError, match=r"no further image side by side .* references_layout: separate"):
         resolve_models(load_recipe({**given, "edit": klein}))
     with pytest.raises(RecipeError, match="references_layout is 'stitch', but references is false"):
         load_recipe({**given, "edit": {"references_layout": "stitch"}})
-    with pytest.raises(RecipeError, match="only the first edit of given pictures has them"):
+    with pytest.raises(RecipeError, match="only the first edit of given images has them"):
         load_recipe({**given, "generate": {}, "edit": {"references": True}})
 
 

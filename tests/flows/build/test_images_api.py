@@ -1,4 +1,4 @@
-"""A dataset from an images API, through the real flow: drawn, edited, resumed, and where the API will not."""
+"""A dataset from an images API, through the real flow: generated, edited, resumed, and where the API will not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed, RecipeError
-from imagemill.data.images.codec import Encoding, decode_picture
+from imagemill.data.images.codec import Encoding, decode_image
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.job import Job
@@ -37,7 +37,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImagesServer]:
 @pytest.fixture
 def recipe(api: ImagesServer, tmp_path: Path) -> dict[str, Any]:
     write_prompts(tmp_path / "prompts.jsonl", PROMPTS)
-    served = {"base_url": api.address, "key_env": "PAINTER_KEY", "cost_per_picture": 0.02, "concurrency": 1}
+    served = {"base_url": api.address, "key_env": "PAINTER_KEY", "cost_per_image": 0.02, "concurrency": 1}
     return {
         "name": "served",
         "prompts": str(tmp_path / "prompts.jsonl"),
@@ -62,7 +62,7 @@ def rows(recipe: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_what_an_api_has_drawn_is_never_asked_for_again(
+def test_what_an_api_has_generated_is_never_asked_for_again(
     api: ImagesServer, recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     # One prompt ends the first build; what came before is kept.
@@ -81,13 +81,13 @@ def test_what_an_api_has_drawn_is_never_asked_for_again(
         pytest.approx(0.16)
     )
     sources = {fields["image"] for fields in api.asked if "image" in fields}
-    pixels = sorted(decode_picture(source, "").tobytes() for source in sources)
-    assert pixels == sorted(decode_picture(row["input_image"]["bytes"], "").tobytes() for row in rows(recipe))
+    pixels = sorted(decode_image(source, "").tobytes() for source in sources)
+    assert pixels == sorted(decode_image(row["input_image"]["bytes"], "").tobytes() for row in rows(recipe))
     assert "served by an images API with weights that it does not tell" in (tmp_path / "out/README.md").read_text()
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert b"secret-1" not in everything
 
-    # Where the server is does not decide what is drawn; the model's name does.
+    # Where the server is does not decide what is generated; the model's name does.
     api.asked.clear()
     with ImagesServer(key="secret-1").running() as elsewhere:
         moved = {"generate__api__base_url": elsewhere.address, "edit__api__base_url": elsewhere.address}

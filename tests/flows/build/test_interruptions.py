@@ -1,4 +1,4 @@
-"""Interrupted builds: killed, told to stop, out of disk; what was drawn stays, and readers see whole files only."""
+"""Interrupted builds: killed, told to stop, out of disk; what was generated stays, and readers see whole files only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROMPTS = [f"number {number}" for number in range(12)]
 
 @pytest.fixture
 def recipe(fields: dict, tmp_path: Path) -> Path:
-    """A recipe file of twelve prompts in six shards, each drawn and edited."""
+    """A recipe file of twelve prompts in six shards, each generated and edited."""
     write_prompts(Path(fields["prompts"]), PROMPTS)
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(fields))
@@ -53,7 +53,7 @@ def start(server: str, cluster: str, recipe: Path, launch: Launch) -> Start:
 
 
 def found(output: Path) -> int:
-    """Pictures that a build of ``output`` would find, committed and staged; a kill may leave one in two places."""
+    """Images that a build of ``output`` would find, committed and staged; a kill may leave one in two places."""
     committed = {row[key] for row in rows_of(output) for key in ("image_key", "input_key")}
     return len(committed | {key for key, _ in Staging(output / ".imagemill" / "staged").names()})
 
@@ -63,7 +63,7 @@ def runs(output: Path) -> list[dict[str, Any]]:
 
 
 def begin_anew(output: Path) -> None:
-    # Out of its place first: the cluster's workers are not killed, and may still stage pictures in it.
+    # Out of its place first: the cluster's workers are not killed, and may still stage images in it.
     shutil.rmtree(output.rename(output.with_name(f"old-{uuid4()}")))
 
 
@@ -96,13 +96,13 @@ PHASES: dict[str, Callable[[Path], bool]] = {
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_of_every_phase_lose_no_picture_and_change_no_pixel(
+def test_twenty_kills_at_random_moments_of_every_phase_lose_no_image_and_change_no_pixel(
     build: Build, fields: dict, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:
         patch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
         expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
-    # Two shards' files are merged while the others are drawn, and what is left at the end.
+    # Two shards' files are merged while the others are generated, and what is left at the end.
     size = max(path.stat().st_size for path in tmp_path.glob("undisturbed/data/*"))
     merging = {
         "imagemill.data.dataset.compaction:SMALL_BYTES": size * 3 // 2,
@@ -132,20 +132,20 @@ def test_twenty_kills_at_random_moments_of_every_phase_lose_no_picture_and_chang
     before = found(output) if output.exists() else 0
     last = build(fields)
     assert last["fingerprint"] == expected
-    assert last["drawn"] <= 24 - before
+    assert last["generated"] <= 24 - before
     assert sorted(path.name for path in (output / ".imagemill").iterdir()) == ["files.jsonl", "folder.json"]
 
 
-def test_rerun_after_a_kill_draws_only_the_missing_images(build: Build, fields: dict, start: Start, tmp_path: Path):
+def test_rerun_after_a_kill_generates_only_the_missing_images(build: Build, fields: dict, start: Start, tmp_path: Path):
     expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
     process = start()
-    wait_until(lambda: found(output) >= 6, "six pictures")
+    wait_until(lambda: found(output) >= 6, "six images")
     process.kill()
     process.wait()
     before = found(output)
     figures = build(fields)
     assert before >= 6
-    assert figures["drawn"] <= 24 - before
+    assert figures["generated"] <= 24 - before
     assert figures["fingerprint"] == expected
 
 
@@ -155,7 +155,7 @@ def test_a_build_that_is_told_to_stop_stops_and_can_be_resumed(
 ):
     output = Path(fields["output"])
     process = start()
-    wait_until(lambda: found(output) >= 2, "two pictures")
+    wait_until(lambda: found(output) >= 2, "two images")
     process.send_signal(sign)
     _, errors = process.communicate(timeout=300)
     assert process.returncode not in (0, 2), errors
@@ -164,7 +164,7 @@ def test_a_build_that_is_told_to_stop_stops_and_can_be_resumed(
     assert runs(output)[-1]["status"] == "stopped"
     assert not (output / ".imagemill" / "lock").exists()
     before = found(output)
-    assert build(fields)["drawn"] <= 24 - before
+    assert build(fields)["generated"] <= 24 - before
 
 
 @pytest.mark.slow

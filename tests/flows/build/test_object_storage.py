@@ -73,7 +73,7 @@ def test_prompts_and_output_both_lie_in_the_store(build: Build, remote: dict, bu
     content = Path(remote["prompts"]).read_bytes()
     boto3.client("s3").put_object(Bucket=bucket, Key="prompts.jsonl", Body=content)
     figures = build(remote, {"prompts": f"s3://{bucket}/prompts.jsonl"})
-    assert (figures["status"], figures["drawn"]) == ("complete", 8)
+    assert (figures["status"], figures["generated"]) == ("complete", 8)
 
 
 def test_the_manifest_is_put_after_all_that_it_describes(build: Build, remote: dict, monkeypatch: pytest.MonkeyPatch):
@@ -89,7 +89,7 @@ def test_the_manifest_is_put_after_all_that_it_describes(build: Build, remote: d
     assert {"train-00000.parquet", "train-00001.parquet", "README.md", "contact_sheet.jpg"} <= set(puts[:-2])
 
 
-def test_a_rerun_after_a_kill_draws_only_the_missing_images(
+def test_a_rerun_after_a_kill_generates_only_the_missing_images(
     build: Build, fields: dict, remote: dict, start: Callable, cluster: str, tmp_path: Path
 ):
     write_prompts(Path(fields["prompts"]), [f"number {number}" for number in range(12)])
@@ -101,7 +101,7 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
         return len(staged | {row[key] for row in rows for key in ("image_key", "input_key")})
 
     process = start("build", remote, "--cluster", cluster)
-    wait_until(lambda: found() >= 6 or process.poll() is not None, "six pictures")
+    wait_until(lambda: found() >= 6 or process.poll() is not None, "six images")
     process.kill()
     process.wait()
     before = found()
@@ -110,7 +110,7 @@ def test_a_rerun_after_a_kill_draws_only_the_missing_images(
     assert process.returncode == 0, errors
     assert f"Fingerprint: {expected}" in said
     assert f'data_files="{remote["output"]}/data/train-*.parquet"' in said
-    assert runs(remote)[-1]["drawn"] <= 24 - before
+    assert runs(remote)[-1]["generated"] <= 24 - before
 
 
 def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
@@ -125,36 +125,36 @@ def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
     assert ".imagemill/merge.json" in keys(bucket)
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
     figures = build(remote)
-    assert (figures["drawn"], figures["rows"], figures["kept"]) == (0, 4, 4)
+    assert (figures["generated"], figures["rows"], figures["kept"]) == (0, 4, 4)
     assert ".imagemill/merge.json" not in keys(bucket)
     assert verify_files(remote["output"]).good
 
 
-def test_a_changed_recipe_draws_only_what_is_new_and_the_files_open_together(
+def test_a_changed_recipe_generates_only_what_is_new_and_the_files_open_together(
     build: Build, fields: dict, remote: dict, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
     build(remote)
-    # The generated pictures that the second instruction starts from come back from the bucket.
+    # The generated images that the second instruction starts from come back from the bucket.
     remote["edit"]["instructions"] = ["make it red", "make it blue"]
-    assert build(remote)["drawn"] == 4
+    assert build(remote)["generated"] == 4
     write_prompts(Path(fields["prompts"]), [{"prompt": "a new one", "rating": 3}])
     figures = build(remote, {"on_removed": "keep"})
-    assert (figures["drawn"], figures["rows"]) == (3, 10)
+    assert (figures["generated"], figures["rows"]) == (3, 10)
     assert {"rating"} <= set.intersection(*(set(row) for row in rows_of(remote["output"])))
     assert verify_files(remote["output"]).good
 
 
 def test_the_commands_that_look_read_a_remote_dataset(build: Build, remote: dict, cluster: str):
     from imagemill.flows.cli.dataset_output import print_difference, print_history, print_verified
-    from imagemill.flows.plan_dataset import look_ahead
+    from imagemill.flows.plan_dataset import plan_dataset
     from imagemill.flows.verify_dataset import verify_dataset
     from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
-    assert look_ahead(load_recipe(remote))["pictures"] == 8
+    assert plan_dataset(load_recipe(remote))["images"] == 8
     build(remote)
-    figures = look_ahead(load_recipe(remote))
-    assert (figures["reused"], figures["pictures"], figures["output"]) == (4, 0, remote["output"])
+    figures = plan_dataset(load_recipe(remote))
+    assert (figures["reused"], figures["images"], figures["output"]) == (4, 0, remote["output"])
     assert print_history(remote["output"], True) == 0
     assert print_verified(remote["output"], 0, 0, None, None, True) == 0
     assert print_difference(remote["output"], remote["output"], True) == 0

@@ -15,7 +15,7 @@ import pytest
 from gcp_storage_emulator.server import Server
 
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.errors import FolderInUse, NotOurs
+from imagemill.data.errors import FolderInUse, NotAnImagemillDataset
 from imagemill.data.storage.locations import locate
 from imagemill.data.verify.diff import compare
 from imagemill.data.verify.integrity import verify_files
@@ -66,11 +66,11 @@ def rows_of(remote: dict) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_build_into_a_store_equals_the_one_into_a_folder_and_draws_once(
+def test_a_build_into_a_store_equals_the_one_into_a_folder_and_generates_once(
     build: Build, fields: dict, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     local, first = build(fields), build(remote)
-    assert (first["drawn"], first["fingerprint"]) == (8, local["fingerprint"])
+    assert (first["generated"], first["fingerprint"]) == (8, local["fingerprint"])
     assert compare(fields["output"], remote["output"]).equal
     assert verify_files(remote["output"]).good
     merged = f"data/{only_file(Path(fields['output'])).name}"
@@ -79,18 +79,18 @@ def test_a_build_into_a_store_equals_the_one_into_a_folder_and_draws_once(
     assert [path.name for path in (tmp_path / "work").glob("*/*")] == ["files.jsonl"]
 
     second = build(remote)
-    assert (second["drawn"], second["model_loads"], second["kept"]) == (0, 0, 4)
+    assert (second["generated"], second["model_loads"], second["kept"]) == (0, 0, 4)
     assert second["fingerprint"] == local["fingerprint"]
 
     # From here on another machine, which has nothing of the first one's work.
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
     write_prompts(Path(fields["prompts"]), ["a new one", "a fox", "a kite", "a ring"])
     grown = build(remote)
-    assert (grown["drawn"], grown["kept"], grown["removed"], grown["rows"]) == (2, 3, 1, 4)
+    assert (grown["generated"], grown["kept"], grown["removed"], grown["rows"]) == (2, 3, 1, 4)
     assert grown["fingerprint"] == build(fields)["fingerprint"]
     assert sorted(row["prompt"] for row in rows_of(remote)) == ["a fox", "a kite", "a new one", "a ring"]
     runs = Folder(remote["output"]).runs.read_bytes().splitlines()
-    assert [json.loads(run)["drawn"] for run in runs] == [8, 0, 2]
+    assert [json.loads(run)["generated"] for run in runs] == [8, 0, 2]
 
 
 def test_only_the_first_of_two_makes_a_lock(remote: dict):
@@ -102,14 +102,14 @@ def test_only_the_first_of_two_makes_a_lock(remote: dict):
 
 
 def test_a_second_build_at_once_is_refused_with_who_holds_it(build: Build, remote: dict):
-    with Folder(remote["output"]).hold("small"), pytest.raises(FolderInUse, match=rf"process {os.getpid()} on"):
+    with Folder(remote["output"]).lock("small"), pytest.raises(FolderInUse, match=rf"process {os.getpid()} on"):
         build(remote)
-    assert build(remote)["drawn"] == 8
+    assert build(remote)["generated"] == 8
 
 
 def test_a_foreign_prefix_is_refused_untouched(build: Build, remote: dict):
     (locate(remote["output"]) / "beach.jpg").write_bytes(b"x")
-    with pytest.raises(NotOurs, match="nothing in it was touched"):
+    with pytest.raises(NotAnImagemillDataset, match="nothing in it was touched"):
         build(remote)
     assert names(remote) == ["beach.jpg"]
 
@@ -131,5 +131,5 @@ def test_only_a_damaged_objects_rows_are_built_again(
         files.pipe_file(damaged, bytes(content))
     assert verify_files(remote["output"]).good is False
     figures = build(remote)
-    assert (figures["drawn"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)
+    assert (figures["generated"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)
     assert verify_files(remote["output"]).good

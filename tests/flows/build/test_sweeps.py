@@ -1,4 +1,4 @@
-"""A template and a sweep are one build, and growing them draws only what is new."""
+"""A template and a sweep are one build, and growing them generates only what is new."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import ROOT, Build
 RECIPES = ROOT / "data" / "recipes"
 
 
-def test_growing_a_list_or_a_sweep_draws_only_what_is_new(build: Build, model: Path, tmp_path: Path):
+def test_growing_a_list_or_a_sweep_generates_only_what_is_new(build: Build, model: Path, tmp_path: Path):
     small = {"model": str(model), "width": 64, "height": 64, "batch_size": 4}
     fields = {
         "output": str(tmp_path / "out"),
@@ -24,9 +24,9 @@ def test_growing_a_list_or_a_sweep_draws_only_what_is_new(build: Build, model: P
         "template": {"text": "a {colour} fox", "values": {"colour": ["red", "blue"]}},
         "sweep": {"steps": [1], "seed": [1, 2]},
     }
-    assert (build(fields)["drawn"], build(fields)["planned"]) == (4, 0)
+    assert (build(fields)["generated"], build(fields)["planned"]) == (4, 0)
     grown = build(fields, {"template.values": {"colour": ["green", "red", "blue"]}, "sweep.steps": [2, 1]})
-    assert (grown["rows"], grown["kept"], grown["drawn"], grown["removed"]) == (12, 4, 8, 0)
+    assert (grown["rows"], grown["kept"], grown["generated"], grown["removed"]) == (12, 4, 8, 0)
     rows = [row for path in (tmp_path / "out/data").iterdir() for row in pq.read_table(path).to_pylist()]
     assert {(row["colour"], row["steps"], row["seed"]) for row in rows} == {
         (colour, steps, seed) for colour in ("red", "green", "blue") for steps in (1, 2) for seed in (1, 2)
@@ -39,7 +39,7 @@ def test_growing_a_list_or_a_sweep_draws_only_what_is_new(build: Build, model: P
     [
         (
             {"width": [64, 72]},
-            "recipe.sweep.width has 72: the model 'random' draws sizes that are multiples of 16 pixels",
+            "recipe.sweep.width has 72: the model 'random' generates sizes that are multiples of 16 pixels",
         ),
         (
             {"negative_prompt": ["blur"]},
@@ -51,7 +51,7 @@ def test_growing_a_list_or_a_sweep_draws_only_what_is_new(build: Build, model: P
         ),
     ],
 )
-def test_a_sweep_that_the_model_cannot_draw_is_refused_before_anything_is_drawn(
+def test_a_sweep_that_the_model_cannot_generate_is_refused_before_anything_is_generated(
     model: Path, tmp_path: Path, sweep, words
 ):
     fields = {"prompts": "p.jsonl", "output": str(tmp_path), "generate": {"model": str(model)}, "sweep": sweep}

@@ -1,4 +1,4 @@
-"""A row's control picture steers its picture, is kept beside it, and redraws exactly that row when it changes."""
+"""A row's control image steers its image, is kept beside it, and regenerates exactly that row when it changes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def guided(tmp_path: Path, models: tuple[Path, Path]) -> dict[str, Any]:
-    """The fields of a recipe for two rows, each with its control picture."""
+    """The fields of a recipe for two rows, each with its control image."""
     model, controlnet = models
-    for name, picture in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
-        picture.resize((64, 96)).save(tmp_path / f"{name}.png")
+    for name, image in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
+        image.resize((64, 96)).save(tmp_path / f"{name}.png")
     rows = [{"id": name, "prompt": "a fox", "control_image": f"{name}.png"} for name in ("slope", "ring")]
     write_prompts(tmp_path / "prompts.jsonl", rows)
     size = {"width": 64, "height": 96, "steps": 2, "batch_size": 2}
@@ -44,7 +44,7 @@ def guided(tmp_path: Path, models: tuple[Path, Path]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_changed_control_picture_redraws_its_row_alone(
+def test_a_changed_control_image_regenerates_its_row_alone(
     build: Build, report: Report, cluster: str, guided: dict, tmp_path: Path
 ):
     first = build(guided)
@@ -54,9 +54,9 @@ def test_a_changed_control_picture_redraws_its_row_alone(
     Image.effect_noise((64, 96), 90).save(tmp_path / "slope.png")
     changed = build(guided)
     weaker = build(guided, {"generate.controlnet.scale": 0.5})
-    assert [run["drawn"] for run in (first, again, changed, weaker)] == [2, 0, 1, 2]
+    assert [run["generated"] for run in (first, again, changed, weaker)] == [2, 0, 1, 2]
     code, verified = report("verify", guided["output"], "--regenerate", "2", "--cluster", cluster)
-    assert (code, verified["redrawn"], verified["bit_equal"]) == (0, 2, 2)
+    assert (code, verified["regenerated"], verified["bit_equal"]) == (0, 2, 2)
     code, _ = report("export", guided["output"], "--to", str(tmp_path / "exported"), "--format", "imagefolder")
     lines = (tmp_path / "exported/metadata.jsonl").read_text().splitlines()
     exported = {json.loads(line)["id"]: json.loads(line)["control_image_file_name"] for line in lines}
@@ -64,17 +64,17 @@ def test_a_changed_control_picture_redraws_its_row_alone(
 
 
 @pytest.mark.slow
-def test_edits_go_on_from_a_picture_with_control(
+def test_edits_go_on_from_an_image_with_control(
     build: Build, report: Report, cluster: str, guided: dict, models: tuple
 ):
     edit = {"model": str(models[0]), "task": "image-to-image", "instructions": ["a crow"], "steps": 3, "batch_size": 2}
-    assert build({**guided, "edit": edit})["drawn"] == 4
+    assert build({**guided, "edit": edit})["generated"] == 4
     assert {row["control_image"]["path"] for row in rows_of(Path(guided["output"]))} == {"slope.png", "ring.png"}
     code, verified = report("verify", guided["output"], "--regenerate", "1", "--cluster", cluster)
     assert (code, verified["bit_equal"]) == (0, 1)
 
 
-def test_rows_without_a_usable_control_picture_are_set_aside(build: Build, guided: dict, tmp_path: Path):
+def test_rows_without_a_usable_control_image_are_set_aside(build: Build, guided: dict, tmp_path: Path):
     values = ["slope.png", "absent.png", None, 7]
     rows = [{"prompt": "a fox", "control_image": value} for value in values]
     write_prompts(tmp_path / "prompts.jsonl", [*rows, {"prompt": "a fox"}])
@@ -89,13 +89,13 @@ def test_rows_without_a_usable_control_picture_are_set_aside(build: Build, guide
         assert words in reasons
 
 
-def test_rows_that_all_lack_the_control_picture_stop_the_build(build: Build, guided: dict, tmp_path: Path):
+def test_rows_that_all_lack_the_control_image_stop_the_build(build: Build, guided: dict, tmp_path: Path):
     write_prompts(tmp_path / "prompts.jsonl", ["a fox"])
     with pytest.raises(InputError, match="no control image: the row has no 'control_image'"):
         build(guided)
 
 
-def test_a_field_for_control_pictures_without_a_controlnet_is_one_clear_message(guided: dict):
+def test_a_field_for_control_images_without_a_controlnet_is_one_clear_message(guided: dict):
     plain = {**guided, "generate": {}, "columns": {"control_image": "edges"}}
     with pytest.raises(
         RecipeError, match=r"columns\.control_image is 'edges', but no 'generate' section has the controlnet"

@@ -1,4 +1,4 @@
-"""Every family of pipelines goes the whole way: from a recipe that names its folder to pictures in Parquet."""
+"""Every family of pipelines goes the whole way: from a recipe that names its folder to images in Parquet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from imagemill.data.images.codec import decode_picture
+from imagemill.data.images.codec import decode_image
 from tests.commands import Report, recipe_file
 from tests.conftest import Build, write_prompts
 from tests.models.families import DRAWN, SAVED
@@ -25,7 +25,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("generator", "editor", "task"), PAIRS)
-def test_a_build_with_every_family_ends_with_its_pictures(
+def test_a_build_with_every_family_ends_with_its_images(
     build: Build, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, generator: str, editor: str, task: str
 ):
     models = tmp_path_factory.getbasetemp() / "families"
@@ -38,12 +38,12 @@ def test_a_build_with_every_family_ends_with_its_pictures(
         "edit": {"model": str(save_tiny(editor, models)), "task": task, "instructions": ["make it red"], **small},
     }
     figures = build(fields)
-    assert (figures["status"], figures["rows"], figures["drawn"]) == ("complete", 2, 4)
+    assert (figures["status"], figures["rows"], figures["generated"]) == ("complete", 2, 4)
     rows = [row for path in (tmp_path / "out/data").iterdir() for row in pq.read_table(path).to_pylist()]
     for column in ("input_image", "edited_image"):
-        pictures = [decode_picture(row[column]["bytes"], column) for row in rows]
-        assert [picture.size for picture in pictures] == [(64, 96)] * 2
-        assert pictures[0].tobytes() != pictures[1].tobytes()
+        images = [decode_image(row[column]["bytes"], column) for row in rows]
+        assert [image.size for image in images] == [(64, 96)] * 2
+        assert images[0].tobytes() != images[1].tobytes()
 
 
 def test_a_row_with_too_few_steps_for_the_strength_is_set_aside(report: Report, model: Path, tmp_path: Path):
@@ -56,4 +56,4 @@ def test_a_row_with_too_few_steps_for_the_strength_is_set_aside(report: Report, 
         "edit": {"model": str(model), "task": "image-to-image"},
     }
     code, planned = report("plan", recipe_file(fields))
-    assert (code, planned["pictures"], planned["set_aside"]) == (0, 1, 1)
+    assert (code, planned["images"], planned["set_aside"]) == (0, 1, 1)

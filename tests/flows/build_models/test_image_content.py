@@ -1,4 +1,4 @@
-"""What a build's pictures show is what was asked for: the judge reads them out of the dataset's Parquet files."""
+"""What a build's images show is what was asked for: the judge reads them out of the dataset's Parquet files."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_nine_in_ten_prompts_and_edits_of_a_build_show_what_was_asked_for(build:
         before, after = (
             read(Image.open(io.BytesIO(row[column]["bytes"]))) for column in ("input_image", "edited_image")
         )
-        drawn = before.differences(scene_of(row["prompt"]))
+        generated = before.differences(scene_of(row["prompt"]))
         changed = after.differences(edited(before.scene, row["edit_prompt"]))
-        if drawn or changed:
-            wrong[f"{row['prompt']} > {row['edit_prompt']}"] = (drawn, changed)
+        if generated or changed:
+            wrong[f"{row['prompt']} > {row['edit_prompt']}"] = (generated, changed)
     assert len(table) == ROWS
     assert len(wrong) <= 0.1 * ROWS, wrong

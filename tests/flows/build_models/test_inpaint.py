@@ -1,4 +1,4 @@
-"""Inpainting: white is repainted and black kept, with a row's own mask, which is kept beside the pictures."""
+"""Inpainting: white is repainted and black kept, with a row's own mask, which is kept beside the images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from imagemill.data.images.codec import decode_picture
+from imagemill.data.images.codec import decode_image
 from tests.commands import Report
 from tests.conftest import Build, write_prompts
 from tests.flows.build.test_build_dataset import rows_of
@@ -21,7 +21,7 @@ from tests.models.tiny import save_tiny
 
 @pytest.fixture
 def painted(tmp_path: Path) -> dict[str, Any]:
-    """The fields of a recipe that repaints the right half of one picture and the left half of the other."""
+    """The fields of a recipe that repaints the right half of one image and the left half of the other."""
     for name in ("slope", "ring"):
         (Image.linear_gradient if name == "slope" else Image.radial_gradient)("L").resize((64, 96)).convert("RGB").save(
             tmp_path / f"{name}.png"
@@ -47,43 +47,41 @@ def painted(tmp_path: Path) -> dict[str, Any]:
 def test_white_is_repainted_and_black_is_the_sources_own(
     build: Build, report: Report, cluster: str, painted: dict, tmp_path: Path
 ):
-    assert build(painted)["drawn"] == 2
+    assert build(painted)["generated"] == 2
     halves = {"slope.png": (slice(32, 64), slice(0, 32)), "ring.png": (slice(0, 32), slice(32, 64))}
     for row in rows_of(Path(painted["output"])):
-        before, after = (
-            np.asarray(decode_picture(row[name]["bytes"], name)) for name in ("input_image", "edited_image")
-        )
+        before, after = (np.asarray(decode_image(row[name]["bytes"], name)) for name in ("input_image", "edited_image"))
         white, black = halves[row["input_image"]["path"]]
         assert (before[:, black] == after[:, black]).all()
         assert (before[:, white] != after[:, white]).any(axis=2).mean() > 0.9
         assert row["mask_image"]["bytes"] == (tmp_path / row["mask_image"]["path"]).read_bytes()
     code, verified = report("verify", painted["output"], "--regenerate", "2", "--cluster", cluster)
-    assert (code, verified["redrawn"], verified["bit_equal"]) == (0, 2, 2)
+    assert (code, verified["regenerated"], verified["bit_equal"]) == (0, 2, 2)
 
 
-def test_pictures_and_masks_in_parquet_are_those_of_the_files(build: Build, painted: dict, tmp_path: Path):
+def test_images_and_masks_in_parquet_are_those_of_the_files(build: Build, painted: dict, tmp_path: Path):
     rows = [json.loads(line) for line in Path(painted["prompts"]).read_text().splitlines()]
     held = [
         {**row, "images": (tmp_path / row["images"]).read_bytes(), "mask": (tmp_path / row["mask"]).read_bytes()}
         for row in rows
     ]
-    # As `datasets` writes pictures, and as plain bytes.
+    # As `datasets` writes images, and as plain bytes.
     held[0]["mask"], held[1]["mask"] = ({"bytes": row["mask"], "path": row["id"] + "-mask.png"} for row in held)
     pq.write_table(pa.Table.from_pylist(held), tmp_path / "held.parquet")
-    assert build(painted, {"prompts": str(tmp_path / "held.parquet")})["drawn"] == 2
+    assert build(painted, {"prompts": str(tmp_path / "held.parquet")})["generated"] == 2
     for row, given in zip(rows_of(painted["output"]), rows, strict=True):
         assert row["mask_image"] == {"bytes": (tmp_path / given["mask"]).read_bytes(), "path": row["id"] + "-mask.png"}
         assert row["input_image"]["bytes"] == (tmp_path / given["images"]).read_bytes()
     assert build(painted)["planned"] == 0
 
 
-def test_a_changed_mask_redraws_its_row_alone(build: Build, painted: dict, tmp_path: Path):
+def test_a_changed_mask_regenerates_its_row_alone(build: Build, painted: dict, tmp_path: Path):
     build(painted)
     mask = Image.new("L", (64, 96))
     mask.paste(255, (40, 0, 64, 96))
     mask.save(tmp_path / "right.png")
-    assert build(painted)["drawn"] == 1
-    assert build(painted, {"edit.keep_unmasked": False})["drawn"] == 2
+    assert build(painted)["generated"] == 1
+    assert build(painted, {"edit.keep_unmasked": False})["generated"] == 2
 
 
 def test_masks_that_cannot_be_used_set_their_rows_aside(build: Build, painted: dict, tmp_path: Path):
@@ -95,7 +93,7 @@ def test_masks_that_cannot_be_used_set_their_rows_aside(build: Build, painted: d
     assert build(painted)["rows"] == 1
     reasons = (Path(painted["output"]) / "set_aside.jsonl").read_text()
     for words in (
-        "64 x 64 pixels, and its picture 64 x 96",
+        "64 x 64 pixels, and its image 64 x 96",
         "black all over",
         "absent.png",
         "the mask is empty ('mask')",

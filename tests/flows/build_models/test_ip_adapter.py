@@ -1,4 +1,4 @@
-"""A row's image prompt decides its picture, is kept beside it, and redraws exactly that row when it changes."""
+"""A row's image prompt decides its image, is kept beside it, and regenerates exactly that row when it changes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.models.tiny import save_tiny
 
 
 @pytest.mark.slow
-def test_a_changed_image_prompt_redraws_its_row_alone(build: Build, report: Report, cluster: str, tmp_path: Path):
+def test_a_changed_image_prompt_regenerates_its_row_alone(build: Build, report: Report, cluster: str, tmp_path: Path):
     model = save_tiny("StableDiffusionPipeline", tmp_path)
     adapter = save_ip_adapter(model, tmp_path / "adapter")
-    for name, picture in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
-        picture.resize((50, 40)).save(tmp_path / f"{name}.png")
+    for name, image in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
+        image.resize((50, 40)).save(tmp_path / f"{name}.png")
     rows = [{"id": name, "prompt": "a fox", "look": f"{name}.png"} for name in ("slope", "ring")]
     write_prompts(tmp_path / "prompts.jsonl", [*rows, {"id": "none", "prompt": "a fox"}])
     named = {"model": str(adapter), "subfolder": "models", "weight_name": "adapter.safetensors"}
@@ -38,6 +38,6 @@ def test_a_changed_image_prompt_redraws_its_row_alone(build: Build, report: Repo
     changed = build(fields)
     weaker = build(fields, {"generate.ip_adapter.scale": 0.5})
     again = build(fields, {"generate.ip_adapter.scale": 0.5})
-    assert [run["drawn"] for run in (first, changed, weaker, again)] == [2, 1, 2, 0]
+    assert [run["generated"] for run in (first, changed, weaker, again)] == [2, 1, 2, 0]
     code, verified = report("verify", str(tmp_path / "out"), "--regenerate", "2", "--cluster", cluster)
-    assert (code, verified["redrawn"], verified["bit_equal"]) == (0, 2, 2)
+    assert (code, verified["regenerated"], verified["bit_equal"]) == (0, 2, 2)

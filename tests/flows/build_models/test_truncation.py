@@ -29,12 +29,12 @@ def test_a_build_warns_once_of_prompts_that_are_cut_and_its_rows_tell_which(
     assert report("verify", fields["output"])[0] == 0
 
 
-def test_prompts_and_instructions_are_told_apart_also_where_a_picture_comes_back(build: Build, fields: dict):
+def test_prompts_and_instructions_are_told_apart_also_where_an_image_comes_back(build: Build, fields: dict):
     write_prompts(Path(fields["prompts"]), ["a fox", LONG])
     build(fields)
-    # The pictures of both prompts come back from the dataset, to be edited by the second instruction.
+    # The images of both prompts come back from the dataset, to be edited by the second instruction.
     figures = build(fields, {"edit.instructions": ["make it red", LONG]})
-    assert (figures["drawn"], figures["reused"]) == (2, 2)
+    assert (figures["generated"], figures["reused"]) == (2, 2)
     told = {
         (row["prompt"] == "a fox", row["edit_prompt"] == "make it red"): (
             row["prompt_truncated"],
@@ -60,5 +60,5 @@ def test_a_dataset_without_the_column_keeps_its_rows_as_they_are(build: Build, f
     about.write_text(json.dumps(said))
     assert build(fields, {"edit": None})["planned"] == 0
     assert [path.read_bytes() for path in (Path(fields["output"]) / "data").iterdir()] == before
-    assert build(fields, {"edit": None, "prompt_truncated": True})["drawn"] == 0
+    assert build(fields, {"edit": None, "prompt_truncated": True})["generated"] == 0
     assert [row["prompt_truncated"] for row in rows_of(fields["output"])] == [None] * 4

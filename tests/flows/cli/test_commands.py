@@ -47,13 +47,13 @@ def test_a_plan_says_what_the_build_then_does(build: Build, mine: dict, report: 
     code, plan = report("plan", recipe_file(mine))
     figures = build(mine)
     assert code == 0
-    assert (plan["pictures"], plan["rows"], plan["set_aside"]) == (
-        figures["drawn"],
+    assert (plan["images"], plan["rows"], plan["set_aside"]) == (
+        figures["generated"],
         figures["rows"],
         figures["set_aside"],
     )
     assert (plan["reused"], plan["removed"]) == (figures["kept"], figures["removed"])
-    assert sum(plan["draw"].values()) == plan["pictures"]
+    assert sum(plan["draw"].values()) == plan["images"]
 
 
 def test_a_plan_counts_what_an_interrupted_build_has_staged(
@@ -62,20 +62,20 @@ def test_a_plan_counts_what_an_interrupted_build_has_staged(
     output = tmp_path / "new"
     row = rows_of(built["output"])[0]
     Folder(output).staged.mkdir(parents=True)
-    for key, picture, sha256 in (("image_key", "edited_image", "sha256"), ("input_key", "input_image", "input_sha256")):
+    for key, image, sha256 in (("image_key", "edited_image", "sha256"), ("input_key", "input_image", "input_sha256")):
         staged = Staged(row[key], row[sha256], 64, 64, 2, "cpu")
-        Staging(Folder(output).staged).put(row[picture]["bytes"], staged, "png")
+        Staging(Folder(output).staged).put(row[image]["bytes"], staged, "png")
     Folder(output).about.write_text('{"name": "small", "pinned": {}}')
     plan = report("plan", recipe_file(built), "--output", output)[1]
     figures = build(built, {"output": str(output)})
-    assert (plan["staged"], plan["pictures"]) == (2, 6) == (figures["reused"], figures["drawn"])
+    assert (plan["staged"], plan["images"]) == (2, 6) == (figures["reused"], figures["generated"])
 
 
-def test_a_plan_does_not_count_on_lossy_pictures_to_edit_from(build: Build, fields: dict, report: Callable):
+def test_a_plan_does_not_count_on_lossy_images_to_edit_from(build: Build, fields: dict, report: Callable):
     build(fields, {"edit": None, "image_format": "jpeg"})
     plan = report("plan", recipe_file({**fields, "image_format": "jpeg"}))[1]
     figures = build(fields, {"image_format": "jpeg"})
-    assert (plan["pictures"], plan["restored"]) == (figures["drawn"], 0) == (8, 0)
+    assert (plan["images"], plan["restored"]) == (figures["generated"], 0) == (8, 0)
 
 
 def test_a_plan_estimates_time_and_disk_from_the_datasets_own_runs(mine: dict, report: Callable):
@@ -90,7 +90,7 @@ def test_a_plan_estimates_time_and_disk_from_the_datasets_own_runs(mine: dict, r
 def test_a_plan_touches_nothing_even_where_a_build_holds_the_folder(mine: dict, imagemill: Run, tmp_path: Path):
     write_prompts(Path(mine["prompts"]), ["a cat"])
     recipe = recipe_file(mine)
-    with Folder(mine["output"]).hold("small"):
+    with Folder(mine["output"]).lock("small"):
         before = state_of(tmp_path)
         assert imagemill("plan", recipe)[0] == 0
         assert state_of(tmp_path) == before
@@ -115,14 +115,14 @@ def test_commands_that_look_import_neither_torch_nor_prefect(built: dict, comman
 def test_history_lists_every_run(mine: dict, build: Build, report: Callable, imagemill: Run):
     build(mine)
     runs = report("history", mine["output"])[1]["runs"]
-    assert [(run["drawn"], run["status"]) for run in runs] == [(8, "complete"), (0, "complete")]
+    assert [(run["generated"], run["status"]) for run in runs] == [(8, "complete"), (0, "complete")]
     code, text = imagemill("history", mine["output"])
     assert code == 0
     assert len(text.splitlines()) == 3
     assert "complete" in text.splitlines()[1]
 
 
-def test_datasets_of_two_seeds_have_no_picture_in_common(
+def test_datasets_of_two_seeds_have_no_image_in_common(
     built: dict, mine: dict, build: Build, report: Callable, tmp_path: Path
 ):
     build(mine, {"generate.seed": 7})

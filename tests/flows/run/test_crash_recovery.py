@@ -16,7 +16,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from imagemill.data.dataset.attempts import MOST, begin_attempt
+from imagemill.data.dataset.attempts import MOST, record_attempt
 from imagemill.data.dataset.folder import Folder
 from imagemill.flows.prefect_server.automations import COMING_BACK, TOO_OFTEN
 from tests.conftest import small_fields, wait_until, write_prompts
@@ -29,7 +29,7 @@ PROMPTS = [f"number {number}" for number in range(16)]
 
 @pytest.fixture(scope="module")
 def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nothing is drawn while there is this file."""
+    """Nothing is generated while there is this file."""
     return tmp_path_factory.mktemp("held") / "hold"
 
 
@@ -57,7 +57,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, hold: Pa
 
 @pytest.fixture
 def recipe(tmp_path: Path, model: Path) -> dict[str, Any]:
-    """A recipe of 16 pictures in four shards, about a second each."""
+    """A recipe of 16 images in four shards, about a second each."""
     return recipe_in(tmp_path, model)
 
 
@@ -75,7 +75,7 @@ def undisturbed(machine: Machine, model: Path, tmp_path_factory: pytest.TempPath
 
 @contextmanager
 def in_the_middle(machine: Machine, fields: dict[str, Any], hold: Path) -> Iterator[str]:
-    """A run that has committed a file and has some seconds to draw yet, and draws nothing in here."""
+    """A run that has committed a file and has some seconds to draw yet, and generates nothing in here."""
     run = machine.run(fields)
     wait_until(lambda: list(Path(fields["output"]).glob("data/*.parquet")), "a committed file")
     hold.touch()
@@ -112,7 +112,7 @@ def test_a_build_that_is_cancelled_is_gone_with_its_workers_and_can_be_resumed(
         wait_until(lambda: not any(one.is_running() for one in processes), "its processes to end")
     assert not (Path(recipe["output"]) / "manifest.json").exists()
     figures = machine.build(recipe)
-    assert figures["drawn"] < len(PROMPTS)
+    assert figures["generated"] < len(PROMPTS)
     assert figures["fingerprint"] == undisturbed
 
 
@@ -120,9 +120,9 @@ def test_a_build_that_crashes_and_crashes_with_nothing_to_show_gives_up_and_says
     worker = machine.processes["worker"]
     worker.send_signal(signal.SIGSTOP)
     run, folder = machine.run(recipe), Folder(recipe["output"])
-    with folder.hold(recipe["name"]):
+    with folder.lock(recipe["name"]):
         for _ in range(MOST):
-            begin_attempt(folder, run)
+            record_attempt(folder, run)
     worker.send_signal(signal.SIGCONT)
     machine.wait_for(run, "GaveUp")
     assert "crashed 3 times in a row" in machine.state(run)["message"]

@@ -58,10 +58,10 @@ def test_the_report_ends_with_the_contact_sheet_and_where_the_dataset_is(shown: 
     text = shown["artifacts"]["winter-animals-report"]["data"]
     assert "**Complete: 6 rows, 1 set aside.**" in text
     assert "| rows | 6 in the prompts; 4 finished before, 0 to be removed |" in text
-    assert "| drawn | 4 |" in text
+    assert "| generated | 4 |" in text
     assert f'data_files="{shown["output"]}/data/train-*.parquet"' in text
-    picture = re.search(r"\(data:image/jpeg;base64,([^)]+)\)", text)[1]
-    assert Image.open(io.BytesIO(base64.b64decode(picture))).format == "JPEG"
+    image = re.search(r"\(data:image/jpeg;base64,([^)]+)\)", text)[1]
+    assert Image.open(io.BytesIO(base64.b64decode(image))).format == "JPEG"
 
 
 def test_progress_and_tables_are_those_of_the_build(shown: dict):
@@ -70,7 +70,7 @@ def test_progress_and_tables_are_those_of_the_build(shown: dict):
     (bad,) = json.loads(artifacts["winter-animals-set-aside"]["data"])
     assert (bad["line"], bad["step"]) == (7, "load")
     (shard,) = json.loads(artifacts["winter-animals-shards"]["data"])
-    assert (shard["shard"], shard["rows"], shard["pictures"]) == ("1/1", 2, 4)
+    assert (shard["shard"], shard["rows"], shard["images"]) == ("1/1", 2, 4)
     assert shown["output"] in artifacts["winter-animals-dataset"]["data"]
 
 

@@ -1,4 +1,4 @@
-"""Pictures from an images API: one job against a server that answers rightly, wrongly, late, or not at all."""
+"""Images from an images API: one job against a server that answers rightly, wrongly, late, or not at all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed
-from imagemill.data.images.codec import Encoding, decode_picture
+from imagemill.data.images.codec import Encoding, decode_image
 from imagemill.data.records import Drawing, StepReport
 from imagemill.data.staging.store import Staging
 from imagemill.models.api import client as images_api
 from imagemill.models.catalog.api_spec import ApiSpec
-from imagemill.models.drawing.api import draw_by_api
+from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.job import Job
 from tests.models.images_server import (
     Answer,
@@ -26,8 +26,8 @@ from tests.models.images_server import (
     by_address,
     cuts,
     hangs,
-    no_picture,
-    picture,
+    image,
+    no_image,
     refusal,
     right,
     says,
@@ -61,37 +61,37 @@ def ask(server: ImagesServer, folder: Path, *drawings: Drawing, **settings: Any)
     async def run() -> StepReport:
         client = images_api.ImagesApi(spec.api, "sk", "the test's")
         try:
-            return await draw_by_api(job, client, events.append)
+            return await draw_with_api(job, client, events.append)
         finally:
             await client.close()
 
     report = asyncio.run(run())
-    assert sum(event["pictures"] for event in events if event["kind"] == "drawn") == report.drawn
+    assert sum(event["images"] for event in events if event["kind"] == "generated") == report.generated
     return report
 
 
 def staged(folder: Path, one: Drawing) -> Any:
     found = Staging(folder).read(one.key, "png")
-    return found and decode_picture(found[0], one.key).tobytes()
+    return found and decode_image(found[0], one.key).tobytes()
 
 
-def test_a_picture_is_asked_for_by_the_standards_names_and_staged_pixel_for_pixel(
+def test_an_image_is_asked_for_by_the_standards_names_and_staged_pixel_for_pixel(
     api: ImagesServer, tmp_path: Path
 ) -> None:
     fox = drawing("a fox", width=96, height=64, guidance_scale=3.5)
     report = ask(api, tmp_path, fox, quality="high", extra={"true_cfg_scale": 4.0})
-    assert (report.drawn, report.failed) == (1, {})
+    assert (report.generated, report.failed) == (1, {})
     fields = {"model": "painter", "prompt": "a fox", "n": 1, "size": "96x64", "quality": "high", "seed": 7}
     assert api.asked == [{**fields, "guidance_scale": 3.5, "true_cfg_scale": 4.0}]
-    assert staged(tmp_path, fox) == decode_picture(picture(api.asked[0]), "").tobytes()
+    assert staged(tmp_path, fox) == decode_image(image(api.asked[0]), "").tobytes()
 
 
-def test_a_picture_that_is_given_by_its_address_is_fetched_without_the_key(api: ImagesServer, tmp_path: Path) -> None:
+def test_an_image_that_is_given_by_its_address_is_fetched_without_the_key(api: ImagesServer, tmp_path: Path) -> None:
     fox = drawing("a fox")
     api.told["a fox"] = [by_address]
-    assert ask(api, tmp_path, fox, send_seed=False).drawn == 1
+    assert ask(api, tmp_path, fox, send_seed=False).generated == 1
     assert api.asked == [{"model": "painter", "prompt": "a fox", "n": 1}]
-    assert staged(tmp_path, fox) == decode_picture(picture(api.asked[0]), "").tobytes()
+    assert staged(tmp_path, fox) == decode_image(image(api.asked[0]), "").tobytes()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_picture_that_is_given_by_its_address_is_fetched_without_the_key(api: 
 )
 def test_what_may_pass_is_asked_again(api: ImagesServer, tmp_path: Path, trouble: Any) -> None:
     api.told["a fox"] = [trouble, trouble]
-    assert ask(api, tmp_path, drawing("a fox")).drawn == 1
+    assert ask(api, tmp_path, drawing("a fox")).generated == 1
     assert api.prompts == ["a fox"] * 3
 
 
@@ -119,7 +119,7 @@ def test_a_retry_after_holds_back_every_request(
     monkeypatch.setattr(images_api.asyncio, "sleep", note)
     monkeypatch.setattr(images_api.ImagesApi, "_now", lambda self: clock[0])
     api.told["a fox"] = [says(429, "slow down", {"retry-after": "30"})]
-    assert ask(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1).drawn == 2
+    assert ask(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1).generated == 2
     assert [wait for wait in waits if wait > 1] == [30.0]
     assert api.prompts == ["a fox", "a kite", "a fox"] or api.prompts == ["a fox", "a fox", "a kite"]
 
@@ -131,7 +131,7 @@ def test_a_retry_after_holds_back_every_request(
         (body(b'{"data": []}'), "malformed"),
         (body(b'{"data": [{"b64_json": "@@@"}]}'), "not base64"),
         (body(b'{"data": [{}]}'), "neither b64_json nor url"),
-        (no_picture, "is none of PNG, JPEG"),
+        (no_image, "is none of PNG, JPEG"),
         (wrong_size, "32 x 32 pixels, not 64 x 64"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_wrong_answer_is_asked_for_once_more_and_then_costs_that_row_alone(
     fox, kite = (drawing(prompt, width=64, height=64) for prompt in ("a fox", "a kite"))
     api.told["a fox"] = [answer, answer]
     report = ask(api, tmp_path, fox, kite)
-    assert report.drawn == 1
+    assert report.generated == 1
     assert reason in report.failed[fox.key].reason
     assert sorted(api.prompts) == ["a fox", "a fox", "a kite"]
 
@@ -193,17 +193,17 @@ def test_an_answer_that_takes_too_long_is_given_up(api: ImagesServer, tmp_path: 
     assert report.failed[fox.key].reason == "the API did not answer within 0.5 s (2 requests)"
 
 
-def test_where_a_plain_picture_fails_too_no_row_is_to_blame(api: ImagesServer, tmp_path: Path) -> None:
+def test_where_a_plain_image_fails_too_no_row_is_to_blame(api: ImagesServer, tmp_path: Path) -> None:
     api.always = says(400, "height must be at least 512")
     with pytest.raises(BuildFailed, match=r"a plain one too, so no single row is at fault: .*at least 512"):
         ask(api, tmp_path, drawing("a fox"), drawing("a kite"))
     api.always = lambda server, fields: (
-        right(server, fields) if fields["prompt"] == "a picture" else refusal(400, "No animals.")
+        right(server, fields) if fields["prompt"] == "an image" else refusal(400, "No animals.")
     )
     assert len(ask(api, tmp_path, drawing("a fox"), drawing("a kite")).failed) == 2
 
 
-def test_no_more_pictures_are_asked_for_at_once_than_the_recipe_says(api: ImagesServer, tmp_path: Path) -> None:
+def test_no_more_images_are_asked_for_at_once_than_the_recipe_says(api: ImagesServer, tmp_path: Path) -> None:
     fourth = threading.Event()
 
     def look_around(server: ImagesServer, fields: dict[str, Any]) -> Answer:
@@ -215,5 +215,5 @@ def test_no_more_pictures_are_asked_for_at_once_than_the_recipe_says(api: Images
         return right(server, fields)
 
     api.always = look_around
-    assert ask(api, tmp_path, *(drawing(f"fox {number}") for number in range(6)), concurrency=3).drawn == 6
-    assert api.most_at_once == 3
+    assert ask(api, tmp_path, *(drawing(f"fox {number}") for number in range(6)), concurrency=3).generated == 6
+    assert api.max_batch_of == 3

@@ -1,6 +1,5 @@
-"""The shipped model draws and edits its own world rightly, through nothing but diffusers' pipelines."""
+"""The shipped model generates and edits its own world rightly, through nothing but diffusers' pipelines."""
 
-from tests.conftest import ROOT
 import json
 
 import numpy as np
@@ -13,6 +12,7 @@ from benchmarks.judge import read
 from imagemill.models.bundled.architecture import DEFAULT_STEPS, TEXT_TOKENS, make_pipeline
 from imagemill.models.bundled.scenes import sample_edits
 from imagemill.models.bundled.wording import describe, edited, instruct, scene_of
+from tests.conftest import ROOT
 
 MODEL = ROOT / "models/bundled/model"
 
@@ -33,37 +33,37 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def pictures(pipeline, samples):
+def images(pipeline, samples):
     return render(pipeline, [row["prompt"] for row in samples], list(range(len(samples))), DEFAULT_STEPS, 36)
 
 
-def test_nine_in_ten_sample_prompts_are_drawn_rightly(samples, pictures):
+def test_nine_in_ten_sample_prompts_are_generated_rightly(samples, images):
     wrong = {
         row["prompt"]: found
-        for row, picture in zip(samples, pictures, strict=True)
-        if (found := read(picture).differences(scene_of(row["prompt"])))
+        for row, image in zip(samples, images, strict=True)
+        if (found := read(image).differences(scene_of(row["prompt"])))
     }
     assert len(wrong) <= 0.1 * len(samples), wrong
 
 
-def test_nine_in_ten_edits_of_its_own_pictures_make_the_change_and_no_other(editor, samples, pictures):
+def test_nine_in_ten_edits_of_its_own_images_make_the_change_and_no_other(editor, samples, images):
     texts = [row["edit_prompt"] for row in samples]
-    results = render(editor, texts, list(range(len(texts))), DEFAULT_STEPS, 36, source=pictures)
+    results = render(editor, texts, list(range(len(texts))), DEFAULT_STEPS, 36, source=images)
     undone = {}
-    for row, before, after in zip(samples, pictures, results, strict=True):
+    for row, before, after in zip(samples, images, results, strict=True):
         if missed := read(after).differences(edited(read(before).scene, row["edit_prompt"])):
             undone[row["prompt"] + " > " + row["edit_prompt"]] = missed
     assert len(undone) <= 0.1 * len(samples), undone
 
 
-def test_unknown_words_and_endless_prompts_are_drawn_all_the_same(pipeline):
+def test_unknown_words_and_endless_prompts_are_generated_all_the_same(pipeline):
     texts = ["Ein rotes Pferd, das über 3 Zäune springt!", "", "a red circle on a blue background " * 50]
-    drawn = render(pipeline, texts, [0, 1, 2], 2, 3)
-    assert [picture.size for picture in drawn] == [(64, 64)] * 3
+    generated = render(pipeline, texts, [0, 1, 2], 2, 3)
+    assert [image.size for image in generated] == [(64, 64)] * 3
 
 
-def test_an_endless_instruction_is_followed_as_far_as_it_is_read(editor, pictures):
-    [after] = render(editor, ["make it blue " * 50], [0], 2, 1, source=pictures[:1])
+def test_an_endless_instruction_is_followed_as_far_as_it_is_read(editor, images):
+    [after] = render(editor, ["make it blue " * 50], [0], 2, 1, source=images[:1])
     assert after.size == (64, 64)
 
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from imagemill.data.config.steps import Generate
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.resolve import resolve
-from imagemill.models.drawing.batches import Asked
+from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.pipeline_call import draw_batch
 from imagemill.models.loading.pipeline import load_pipeline
 from tests.models.families import DRAWN, SAVED
@@ -49,6 +49,6 @@ def test_more_steps_ask_the_device_for_no_more_values(family: str, tmp_path: Pat
     for steps in (4, 8):
         drawing = Drawing("0" * 32, "a fox", seed=3, steps=steps, width=64, height=64, guidance_scale=3.0)
         with Values() as values:
-            draw_batch(pipeline, spec, [Asked(drawing, None, 64, 64)], 1)
+            draw_batch(pipeline, spec, [PreparedDrawing(drawing, None, 64, 64)], 1)
         found.append(values.counted)
     assert found[0] == found[1]

@@ -123,7 +123,7 @@ def test_a_strength_is_part_of_the_identity(folder):
         ("sdxl-turbo", 0.6, 2, 2),  # of one step 0.6 is none
         ("sd-1.5", 0.1, 50, 10),
         ("flux.1-schnell", 0.6, 4, 3),
-        ("flux.1-schnell", 0.9, 10, 10),  # of four steps all four would be drawn, from noise alone
+        ("flux.1-schnell", 0.9, 10, 10),  # of four steps all four would be generated, from noise alone
         ("flux.1-schnell", 1.0, 4, 1),
     ],
 )
@@ -253,17 +253,17 @@ def test_damaged_weights_are_an_error_that_names_the_field(folder, content):
 
 
 @pytest.mark.parametrize("section", [Generate(width=72), Generate(height=72)])
-def test_a_size_that_the_model_cannot_draw_is_refused(folder, section):
+def test_a_size_that_the_model_cannot_generate_is_refused(folder, section):
     spec = resolve("generate", Generate(model=str(folder)), None)
     name = "width" if section.width else "height"
     with pytest.raises(RecipeError) as caught:
         check_settings("generate", section, spec)
     assert str(caught.value) == (
-        f"recipe.generate.{name} is 72: the model 'mine' draws sizes that are multiples of 16 pixels, for instance 64."
+        f"recipe.generate.{name} is 72: the model 'mine' generates sizes that are multiples of 16 pixels, for instance 64."
     )
 
 
-def test_the_size_that_is_offered_instead_can_be_drawn(folder):
+def test_the_size_that_is_offered_instead_can_be_generated(folder):
     spec = resolve("generate", Generate(model=str(folder)), None)
     with pytest.raises(RecipeError, match="for instance 16"):
         check_settings("generate", Generate(width=8), spec)
@@ -291,7 +291,7 @@ def test_a_guidance_that_the_model_leaves_out_is_refused_and_its_own_number_is_n
     (folder / "transformer").mkdir(exist_ok=True)
     for has_place, heeds in (("true", True), ("false", False)):
         (folder / "transformer" / "config.json").write_text(f'{{"guidance_embeds": {has_place}}}')
-        assert resolve("generate", Generate(model=str(folder)), None).heeds_guidance is heeds
+        assert resolve("generate", Generate(model=str(folder)), None).uses_guidance is heeds
 
 
 def test_a_repositorys_index_tells_that_it_ships_no_safety_checker(hub):
@@ -323,7 +323,7 @@ def test_the_commit_is_part_of_the_identity_and_the_cache_is_not(hub, tmp_path):
     assert here.identity["revision"] == COMMIT
 
 
-def test_a_pipeline_that_draws_a_megapixel_alone_is_asked_for_what_it_would_draw(tmp_path):
+def test_a_pipeline_that_generates_a_megapixel_alone_is_asked_for_what_it_would_generate(tmp_path):
     section = Edit(model=str(write_model(tmp_path / "edit", "QwenImageEditPipeline")), task="inpaint")
     spec = resolve("edit", section, None)
     for width, height in spec.buckets:

@@ -1,4 +1,4 @@
-"""`batch_size: auto`: found by trial, once per model, picture size and device, and remembered."""
+"""`batch_size: auto`: found by trial, once per model, image size and device, and remembered."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.models.drawing.test_generate import job
 
 from imagemill.models.drawing import recovery
 from imagemill.models.drawing.batch_size import find_knee
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
 from imagemill.models.loading.pipeline_cache import resident_pipeline
-from tests.models.drawing.test_draw import job
 from tests.models.drawing.test_recovery import batch_sizes, silent
 
 
 @pytest.fixture
 def auto(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes a job of eleven pictures with `batch_size: auto`, for one of the pipelines that fail on purpose."""
+    """Makes a job of eleven images with `batch_size: auto`, for one of the pipelines that fail on purpose."""
 
     def make(kind: str, **changes: Any) -> Job:
         monkeypatch.setenv("IMAGEMILL_PIPELINE", f"tests.models.faulty:{kind}")
@@ -32,8 +32,8 @@ def auto(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
-def test_the_batch_doubles_until_pictures_a_second_grow_no_more():
-    # A device that works on up to eight pictures side by side, and one that works on one.
+def test_the_batch_doubles_until_images_a_second_grow_no_more():
+    # A device that works on up to eight images side by side, and one that works on one.
     assert knee(lambda size: max(1.0, size / 8), most=64) == 8
     assert knee(lambda size: max(1.0, size / 8), most=4) == 4
     assert knee(float, most=64) == 1
@@ -41,11 +41,11 @@ def test_the_batch_doubles_until_pictures_a_second_grow_no_more():
 
 def test_a_size_that_does_not_fit_is_not_taken_however_fast(auto: Any):
     asked = auto("small")
-    assert draw(asked, silent).drawn == 11
+    assert draw(asked, silent).generated == 11
     assert set(batch_sizes(asked)) <= {1, 2}
 
 
-def test_the_size_is_recorded_with_each_picture_and_kept_for_the_next_process(auto: Any, monkeypatch: Any):
+def test_the_size_is_recorded_with_each_image_and_kept_for_the_next_process(auto: Any, monkeypatch: Any):
     asked = auto("steady")
     draw(asked, silent)
     (found,) = set(batch_sizes(asked))

@@ -1,4 +1,4 @@
-"""ControlNets: a row's own picture steers its drawing, and one that does not fit is one message that says why."""
+"""ControlNets: a row's own image steers its drawing, and one that does not fit is one message that says why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading import pipeline_cache as resident
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.controlnets import save_controlnet
-from tests.models.drawing.test_families import drawn
+from tests.models.drawing.test_families import generated
 from tests.models.families import WITH_CONTROLNET
 from tests.models.tiny import save_tiny
 
@@ -50,10 +50,10 @@ def tiny(folder: Path) -> Callable[[str], tuple[Path, Path]]:
 
 
 @pytest.fixture(scope="module")
-def pictures(folder: Path) -> list[Path]:
-    """Two control pictures, larger than what is drawn and of its shape."""
-    for name, picture in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
-        picture.resize((128, 192)).save(folder / f"{name}.png")
+def images(folder: Path) -> list[Path]:
+    """Two control images, larger than what is generated and of its shape."""
+    for name, image in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
+        image.resize((128, 192)).save(folder / f"{name}.png")
     return [folder / "slope.png", folder / "ring.png"]
 
 
@@ -61,42 +61,42 @@ def spec_with(model: Path, controlnet: Any) -> ModelSpec:
     return resolve("generate", Generate(model=str(model), controlnet=controlnet), None)
 
 
-def asked(number: int, picture: Path, prompt: str = "a fox") -> Drawing:
-    guide = ("control_image", str(picture), sha256(picture.read_bytes()).hexdigest())
+def asked(number: int, image: Path, prompt: str = "a fox") -> Drawing:
+    guide = ("control_image", str(image), sha256(image.read_bytes()).hexdigest())
     size = {"width": 64, "height": 96}
     return Drawing(f"{number:032x}", prompt, seed=3, steps=2, guidance_scale=3.0, guides=(guide,), **size)
 
 
 @pytest.mark.parametrize("family", WITH_CONTROLNET)
-def test_the_control_picture_and_the_scale_decide_and_neighbours_do_not(tiny, pictures, tmp_path, family):
+def test_the_control_image_and_the_scale_decide_and_neighbours_do_not(tiny, images, tmp_path, family):
     model, controlnet = tiny(family)
-    slope, ring = pictures
-    first, other, again = drawn(
+    slope, ring = images
+    first, other, again = generated(
         spec_with(model, str(controlnet)), tmp_path, [asked(0, slope), asked(1, ring, "a kite"), asked(2, slope)]
     )
-    (turned,) = drawn(spec_with(model, str(controlnet)), tmp_path, [asked(3, ring)])
+    (turned,) = generated(spec_with(model, str(controlnet)), tmp_path, [asked(3, ring)])
     weaker, ended = (
-        drawn(spec_with(model, {"model": str(controlnet), **less}), tmp_path, [asked(number, slope)])[0]
+        generated(spec_with(model, {"model": str(controlnet), **less}), tmp_path, [asked(number, slope)])[0]
         for number, less in enumerate(({"scale": 0.0}, {"end": 0.4}), 4)
     )
     assert (first == again).all()
     assert [name for name in (other, turned, weaker, ended) if (name == first).all()] == []
 
 
-def test_at_scale_zero_stable_diffusion_draws_as_it_does_alone(tiny, pictures, tmp_path):
+def test_at_scale_zero_stable_diffusion_generates_as_it_does_alone(tiny, images, tmp_path):
     model, controlnet = tiny(SD)
-    (weakest,) = drawn(spec_with(model, {"model": str(controlnet), "scale": 0}), tmp_path, [asked(0, pictures[0])])
-    (alone,) = drawn(spec_with(model, None), tmp_path, [asked(1, pictures[0])])
+    (weakest,) = generated(spec_with(model, {"model": str(controlnet), "scale": 0}), tmp_path, [asked(0, images[0])])
+    (alone,) = generated(spec_with(model, None), tmp_path, [asked(1, images[0])])
     assert np.array_equal(weakest, alone)
 
 
-def test_a_control_picture_of_another_shape_is_cut_and_not_bent(tiny, pictures, tmp_path):
+def test_a_control_image_of_another_shape_is_cut_and_not_bent(tiny, images, tmp_path):
     model, controlnet = tiny(SD)
     wide = Image.new("L", (256, 192), 255)
-    wide.paste(Image.open(pictures[1]), (64, 0))
+    wide.paste(Image.open(images[1]), (64, 0))
     wide.save(tmp_path / "wide.png")
     spec = spec_with(model, str(controlnet))
-    first, second = drawn(spec, tmp_path, [asked(0, pictures[1]), asked(1, tmp_path / "wide.png")])
+    first, second = generated(spec, tmp_path, [asked(0, images[1]), asked(1, tmp_path / "wide.png")])
     assert np.array_equal(first, second)
 
 
@@ -148,7 +148,7 @@ def test_a_repository_is_known_by_its_commit(tiny, tmp_path, monkeypatch):
         (lambda folder: str(folder), r"\.model is .* has no config\.json"),
         (
             lambda folder: config(folder, {"_class_name": "FluxControlNetModel"}),
-            "a FluxControlNetModel, but .*draws with",
+            "a FluxControlNetModel, but .*generates with",
         ),
         (
             lambda folder: {**config(folder, {"_class_name": "ControlNetModel"}), "mode": 3},
@@ -177,10 +177,10 @@ def test_a_union_controlnet_wants_its_mode(tiny, tmp_path):
     assert spec_with(model, {"model": str(union), "mode": 2}).identity["controlnet"]["mode"] == 2
 
 
-def test_a_model_that_draws_with_none_says_which_do(tmp_path):
+def test_a_model_that_generates_with_none_says_which_do(tmp_path):
     model = save_tiny("ZImagePipeline", tmp_path)
     with pytest.raises(
-        RecipeError, match=r"recipe\.generate\.controlnet is given, but .* draws with none\. .*: .*sd-1\.5"
+        RecipeError, match=r"recipe\.generate\.controlnet is given, but .* generates with none\. .*: .*sd-1\.5"
     ):
         spec_with(model, "a/b")
 

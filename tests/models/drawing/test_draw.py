@@ -46,7 +46,7 @@ def test_a_batch_that_fails_is_halved_until_the_row_at_fault_stands_alone(
     asked = job(model, tmp_path, prompts)
     alone = replace(asked, spec=replace(asked.spec, files="poisoned"))
     report = draw(alone, lambda event: None)
-    assert report.drawn == 4
+    assert report.generated == 4
     assert {key: failure.reason for key, failure in report.failed.items()} == {
         f"{place:032x}": "ValueError: bad prompt"
     }
@@ -60,7 +60,7 @@ def test_a_shard_of_bad_rows_alone_is_set_aside_and_does_not_stop_the_build(
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:poisoned")
     asked = job(model, tmp_path, ["poison one", "poison two"])
     report = draw(replace(asked, spec=replace(asked.spec, files="poisoned")), lambda event: None)
-    assert (report.drawn, len(report.failed)) == (0, 2)
+    assert (report.generated, len(report.failed)) == (0, 2)
 
 
 def test_a_model_that_fails_on_everything_stops_at_once_with_one_message(
@@ -69,9 +69,9 @@ def test_a_model_that_fails_on_everything_stops_at_once_with_one_message(
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:broken")
     asked = job(model, tmp_path, [f"number {number}" for number in range(64)])
     told: list[dict[str, Any]] = []
-    with pytest.raises(BuildFailed, match=r"fails on every picture of 64 x 64 pixels and 1 steps.*no such kernel"):
+    with pytest.raises(BuildFailed, match=r"fails on every image of 64 x 64 pixels and 1 steps.*no such kernel"):
         draw(replace(asked, spec=replace(asked.spec, files="broken")), told.append)
-    assert [event["kind"] for event in told] == ["loaded", "drawn"]
+    assert [event["kind"] for event in told] == ["loaded", "generated"]
 
 
 def test_generator_and_editor_of_one_set_of_weights_are_loaded_once(model: Path, tmp_path: Path):
@@ -82,24 +82,24 @@ def test_generator_and_editor_of_one_set_of_weights_are_loaded_once(model: Path,
     second = draw(
         job(model, tmp_path, [], spec=editor, drawings=(edit,), encodings={edit.key: (PNG,)}), lambda event: None
     )
-    assert (first.drawn, second.drawn) == (1, 1)
+    assert (first.generated, second.generated) == (1, 1)
     assert len(first.loads) + len(second.loads) == 1
 
 
-def test_what_is_staged_is_neither_drawn_nor_loaded_for(model: Path, tmp_path: Path):
+def test_what_is_staged_is_neither_generated_nor_loaded_for(model: Path, tmp_path: Path):
     asked = job(model, tmp_path, ["a fox", "a kite"])
     draw(asked, lambda event: None)
     unknown = replace(asked, spec=replace(asked.spec, files="not loaded", source="/nowhere"))
     report = draw(unknown, lambda event: None)
-    assert (report.drawn, report.reused, report.loads) == (0, 2, ())
+    assert (report.generated, report.reused, report.loads) == (0, 2, ())
 
 
-def test_a_models_safety_checker_paints_no_picture_black(tmp_path: Path):
+def test_a_models_safety_checker_paints_no_image_black(tmp_path: Path):
     pipeline = sd()
     tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     vision = {**tower, "image_size": 32, "patch_size": 16}
     checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=tower, vision_config=vision, projection_dim=8))
-    # Finds something in every picture.
+    # Finds something in every image.
     checker.concept_embeds_weights.data.fill_(-2)
     extractor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     pipeline.register_modules(safety_checker=checker, feature_extractor=extractor)
@@ -107,4 +107,4 @@ def test_a_models_safety_checker_paints_no_picture_black(tmp_path: Path):
     pipeline.save_pretrained(tmp_path / "model")
     asked = job(tmp_path / "model", tmp_path / "staging", ["a fox", "a kite"])
     report = draw(asked, lambda event: None)
-    assert (report.drawn, report.failed) == (2, {})
+    assert (report.generated, report.failed) == (2, {})

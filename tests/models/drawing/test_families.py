@@ -1,4 +1,4 @@
-"""Every family of pipelines: what a row asks for is in its picture, and its neighbours in the batch are not."""
+"""Every family of pipelines: what a row asks for is in its image, and its neighbours in the batch are not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tiny(folder: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two pictures to edit, which have little in common."""
+    """Two images to edit, which have little in common."""
     folder = tmp_path_factory.mktemp("sources")
     slope = Image.linear_gradient("L").resize((WIDTH, HEIGHT))
     slope.convert("RGB").save(folder / "slope.png")
@@ -94,27 +94,27 @@ def asked(task: str, source: Path, **changes: Any) -> Drawing:
 asked.count = 0
 
 
-def drawn(spec: ModelSpec, folder: Path, drawings: list[Drawing], batch_size: int = 2) -> list[np.ndarray]:
-    """The drawings' pictures, (height, width, 3) of bytes; fails where one is not there."""
+def generated(spec: ModelSpec, folder: Path, drawings: list[Drawing], batch_size: int = 2) -> list[np.ndarray]:
+    """The drawings' images, (height, width, 3) of bytes; fails where one is not there."""
     keys = {one.key: (PNG,) for one in drawings}
     batch_size = min(batch_size, spec.max_batch or batch_size)
     folder.mkdir(exist_ok=True)
     job = Job(spec, tuple(drawings), keys, batch_size, frozenset(Checks.model_fields), str(folder))
     report = draw(job, lambda event: None)
     assert not report.failed
-    assert report.drawn == len(drawings)
+    assert report.generated == len(drawings)
     staged = [Staging(folder).read(one.key, PNG.name) for one in drawings]
     return [np.asarray(Image.open(BytesIO(content))) for content, _ in staged]
 
 
 @pytest.mark.parametrize(("family", "task"), CASES)
-def test_a_rows_picture_does_not_depend_on_its_neighbours_or_its_place(tiny, sources, tmp_path, family, task):
+def test_a_rows_image_does_not_depend_on_its_neighbours_or_its_place(tiny, sources, tmp_path, family, task):
     spec = spec_of(tiny(family), task)
     fox = asked(task, sources[0])
     other = asked(task, sources[1], prompt="a kite", seed=4)
     again = [replace(one, key=f"{number:032x}") for number, one in enumerate((other, fox, fox), start=10**6)]
-    first, second = drawn(spec, tmp_path, [fox, other])
-    moved_second, moved_first, alone = drawn(spec, tmp_path, again)
+    first, second = generated(spec, tmp_path, [fox, other])
+    moved_second, moved_first, alone = generated(spec, tmp_path, again)
     assert first.shape == (HEIGHT, WIDTH, 3)
     assert (first != second).any()
     assert (moved_first == first).all()
@@ -123,7 +123,7 @@ def test_a_rows_picture_does_not_depend_on_its_neighbours_or_its_place(tiny, sou
 
 
 @pytest.mark.parametrize(("family", "task"), [*CASES, *MEGAPIXELS])
-def test_what_a_row_asks_for_decides_its_picture(tiny, sources, tmp_path, family, task):
+def test_what_a_row_asks_for_decides_its_image(tiny, sources, tmp_path, family, task):
     spec, section = spec_of(tiny(family), task), read_catalog().families[family]
     changes = {"prompt": {"prompt": "a castle"}, "seed": {"seed": 9}, "steps": {"steps": 7}}
     if (family, task) not in CASES:
@@ -136,13 +136,13 @@ def test_what_a_row_asks_for_decides_its_picture(tiny, sources, tmp_path, family
     if task != "text-to-image":
         changes["source"] = {}
         drawings.append(asked(task, sources[1]))
-    plain, *changed = drawn(spec, tmp_path, drawings, batch_size=1)
-    same = [name for name, picture in zip(changes, changed, strict=True) if (picture == plain).all()]
+    plain, *changed = generated(spec, tmp_path, drawings, batch_size=1)
+    same = [name for name, image in zip(changes, changed, strict=True) if (image == plain).all()]
     assert same == []
 
 
 @pytest.mark.parametrize("family", [family for family, tasks in DRAWN.items() if list(tasks.values()).count(SAVED) > 1])
-def test_a_pipeline_around_another_ones_parts_draws_as_one_loaded_by_itself(
+def test_a_pipeline_around_another_ones_parts_generates_as_one_loaded_by_itself(
     tiny, sources, tmp_path, family, monkeypatch
 ):
     folder = tiny(family)
@@ -155,10 +155,10 @@ def test_a_pipeline_around_another_ones_parts_draws_as_one_loaded_by_itself(
     shared, alone = {}, {}
     monkeypatch.setattr(resident, "_resident", {})
     for task, spec in specs.items():
-        shared[task] = drawn(spec, tmp_path, [asked(task, sources[0])])[0]
+        shared[task] = generated(spec, tmp_path, [asked(task, sources[0])])[0]
     for task, spec in specs.items():
         monkeypatch.setattr(resident, "_resident", {})
-        alone[task] = drawn(spec, tmp_path, [asked(task, sources[0])])[0]
+        alone[task] = generated(spec, tmp_path, [asked(task, sources[0])])[0]
     assert [task for task in specs if (shared[task] != alone[task]).any()] == []
 
 
@@ -176,11 +176,11 @@ def test_an_instruction_and_its_source_decide_the_edit_of_a_pipeline_that_makes_
     spec, few = spec_of(tmp_path, task), {"steps": 2}
     shape = (HEIGHT, WIDTH, 3)
     if task == "inpaint":
-        # As large as it draws, since what else is asked for it does not heed.
+        # As large as it generates, since what else is asked for it does not heed.
         few, shape = {**few, "width": 1024, "height": 1024}, (1024, 1024, 3)
     drawings = [asked(task, sources[0], **few), asked(task, sources[1], **few)]
     drawings += [asked(task, sources[0], prompt="a castle", **few)]
-    plain, other_source, other_prompt = drawn(spec, tmp_path / "staged", drawings)
+    plain, other_source, other_prompt = generated(spec, tmp_path / "staged", drawings)
     assert plain.shape == shape
     assert (plain != other_source).any()
     assert (plain != other_prompt).any()
@@ -193,4 +193,4 @@ def test_a_model_whose_part_needs_a_missing_package_says_so(tiny, sources, tmp_p
     (folder / "model_index.json").write_text(json.dumps(index))
     spec = spec_of(folder, "text-to-image")
     with pytest.raises(RecipeError, match=r"'model' needs a package that is not installed: .*onnxruntime"):
-        drawn(spec, tmp_path / "staged", [asked("text-to-image", sources[0])])
+        generated(spec, tmp_path / "staged", [asked("text-to-image", sources[0])])

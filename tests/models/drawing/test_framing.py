@@ -38,9 +38,9 @@ def test_a_bucket_is_the_models_size_whose_shape_is_nearest():
 
 
 def test_edges_of_less_than_a_multiple_are_cut_without_resampling():
-    picture = noise(100, 67)
-    assert frame(picture, (96, 64), 16).tobytes() == picture.crop((2, 1, 98, 65)).tobytes()
-    assert frame(picture, (100, 67), 16) is picture
+    image = noise(100, 67)
+    assert frame(image, (96, 64), 16).tobytes() == image.crop((2, 1, 98, 65)).tobytes()
+    assert frame(image, (100, 67), 16) is image
 
 
 @pytest.mark.parametrize(("source", "size"), [((200, 100), (64, 64)), ((90, 120), (96, 64)), ((9, 40), (16, 32))])
@@ -61,18 +61,18 @@ def test_sizes_made_of_a_megapixel_are_those_of_sdxl():
     assert nearest(sizes, 1.0) == (1024, 1024)
 
 
-def test_a_models_size_is_part_of_its_pictures_keys_only_where_it_is_asked_for():
+def test_a_models_size_is_part_of_its_images_keys_only_where_it_is_asked_for():
     plain, bucket = spec_of().identity, spec_of(size="bucket").identity
     assert "size" not in plain
     assert {**bucket, "size": None} == {**plain, "size": None}
     assert bucket["size"][0] == [64, 64]
 
 
-def test_references_stand_to_the_right_as_high_as_the_picture_and_cut_to_the_models_multiple():
-    picture, reference = noise(64, 48), Image.new("RGB", (50, 24), "red")
-    whole = stitch(picture, [reference, reference], 16)
+def test_references_stand_to_the_right_as_high_as_the_image_and_cut_to_the_models_multiple():
+    image, reference = noise(64, 48), Image.new("RGB", (50, 24), "red")
+    whole = stitch(image, [reference, reference], 16)
     # 64 and twice 100 pixels are 264: half a multiple is cut.
     assert whole.size == (256, 48)
-    assert whole.crop((0, 0, 64, 48)).tobytes() == picture.tobytes()
+    assert whole.crop((0, 0, 64, 48)).tobytes() == image.tobytes()
     assert set(whole.crop((64, 0, 256, 48)).getdata()) == {(255, 0, 0)}
-    assert stitch(picture, [], 16).tobytes() == picture.tobytes()
+    assert stitch(image, [], 16).tobytes() == image.tobytes()

@@ -1,4 +1,4 @@
-"""IP-Adapters: a row's own picture is a prompt beside the words, and one that does not fit is one message."""
+"""IP-Adapters: a row's own image is a prompt beside the words, and one that does not fit is one message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading import pipeline_cache as resident
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.controlnets import save_controlnet
-from tests.models.drawing.test_families import drawn
+from tests.models.drawing.test_families import generated
 from tests.models.families import WITH_IP_ADAPTER
 from tests.models.ip_adapters import save_ip_adapter
 from tests.models.tiny import save_tiny
@@ -49,8 +49,8 @@ def tiny(folder: Path) -> Callable[[str], tuple[Path, Path]]:
 
 
 @pytest.fixture(scope="module")
-def pictures(folder: Path) -> list[Path]:
-    """Two image prompts, of sizes that nothing is drawn at."""
+def images(folder: Path) -> list[Path]:
+    """Two image prompts, of sizes that nothing is generated at."""
     Image.linear_gradient("L").resize((90, 50)).convert("RGB").save(folder / "slope.png")
     Image.radial_gradient("L").resize((40, 40)).convert("RGB").save(folder / "ring.png")
     return [folder / "slope.png", folder / "ring.png"]
@@ -62,44 +62,44 @@ def spec_with(model: Path, adapter: Path | None, **more: Any) -> ModelSpec:
     return resolve("generate", Generate(model=str(model), ip_adapter=given, **more), None)
 
 
-def asked(number: int, picture: Path, prompt: str = "a fox", **guides: Path) -> Drawing:
+def asked(number: int, image: Path, prompt: str = "a fox", **guides: Path) -> Drawing:
     found = tuple(
         (role, str(path), sha256(path.read_bytes()).hexdigest())
-        for role, path in {"image_prompt": picture, **guides}.items()
+        for role, path in {"image_prompt": image, **guides}.items()
     )
     size = {"width": 64, "height": 96}
     return Drawing(f"{number:032x}", prompt, seed=3, steps=2, guidance_scale=3.0, guides=found, **size)
 
 
 @pytest.mark.parametrize("family", WITH_IP_ADAPTER)
-def test_the_image_prompt_and_the_scale_decide_and_neighbours_do_not(tiny, pictures, tmp_path, family):
+def test_the_image_prompt_and_the_scale_decide_and_neighbours_do_not(tiny, images, tmp_path, family):
     model, adapter = tiny(family)
-    slope, ring = pictures
+    slope, ring = images
     spec, weak = spec_with(model, adapter), spec_with(model, adapter, named={"scale": 0.5})
-    first, other, again = drawn(spec, tmp_path, [asked(0, slope), asked(1, ring, "a kite"), asked(2, slope)])
-    (turned,) = drawn(spec, tmp_path, [asked(3, ring)])
-    (weaker,) = drawn(weak, tmp_path, [asked(4, slope)])
-    (back,) = drawn(spec, tmp_path, [asked(5, slope)])
+    first, other, again = generated(spec, tmp_path, [asked(0, slope), asked(1, ring, "a kite"), asked(2, slope)])
+    (turned,) = generated(spec, tmp_path, [asked(3, ring)])
+    (weaker,) = generated(weak, tmp_path, [asked(4, slope)])
+    (back,) = generated(spec, tmp_path, [asked(5, slope)])
     assert (first == again).all()
     assert (first == back).all()
     assert [name for name in (other, turned, weaker) if (name == first).all()] == []
 
 
-def test_at_scale_zero_it_draws_as_the_model_alone_does(tiny, pictures, tmp_path):
+def test_at_scale_zero_it_generates_as_the_model_alone_does(tiny, images, tmp_path):
     model, adapter = tiny(SD)
-    (weakest,) = drawn(spec_with(model, adapter, named={"scale": 0}), tmp_path, [asked(0, pictures[0])])
-    (alone,) = drawn(spec_with(model, None), tmp_path, [asked(1, pictures[0])], batch_size=1)
+    (weakest,) = generated(spec_with(model, adapter, named={"scale": 0}), tmp_path, [asked(0, images[0])])
+    (alone,) = generated(spec_with(model, None), tmp_path, [asked(1, images[0])], batch_size=1)
     assert np.array_equal(weakest, alone)
 
 
-def test_it_draws_together_with_a_controlnet(tiny, pictures, tmp_path):
+def test_it_generates_together_with_a_controlnet(tiny, images, tmp_path):
     model, adapter = tiny(SD)
     controlnet = str(save_controlnet(model, tmp_path / "controlnet"))
     spec = spec_with(model, adapter, controlnet=controlnet)
-    slope, ring = pictures
+    slope, ring = images
     pairs = [(slope, slope), (slope, ring), (ring, slope)]
-    found = drawn(spec, tmp_path, [asked(n, one, control_image=two) for n, (one, two) in enumerate(pairs)])
-    assert len({picture.tobytes() for picture in found}) == 3
+    found = generated(spec, tmp_path, [asked(n, one, control_image=two) for n, (one, two) in enumerate(pairs)])
+    assert len({image.tobytes() for image in found}) == 3
 
 
 def test_only_what_an_ip_adapter_changes_is_loaded_again(tiny, monkeypatch):
@@ -172,5 +172,7 @@ def test_what_leaves_no_place_for_one_is_refused(tiny, tmp_path):
     with pytest.raises(RecipeError, match=r"memory\.attention_slicing is true, which leaves no place"):
         spec_with(model, adapter, memory={"attention_slicing": True})
     other = save_tiny("ZImagePipeline", tmp_path)
-    with pytest.raises(RecipeError, match=r"recipe\.generate\.ip_adapter is given, but .* draws with none\. .*sd-1\.5"):
+    with pytest.raises(
+        RecipeError, match=r"recipe\.generate\.ip_adapter is given, but .* generates with none\. .*sd-1\.5"
+    ):
         spec_with(other, adapter)

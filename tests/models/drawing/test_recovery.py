@@ -8,15 +8,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.models.drawing.test_generate import job
 
 from imagemill.data.errors import BuildFailed
-from imagemill.data.staging.in_flight import KILLED, UnderWay
+from imagemill.data.staging.in_flight import KILLED, InFlight
 from imagemill.data.staging.store import Staging
 from imagemill.models.drawing.device_errors import DeviceLost
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
 from imagemill.models.loading.pipeline_cache import resident_pipeline
-from tests.models.drawing.test_draw import job
 
 
 @pytest.fixture
@@ -43,24 +43,24 @@ def batch_sizes(asked: Job) -> list[int]:
 def test_a_batch_that_does_not_fit_is_halved_and_the_size_that_fits_is_remembered_and_recorded(faulty: Any):
     asked = faulty("small", [f"number {number}" for number in range(8)])
     report = draw(asked, silent)
-    assert (report.drawn, report.failed) == (8, {})
+    assert (report.generated, report.failed) == (8, {})
     assert batch_sizes(asked) == [2] * 8
     tried = [len(prompts) for prompts in resident_pipeline(asked.spec, silent).calls]
     assert tried == [4, 2, 2, 2, 2]
 
 
-def test_a_picture_that_never_fits_is_set_aside_at_the_size_and_steps_that_were_asked_for(faulty: Any):
+def test_an_image_that_never_fits_is_set_aside_at_the_size_and_steps_that_were_asked_for(faulty: Any):
     asked = faulty("small", ["a fox", "huge", "a ring", "a star"])
     report = draw(asked, silent)
     (failure,) = report.failed.values()
-    assert report.drawn == 3
+    assert report.generated == 3
     assert "out of memory" in failure.reason
     assert "batch of 1, 64 x 64 pixels" in failure.reason
 
 
-def test_on_oom_set_aside_draws_no_smaller_batch(faulty: Any):
+def test_on_oom_set_aside_generates_no_smaller_batch(faulty: Any):
     asked = faulty("small", ["a fox", "a kite", "a ring", "a star", "a cat", "a dog"], on_oom="set_aside", batch_size=3)
-    with pytest.raises(BuildFailed, match="fails on every picture"):
+    with pytest.raises(BuildFailed, match="fails on every image"):
         draw(asked, silent)
     assert {len(prompts) for prompts in resident_pipeline(asked.spec, silent).calls} == {3}
 
@@ -74,9 +74,9 @@ def test_a_lost_device_ends_the_process_and_leaves_the_reason_for_the_next(fault
     asked = faulty("asserting", ["a fox", "an assert"])
     with pytest.raises(DeviceLost, match="device-side assert"):
         draw(asked, silent, run="a")
-    (ending,) = UnderWay(tmp_path, "a", [one.key for one in asked.drawings]).endings()
-    assert ending.keys == tuple(one.key for one in asked.drawings)
-    assert ending.reason == "RuntimeError: CUDA error: device-side assert triggered"
+    (crash,) = InFlight(tmp_path, "a", [one.key for one in asked.drawings]).crashes()
+    assert crash.keys == tuple(one.key for one in asked.drawings)
+    assert crash.reason == "RuntimeError: CUDA error: device-side assert triggered"
 
 
 def test_a_row_that_ends_every_process_is_isolated_and_set_aside_after_three(faulty: Any):
@@ -88,12 +88,12 @@ def test_a_row_that_ends_every_process_is_isolated_and_set_aside_after_three(fau
     report = draw(asked, told.append, run="a")
     assert {key: failure.attempts for key, failure in report.failed.items()} == {asked.drawings[1].key: 3}
     assert (
-        "3 worker processes ended while it was drawn: RuntimeError: CUDA error"
+        "3 worker processes ended while it was generated: RuntimeError: CUDA error"
         in report.failed[asked.drawings[1].key].reason
     )
     assert batch_sizes(asked) == [4] * 4
     assert told[1]["kind"] == "worker_lost"
-    # After the first process the suspects were drawn alone, so that the others were not held up again.
+    # After the first process the suspects were generated alone, so that the others were not held up again.
     tried = [len(set(prompts)) for prompts in resident_pipeline(asked.spec, silent).calls]
     assert tried == [4, 1, 1, 1, 1, 1, 1]
 
@@ -111,7 +111,7 @@ def test_a_build_that_was_killed_blames_no_row_for_it(faulty: Any):
     asked = faulty("asserting", ["a fox", "a kite"])
     leave_notes(asked, "the build before", [asked.drawings[0].key])
     report = draw(asked, silent, run="this build")
-    assert (report.drawn, report.failed) == (2, {})
+    assert (report.generated, report.failed) == (2, {})
 
 
 def test_processes_that_end_while_they_load_the_model_fail_the_build(faulty: Any):
@@ -122,9 +122,9 @@ def test_processes_that_end_while_they_load_the_model_fail_the_build(faulty: Any
 
 
 def leave_notes(asked: Job, run: str, keys: list[str]) -> None:
-    """As three processes leave them that are killed while they draw these pictures."""
-    notes = UnderWay(Path(asked.staging), run, [one.key for one in asked.drawings])
+    """As three processes leave them that are killed while they draw these images."""
+    in_flight = InFlight(Path(asked.staging), run, [one.key for one in asked.drawings])
     for _ in range(3):
-        with notes.note(keys):
-            notes.lose(KILLED)
-    assert len(notes.endings()) == 3
+        with in_flight.mark(keys):
+            in_flight.abandon(KILLED)
+    assert len(in_flight.crashes()) == 3

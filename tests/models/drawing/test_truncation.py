@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.models.drawing.test_generate import job
 
 from imagemill.models.drawing.draw import draw
-from tests.models.drawing.test_draw import job
 from tests.models.tiny import save_tiny
 
 
@@ -16,7 +16,7 @@ def counted(family: str, folder: Path, lengths: list[int]) -> int:
     """How many of the prompts of these lengths are cut; a character is a token, and the end another."""
     asked = job(save_tiny(family, folder), folder / "staged", ["a" * length for length in lengths])
     report = draw(asked, lambda event: None)
-    assert report.drawn == len(lengths)
+    assert report.generated == len(lengths)
     return report.truncated
 
 

@@ -33,7 +33,7 @@ def spec_of(model: Path, **speed: Any):
     return resolve("generate", Generate(model=str(model), speed=Speed(**speed)), None)
 
 
-def pictures(model: Path, folder: Path, steps: int = 6, **speed: Any) -> list[bytes]:
+def images(model: Path, folder: Path, steps: int = 6, **speed: Any) -> list[bytes]:
     drawings = tuple(Drawing(str(n) * 32, "a fox", n, steps, width=64, height=64) for n in range(2))
     spec = replace(spec_of(model, **speed), max_sequence_length=16)
     folder.mkdir(exist_ok=True)
@@ -44,18 +44,18 @@ def pictures(model: Path, folder: Path, steps: int = 6, **speed: Any) -> list[by
 
 
 @pytest.mark.parametrize("cache", ["taylorseer", "magcache"])
-def test_a_step_cache_changes_the_pictures_alike_in_every_call(cache: str, model: Path, tmp_path: Path):
-    plain = pictures(model, tmp_path / "plain")
-    first = pictures(model, tmp_path / "first", step_cache=cache)
-    pictures(model, tmp_path / "others", steps=4, step_cache=cache)
-    again = pictures(model, tmp_path / "again", step_cache=cache)
+def test_a_step_cache_changes_the_images_alike_in_every_call(cache: str, model: Path, tmp_path: Path):
+    plain = images(model, tmp_path / "plain")
+    first = images(model, tmp_path / "first", step_cache=cache)
+    images(model, tmp_path / "others", steps=4, step_cache=cache)
+    again = images(model, tmp_path / "again", step_cache=cache)
     assert first == again
     assert first != plain
-    assert pictures(model, tmp_path / "plain again") == plain
+    assert images(model, tmp_path / "plain again") == plain
 
 
-def test_fused_and_reordered_weights_draw_the_same_scene(model: Path, tmp_path: Path):
-    assert len(pictures(model, tmp_path, steps=1, fuse_qkv=True, channels_last=True, attention="native")) == 2
+def test_fused_and_reordered_weights_generate_the_same_scene(model: Path, tmp_path: Path):
+    assert len(images(model, tmp_path, steps=1, fuse_qkv=True, channels_last=True, attention="native")) == 2
 
 
 @pytest.mark.slow
@@ -86,8 +86,8 @@ def test_a_step_cache_that_decides_for_a_whole_batch_asks_for_batches_of_one(mod
 
 
 def test_an_attention_backend_that_is_not_installed_is_one_clear_error(model: Path, tmp_path: Path):
-    with pytest.raises(RecipeError, match=r"cannot be drawn with speed.attention: flash here: .*flash-attn"):
-        pictures(model, tmp_path, attention="flash")
+    with pytest.raises(RecipeError, match=r"cannot be generated with speed.attention: flash here: .*flash-attn"):
+        images(model, tmp_path, attention="flash")
 
 
 def test_magcache_is_refused_for_a_model_without_known_ratios():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from tests.models.drawing.test_generate import job
 
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
@@ -21,7 +22,6 @@ from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache as resident
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.adapters import save_lora
-from tests.models.drawing.test_draw import job
 from tests.models.tiny import save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -39,8 +39,8 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def drawn(model: Path, tmp_path: Path) -> Callable[..., np.ndarray]:
-    """Draws one picture with these LoRAs."""
+def generated(model: Path, tmp_path: Path) -> Callable[..., np.ndarray]:
+    """Generates one image with these LoRAs."""
     number = iter(range(100))
 
     def run(lora: Any) -> np.ndarray:
@@ -58,16 +58,16 @@ def spec_with(model: Path, lora: Any) -> ModelSpec:
     return resolve("generate", Generate(model=str(model), lora=lora), None)
 
 
-def test_two_sets_of_loras_on_one_model_do_not_mix(drawn: Callable, model: Path, lora: Path, tmp_path: Path):
+def test_two_sets_of_loras_on_one_model_do_not_mix(generated: Callable, model: Path, lora: Path, tmp_path: Path):
     other = save_lora(model, tmp_path / "other.safetensors", seed=1)
     sets = [None, str(lora), str(other), [str(lora), str(other)], {"source": str(lora), "weight": 0.5}]
-    first = [drawn(one).tobytes() for one in sets]
+    first = [generated(one).tobytes() for one in sets]
     assert len(set(first)) == len(sets)
-    assert [drawn(one).tobytes() for one in sets] == first
+    assert [generated(one).tobytes() for one in sets] == first
 
 
-def test_a_weight_of_zero_draws_as_the_model_alone_does(drawn: Callable, lora: Path):
-    assert np.array_equal(drawn({"source": str(lora), "weight": 0}), drawn(None))
+def test_a_weight_of_zero_generates_as_the_model_alone_does(generated: Callable, lora: Path):
+    assert np.array_equal(generated({"source": str(lora), "weight": 0}), generated(None))
 
 
 def test_only_what_a_lora_changes_is_loaded_again(model: Path, lora: Path):

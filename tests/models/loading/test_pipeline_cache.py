@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.models.drawing.test_generate import job
 
 from imagemill.data.config.memory import Memory
 from imagemill.data.config.steps import Generate
@@ -19,7 +20,6 @@ from imagemill.models.catalog.resolve import ModelSpec, resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache as resident
 from imagemill.models.loading.pipeline_cache import resident_pipeline
-from tests.models.drawing.test_draw import job
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def test_slicing_and_offload_keep_the_image_keys_and_what_changes_pixels_does_no
     assert identity(quantization="torchao_int8")["memory"] == {"quantization": "torchao_int8"}
 
 
-def test_pictures_are_drawn_with_slicing_and_tiling(specs: list[ModelSpec], model: Path, tmp_path: Path):
+def test_images_are_generated_with_slicing_and_tiling(specs: list[ModelSpec], model: Path, tmp_path: Path):
     memory = Memory(vae_slicing=True, vae_tiling=True, attention_slicing=True)
     asked = job(model, tmp_path, ["a fox", "a kite"], spec=replace(specs[0], memory=memory))
-    assert draw(asked, lambda event: None).drawn == 2
+    assert draw(asked, lambda event: None).generated == 2
 
 
 def test_quantization_without_its_package_says_what_to_install(specs: list[ModelSpec]):

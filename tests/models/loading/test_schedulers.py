@@ -1,4 +1,4 @@
-"""Schedulers by name: each draws its own picture with the model's own configuration, or is refused."""
+"""Schedulers by name: each generates its own image with the model's own configuration, or is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from tests.models.drawing.test_generate import job
 
 from imagemill.data.config.load import parse_recipe
 from imagemill.data.config.schedulers import SchedulerName
@@ -19,7 +20,6 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache as resident
 from imagemill.models.loading.pipeline_cache import resident_pipeline
-from tests.models.drawing.test_draw import job
 from tests.models.families import DRAWN
 from tests.models.tiny import save_tiny
 
@@ -44,8 +44,8 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Callable[..., list[bytes]]:
-    """Draws one picture of four steps with each of the schedulers; returns their files."""
+def images(tmp_path: Path) -> Callable[..., list[bytes]]:
+    """Generates one image of four steps with each of the schedulers; returns their files."""
     number = iter(range(100))
 
     def run(model: Path, names: list[str | None]) -> list[bytes]:
@@ -57,7 +57,7 @@ def pictures(tmp_path: Path) -> Callable[..., list[bytes]]:
             )
             plain = job(model, folder, ["a fox"], spec=spec, batch_size=1)
             report = draw(replace(plain, drawings=(replace(plain.drawings[0], steps=4),)), lambda event: None)
-            assert (report.drawn, report.failed) == (1, {})
+            assert (report.generated, report.failed) == (1, {})
             files.append(Staging(folder).read(plain.drawings[0].key, "png")[0])
         return files
 
@@ -65,24 +65,24 @@ def pictures(tmp_path: Path) -> Callable[..., list[bytes]]:
 
 
 @pytest.mark.slow
-def test_every_scheduler_draws_a_picture_of_its_own_and_the_same_again(tiny: Callable, pictures: Callable):
+def test_every_scheduler_generates_an_image_of_its_own_and_the_same_again(tiny: Callable, images: Callable):
     # The small model's own is a PNDM scheduler.
-    drawn = pictures(tiny("StableDiffusionPipeline"), [*NOISE, None])
-    assert len(set(drawn)) == len(NOISE)
-    assert drawn[-1] == drawn[NOISE.index("pndm")]
+    generated = images(tiny("StableDiffusionPipeline"), [*NOISE, None])
+    assert len(set(generated)) == len(NOISE)
+    assert generated[-1] == generated[NOISE.index("pndm")]
     twice = ["dpm++ 2m sde", "euler a", None]
     places = [NOISE.index(name) if name else -1 for name in twice]
-    assert pictures(tiny("StableDiffusionPipeline"), twice) == [drawn[place] for place in places]
+    assert images(tiny("StableDiffusionPipeline"), twice) == [generated[place] for place in places]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "names"), FLOWS.items(), ids=list(FLOWS))
-def test_flow_matching_models_draw_with_what_the_catalog_says(
-    tiny: Callable, pictures: Callable, family: str, names: list[str]
+def test_flow_matching_models_generate_with_what_the_catalog_says(
+    tiny: Callable, images: Callable, family: str, names: list[str]
 ):
-    drawn = pictures(tiny(family), [None, *names])
-    assert drawn[0] == drawn[1 + names.index("flow-match euler")]
-    assert len(set(drawn)) == len(names)
+    generated = images(tiny(family), [None, *names])
+    assert generated[0] == generated[1 + names.index("flow-match euler")]
+    assert len(set(generated)) == len(names)
 
 
 def test_a_scheduler_has_the_models_own_configuration(tiny: Callable):
@@ -106,7 +106,7 @@ def test_a_scheduler_has_the_models_own_configuration(tiny: Callable):
     ("section", "words"),
     [
         (Generate(model="flux.1-dev", scheduler="dpm++ 2m"), r"predicts a flow, not noise.*flow-match unipc"),
-        (Generate(model="sd-1.5", scheduler="flow-match euler"), r"it can be drawn with euler, euler a, heun"),
+        (Generate(model="sd-1.5", scheduler="flow-match euler"), r"it can be generated with euler, euler a, heun"),
         (Edit(model="flux.1-dev", task="image-to-image", scheduler="flow-match unipc"), r"with flow-match euler\."),
         (Generate(model="sana-sprint-1.6b", scheduler="euler"), r"has its own scheduler; leave it out"),
     ],

@@ -1,4 +1,4 @@
-"""A picture that several edits start from: encoded once, and the edits keep every bit."""
+"""An image that several edits start from: encoded once, and the edits keep every bit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INSTRUCTIONS = ["a fox in the snow", "a castle", "at night", "a kite"]
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
-    """Two pictures to edit."""
+    """Two images to edit."""
     slope, ring = tmp_path / "slope.png", tmp_path / "ring.png"
     Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(slope)
     Image.radial_gradient("L").resize((64, 64)).convert("RGB").save(ring)
@@ -65,7 +65,7 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
     [
         # It takes the mode, row by row.
         ("FluxKontextPipeline", "instruction", 8),
-        # It draws from the distribution with the row's generator, which draws its noise then.
+        # It generates from the distribution with the row's generator, which generates its noise then.
         ("FluxPipeline", "image-to-image", 8),
         # So does this one, and its convolutions go on in the order in memory that the VAE has left.
         ("StableDiffusionPipeline", "image-to-image", 8),
@@ -88,62 +88,62 @@ def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
 @pytest.mark.parametrize("parts", [tiny.flux2_parts(guided=False), tiny.qwen_parts()], ids=["flux2", "qwen"])
 def test_the_vaes_of_other_families_are_remembered_too(parts: dict[str, Any]):
     vae = parts["vae"]
-    # Qwen's takes films, of one picture here.
-    pictures = torch.rand((2, 3, 1, 64, 64) if isinstance(vae, AutoencoderKLQwenImage) else (2, 3, 64, 64))
+    # Qwen's takes films, of one image here.
+    images = torch.rand((2, 3, 1, 64, 64) if isinstance(vae, AutoencoderKLQwenImage) else (2, 3, 64, 64))
     encoded, memory = [], SourceMemory(vae.encode)
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    first = memory(pictures).latent_dist
+    first = memory(images).latent_dist
     often = len(encoded)
-    again = memory(pictures).latent_dist
+    again = memory(images).latent_dist
     assert len(encoded) == often
     assert torch.equal(again.mode(), first.mode())
     assert torch.equal(*(one.sample(torch.Generator().manual_seed(5)) for one in (first, again)))
 
 
-def test_a_remembered_picture_has_the_order_in_memory_of_an_encoded_one():
-    vae, pictures = tiny.vae(16), torch.rand((2, 3, 96, 64))
-    last = pictures.to(memory_format=torch.channels_last)
+def test_a_remembered_image_has_the_order_in_memory_of_an_encoded_one():
+    vae, images = tiny.vae(16), torch.rand((2, 3, 96, 64))
+    last = images.to(memory_format=torch.channels_last)
     memory = SourceMemory(vae.encode)
-    for batch in (pictures, last):
+    for batch in (images, last):
         first, again = (memory(batch).latent_dist.parameters for _ in range(2))
         assert again.stride() == first.stride() == vae.encode(batch).latent_dist.parameters.stride()
         assert torch.equal(again, first)
 
 
-def test_a_vae_forgets_the_pictures_that_were_longest_unused():
+def test_a_vae_forgets_the_images_that_were_longest_unused():
     vae, encoded = tiny.vae(16), []
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    pictures = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
-    row = vae.encode(pictures[0]).latent_dist.parameters[0].nbytes
+    images = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
+    row = vae.encode(images[0]).latent_dist.parameters[0].nbytes
     memory = SourceMemory(vae.encode, size=2 * row)
     encoded.clear()
     for which, again in ((0, True), (1, True), (0, False), (2, True), (0, False), (1, True)):
         encoded.clear()
-        assert torch.equal(memory(pictures[which]).latent_dist.mode(), vae.encode(pictures[which]).latent_dist.mode())
+        assert torch.equal(memory(images[which]).latent_dist.mode(), vae.encode(images[which]).latent_dist.mode())
         assert len(encoded) == 1 + again
 
 
-def test_a_picture_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
+def test_an_image_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
     calls = []
 
-    def encode(pictures: torch.Tensor) -> object:
-        calls.append(pictures.shape)
-        return AutoencoderKL.encode(vae, pictures)
+    def encode(images: torch.Tensor) -> object:
+        calls.append(images.shape)
+        return AutoencoderKL.encode(vae, images)
 
     vae, zeros = tiny.vae(16), torch.zeros(1, 3, 64, 128)
     memory = SourceMemory(encode)
-    for pictures in (zeros, zeros.reshape(1, 3, 128, 64), zeros.repeat(2, 1, 1, 1)):
-        memory(pictures)
-        assert len(memory(pictures).latent_dist.mode()) == len(pictures)
+    for images in (zeros, zeros.reshape(1, 3, 128, 64), zeros.repeat(2, 1, 1, 1)):
+        memory(images)
+        assert len(memory(images).latent_dist.mode()) == len(images)
     assert len(calls) == 3
 
 
 def test_an_output_of_another_kind_is_not_remembered():
     calls = []
 
-    def encode(pictures: torch.Tensor) -> EncoderOutput:
+    def encode(images: torch.Tensor) -> EncoderOutput:
         calls.append(1)
-        return EncoderOutput(latent=pictures)
+        return EncoderOutput(latent=images)
 
     memory = SourceMemory(encode)
     for _ in range(2):

@@ -29,7 +29,7 @@ def draw(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
     ).images
 
 
-def test_a_batch_of_known_texts_is_not_encoded_again_and_its_pictures_keep_every_bit(pipeline: FluxPipeline):
+def test_a_batch_of_known_texts_is_not_encoded_again_and_its_images_keep_every_bit(pipeline: FluxPipeline):
     prompts = ["a fox", "a kite", "a fox", "a ring"]
     plain = draw(pipeline, prompts)
     encoded = []

@@ -38,7 +38,7 @@ def sleeper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def expected(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The fingerprint of what one worker draws from the prompts, undisturbed."""
+    """The fingerprint of what one worker generates from the prompts, undisturbed."""
     from imagemill.flows.build_dataset import build_dataset
     from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
@@ -53,7 +53,7 @@ def expected(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
-    """A recipe of 24 prompts, each drawn and edited, in twelve shards."""
+    """A recipe of 24 prompts, each generated and edited, in twelve shards."""
     fields = small_fields(tmp_path, model)
     write_prompts(Path(fields["prompts"]), PROMPTS)
     return fields
@@ -107,7 +107,7 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_worker_draws(
+def test_four_workers_on_three_addresses_one_killed_and_one_late_generate_what_one_worker_generates(
     serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:gated")
@@ -120,7 +120,7 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_draw_what_one_w
     staged = Path(fields["output"]) / ".imagemill" / "staged"
 
     def disturb() -> None:
-        wait_until(lambda: list(staged.glob("*.staged")), "a picture")
+        wait_until(lambda: list(staged.glob("*.staged")), "an image")
         workers_of(doomed)[0].kill()
         late.append(serve("worker", address, "--host", "127.0.0.4", env={"IMAGEMILL_OPENS": "1"}))
 
@@ -148,7 +148,7 @@ def test_two_builds_share_a_cluster_and_a_machine_that_is_told_to_leave_hands_it
         builds = [pool.submit(build_on, address, one) for one in both]
         for one in both:
             staged = Path(one["output"]) / ".imagemill" / "staged"
-            wait_until(lambda staged=staged: list(staged.glob("*.staged")), "a picture of each build")
+            wait_until(lambda staged=staged: list(staged.glob("*.staged")), "an image of each build")
         leaving.terminate()
         assert leaving.wait(300) == 0
         serve("worker", address, "--host", "127.0.0.3")
@@ -165,7 +165,7 @@ def test_a_build_outlasts_a_scheduler_that_is_out_of_reach(serve: Serve, expecte
         staged = Path(fields["output"]) / ".imagemill" / "staged"
 
         def cut() -> None:
-            wait_until(lambda: list(staged.glob("*.staged")), "a picture")
+            wait_until(lambda: list(staged.glob("*.staged")), "an image")
             wire.cut(seconds=5)
 
         thread = threading.Thread(target=cut)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagemill.data.errors import RecipeError
-from imagemill.data.records import Spent, StepReport
+from imagemill.data.records import StepReport, StepTiming
 from imagemill.tasks.runner.cluster import worker_options
 from imagemill.tasks.runner.gpus import choose_gpus, gpu_environment, parse_nvidia, visible_gpus
 from imagemill.tasks.worker_stats import WorkerFigures, log_line, watched
@@ -93,11 +93,11 @@ def test_a_system_that_cannot_tell_which_cores_a_process_has_counts_them_all(mon
 def test_a_worker_s_time_memory_and_pace_are_told_and_how_long_devices_waited():
     one = WorkerFigures()
     for utilisation in (90.0, 70.0):
-        spent = Spent(loading=4.0, drawing=9.5, waiting=0.5, moves=1, peak_gib=12.5, utilisation=utilisation)
-        one.add(StepReport(drawn=10, device="NVIDIA A100", worker="a", spent=spent))
+        spent = StepTiming(loading=4.0, drawing=9.5, waiting=0.5, moves=1, peak_gib=12.5, utilisation=utilisation)
+        one.add(StepReport(generated=10, device="NVIDIA A100", worker="a", spent=spent))
     run = watched({"a": one})
     assert (run["device_idle"], run["model_moves"]) == (0.05, 2)
     assert log_line("a", run["workers"]["a"]) == (
-        "Worker a (NVIDIA A100): 20 pictures, 1.0 a second; 8.0 s loading, 19.0 s drawing, 1.0 s waiting; "
+        "Worker a (NVIDIA A100): 20 images, 1.0 a second; 8.0 s loading, 19.0 s drawing, 1.0 s waiting; "
         "peak memory 12.5 GiB, utilisation 80 %."
     )

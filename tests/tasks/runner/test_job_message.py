@@ -1,4 +1,4 @@
-"""What a worker must agree on with the build before it draws: the versions, and the folder that both see."""
+"""What a worker must agree on with the build before it generates: the versions, and the folder that both see."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.models.drawing.test_generate import job
 
 from imagemill.data.errors import BuildFailed
 from imagemill.tasks.runner.job_message import pack, unpack, versions
-from tests.models.drawing.test_draw import job
 
 
 def test_a_worker_with_the_same_versions_and_folder_reads_the_job(model: Path, tmp_path: Path):

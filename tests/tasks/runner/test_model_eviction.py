@@ -1,4 +1,4 @@
-"""Two models on a device that holds one: the shards of one model are drawn one after the other."""
+"""Two models on a device that holds one: the shards of one model are generated one after the other."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_workers_are_forked_from_one_process_that_has_imported_what_models_need(
 def test_a_forked_worker_computes_with_its_share_of_the_cores(build: Build, fields: dict[str, Any], cluster: str):
     build(fields)
     with Client(cluster, set_as_default=False) as client:
-        # Of the thread that draws: each has a number of its own.
+        # Of the thread that generates: each has a number of its own.
         shares = [
             client.submit(lambda: sys.modules["torch"].get_num_threads(), workers=[worker], pure=False).result()
             for worker in client.scheduler_info()["workers"]
@@ -58,7 +58,7 @@ def test_a_script_that_builds_at_its_top_builds_once(fields: dict[str, Any], ser
     script.write_text(
         "from imagemill.flows.build_dataset import build_dataset\n"
         f"open({str(tmp_path / 'tops')!r}, 'a').write('top ')\n"
-        f"print(build_dataset({fields!r})['drawn'])\n"
+        f"print(build_dataset({fields!r})['generated'])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -86,6 +86,6 @@ assert servers() != [server]
 """
 
 
-def test_imports_begun_for_a_build_that_turns_out_to_draw_nothing_are_broken_off_and_can_begin_again():
+def test_imports_begun_for_a_build_that_turns_out_to_generate_nothing_are_broken_off_and_can_begin_again():
     done = subprocess.run([sys.executable, "-c", BEGIN_AND_STOP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

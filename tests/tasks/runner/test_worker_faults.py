@@ -50,7 +50,7 @@ def test_every_worker_that_dies_hangs_or_loses_its_device_is_replaced_and_no_pix
     assert first["status"] == "complete"
     assert sorted(row["prompt"] for row in rows_of(disturbed["output"])) == sorted(GOOD)
     assert first["fingerprint"] == second["fingerprint"]
-    assert (second["drawn"], second["set_aside"]) == (7, 0)
+    assert (second["generated"], second["set_aside"]) == (7, 0)
 
 
 @pytest.mark.slow
@@ -58,4 +58,4 @@ def test_a_row_that_kills_every_worker_is_set_aside_with_its_reason(disturbed: d
     (line,) = (disturbed["output"] / "set_aside.jsonl").read_text().splitlines()
     aside = json.loads(line)
     assert (aside["stage"], aside["line"], aside["attempts"]) == ("generate", 5, 3)
-    assert aside["reason"] == "3 worker processes ended while it was drawn: killed, or out of host memory"
+    assert aside["reason"] == "3 worker processes ended while it was generated: killed, or out of host memory"
