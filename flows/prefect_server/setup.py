@@ -90,29 +90,29 @@ def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
 def _deploy() -> list[str]:
     """Deploy what prefect.yaml lists, all of it; returns the names, FLOW/DEPLOYMENT. Raises ImagemillError."""
     definition = yaml.safe_load(DEPLOYMENTS.read_text())
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as empty:
         if (CHECKOUT / "prefect.yaml").exists():
             file, directory = CHECKOUT / "prefect.yaml", CHECKOUT
         else:
-            file, directory = Path(folder, "prefect.yaml"), Path.cwd()
-            file.write_text(yaml.safe_dump(_for_package(definition), sort_keys=False))
+            # Prefect imports from the folder that it deploys in: not from the user's.
+            file, directory = Path(empty, "prefect.yaml"), Path(empty)
+            file.write_text(yaml.safe_dump(_for_package(definition, Path.cwd()), sort_keys=False))
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     names = re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split()))
     if done.returncode != 0 or len(set(names)) < len(definition["deployments"]):
         output = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
-        raise ImagemillError(
-            f"`prefect deploy --all` in {str(directory)!r} did not deploy everything. It said:\n{output}"
-        )
+        raise ImagemillError(f"`prefect deploy --all` did not deploy everything. It said:\n{output}")
     return names
 
 
-def _for_package(definition: dict[str, Any]) -> dict[str, Any]:
-    """The deployments with each flow named by its module: no checkout has its file."""
+def _for_package(definition: dict[str, Any], working_directory: Path) -> dict[str, Any]:
+    """The deployments with each flow named by its module, as no checkout has its file; runs work in the directory."""
     deployments = [
         {**deployment, "entrypoint": _module_path(deployment["entrypoint"])} for deployment in definition["deployments"]
     ]
-    return {**definition, "deployments": deployments}
+    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(working_directory)}}]
+    return {**definition, "pull": pull, "deployments": deployments}
 
 
 def _module_path(entrypoint: str) -> str:
