@@ -72,6 +72,6 @@ class BadRow(ImagemillError):
 
 
 def one_line(text: object, limit: int | None = 200) -> str:
-    """Join a message's lines and cut it to ``limit`` characters; an exception without a message gives its class name."""
+    """Join a message's lines and cut it to ``limit`` characters; the class name for an exception without a message."""
     joined = " ".join(str(text).split())[:limit]
     return joined or (type(text).__name__ if isinstance(text, BaseException) else "")
