@@ -190,7 +190,7 @@ class RowMaker:
         if len(images) > 1 and not (self.edit and self.edit.references):
             raise BadRow(
                 f"{len(images)} images in {column!r}: the edit takes one "
-                "(edit.references passes all of them to a model that takes several)"
+                "(edit.references passes all to a model that takes several)"
             )
         return [self.images.inspect(image, column) for image in images]
 
