@@ -1,4 +1,4 @@
-"""Check that refuses credentials in a recipe, since recipes are stored, displayed and published with the dataset."""
+"""Credential check for recipes, which are stored, displayed and published with the dataset."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refuse_tokens(fields: Mapping[str, Any]) -> None:
         for kind, pattern in _PATTERNS.items():
             if pattern.search(text):
                 raise RecipeError(
-                    f"{field} holds {kind}, and a recipe is stored by Prefect and published in manifest.json. "
+                    f"{field} contains {kind}, and a recipe is stored by Prefect and published in manifest.json. "
                     "Remove it, revoke it, and supply a new one through the environment of the build process "
                     "(HF_TOKEN, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ...) or a Prefect Secret block."
                 )

@@ -23,13 +23,13 @@ LOOKAHEAD = 64
 """Records read in advance, so that several images named by URL are downloaded at once."""
 
 
-def load_rows(recipe: Recipe, worklist: Worklist, given: Path | None = None) -> Loaded:
+def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = None) -> Loaded:
     """Read the recipe's prompts into the worklist: good rows, and bad lines with their reasons.
 
-    Images named by URL are downloaded into the folder ``given``, by default the build's. Raises InputError if no line
+    Images named by URL are downloaded into ``image_folder``, by default the build's. Raises InputError if no line
     is good or image servers do not answer, BuildFailed at the first bad line if on_bad_row is stop.
     """
-    with ImageFetcher(given or Folder(recipe.output).given) as images:
+    with ImageFetcher(image_folder or Folder(recipe.output).given) as images:
         return _load(recipe, worklist, RowMaker(recipe, images))
 
 

@@ -1,4 +1,4 @@
-"""Worklist of a build: requested rows, finished rows and row plans, in an SQLite file beside the dataset.
+"""Worklist of a build: requested rows, finished rows and row plans, in an SQLite file next to the dataset.
 
 Every build creates it from scratch, and it contains nothing that is not stored elsewhere. It is on disk so that a build
 of millions of rows needs no more memory than one of a hundred.

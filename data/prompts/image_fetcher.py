@@ -191,7 +191,7 @@ def _request(url: str) -> bytes | tuple[str, float]:
 def _from_store(location: str) -> bytes:
     try:
         fs, key = _open_store(location)
-        # Only fsspec's asynchronous file systems accept a timeout; the Hub's client has one of its own.
+        # Only fsspec's asynchronous file systems accept a timeout; the Hub's client sets its own.
         limit = {"timeout": FETCH_TIMEOUT_S} if isinstance(fs, AsyncFileSystem) else {}
         if (fs.info(key, **limit).get("size") or 0) > MAX_BYTES:
             raise _too_large(location)

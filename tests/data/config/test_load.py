@@ -183,12 +183,15 @@ def test_every_field_is_described():
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"cache_dir": "hf_" + "a1B2" * 8}, "recipe.cache_dir holds a Hugging Face token"),
-        ({"output": "s3://AKIAIOSFODNN7EXAMPLE@bucket/x"}, "recipe.output holds an AWS access key"),
-        ({"output": "https://me:secret@host/x"}, "recipe.output holds a password in a URL"),
-        ({"prompts": "https://host/p.jsonl?X-Amz-Signature=0123"}, "recipe.prompts holds a signed URL"),
-        ({"edit": {"instructions": ["fine", "ghp_" + "a1" * 18]}}, "recipe.edit.instructions.1 holds a GitHub token"),
-        ({"hf_" + "a1B2" * 8: 1}, "a field's name in recipe holds a Hugging Face token"),
+        ({"cache_dir": "hf_" + "a1B2" * 8}, "recipe.cache_dir contains a Hugging Face token"),
+        ({"output": "s3://AKIAIOSFODNN7EXAMPLE@bucket/x"}, "recipe.output contains an AWS access key"),
+        ({"output": "https://me:secret@host/x"}, "recipe.output contains a password in a URL"),
+        ({"prompts": "https://host/p.jsonl?X-Amz-Signature=0123"}, "recipe.prompts contains a signed URL"),
+        (
+            {"edit": {"instructions": ["fine", "ghp_" + "a1" * 18]}},
+            "recipe.edit.instructions.1 contains a GitHub token",
+        ),
+        ({"hf_" + "a1B2" * 8: 1}, "a field's name in recipe contains a Hugging Face token"),
     ],
 )
 def test_a_recipe_with_a_token_is_refused_without_repeating_it(fields, field):
