@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from imagemill.data.config.fields import MaybeText, Section, Text, TextOrEmpty
+from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
 
@@ -196,6 +197,11 @@ class Recipe(Section):
     def rows_from(self) -> str:
         """Source of the rows, for messages and for the rows themselves."""
         return self.prompts or "recipe.template"
+
+    @property
+    def prompts_path(self) -> str:
+        """Path or URL to read the prompts from: ``prompts``, or the packaged sample that it names."""
+        return find_sample(self.prompts)
 
     def _check_prompts(self) -> None:
         if self.prompts:

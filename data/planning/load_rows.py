@@ -80,7 +80,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts, row_maker.image_fields)
+    records = read_records(recipe.prompts_path, row_maker.image_fields)
     return _with_prefetch(records, row_maker) if row_maker.image_roles else records
 
 
