@@ -41,6 +41,17 @@ os.environ |= {
 }
 
 
+SLOW_FIXTURES = {"server", "cluster", "build", "built", "starter", "object_store", "model", "wheel"}
+"""What takes seconds to start: tests with one of these are not in `make check`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs a server, workers or a model."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 def free_port() -> int:
     """A port that nothing listens on, below those that Linux gives to whoever asks for any: none takes it meanwhile."""
     while True:

@@ -169,7 +169,7 @@ def test_references_stand_beside_the_image_for_a_model_that_takes_one(build, giv
 
 def test_references_for_a_model_that_takes_one_image_are_one_clear_message(given):
     recipe = load_recipe({**given, "edit": {**given["edit"], "references": True}})
-    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes no further pic") as told:
+    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes no further image") as told:
         resolve_models(recipe)
     assert "It takes them with references_layout: stitch." in str(told.value)
     klein = {"model": "flux.2-klein-4b", "revision": "0" * 40, "references": True, "references_layout": "stitch"}
