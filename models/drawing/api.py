@@ -150,7 +150,7 @@ class _Asking:
             reason = str(error)
         if reason:
             raise BuildFailed(
-                f"the images API at {self.spec.source} fails on every image, a plain one too, so no single row is at "
+                f"the images API at {self.spec.api.base_url} fails on every image, a plain one too, so no single row is at "
                 f"fault: {reason}"
             )
 

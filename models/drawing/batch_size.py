@@ -42,7 +42,7 @@ def find_batch_size(pipeline: Any, spec: ModelSpec, like: PreparedDrawing, most:
     note = _note_for(spec, like)
     if note.exists():
         return min(most, int(note.read_text()))
-    steps = like.drawing.steps if "strength" in spec.call else min(STEPS, like.drawing.steps)
+    steps = like.drawing.steps if "strength" in spec.call.arguments else min(STEPS, like.drawing.steps)
     plain = replace(like, drawing=replace(like.drawing, prompt="an image", seed=0, steps=steps))
     found = find_knee(lambda size: draw_batch(pipeline, spec, [plain], size), most)
     unfinished = note.with_suffix(f".{os.getpid()}")
@@ -96,6 +96,6 @@ def _has_room_for_twice() -> bool:
 def _note_for(spec: ModelSpec, like: PreparedDrawing) -> Path:
     device = pick_device()
     total = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else torch.get_num_threads()
-    model = [spec.weights_key, spec.pipeline, dict(spec.call)]
+    model = [spec.weights_key, spec.pipeline, dict(spec.call.arguments)]
     shape = [like.width, like.height, like.source and like.source.size, like.drawing.guidance_scale]
     return cache_folder("batch_sizes") / digest([model, shape, device_name(device), total, torch.__version__])

@@ -58,7 +58,7 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Prepare
         return PreparedDrawing(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
     mask = _mask(drawing, source) if drawing.mask_path is not None else None
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
-    size, step = (width, height), spec.size_multiple
+    size, step = (width, height), spec.limits.size_multiple
     framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
     more = zip(read_references(drawing), drawing.references, strict=True)
     references = tuple(decode_image(content, path) for content, (path, _) in more)
@@ -70,7 +70,7 @@ def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
     images = {role: decode_image(content, paths[role]) for role, content in read_guides(drawing).items()}
     if "control_image" in images:
         size = drawing.width, drawing.height
-        images["control_image"] = frame(images["control_image"], size, spec.size_multiple)
+        images["control_image"] = frame(images["control_image"], size, spec.limits.size_multiple)
     return images
 
 

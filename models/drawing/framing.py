@@ -24,13 +24,13 @@ def edit_size(source: tuple[int, int], asked: tuple[int | None, int | None], spe
         return width, _drawable(width * source[1] / source[0], spec)
     if height:
         return _drawable(height * source[0] / source[1], spec), height
-    if spec.to_bucket:
-        return nearest(spec.buckets, source[0] / source[1])
-    return tuple(max(1, side // spec.size_multiple) * spec.size_multiple for side in source)
+    if spec.call.to_bucket:
+        return nearest(spec.limits.buckets, source[0] / source[1])
+    return tuple(max(1, side // spec.limits.size_multiple) * spec.limits.size_multiple for side in source)
 
 
 def _drawable(side: float, spec: ModelSpec) -> int:
-    return max(1, round(side / spec.size_multiple)) * spec.size_multiple
+    return max(1, round(side / spec.limits.size_multiple)) * spec.limits.size_multiple
 
 
 def frame(

@@ -36,7 +36,7 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing],
         finite = torch.stack([one.sum(dtype=torch.float32) for one in values]).isfinite().tolist()
         array: np.ndarray = torch.stack(pixels).cpu().numpy()
     images = [Image.fromarray(pixels) for pixels in array]
-    if spec.keep_unmasked:
+    if spec.call.keep_unmasked:
         images = [_keep_unmasked(one, image) for one, image in zip(batch, images, strict=True)]
     return list(zip(batch, images, finite, strict=True))
 
@@ -62,7 +62,7 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) 
         "width": first.width,
         "height": first.height,
         "num_inference_steps": first.drawing.steps,
-        spec.guidance_argument: first.drawing.guidance_scale,
+        spec.call.guidance_argument: first.drawing.guidance_scale,
         # On the CPU, so that an image's noise is the same whatever the device.
         "generator": [torch.Generator("cpu").manual_seed(one.drawing.seed) for one in rows],
         "negative_prompt": _negatives(spec, rows),
@@ -72,7 +72,7 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) 
         # Kontext else resizes its source to one of its training sizes of about a megapixel.
         "max_area": first.width * first.height,
         "_auto_resize": False,
-        **spec.call,
+        **spec.call.arguments,
         **steering(pipeline, spec, rows, takes),
     }
     arguments = {name: value for name, value in given.items() if name in takes and value is not None}
@@ -85,17 +85,17 @@ def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) 
 def _images(
     images: list[Image.Image], spec: ModelSpec, references: Sequence[Image.Image] = ()
 ) -> list[Image.Image] | Image.Image:
-    if spec.stitches:
-        return stitch(images[0], references, spec.size_multiple)
+    if spec.call.stitches:
+        return stitch(images[0], references, spec.limits.size_multiple)
     # To a pipeline that generates one row at a time, a list is several images for that row.
-    if spec.max_batch == 1:
+    if spec.limits.max_batch == 1:
         return [images[0], *references] if references else images[0]
     return images
 
 
 def _negatives(spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> list[str] | None:
     given = [
-        spec.empty_negative if one.drawing.negative_prompt is None else one.drawing.negative_prompt for one in rows
+        spec.call.empty_negative if one.drawing.negative_prompt is None else one.drawing.negative_prompt for one in rows
     ]
     return None if given[0] is None else given
 
@@ -103,26 +103,26 @@ def _negatives(spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> list[str] | 
 def text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:
     """``max_sequence_length``: the spec's, else what the pipeline's long text encoder was made for, 512 at the most."""
     tokenizer = getattr(pipeline, "tokenizer_2", None)
-    if spec.max_sequence_length or tokenizer is None:
-        return spec.max_sequence_length
+    if spec.call.max_sequence_length or tokenizer is None:
+        return spec.call.max_sequence_length
     return min(512, tokenizer.model_max_length)
 
 
 def steering(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing], takes: Collection[str]) -> dict[str, Any]:
     """Arguments of a call for these rows. ``takes``: the names of the arguments that the pipeline takes."""
     given: dict[str, Any] = {}
-    if spec.controlnet:
+    if spec.adapters.controlnet:
         # Where a pipeline has no source, most call the control image their image.
         image = "control_image" if "control_image" in takes else "image"
         given = {
             image: [one.guides["control_image"] for one in rows],
-            "controlnet_conditioning_scale": spec.controlnet.scale,
-            "control_guidance_start": spec.controlnet.start,
-            "control_guidance_end": spec.controlnet.end,
-            "control_mode": spec.controlnet.mode,
+            "controlnet_conditioning_scale": spec.adapters.controlnet.scale,
+            "control_guidance_start": spec.adapters.controlnet.start,
+            "control_guidance_end": spec.adapters.controlnet.end,
+            "control_mode": spec.adapters.controlnet.mode,
         }
-    if spec.ip_adapter:
-        pipeline.set_ip_adapter_scale(spec.ip_adapter.scale)
+    if spec.adapters.ip_adapter:
+        pipeline.set_ip_adapter_scale(spec.adapters.ip_adapter.scale)
         # A list would be several prompts of one row: such a model generates a row at a time (ModelSpec.max_batch).
         given["ip_adapter_image"] = rows[0].guides["image_prompt"]
     return given

@@ -15,7 +15,7 @@ import torch
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading.adapters import check_fit, load_controlnet, load_ip_adapter
+from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.lora import load_loras
 from imagemill.models.loading.offload import apply_offload, quantization
 from imagemill.models.loading.shared_parts import part_folders
@@ -39,16 +39,12 @@ def local_folder(spec: ModelSpec) -> Path | None:
     """Where the model's files lie; those of a repository are fetched. None for a stand-in, which has none."""
     if os.environ.get("IMAGEMILL_PIPELINE"):
         return None
-    if spec.revision is None:
-        return Path(spec.source)
+    if spec.source.files:
+        return Path(spec.source.location)
     with _explain(spec):
         return Path(
             diffusers_class(spec.pipeline).download(
-                spec.source,
-                revision=spec.revision,
-                cache_dir=spec.cache_dir,
-                use_safetensors=True,
-                token=os.environ.get("HF_TOKEN"),
+                spec.source.location, use_safetensors=True, **hub_arguments(spec.source, spec.cache_dir)
             )
         )
 
@@ -70,12 +66,10 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
         # It paints images black, which would then be set aside as blank, with no word of why.
         without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
         pipeline = kind.from_pretrained(
-            spec.source,
-            revision=spec.revision,
-            cache_dir=spec.cache_dir,
+            spec.source.location,
             dtype=dtype,
             use_safetensors=True,
-            token=os.environ.get("HF_TOKEN"),
+            **hub_arguments(spec.source, spec.cache_dir),
             **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
             **without,
             **shared,
@@ -96,22 +90,22 @@ def extra_components(spec: ModelSpec) -> dict[str, Any]:
         return {}
     parts: dict[str, Any] = {}
     for part in spec.external_parts:
-        with _explain(spec, part.source):
+        with _explain(spec, part.source.location):
             parts[part.name] = _external_parts(spec, part)
-    if spec.controlnet:
-        with _explain(spec, spec.controlnet.source):
-            parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.controlnet.kind))
+    if spec.adapters.controlnet:
+        with _explain(spec, spec.adapters.controlnet.source.location):
+            parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.adapters.controlnet.kind))
     return parts
 
 
 def _external_parts(spec: ModelSpec, part: ExternalPart) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where = {"revision": part.revision, "cache_dir": spec.cache_dir, "token": os.environ.get("HF_TOKEN")}
+    where = hub_arguments(part.source, spec.cache_dir)
     if part.name.startswith("tokenizer"):
-        return AutoTokenizer.from_pretrained(part.source, **where)
+        return AutoTokenizer.from_pretrained(part.source.location, **where)
     return AutoModelForCausalLM.from_pretrained(
-        part.source, dtype=getattr(torch, spec.dtype), use_safetensors=True, **where
+        part.source.location, dtype=getattr(torch, spec.dtype), use_safetensors=True, **where
     )
 
 
@@ -124,7 +118,7 @@ def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
         raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(
-            f"the model {spec.name!r} cannot be loaded from {source or spec.source!r}: {error}"
+            f"the model {spec.name!r} cannot be loaded from {source or spec.source.location!r}: {error}"
         ) from error
 
 

@@ -14,14 +14,15 @@ from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.identity import digest
 from imagemill.models.catalog.entries import read_catalog
-from imagemill.models.catalog.resolve import resolve
+from imagemill.models.catalog.resolve import Resolver
+from imagemill.models.catalog.source import Locator
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def spec_of(section: Generate | Edit) -> Any:
     step = "generate" if isinstance(section, Generate) else "edit"
-    return resolve(step, section, None, lambda repository, revision: COMMIT)
+    return Resolver(read_catalog(), Locator()).resolve(step, section)
 
 
 def write_tensors(path: Path, *names: str) -> Path:
@@ -36,6 +37,12 @@ def write_config(folder: Path, **fields: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(fields))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every repository is at one commit."""
+    monkeypatch.setattr("imagemill.models.hub.resolve_commit", lambda *_: COMMIT)
 
 
 @pytest.fixture
@@ -161,7 +168,7 @@ CATALOG: dict[str, str] = {
 """Digest of a model's identities, for all that it could do when this was written."""
 
 
-@pytest.mark.parametrize("name", [name for name in read_catalog().models if name != "bundled"])
+@pytest.mark.parametrize("name", CATALOG)
 def test_a_model_of_the_catalog_has_the_identity_that_it_always_had(name: str):
     catalog = read_catalog()
     entry = catalog.models[name]
