@@ -1,4 +1,4 @@
-"""An image that several edits start from: encoded once, and the edits keep every bit."""
+"""Cache of encoded source images: several edits of one source encode it once and keep every bit."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from PIL import Image
 
 from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit
-from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
-from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.source_cache import SourceMemory
 from tests.models import tiny
+from tests.models.jobs import PNG, silent
 
-PNG = Encoding("png")
 INSTRUCTIONS = ["a fox in the snow", "a castle", "at night", "a kite"]
 
 
@@ -39,7 +38,7 @@ def sources(tmp_path: Path) -> list[Path]:
 
 def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: bool) -> tuple[list[bytes], int]:
     """All instructions applied to all sources, in batches of two; and how often the VAE encoded something."""
-    spec = resolve("edit", Edit(model=str(model), task=task, speed=Speed(remember_sources=remember)), None)
+    spec = resolve("edit", Edit(model=str(model), task=task, speed=Speed(remember_sources=remember)))
     drawings = tuple(
         Drawing(
             f"{seed:032x}",
@@ -52,12 +51,13 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
         )
         for seed, (source, prompt) in enumerate((source, prompt) for source in sources for prompt in INSTRUCTIONS)
     )
-    pipeline, encoded = resident.resident_pipeline(spec, lambda event: None), []
+    pipeline, encoded = pipeline_cache.resident_pipeline(spec, silent), []
     pipeline.vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
     folder.mkdir(exist_ok=True)
-    job = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, spec.max_batch or 2, frozenset(), str(folder))
-    assert not draw(job, lambda event: None).failed
-    return [Staging(folder).read(one.key, PNG.name)[0] for one in drawings], len(encoded)
+    keys = {drawing.key: (PNG,) for drawing in drawings}
+    job = Job(spec, drawings, keys, spec.limits.max_batch or 2, frozenset(), str(folder))
+    assert not draw(job, silent).failed
+    return [Staging(folder).read(drawing.key, PNG.name)[0] for drawing in drawings], len(encoded)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
     [
         # It takes the mode, row by row.
         ("FluxKontextPipeline", "instruction", 8),
-        # It generates from the distribution with the row's generator, which generates its noise then.
+        # It samples the distribution with the row's generator, which makes its noise afterwards.
         ("FluxPipeline", "image-to-image", 8),
-        # So does this one, and its convolutions go on in the order in memory that the VAE has left.
+        # So does this one, and its convolutions keep the memory format that the VAE returned.
         ("StableDiffusionPipeline", "image-to-image", 8),
         # A whole batch at once.
         ("StableDiffusionInstructPix2PixPipeline", "instruction", 4),
@@ -76,7 +76,7 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
 def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
     family: str, task: str, encodes: int, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
     model = tiny.save_tiny(family, tmp_path)
     plain, often = edited(model, task, sources, tmp_path / "plain", remember=False)
     remembered, seldom = edited(model, task, sources, tmp_path / "remembered", remember=True)
@@ -86,9 +86,9 @@ def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
 
 
 @pytest.mark.parametrize("parts", [tiny.flux2_parts(guided=False), tiny.qwen_parts()], ids=["flux2", "qwen"])
-def test_the_vaes_of_other_families_are_remembered_too(parts: dict[str, Any]):
+def test_the_vaes_of_other_families_are_cached_too(parts: dict[str, Any]):
     vae = parts["vae"]
-    # Qwen's takes films, of one image here.
+    # Qwen's takes videos, of one frame here.
     images = torch.rand((2, 3, 1, 64, 64) if isinstance(vae, AutoencoderKLQwenImage) else (2, 3, 64, 64))
     encoded, memory = [], SourceMemory(vae.encode)
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
@@ -97,10 +97,10 @@ def test_the_vaes_of_other_families_are_remembered_too(parts: dict[str, Any]):
     again = memory(images).latent_dist
     assert len(encoded) == often
     assert torch.equal(again.mode(), first.mode())
-    assert torch.equal(*(one.sample(torch.Generator().manual_seed(5)) for one in (first, again)))
+    assert torch.equal(*(latent.sample(torch.Generator().manual_seed(5)) for latent in (first, again)))
 
 
-def test_a_remembered_image_has_the_order_in_memory_of_an_encoded_one():
+def test_a_cached_image_has_the_memory_format_of_an_encoded_one():
     vae, images = tiny.vae(16), torch.rand((2, 3, 96, 64))
     last = images.to(memory_format=torch.channels_last)
     memory = SourceMemory(vae.encode)
@@ -110,7 +110,7 @@ def test_a_remembered_image_has_the_order_in_memory_of_an_encoded_one():
         assert torch.equal(again, first)
 
 
-def test_a_vae_forgets_the_images_that_were_longest_unused():
+def test_the_least_recently_used_images_are_evicted():
     vae, encoded = tiny.vae(16), []
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
     images = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
@@ -138,7 +138,7 @@ def test_an_image_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
     assert len(calls) == 3
 
 
-def test_an_output_of_another_kind_is_not_remembered():
+def test_an_output_of_another_kind_is_not_cached():
     calls = []
 
     def encode(images: torch.Tensor) -> EncoderOutput:

@@ -1,3 +1,5 @@
+"""Cache of text encodings: a batch of known texts is not encoded again and keeps every bit."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,7 +18,7 @@ def pipeline(model: Path) -> FluxPipeline:
     return loaded
 
 
-def draw(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
+def generate(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
     generators = [torch.Generator().manual_seed(1) for _ in prompts]
     return pipeline(
         prompts,
@@ -31,19 +33,19 @@ def draw(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
 
 def test_a_batch_of_known_texts_is_not_encoded_again_and_its_images_keep_every_bit(pipeline: FluxPipeline):
     prompts = ["a fox", "a kite", "a fox", "a ring"]
-    plain = draw(pipeline, prompts)
+    plain = generate(pipeline, prompts)
     encoded = []
     pipeline.text_encoder_2.encoder.register_forward_hook(lambda *_: encoded.append(1))
     remember_texts(pipeline)
     remember_texts(pipeline)
-    assert torch.equal(draw(pipeline, prompts), plain)
+    assert torch.equal(generate(pipeline, prompts), plain)
     assert len(encoded) == 1
-    again = draw(pipeline, ["a ring", "a ring", "a fox", "a kite"])
+    again = generate(pipeline, ["a ring", "a ring", "a fox", "a kite"])
     assert len(encoded) == 1
     assert torch.equal(again[[2, 3, 2, 0]], plain)
 
 
-def test_a_text_encoder_forgets_the_texts_that_were_longest_unused():
+def test_the_least_recently_used_texts_are_evicted():
     calls = []
 
     def encode(ids: torch.Tensor) -> torch.Tensor:
@@ -57,7 +59,7 @@ def test_a_text_encoder_forgets_the_texts_that_were_longest_unused():
     assert calls == [[[1]], [[2]], [[3]], [[2]]]
 
 
-def test_an_output_that_is_not_row_by_row_is_not_remembered():
+def test_an_output_that_is_not_row_by_row_is_not_cached():
     calls = []
 
     def encode(ids: torch.Tensor) -> tuple[torch.Tensor, object]:
