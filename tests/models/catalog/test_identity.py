@@ -16,8 +16,7 @@ from imagemill.data.identity import digest
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
 from imagemill.models.catalog.source import Locator
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from tests.models.catalog.folders import COMMIT
 
 
 def spec_of(section: Generate | Edit) -> Any:

@@ -18,7 +18,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.drawing.draw import draw
 from tests.models.jobs import PNG, loaded_as, make_job, silent
-from tests.models.tiny import sd
+from tests.models.tiny.stable_diffusion import sd
 
 
 @pytest.mark.parametrize("place", range(4))

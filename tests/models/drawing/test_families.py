@@ -153,7 +153,7 @@ def test_a_pipeline_around_the_parts_of_another_generates_as_one_loaded_by_itsel
 def test_an_instruction_and_its_source_decide_the_edit_where_a_pipeline_enlarges_sources(
     sources, tmp_path, monkeypatch, family, task
 ):
-    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.tiny:qwen_edit")
+    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.tiny.qwen:qwen_edit")
     monkeypatch.setattr(pipeline_cache, "_resident", {})
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": family}))
     spec, few = spec_of(tmp_path, task), {"steps": 2}

@@ -21,8 +21,11 @@ from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
 from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.source_cache import SourceMemory
-from tests.models import tiny
 from tests.models.jobs import PNG, silent
+from tests.models.tiny import save_tiny
+from tests.models.tiny.flux import flux2_parts
+from tests.models.tiny.parts import vae as tiny_vae
+from tests.models.tiny.qwen import qwen_parts
 
 INSTRUCTIONS = ["a fox in the snow", "a castle", "at night", "a kite"]
 
@@ -77,7 +80,7 @@ def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
     family: str, task: str, encodes: int, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pipeline_cache, "_resident", {})
-    model = tiny.save_tiny(family, tmp_path)
+    model = save_tiny(family, tmp_path)
     plain, often = edited(model, task, sources, tmp_path / "plain", remember=False)
     remembered, seldom = edited(model, task, sources, tmp_path / "remembered", remember=True)
     assert (often, seldom) == (encodes, len(sources))
@@ -85,7 +88,7 @@ def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
     assert len(set(plain)) == len(plain)
 
 
-@pytest.mark.parametrize("parts", [tiny.flux2_parts(guided=False), tiny.qwen_parts()], ids=["flux2", "qwen"])
+@pytest.mark.parametrize("parts", [flux2_parts(guided=False), qwen_parts()], ids=["flux2", "qwen"])
 def test_the_vaes_of_other_families_are_cached_too(parts: dict[str, Any]):
     vae = parts["vae"]
     # Qwen's takes videos, of one frame here.
@@ -101,7 +104,7 @@ def test_the_vaes_of_other_families_are_cached_too(parts: dict[str, Any]):
 
 
 def test_a_cached_image_has_the_memory_format_of_an_encoded_one():
-    vae, images = tiny.vae(16), torch.rand((2, 3, 96, 64))
+    vae, images = tiny_vae(16), torch.rand((2, 3, 96, 64))
     last = images.to(memory_format=torch.channels_last)
     memory = SourceMemory(vae.encode)
     for batch in (images, last):
@@ -111,7 +114,7 @@ def test_a_cached_image_has_the_memory_format_of_an_encoded_one():
 
 
 def test_the_least_recently_used_images_are_evicted():
-    vae, encoded = tiny.vae(16), []
+    vae, encoded = tiny_vae(16), []
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
     images = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
     row = vae.encode(images[0]).latent_dist.parameters[0].nbytes
@@ -130,7 +133,7 @@ def test_an_image_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
         calls.append(images.shape)
         return AutoencoderKL.encode(vae, images)
 
-    vae, zeros = tiny.vae(16), torch.zeros(1, 3, 64, 128)
+    vae, zeros = tiny_vae(16), torch.zeros(1, 3, 64, 128)
     memory = SourceMemory(encode)
     for images in (zeros, zeros.reshape(1, 3, 128, 64), zeros.repeat(2, 1, 1, 1)):
         memory(images)
