@@ -84,7 +84,7 @@ class Locator:
         return self.at_commit(f"{field}.{key}", name, revision)
 
     def at_commit(self, field: str, repository: str, revision: str | None) -> ModelSource:
-        """A repository at the commit of a revision; None: of its default branch. Raises RecipeError and UnknownModel."""
+        """A repository at a revision's commit; None: its default branch's. Raises RecipeError and UnknownModel."""
         commit = revision if _COMMIT.fullmatch(revision or "") else self.pinned.get(_pin(repository, revision))
         if commit is None:
             from imagemill.models.hub import resolve_commit

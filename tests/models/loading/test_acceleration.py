@@ -86,7 +86,7 @@ def test_a_step_cache_that_decides_for_a_whole_batch_needs_batches_of_one(model:
 
 
 def test_an_attention_backend_that_is_not_installed_is_one_clear_error(model: Path, tmp_path: Path):
-    with pytest.raises(RecipeError, match=r"cannot be generated with speed.attention: flash here: .*flash-attn"):
+    with pytest.raises(RecipeError, match=r"cannot generate with speed.attention: flash on this machine: .*flash-attn"):
         images(model, tmp_path, attention="flash")
 
 

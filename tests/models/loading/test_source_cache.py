@@ -20,7 +20,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
 from imagemill.models.loading import pipeline_cache
-from imagemill.models.loading.source_cache import SourceMemory
+from imagemill.models.loading.source_cache import SourceCache
 from tests.models.jobs import PNG, silent
 from tests.models.tiny import save_tiny
 from tests.models.tiny.flux import flux2_parts
@@ -93,11 +93,11 @@ def test_the_vaes_of_other_families_are_cached_too(parts: dict[str, Any]):
     vae = parts["vae"]
     # Qwen's takes videos, of one frame here.
     images = torch.rand((2, 3, 1, 64, 64) if isinstance(vae, AutoencoderKLQwenImage) else (2, 3, 64, 64))
-    encoded, memory = [], SourceMemory(vae.encode)
+    encoded, cache = [], SourceCache(vae.encode)
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    first = memory(images).latent_dist
+    first = cache(images).latent_dist
     often = len(encoded)
-    again = memory(images).latent_dist
+    again = cache(images).latent_dist
     assert len(encoded) == often
     assert torch.equal(again.mode(), first.mode())
     assert torch.equal(*(latent.sample(torch.Generator().manual_seed(5)) for latent in (first, again)))
@@ -106,9 +106,9 @@ def test_the_vaes_of_other_families_are_cached_too(parts: dict[str, Any]):
 def test_a_cached_image_has_the_memory_format_of_an_encoded_one():
     vae, images = tiny_vae(16), torch.rand((2, 3, 96, 64))
     last = images.to(memory_format=torch.channels_last)
-    memory = SourceMemory(vae.encode)
+    cache = SourceCache(vae.encode)
     for batch in (images, last):
-        first, again = (memory(batch).latent_dist.parameters for _ in range(2))
+        first, again = (cache(batch).latent_dist.parameters for _ in range(2))
         assert again.stride() == first.stride() == vae.encode(batch).latent_dist.parameters.stride()
         assert torch.equal(again, first)
 
@@ -118,11 +118,11 @@ def test_the_least_recently_used_images_are_evicted():
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
     images = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
     row = vae.encode(images[0]).latent_dist.parameters[0].nbytes
-    memory = SourceMemory(vae.encode, size=2 * row)
+    cache = SourceCache(vae.encode, size=2 * row)
     encoded.clear()
     for which, again in ((0, True), (1, True), (0, False), (2, True), (0, False), (1, True)):
         encoded.clear()
-        assert torch.equal(memory(images[which]).latent_dist.mode(), vae.encode(images[which]).latent_dist.mode())
+        assert torch.equal(cache(images[which]).latent_dist.mode(), vae.encode(images[which]).latent_dist.mode())
         assert len(encoded) == 1 + again
 
 
@@ -134,10 +134,10 @@ def test_an_image_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
         return AutoencoderKL.encode(vae, images)
 
     vae, zeros = tiny_vae(16), torch.zeros(1, 3, 64, 128)
-    memory = SourceMemory(encode)
+    cache = SourceCache(encode)
     for images in (zeros, zeros.reshape(1, 3, 128, 64), zeros.repeat(2, 1, 1, 1)):
-        memory(images)
-        assert len(memory(images).latent_dist.mode()) == len(images)
+        cache(images)
+        assert len(cache(images).latent_dist.mode()) == len(images)
     assert len(calls) == 3
 
 
@@ -148,7 +148,7 @@ def test_an_output_of_another_kind_is_not_cached():
         calls.append(1)
         return EncoderOutput(latent=images)
 
-    memory = SourceMemory(encode)
+    cache = SourceCache(encode)
     for _ in range(2):
-        assert memory(torch.zeros(1, 3, 8, 8)).latent.shape == (1, 3, 8, 8)
+        assert cache(torch.zeros(1, 3, 8, 8)).latent.shape == (1, 3, 8, 8)
     assert len(calls) == 2

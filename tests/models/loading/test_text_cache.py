@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 
-from imagemill.models.loading.text_cache import TextMemory, remember_texts
+from imagemill.models.loading.text_cache import TextCache, cache_texts
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def test_a_batch_of_known_texts_is_not_encoded_again_and_its_images_keep_every_b
     plain = generate(pipeline, prompts)
     encoded = []
     pipeline.text_encoder_2.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    remember_texts(pipeline)
-    remember_texts(pipeline)
+    cache_texts(pipeline)
+    cache_texts(pipeline)
     assert torch.equal(generate(pipeline, prompts), plain)
     assert len(encoded) == 1
     again = generate(pipeline, ["a ring", "a ring", "a fox", "a kite"])
@@ -53,9 +53,9 @@ def test_the_least_recently_used_texts_are_evicted():
         return ids.float()
 
     # Two texts of one number, 4 bytes each.
-    memory = TextMemory(encode, size=8)
+    cache = TextCache(encode, size=8)
     for text in (1, 2, 1, 3, 1, 2):
-        memory(torch.tensor([[text]]))
+        cache(torch.tensor([[text]]))
     assert calls == [[[1]], [[2]], [[3]], [[2]]]
 
 
@@ -66,7 +66,7 @@ def test_an_output_that_is_not_row_by_row_is_not_cached():
         calls.append(1)
         return ids.float(), object()
 
-    memory = TextMemory(encode)
-    memory(torch.tensor([[1]]))
-    memory(torch.tensor([[1]]))
+    cache = TextCache(encode)
+    cache(torch.tensor([[1]]))
+    cache(torch.tensor([[1]]))
     assert len(calls) == 2
