@@ -85,9 +85,9 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if name not in _ALLOWED and value != getattr(defaults, name):
-            shown = value if isinstance(value, str | int | float | bool) else "set"
+            printed = value if isinstance(value, str | int | float | bool) else "set"
             raise RecipeError(
-                f"{field}.{name} is {shown!r}, but {field}.backend is 'openai', whose requests have no such setting: "
+                f"{field}.{name} is {printed!r}, but {field}.backend is 'openai', whose requests have no such setting: "
                 f"leave it out, or give what this server understands in {field}.api.extra."
             )
     if (getattr(section, "width", None) is None) != (getattr(section, "height", None) is None):

@@ -43,8 +43,8 @@ def check_fit(pipeline: Any, spec: ModelSpec) -> None:
         models, its = (part.config.get(name) for part in (denoiser, pipeline.controlnet))
         if models != its:
             raise RecipeError(
-                f"the ControlNet {controlnet.source.location!r} does not fit the model {spec.name!r}: its {name} is {its}, "
-                f"and the model's {models}. Take one that was trained for this model, or leave controlnet out."
+                f"the ControlNet {controlnet.source.location!r} does not fit the model {spec.name!r}: its {name} is "
+                f"{its}, and the model's {models}. Take one that was trained for this model, or leave controlnet out."
             )
 
 

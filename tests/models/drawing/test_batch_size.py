@@ -34,9 +34,9 @@ def auto(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_batch_doubles_until_images_per_second_stop_growing():
     # A device that works on up to eight images side by side, and one that works on one.
-    assert knee(lambda size: max(1.0, size / 8), most=64) == 8
-    assert knee(lambda size: max(1.0, size / 8), most=4) == 4
-    assert knee(float, most=64) == 1
+    assert knee(lambda size: max(1.0, size / 8), largest=64) == 8
+    assert knee(lambda size: max(1.0, size / 8), largest=4) == 4
+    assert knee(float, largest=64) == 1
 
 
 def test_a_size_that_does_not_fit_is_not_taken_however_fast(auto: Any):
@@ -57,11 +57,11 @@ def test_the_size_is_recorded_with_each_image_and_cached_for_the_next_process(au
     assert len(resident_pipeline(job.spec, silent).calls) - tried == -(-11 // found)
 
 
-def knee(seconds: Callable[[int], float], most: int) -> int:
+def knee(seconds: Callable[[int], float], largest: int) -> int:
     """The size found where a batch takes this long, by a clock that only batches advance."""
     passed = [0.0]
 
     def draw_for(size: int) -> None:
         passed[0] += seconds(size)
 
-    return find_knee(draw_for, most, clock=lambda: passed[0])
+    return find_knee(draw_for, largest, clock=lambda: passed[0])
