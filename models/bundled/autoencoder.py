@@ -19,9 +19,7 @@ from imagemill.models.bundled.scenes import CENTRES, IMAGE_SIZE, Scene, draw, dr
 
 KL_WEIGHT = 5e-4
 CROP = 32
-WHOLE_FROM = (
-    0.7  # of the time is spent on crops round the shape, where there is something to learn; then whole images
-)
+WHOLE_FROM = 0.7  # of the time is spent on crops round the shape, where there is something to learn; then whole images
 
 
 def to_tensor(pictures: np.ndarray, device="cpu") -> torch.Tensor:

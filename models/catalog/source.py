@@ -108,7 +108,7 @@ def check_no_revision(field: str, name: str, revision: str | None) -> None:
 
 
 def joined(*parts: str | None) -> str:
-    """A path inside a folder or repository, of those of its parts that are given."""
+    """A path inside a folder or repository; empty parts are left out."""
     return "/".join(filter(None, parts))
 
 

@@ -13,12 +13,12 @@ from PIL import Image
 
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
-from imagemill.data.images.sources import read_given
 from imagemill.data.records import Drawing, Failure, StepReport
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
 from imagemill.models.catalog.api_spec import ApiSpec
+from imagemill.models.drawing.batches import read_source
 from imagemill.models.drawing.image_checks import find_fault
 from imagemill.models.job import Job
 
@@ -91,7 +91,7 @@ class _ApiGenerator:
         fault, requests = "", 0
         for _ in range(2):
             try:
-                source = await asyncio.to_thread(self._source, drawing)
+                source = await asyncio.to_thread(read_source, drawing, self.staging)
                 image, more = await self._request(drawing, source)
             except BadRow as error:
                 self.failed[drawing.key] = Failure(str(error))
@@ -122,16 +122,6 @@ class _ApiGenerator:
         except BadRow as error:
             raise ApiFault(str(error), requests, may_pass=True) from error
 
-    def _source(self, drawing: Drawing) -> Image.Image | None:
-        if drawing.source is not None:
-            found = self.staging.read(drawing.source, LOSSLESS)
-            if found is None:
-                raise BadRow(f"the image to edit, {drawing.source}, is not staged")
-            return decode_image(found[0], drawing.source)
-        if drawing.source_path is not None:
-            return decode_image(read_given(drawing), drawing.source_path)
-        return None
-
     def _stage(self, image: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
         with explain_full_disk(self.staging.folder):
             self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE))])
@@ -143,7 +133,7 @@ class _ApiGenerator:
             return
         plain = replace(drawings[0], prompt="an image", seed=0, negative_prompt=None)
         try:
-            source = await asyncio.to_thread(self._source, plain)
+            source = await asyncio.to_thread(read_source, plain, self.staging)
             image, _ = await self._request(plain, source and Image.new("RGB", source.size, "gray"))
             reason = find_fault(image, True, None, _size(plain, self.spec) or image.size, self.job.checks)
         except (ApiFault, BadRow) as error:

@@ -47,14 +47,8 @@ def prepare_drawings(
 
 
 def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> PreparedDrawing:
-    if drawing.source is not None:
-        found = staging.read(drawing.source, LOSSLESS)
-        if found is None:
-            raise BadRow(f"the image to edit, {drawing.source}, is not staged")
-        source = decode_image(found[0], drawing.source)
-    elif drawing.source_path is not None:
-        source = decode_image(read_given(drawing), drawing.source_path)
-    else:
+    source = read_source(drawing, staging)
+    if source is None:
         return PreparedDrawing(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
     mask = _mask(drawing, source) if drawing.mask_path is not None else None
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
@@ -63,6 +57,18 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Prepare
     contents = zip(read_references(drawing), drawing.references, strict=True)
     references = tuple(decode_image(content, path) for content, (path, _) in contents)
     return PreparedDrawing(drawing, frame(source, size, step), width, height, framed, references)
+
+
+def read_source(drawing: Drawing, staging: Staging) -> Image.Image | None:
+    """The image that a drawing edits; None where it edits none. Raises BadRow where it cannot be read."""
+    if drawing.source is not None:
+        found = staging.read(drawing.source, LOSSLESS)
+        if found is None:
+            raise BadRow(f"the image to edit, {drawing.source}, is not staged")
+        return decode_image(found[0], drawing.source)
+    if drawing.source_path is not None:
+        return decode_image(read_given(drawing), drawing.source_path)
+    return None
 
 
 def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
