@@ -1,6 +1,6 @@
 # make demo   a first dataset, a minute after cloning
 # make test   lint, import contracts, docs/recipe.md and docs/models.md current, and every test (two at a time)
-# make docs   write docs/recipe.md and docs/models.md anew from the recipe's classes, the catalog and the tests
+# make docs   write docs/recipe.md and docs/models.md anew from the recipe's classes and the catalog
 # make lock   resolve requirements.lock anew
 PYTHON ?= python3
 BIN := .venv/bin

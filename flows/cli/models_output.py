@@ -21,9 +21,9 @@ COLUMNS = ("key", "tasks", "size", "steps", "guidance", "negative", "memory", "g
 
 def print_models(models_file: str | None, cache_dir: str | None, as_json: bool) -> int:
     """The catalog as a table, and what of it this machine has; returns the exit code. Raises ImagemillError."""
-    from imagemill.models.download.inventory import shelf
+    from imagemill.models.download.inventory import list_models
 
-    books = shelf(models_file, cache_dir)
+    books = list_models(models_file, cache_dir)
     if as_json:
         print(json.dumps(books, indent=2, ensure_ascii=False))
         return 0

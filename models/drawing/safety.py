@@ -98,7 +98,7 @@ class Safety:
 
     def _checker(self) -> _Checker:
         spec = self._job.spec
-        key = spec.files or (spec.source, spec.revision), spec.dtype
+        key = spec.source.key, spec.dtype
         if key not in _checkers:
             started = time.perf_counter()
             _checkers[key] = checker = _load(spec)
@@ -112,7 +112,7 @@ def _load(spec: ModelSpec) -> _Checker:
     from transformers import CLIPImageProcessor
 
     # A stand-in for the pipeline has no folder of its own.
-    folder, device, dtype = local_folder(spec) or Path(spec.source), pick_device(), getattr(torch, spec.dtype)
+    folder, device, dtype = local_folder(spec) or Path(spec.source.location), pick_device(), getattr(torch, spec.dtype)
     try:
         model = StableDiffusionSafetyChecker.from_pretrained(
             folder / "safety_checker", dtype=dtype, use_safetensors=True

@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from tests.models.drawing.test_generate import job
+from tests.models.jobs import make_job as job
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from imagemill.data.images.codec import decode_image

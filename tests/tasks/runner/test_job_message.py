@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.models.drawing.test_generate import job
+from tests.models.jobs import make_job as job
 
 from imagemill.data.errors import BuildFailed
 from imagemill.tasks.runner.job_message import pack, unpack, versions
