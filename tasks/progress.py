@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from imagemill.data.records import Plan, SetAside, StepReport
-from imagemill.tasks.worker_stats import WorkerFigures
+from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
 
 
 @dataclass
@@ -28,7 +27,7 @@ class Progress:
     shards: list[Mapping[str, Any]] = field(default_factory=list)
     """A line for every shard that is committed, in the order in which they were."""
     devices: set[str] = field(default_factory=set)
-    workers: dict[str, WorkerFigures] = field(default_factory=dict)
+    workers: dict[str, WorkerStats] = field(default_factory=dict)
     """By name, those that drew."""
     cost: float = 0.0
     """Of the images that an API has given, as the recipe has it (api.cost_per_image)."""
@@ -76,12 +75,12 @@ class Progress:
             self.reused += report.reused
             self.truncated += report.truncated
             self.model_loads.extend(report.loads)
-            self.worker_seconds += report.seconds
+            self.worker_seconds += report.stats.seconds
             self.last_step = time.monotonic()
             if report.device:
                 self.devices.add(report.device)
             if report.worker:
-                self.workers.setdefault(report.worker, WorkerFigures()).add(report)
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 
     def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any]) -> None:
         """Count a committed shard, and its rows that were set aside."""

@@ -9,7 +9,7 @@ from prefect import get_run_logger
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.tasks.progress import Progress
-from imagemill.tasks.worker_stats import log_line, watched
+from imagemill.tasks.worker_stats import log_line, run_figures
 
 
 def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
         "model_loads": len(progress.model_loads),
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
-        **watched(progress.workers),
+        **run_figures(progress.workers),
         "devices": sorted(progress.devices),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),

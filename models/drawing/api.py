@@ -14,7 +14,7 @@ from PIL import Image
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
 from imagemill.data.images.sources import read_given
-from imagemill.data.records import Drawing, Failure, StepReport
+from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
@@ -53,11 +53,9 @@ async def draw_with_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
     if not asking.generated:
         await asking.check_model(missing)
     return StepReport(
-        generated=asking.generated,
         reused=len(job.drawings) - len(missing),
-        seconds=round(time.perf_counter() - started, 3),
         failed=asking.failed,
-        device=DEVICE,
+        stats=WorkerStats(DEVICE, asking.generated, seconds=round(time.perf_counter() - started, 3)),
     )
 
 

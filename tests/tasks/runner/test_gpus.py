@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from imagemill.data.errors import RecipeError
-from imagemill.data.records import StepReport, StepTiming
+from imagemill.data.records import StepReport, WorkerStats
+from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import worker_options
 from imagemill.tasks.runner.gpus import choose_gpus, gpu_environment, parse_nvidia, visible_gpus
-from imagemill.tasks.worker_stats import WorkerFigures, log_line, watched
+from imagemill.tasks.worker_stats import log_line, run_figures
 
 LISTED = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
@@ -90,12 +91,13 @@ def test_a_system_that_cannot_tell_which_cores_a_process_has_counts_them_all(mon
     assert worker_options(0, 2, [], None)["env"]["OMP_NUM_THREADS"] == "3"
 
 
-def test_a_worker_s_time_memory_and_pace_are_told_and_how_long_devices_waited():
-    one = WorkerFigures()
-    for utilisation in (90.0, 70.0):
-        spent = StepTiming(loading=4.0, drawing=9.5, waiting=0.5, moves=1, peak_gib=12.5, utilisation=utilisation)
-        one.add(StepReport(generated=10, device="NVIDIA A100", worker="a", spent=spent))
-    run = watched({"a": one})
+def test_the_steps_of_a_worker_add_up_to_its_time_memory_and_rate_and_to_the_idle_time_of_the_devices():
+    progress = Progress()
+    for device, peak, utilisation in (("NVIDIA A100", 12.5, 270.0), (None, 3.0, 210.0)):
+        stats = WorkerStats(device, 10, 14.0, 4.0, 9.5, 0.5, moves=1, peak_gib=peak, utilisation=utilisation, samples=3)
+        progress.step_done(StepReport(worker="a", stats=stats))
+    run = run_figures(progress.workers)
+    assert (progress.generated, progress.worker_seconds) == (20, 28.0)
     assert (run["device_idle"], run["model_moves"]) == (0.05, 2)
     assert log_line("a", run["workers"]["a"]) == (
         "Worker a (NVIDIA A100): 20 images, 1.0 a second; 8.0 s loading, 19.0 s drawing, 1.0 s waiting; "
