@@ -1,4 +1,4 @@
-"""What a build writes of itself at its end, well or not: a line of runs.jsonl, and a few of its log."""
+"""Record of a run at its end, successful or not: a line of runs.jsonl, and the workers' statistics in the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagemill.tasks.worker_stats import log_line, run_figures
 
 
 def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
-    """Add this run to runs.jsonl and return its line."""
+    """Append this run to runs.jsonl and return its line."""
     seconds = time.monotonic() - progress.started
     run = {
         "started": progress.started_at.isoformat(timespec="seconds"),
@@ -35,7 +35,7 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
     folder.add_run(run)
     if progress.truncated:
         get_run_logger().warning(
-            "%d of the prompts generated are longer than their model's text encoders take: the rest of each was not read.",
+            "%d of the generated prompts are longer than their model's text encoders take; the rest was ignored.",
             progress.truncated,
         )
     for name, figures in run["workers"].items():
