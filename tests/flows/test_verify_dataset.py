@@ -155,5 +155,5 @@ def test_a_scheduled_verification_of_a_damaged_dataset_fails(mine: dict, server:
 
     assert verify_dataset(mine["output"])["good"]
     flip_a_byte(Path(mine["output"]))
-    with pytest.raises(DatasetDiffers, match=r"is not what its manifest says \(1 sha256"):
+    with pytest.raises(DatasetDiffers, match=r"differs from its manifest \(1 sha256"):
         verify_dataset(mine["output"], regenerate=1)
