@@ -35,10 +35,10 @@ def run_figures(workers: Mapping[str, WorkerStats]) -> dict[str, Any]:
 
 
 def log_line(name: str, figures: Mapping[str, Any]) -> str:
-    """One worker's figures in one line."""
-    used = "" if figures["utilisation"] is None else f", utilisation {figures['utilisation']:.0f} %"
+    """One worker's figures as a log line."""
+    utilisation = "" if figures["utilisation"] is None else f", utilisation {figures['utilisation']:.0f} %"
     return (
-        f"Worker {name} ({figures['device']}): {figures['generated']} images, {figures['images_per_second']} a second; "
-        f"{figures['loading']} s loading, {figures['drawing']} s drawing, {figures['waiting']} s waiting; "
-        f"peak memory {figures['peak_gib']} GiB{used}."
+        f"Worker {name} ({figures['device']}): {figures['generated']} images, {figures['images_per_second']} images/s; "
+        f"{figures['loading']} s loading, {figures['drawing']} s generating, {figures['waiting']} s waiting; "
+        f"peak memory {figures['peak_gib']} GiB{utilisation}."
     )

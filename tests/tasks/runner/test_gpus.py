@@ -100,6 +100,6 @@ def test_the_steps_of_a_worker_add_up_to_its_time_memory_and_rate_and_to_the_idl
     assert (progress.generated, progress.worker_seconds) == (20, 28.0)
     assert (run["device_idle"], run["model_moves"]) == (0.05, 2)
     assert log_line("a", run["workers"]["a"]) == (
-        "Worker a (NVIDIA A100): 20 images, 1.0 a second; 8.0 s loading, 19.0 s drawing, 1.0 s waiting; "
+        "Worker a (NVIDIA A100): 20 images, 1.0 images/s; 8.0 s loading, 19.0 s generating, 1.0 s waiting; "
         "peak memory 12.5 GiB, utilisation 80 %."
     )
