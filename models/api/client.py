@@ -26,13 +26,13 @@ from imagemill.models.api.responses import (
     wait_asked,
 )
 
-FIRST_WAIT = 0.5
+FIRST_RETRY_DELAY_S = 0.5
 """Seconds before a request is made a second time, where the API does not say; doubled each time."""
 
-LONGEST_WAIT = 60.0
+MAX_RETRY_DELAY_S = 60.0
 """Seconds between two tries, where the API does not say."""
 
-PATIENCE = 3600.0
+MAX_RETRY_AFTER_S = 3600.0
 """The longest Retry-After, in seconds, that is waited for."""
 
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 529})
@@ -130,7 +130,7 @@ class ImagesApi:
                 told = f"{trouble} ({requests} requests)"
                 raise BuildFailed(self._systematic(told)) if trouble.is_systematic else ApiFault(told, requests)
             if trouble.wait is None:
-                own = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (requests - 1))
+                own = min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** (requests - 1))
                 await asyncio.sleep(own * random.uniform(0.75, 1.25))
             else:
                 self._not_before = max(self._not_before, self._now() + trouble.wait)
@@ -184,7 +184,7 @@ class ImagesApi:
             raise BuildFailed(self._systematic(f"it wants to be paid first. It says: {told}"))
         if status in _TRANSIENT:
             wait = wait_asked(response.headers.get("retry-after"))
-            if wait is not None and wait > PATIENCE:
+            if wait is not None and wait > MAX_RETRY_AFTER_S:
                 raise BuildFailed(self._systematic(f"it asks to come back in {wait:.0f} s. It says: {told}"))
             raise _Again(f"the API answered {told}", wait, is_systematic=status == 429)
         if status in _SYSTEMATIC:

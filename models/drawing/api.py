@@ -25,8 +25,11 @@ from imagemill.models.job import Job
 DEVICE = "openai API"
 """What the manifest says an image was generated on: what is behind an API, it does not tell."""
 
-GRACE = 30.0
-"""Seconds for which images that are under way are waited for, where the API will draw no others."""
+MAX_ATTEMPTS = 2
+"""Attempts for an image that fails a check or cannot be read."""
+
+LAST_IMAGES_TIMEOUT_S = 30.0
+"""How long a job waits for images in flight once the API generates no others."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -63,7 +66,7 @@ async def _finish(tasks: list[asyncio.Task[None]]) -> None:
     """Wait for all; after one that says that no other can be had, only a little: what is under way may be paid for."""
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     if pending:
-        await asyncio.wait(pending, timeout=GRACE)
+        await asyncio.wait(pending, timeout=LAST_IMAGES_TIMEOUT_S)
     for task in done:
         task.result()
 
@@ -87,7 +90,7 @@ class _Asking:
     async def draw(self, drawing: Drawing) -> None:
         """Have an image generated and stage it; a faulty one is asked for once more, then it is in ``failed``."""
         fault, requests = "", 0
-        for _ in range(2):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 source = await asyncio.to_thread(self._source, drawing)
                 image, more = await self._ask(drawing, source)

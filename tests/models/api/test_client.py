@@ -45,7 +45,7 @@ def api() -> Iterator[ImagesServer]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images_api, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(images_api, "FIRST_RETRY_DELAY_S", 0.01)
 
 
 def drawing(prompt: str, **more: Any) -> Drawing:
