@@ -21,23 +21,23 @@ from imagemill.data.prompts.hub import is_on_hub, parse_hub_prompts
 from imagemill.data.storage.locations import is_remote
 
 MAX_BYTES = 100 * 2**20
-"""Largest file that is fetched, in bytes."""
+"""Maximum size of an image file."""
 
-STILL_SECONDS = 20
-"""Without a byte for so long, a server counts as one that does not answer."""
+READ_TIMEOUT_S = 20
+"""Longest wait for the next byte."""
 
-SECONDS = 120
+FETCH_TIMEOUT_S = 120
 """Longest time for one image."""
 
-ATTEMPTS = 3
-PAUSE = 1.0
-"""Seconds before the second attempt, doubled before each further one; at most MAX_RETRY_DELAY_S, also if a server asks more."""
+MAX_ATTEMPTS = 3
+RETRY_DELAY_S = 1.0
+"""Delay before the second attempt, doubled before each further one; a server's Retry-After may lengthen it."""
 
 MAX_RETRY_DELAY_S = 30.0
-AT_ONCE = 16
+MAX_CONCURRENT = 16
 
-UNREACHED = 20
-"""So many images in a row whose server does not answer are no matter of single rows: the build stops."""
+MAX_UNREACHABLE = 20
+"""After this many consecutive images without an answer the server is down, not a row at fault: the build stops."""
 
 _WEB = ("http://", "https://")
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -77,7 +77,7 @@ class ImageFetcher:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="images")
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="images")
         self._in_flight: dict[str, Future[None]] = {}
         self._unreached = 0
 
@@ -108,9 +108,9 @@ class ImageFetcher:
                 in_flight.result()
         except _Unreached as error:
             self._unreached += 1
-            if self._unreached >= UNREACHED:
+            if self._unreached >= MAX_UNREACHABLE:
                 raise InputError(
-                    f"the images of {UNREACHED} rows one after another cannot be reached, the last: {error}. "
+                    f"the images of {MAX_UNREACHABLE} rows one after another cannot be reached, the last: {error}. "
                     "Nothing was changed. Connect, or wait for the server, and run this again."
                 ) from error
             raise
@@ -153,7 +153,7 @@ def fetch_image(place: str) -> bytes:
     """The content that lies at a URL. Raises BadRow."""
     if not place.startswith(_WEB):
         return _from_store(place)
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
             answer = _ask(place)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
@@ -164,15 +164,15 @@ def fetch_image(place: str) -> bytes:
             if isinstance(answer, bytes):
                 return answer
             failed, retry_delay = answer
-        if attempt < ATTEMPTS:
-            time.sleep(min(MAX_RETRY_DELAY_S, max(retry_delay, PAUSE * 2 ** (attempt - 1))))
-    raise _Unreached(f"the image {shown(place)!r} cannot be fetched: {failed}, {ATTEMPTS} times")
+        if attempt < MAX_ATTEMPTS:
+            time.sleep(min(MAX_RETRY_DELAY_S, max(retry_delay, RETRY_DELAY_S * 2 ** (attempt - 1))))
+    raise _Unreached(f"the image {shown(place)!r} cannot be fetched: {failed}, {MAX_ATTEMPTS} times")
 
 
 def _ask(url: str) -> bytes | tuple[str, float]:
     """The content, or (why it may be had later, seconds that the server asks to wait)."""
-    ends = time.monotonic() + SECONDS
-    with httpx2.stream("GET", url, follow_redirects=True, timeout=STILL_SECONDS) as answer:
+    ends = time.monotonic() + FETCH_TIMEOUT_S
+    with httpx2.stream("GET", url, follow_redirects=True, timeout=READ_TIMEOUT_S) as answer:
         if answer.status_code in _PASSING:
             asked = answer.headers.get("Retry-After", "")
             return f"HTTP {answer.status_code}", float(asked) if asked.isdecimal() else 0.0
@@ -184,7 +184,7 @@ def _ask(url: str) -> bytes | tuple[str, float]:
             if len(content) > MAX_BYTES:
                 raise _too_large(url)
             if time.monotonic() > ends:
-                return f"it takes over {SECONDS} s", 0.0
+                return f"it takes over {FETCH_TIMEOUT_S} s", 0.0
         return bytes(content)
 
 
@@ -192,7 +192,7 @@ def _from_store(place: str) -> bytes:
     try:
         fs, key = _open_store(place)
         # Only what fsspec runs in its own loop can be left alone; the hub's client has a time limit itself.
-        limit = {"timeout": SECONDS} if isinstance(fs, AsyncFileSystem) else {}
+        limit = {"timeout": FETCH_TIMEOUT_S} if isinstance(fs, AsyncFileSystem) else {}
         if (fs.info(key, **limit).get("size") or 0) > MAX_BYTES:
             raise _too_large(place)
         return fs.cat_file(key, **limit)

@@ -62,7 +62,7 @@ class Site:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(given_images, "PAUSE", 0.0)
+    monkeypatch.setattr(given_images, "RETRY_DELAY_S", 0.0)
     site = Site()
     site.pages |= {"/red.png": [png("red")], "/blue.png": [png("blue")]}
     yield site
@@ -119,7 +119,7 @@ def test_a_server_that_stumbles_or_points_elsewhere_still_gives_the_image(site: 
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(given_images, "STILL_SECONDS", 0.1)
+    monkeypatch.setattr(given_images, "READ_TIMEOUT_S", 0.1)
     site.stalls.add("/red.png")
     with pytest.raises(BadRow, match="cannot be fetched: timed out, 3 times"):
         fetch_image(f"{site.address}/red.png")
@@ -136,7 +136,7 @@ def test_a_server_is_given_the_time_that_it_asks_for(site: Site, monkeypatch: py
 def test_where_no_server_answers_the_build_stops_and_no_finished_row_is_lost(
     load: Load, site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(given_images, "UNREACHED", 3)
+    monkeypatch.setattr(given_images, "MAX_UNREACHABLE", 3)
     site.pages["/down.png"] = [503]
     down = {"images": f"{site.address}/down.png"}
     with pytest.raises(InputError, match=r"3 rows one after another cannot be reached, .* Nothing was changed"):
