@@ -1,4 +1,4 @@
-"""A dataset from an images API, through the real flow: generated, edited, resumed, and where the API will not."""
+"""Datasets from an images API, through the real flow: generated, edited, resumed, and with refusals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def recipe(api: ImagesServer, tmp_path: Path) -> dict[str, Any]:
 
 
 def build(recipe: dict[str, Any], retry_set_aside: bool = False, **overrides: Any) -> dict[str, Any]:
-    # Imported here: Prefect reads its settings when it is imported, and the server is up by now.
+    # Imported here: Prefect reads its settings on import, and by now the server runs.
     from imagemill.flows.build_dataset import build_dataset
 
     return build_dataset(recipe, retry_set_aside, {name.replace("__", "."): value for name, value in overrides.items()})
@@ -62,10 +62,8 @@ def rows(recipe: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_what_an_api_has_generated_is_never_asked_for_again(
-    api: ImagesServer, recipe: dict[str, Any], tmp_path: Path
-) -> None:
-    # One prompt ends the first build; what came before is kept.
+def test_an_apis_image_is_never_requested_again(api: ImagesServer, recipe: dict[str, Any], tmp_path: Path) -> None:
+    # One prompt ends the first build; the images before it are kept.
     api.told["a ring"] = [says(404, "The model `painter` does not exist.")]
     with pytest.raises(BuildFailed, match="The model `painter` does not exist"):
         build(recipe)
@@ -87,7 +85,7 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert b"secret-1" not in everything
 
-    # Where the server is does not decide what is generated; the model's name does.
+    # The model's name decides the images, not the server's address.
     api.asked.clear()
     with ImagesServer(key="secret-1").running() as elsewhere:
         moved = {"generate__api__base_url": elsewhere.address, "edit__api__base_url": elsewhere.address}
@@ -99,18 +97,18 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer, recipe: dict[str, Any]) -> None:
+def test_a_refused_prompt_costs_one_row_and_can_be_retried(api: ImagesServer, recipe: dict[str, Any]) -> None:
     api.told["a kite"] = [says(400, "No kites here.")]
     workers: list[str] = []
-    # Of other tests in this process.
-    before = {one.pid for one in psutil.Process().children(True)}
+    # Children of other tests.
+    before = {process.pid for process in psutil.Process().children(True)}
 
     def look_for_workers(server: ImagesServer, fields: dict[str, Any]) -> Answer:
         workers.extend(
             name
-            for one in psutil.Process().children(True)
-            if one.pid not in before
-            for name in command_of(one)
+            for process in psutil.Process().children(True)
+            if process.pid not in before
+            for name in command_of(process)
             if "spawn_main" in name
         )
         return right(server, fields)
@@ -122,16 +120,16 @@ def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer
     fault = json.loads(Path(recipe["output"], "set_aside.jsonl").read_text())
     assert (fault["stage"], fault["line"]) == ("generate", 2)
     assert fault["reason"] == "the API refused: 400 Bad Request: No kites here."
-    asked = len(api.asked)
+    requests = len(api.asked)
     build(recipe)
-    assert len(api.asked) == asked
+    assert len(api.asked) == requests
     assert build(recipe, retry_set_aside=True)["rows"] == 4
-    assert len(api.asked) == asked + 2
+    assert len(api.asked) == requests + 2
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_the_key_may_lie_in_a_secret_block(
+def test_the_key_may_be_in_a_secret_block(
     api: ImagesServer, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.blocks.system import Secret
@@ -149,7 +147,7 @@ def test_the_key_may_lie_in_a_secret_block(
     assert build(recipe)["rows"] == 4
 
 
-def test_stopping_a_build_breaks_off_what_an_api_is_asked(api: ImagesServer, tmp_path: Path) -> None:
+def test_stopping_a_build_cancels_its_api_requests(api: ImagesServer, tmp_path: Path) -> None:
     from imagemill.tasks.runner.dispatch import ApiThread
 
     fox = Drawing(key="f" * 32, prompt="a fox", seed=1, steps=None)
@@ -186,7 +184,7 @@ def test_a_build_with_an_api_loads_no_torch(tmp_path: Path) -> None:
         ({"backend": "openai", "api": {"extra": {"seed": 1}}}, "extra holds 'seed'"),
     ],
 )
-def test_a_recipe_that_no_api_can_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_an_api_cannot_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
     from imagemill.data.config.load import load_recipe
     from imagemill.tasks.build_context import resolve_models
 

@@ -1,4 +1,4 @@
-"""Every family of pipelines goes the whole way: from a recipe that names its folder to images in Parquet."""
+"""Every family of pipelines, from a recipe that names its folder to images in Parquet."""
 
 from __future__ import annotations
 
