@@ -155,8 +155,8 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     """Build the shards in a bounded window: one is edited or written while the next is generated."""
     runner, in_flight = _runner(), set()
     specs = loaded_here(build.models.values())
-    is_on_disk = all(spec.files for spec in specs)
-    runner.size_for(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_on_disk else None)
+    is_here = all(spec.files for spec in specs)
+    runner.size_for(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
     merger = Merger(build.folder, build.first_file)
     for number in range(plan.shards):
         while len(in_flight) >= runner.max_in_flight():
