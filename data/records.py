@@ -118,40 +118,61 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class StepTiming:
-    """What a worker's time and memory went into for one step of one shard; times in seconds."""
+class WorkerStats:
+    """Time, memory and output of a worker: for one step of one shard, or the sum over several. Times in seconds."""
 
+    device: str | None = None
+    """Name of the device; None if nothing was generated."""
+    generated: int = 0
+    seconds: float = 0.0
+    """From the start of the job until the device was free again, loading included."""
     loading: float = 0.0
     drawing: float = 0.0
+    """Time in the model's calls."""
     waiting: float = 0.0
-    """Between the end of one batch and the start of the next, from shard to shard too; loading apart."""
+    """Between the end of one batch and the start of the next, across shards too; loading not included."""
     moves: int = 0
-    """Models brought back from host memory."""
+    """Models moved back from host memory."""
     peak_gib: float = 0.0
-    """The most memory that was taken: of the GPU, or, without one, of the process."""
-    utilisation: float | None = None
-    """Mean of the GPU's utilisation in percent, sampled once a second; None where that is not known."""
+    """Peak memory: of the GPU, or, without one, of the process."""
+    utilisation: float = 0.0
+    """Sum of the samples of the GPU's utilisation in percent, one a second, ..."""
+    samples: int = 0
+    """... and their number."""
+
+    def __add__(self, other: WorkerStats) -> WorkerStats:
+        """Both together; ``other`` is the later one."""
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in ("generated", "seconds", "loading", "drawing", "waiting", "moves", "utilisation", "samples")
+        }
+        return WorkerStats(other.device or self.device, peak_gib=max(self.peak_gib, other.peak_gib), **sums)
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
     """What one step of one shard did, small enough to be a task's result."""
 
-    generated: int = 0
     reused: int = 0
     loads: tuple[Mapping[str, Any], ...] = ()
     """Each model that was loaded for it: model, device, seconds, GiB and worker."""
-    seconds: float = 0.0
-    """Time in the worker until the device was free again, loading included."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
     """Image key -> why that image could not be generated."""
-    device: str | None = None
-    """Name of the device; None where nothing was generated."""
     worker: str | None = None
-    """Name of the worker."""
-    spent: StepTiming = StepTiming()
+    """Name of the worker; None for an API, which has none."""
+    stats: WorkerStats = WorkerStats()
     truncated: int = 0
     """Generated prompts that are longer than the model's text encoders take."""
+
+    @property
+    def generated(self) -> int:
+        """Images generated."""
+        return self.stats.generated
+
+    @property
+    def device(self) -> str | None:
+        """Name of the device; None if nothing was generated."""
+        return self.stats.device
 
 
 @dataclass(frozen=True, slots=True)

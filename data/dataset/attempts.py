@@ -8,7 +8,7 @@ from typing import Any
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.staging.store import Staging
 
-MOST = 3
+MAX_ATTEMPTS = 3
 """Attempts in a row of one run that may bring nothing new."""
 
 

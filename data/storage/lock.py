@@ -30,6 +30,9 @@ RENEW_SECONDS = 30
 LOCK_LIFETIME_S = 120
 """How long a remote lock holds that nobody renews."""
 
+MAX_LOCK_ATTEMPTS = 3
+"""Attempts to take a lock whose holder is dead."""
+
 SETTLE_S = 1
 """How long a lock that was taken from a dead holder is watched before it is relied on."""
 
@@ -98,7 +101,7 @@ class _RemoteLock:
         """Take it, also from a holder that is dead. Raises FolderInUse."""
         holder: dict[str, Any] = {}
         # Again, once a dead holder's lock is gone.
-        for attempt in range(3):
+        for attempt in range(MAX_LOCK_ATTEMPTS):
             asked = time.time()
             with suppress(FileExistsError):
                 self.path.create(self._content())

@@ -26,10 +26,10 @@ from imagemill.models.api.responses import (
     retry_after_s,
 )
 
-RETRY_INTERVAL_S = 0.5
+FIRST_RETRY_DELAY_S = 0.5
 """Wait before the first retry, if the API names none; doubled each time."""
 
-MAX_RETRY_INTERVAL_S = 60.0
+MAX_RETRY_DELAY_S = 60.0
 """Longest wait before a retry, if the API names none."""
 
 MAX_RETRY_AFTER_S = 3600.0
@@ -130,7 +130,7 @@ class ImagesApi:
                 reason = f"{failure} ({requests} requests)"
                 raise BuildFailed(self._systematic(reason)) if failure.is_systematic else ApiFault(reason, requests)
             if failure.wait is None:
-                interval = min(MAX_RETRY_INTERVAL_S, RETRY_INTERVAL_S * 2 ** (requests - 1))
+                interval = min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** (requests - 1))
                 await asyncio.sleep(interval * random.uniform(0.75, 1.25))
             else:
                 self._not_before = max(self._not_before, self._now() + failure.wait)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
-from imagemill.data.records import Drawing, Failure, StepReport
+from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
@@ -24,6 +24,9 @@ from imagemill.models.job import Job
 
 DEVICE = "openai API"
 """Device in the manifest: an API does not report what it runs on."""
+
+MAX_ATTEMPTS = 2
+"""Attempts for an image that fails a check or cannot be read."""
 
 IN_FLIGHT_TIMEOUT_S = 30.0
 """Wait for the requests in flight once the API has failed for good."""
@@ -53,11 +56,9 @@ async def draw_with_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
     if not generator.generated:
         await generator.check_model(missing)
     return StepReport(
-        generated=generator.generated,
         reused=len(job.drawings) - len(missing),
-        seconds=round(time.perf_counter() - started, 3),
         failed=generator.failed,
-        device=DEVICE,
+        stats=WorkerStats(DEVICE, generator.generated, seconds=round(time.perf_counter() - started, 3)),
     )
 
 
@@ -89,7 +90,7 @@ class _ApiGenerator:
     async def generate(self, drawing: Drawing) -> None:
         """Generate an image and stage it; a faulty one is requested once more, then it is in ``failed``."""
         fault, requests = "", 0
-        for _ in range(2):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 source = await asyncio.to_thread(read_source, drawing, self.staging)
                 image, more = await self._request(drawing, source)

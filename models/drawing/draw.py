@@ -95,19 +95,16 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
                 report({"kind": "generated", "model": job.spec.name, "images": len(images)})
                 if not generated and not good:
                     careful.check_model(batch[0])
-        spent, seconds = timeline.spent(), time.perf_counter() - started
+        stats = replace(timeline.stats(), seconds=round(time.perf_counter() - started, 3))
         if on_device_idle:
             on_device_idle()
     in_flight.clear()
     return StepReport(
-        generated=generated,
         reused=len(job.drawings) - len(missing),
         loads=_loads(told),
-        seconds=round(seconds, 3),
         failed=failed,
-        device=device,
         truncated=sum(truncated.get(one.prompt, False) for one in missing),
-        spent=replace(spent, moves=sum(event["kind"] == "moved" for event in told)),
+        stats=replace(stats, device=device, generated=generated, moves=sum(event["kind"] == "moved" for event in told)),
     )
 
 

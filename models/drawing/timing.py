@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from imagemill.data.records import StepTiming
+from imagemill.data.records import WorkerStats
 from imagemill.models.loading.pipeline import pick_device
 
 _last_batch: dict[str, float] = {}
@@ -70,15 +70,15 @@ class Timeline:
         finally:
             stop.set()
 
-    def spent(self) -> StepTiming:
-        """The sums."""
-        samples = self._utilisation
-        return StepTiming(
+    def stats(self) -> WorkerStats:
+        """The sums so far."""
+        return WorkerStats(
             loading=round(self._loading, 3),
             drawing=round(self._generating, 3),
             waiting=round(self._waiting, 3),
             peak_gib=round(self._peak() / 2**30, 3),
-            utilisation=round(sum(samples) / len(samples), 1) if samples else None,
+            utilisation=sum(self._utilisation),
+            samples=len(self._utilisation),
         )
 
     def _peak(self) -> int:

@@ -1,4 +1,4 @@
-"""A dataset from an images API, through the real flow: generated, edited, resumed, and where the API will not."""
+"""Datasets from an images API, through the real flow: generated, edited, resumed, and with refusals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def recipe(api: ImagesServer, tmp_path: Path) -> dict[str, Any]:
 
 
 def build(recipe: dict[str, Any], retry_set_aside: bool = False, **overrides: Any) -> dict[str, Any]:
-    # Imported here: Prefect reads its settings when it is imported, and the server is up by now.
+    # Imported here: Prefect reads its settings on import, and by now the server runs.
     from imagemill.flows.build_dataset import build_dataset
 
     return build_dataset(recipe, retry_set_aside, {name.replace("__", "."): value for name, value in overrides.items()})
@@ -102,15 +102,15 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
 def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer, recipe: dict[str, Any]) -> None:
     api.answers["a kite"] = [says(400, "No kites here.")]
     workers: list[str] = []
-    # Of other tests in this process.
-    before = {one.pid for one in psutil.Process().children(True)}
+    # Children of other tests.
+    before = {process.pid for process in psutil.Process().children(True)}
 
     def look_for_workers(server: ImagesServer, fields: dict[str, Any]) -> Answer:
         workers.extend(
             name
-            for one in psutil.Process().children(True)
-            if one.pid not in before
-            for name in command_of(one)
+            for process in psutil.Process().children(True)
+            if process.pid not in before
+            for name in command_of(process)
             if "spawn_main" in name
         )
         return right(server, fields)
@@ -131,7 +131,7 @@ def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_the_key_may_lie_in_a_secret_block(
+def test_the_key_may_be_in_a_secret_block(
     api: ImagesServer, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.blocks.system import Secret
@@ -149,7 +149,7 @@ def test_the_key_may_lie_in_a_secret_block(
     assert build(recipe)["rows"] == 4
 
 
-def test_stopping_a_build_breaks_off_what_an_api_is_asked(api: ImagesServer, tmp_path: Path) -> None:
+def test_stopping_a_build_cancels_its_api_requests(api: ImagesServer, tmp_path: Path) -> None:
     from imagemill.tasks.runner.dispatch import ApiThread
 
     fox = Drawing(key="f" * 32, prompt="a fox", seed=1, steps=None)
@@ -186,7 +186,7 @@ def test_a_build_with_an_api_loads_no_torch(tmp_path: Path) -> None:
         ({"backend": "openai", "api": {"extra": {"seed": 1}}}, "extra holds 'seed'"),
     ],
 )
-def test_a_recipe_that_no_api_can_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_an_api_cannot_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
     from imagemill.data.config.load import load_recipe
     from imagemill.tasks.build_context import resolve_models
 

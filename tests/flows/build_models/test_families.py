@@ -1,4 +1,4 @@
-"""Every family of pipelines goes the whole way: from a recipe that names its folder to images in Parquet."""
+"""Every family of pipelines, from a recipe that names its folder to images in Parquet."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from imagemill.data.images.codec import decode_image
+from imagemill.models.catalog.tried import SAVED, TRIED
 from tests.commands import Report, recipe_file
 from tests.conftest import Build, write_prompts
-from imagemill.models.catalog.tried import SAVED, TRIED
 from tests.models.tiny import save_tiny
 
 SAVED_ONES = [(family, task) for family, tasks in TRIED.items() for task, how in tasks.items() if how == SAVED]

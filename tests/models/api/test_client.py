@@ -46,7 +46,7 @@ def api() -> Iterator[ImagesServer]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "RETRY_INTERVAL_S", 0.01)
+    monkeypatch.setattr(client, "FIRST_RETRY_DELAY_S", 0.01)
 
 
 def drawing(prompt: str, **more: Any) -> Drawing:
