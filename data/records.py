@@ -103,10 +103,8 @@ class Staged:
     height: int
     batch_size: int
     device: str
-    unsafe: bool | None = None
-    """Whether the model's safety checker has found something in it; None where it was not asked."""
-    truncated: bool | None = None
-    """Whether its prompt was read only in part; None where that is not known."""
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    """Measure (data.dataset.measures) -> its value; without those that it was not measured by."""
 
 
 @dataclass(frozen=True, slots=True)

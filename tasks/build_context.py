@@ -21,6 +21,7 @@ from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import Model, Step
+from imagemill.models.drawing.measure import measures_of
 from imagemill.models.hub import resolve_commit
 from imagemill.models.job import Job
 
@@ -78,7 +79,7 @@ class Build:
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
-            safety=section.safety,
+            measures=self.schema.settings_of(step),
         )
 
 
@@ -151,4 +152,4 @@ def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, ret
     for path in damaged:
         folder.remove(path.name)
     first = max((file.number for file in files), default=-1) + 1
-    return Build(recipe, models, schema_of(recipe, loaded), first, retry_set_aside)
+    return Build(recipe, models, schema_of(recipe, loaded, measures_of), first, retry_set_aside)

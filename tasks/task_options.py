@@ -14,6 +14,7 @@ from prefect.context import TaskRunContext
 
 from imagemill.data.errors import ImagemillError
 from imagemill.data.identity import digest
+from imagemill.models.drawing.measure import registry
 from imagemill.models.job import Job
 
 
@@ -27,9 +28,9 @@ class StepCachePolicy(CachePolicy):
         """The key, from the task's ``job``: image keys hold all that decides pixels, batch size does not count."""
         job: Job = inputs["job"]
         staged = [(one.key, [encoding.name for encoding in job.encodings[one.key]]) for one in job.drawings]
-        # Images that were staged unchecked are looked at once more.
-        checked = [] if job.safety == "off" else [job.safety]
-        return f"{task_ctx.task.name}-{digest([*staged, *checked])}"
+        # Images that were staged unmeasured are measured by the step when it runs again.
+        measured = [item for item in sorted(job.measures.items()) if not registry()[item[0]].needs_pipeline]
+        return f"{task_ctx.task.name}-{digest([*staged, *measured])}"
 
 
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:

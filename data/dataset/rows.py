@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.dataset.measures import MeasureColumn
 from imagemill.data.dataset.schema import DatasetSchema, carried_name, carried_value
 from imagemill.data.errors import BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding
@@ -51,15 +52,18 @@ def dataset_row(
         row |= {role: {"bytes": guides[role], "path": Path(path).name}, f"{role}_sha256": sha256}
     if schema.chained:
         generated = _found(staging.find(first.key, schema.encoding.name), first)
-        row |= _provenance("", first, generated, models["generate"], schema.truncation)
-    row |= _provenance("edit_" if schema.chained else "", final, staged, models[item.steps[-1]], schema.truncation)
+        row |= _provenance("", first, generated, models["generate"], schema.step_measures)
+    row |= _provenance("edit_" if schema.chained else "", final, staged, models[item.steps[-1]], schema.step_measures)
     if final.mask_path is not None:
         mask = {"bytes": read_mask(final), "path": Path(final.mask_path).name}
         row |= {"mask_image": mask, "mask_sha256": final.mask_hash}
-    if schema.flags_unsafe:
-        row["unsafe"] = _is_unsafe(staging, schema, item)
+    if schema.row_measures:
+        shown = [_found(staging.find(drawing.key, schema.encoding.name), drawing) for drawing in item.drawings[-2:]]
+        for measure in schema.row_measures:
+            row[measure.name] = measure.of_row([image.measures.get(measure.name) for image in shown])
+    own = schema.own_columns
     for name, value in item.carried.items():
-        column = carried_name(name)
+        column = carried_name(name, own)
         if column in schema.carried:
             row[column] = carried_value(value, schema.carried[column])
     return row
@@ -79,18 +83,13 @@ def _input(staging: Staging, schema: DatasetSchema, item: RowPlan) -> dict[str, 
     return {"input_image": image, "input_sha256": staged.sha256, "input_key": source.key}
 
 
-def _is_unsafe(staging: Staging, schema: DatasetSchema, item: RowPlan) -> bool | None:
-    """Whether something was found in the row's generated images; None where no checker has looked at any."""
-    drawings = item.drawings[-2:]
-    found = [_found(staging.find(one.key, schema.encoding.name), one).unsafe for one in drawings]
-    return any(found) if any(one is not None for one in found) else None
-
-
 def _file_name(drawing: Drawing, schema: DatasetSchema) -> str:
     return f"{drawing.key}.{schema.encoding.image_format}"
 
 
-def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts, truncation: bool) -> dict[str, Any]:
+def _provenance(
+    prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts, measures: Sequence[MeasureColumn]
+) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "seed": drawing.seed,
         "model": model.name,
@@ -99,8 +98,7 @@ def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts
         "guidance_scale": drawing.guidance_scale,
         "batch_size": staged.batch_size,
     }
-    if truncation:
-        fields["prompt_truncated"] = staged.truncated
+    fields |= {measure.name: staged.measures.get(measure.name) for measure in measures}
     named = {f"{prefix}{name}": value for name, value in fields.items()}
     return named if prefix else {**named, "negative_prompt": drawing.negative_prompt}
 

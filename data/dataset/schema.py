@@ -1,17 +1,18 @@
-"""The dataset's columns: which there are for a recipe, and how those of the prompts file are carried along."""
+"""Arrow schema of the dataset: the columns that a recipe gives, and the prompts file's carried along."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from imagemill.data.config.chain import checked_steps, edits_of, generate_of, has_masks, has_references, has_turns
+from imagemill.data.config.chain import edits_of, generate_of, has_masks, has_references, has_turns
 from imagemill.data.config.guides import guide_columns, guides_of
 from imagemill.data.config.recipe import GUIDES, Recipe
+from imagemill.data.dataset.measures import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
 
@@ -40,75 +41,88 @@ class DatasetSchema:
     """Whether edits paint where a mask is white, which is kept beside their images."""
     references: bool = False
     """Whether a row may have further images that its edit was given."""
-    truncation: bool = False
-    """Whether columns tell which prompts their model read only in part."""
-    safety: Mapping[str, str] = field(default_factory=dict)
-    """Step -> what is done with what its model's safety checker finds; without those that ask none.
-
-    Part of the digest also where it adds no column: rows that were kept unchecked are looked at once more.
-    """
     guides: tuple[str, ...] = ()
     """Images that steered a row's generation, each a column (data.config.guides)."""
+    measures: tuple[MeasureColumn, ...] = ()
+    """Values of the generated images, as far as the recipe has them measured."""
 
     @classmethod
-    def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> DatasetSchema:
-        """The columns for a recipe whose prompts file has these other columns."""
+    def of(cls, recipe: Recipe, carried: Mapping[str, Kind], measures: Sequence[MeasureColumn] = ()) -> DatasetSchema:
+        """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
+        own = own_columns(measures)
         return cls(
             chained=generate_of(recipe) is not None and bool(edits_of(recipe)),
             edits=bool(edits_of(recipe)),
             encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
-            carried=dict(carried),
+            carried={carried_name(name, own): kind for name, kind in carried.items()},
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
             references=has_references(recipe),
-            truncation=bool(recipe.prompt_truncated),
-            safety=checked_steps(recipe),
             guides=guides_of(recipe),
+            measures=tuple(measures),
         )
 
     def digest(self) -> str:
-        """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
-        fields = asdict(self)
-        for later in ("has_turns", "has_masks", "references", "truncation", "safety", "guides"):
-            if not fields[later]:
-                del fields[later]
-        return digest(fields)
+        """Equal for two schemas whose rows look alike. A field of a later version counts only where it is set."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "measures"}
+        values |= {"encoding": asdict(self.encoding), "carried": dict(self.carried)}
+        for later in ("has_turns", "has_masks", "references", "guides"):
+            if not values[later]:
+                del values[later]
+        for measure in self.measures:
+            values |= measure.digest
+        return digest(values)
+
+    def settings_of(self, step: str) -> dict[str, Any]:
+        """Measure -> its setting for the images of a step; without the measures that leave these out."""
+        return {measure.name: measure.settings[step] for measure in self.measures if step in measure.settings}
+
+    @property
+    def step_measures(self) -> tuple[MeasureColumn, ...]:
+        """Measures with a column for each step."""
+        return tuple(measure for measure in self.measures if measure.is_column and not measure.combine)
+
+    @property
+    def row_measures(self) -> tuple[MeasureColumn, ...]:
+        """Measures with one column, in which the values of a row's images are combined."""
+        return tuple(measure for measure in self.measures if measure.is_column and measure.combine)
+
+    @property
+    def own_columns(self) -> frozenset[str]:
+        """Names that a carried column of this dataset may not have."""
+        return own_columns(self.measures)
 
     @property
     def image_columns(self) -> tuple[str, ...]:
         """The columns that hold images, in the order in which the images are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
 
-    @property
-    def flags_unsafe(self) -> bool:
-        """Whether a column says in which rows a model's safety checker has found something."""
-        return "flag" in self.safety.values()
-
     def arrow(self) -> pa.Schema:
-        """The Arrow schema, with the metadata by which ``datasets`` knows images from dicts."""
-        fields = [pa.field(name, IMAGE) for name in self.image_columns]
+        """The Arrow schema, with the metadata by which ``datasets`` tells images from dicts."""
+        columns = [pa.field(name, IMAGE) for name in self.image_columns]
         if self.edits:
-            fields.insert(1, pa.field("edit_prompt", pa.string()))
+            columns.insert(1, pa.field("edit_prompt", pa.string()))
         if self.has_masks:
-            fields += [pa.field("mask_image", IMAGE), pa.field("mask_sha256", pa.string())]
+            columns += [pa.field("mask_image", IMAGE), pa.field("mask_sha256", pa.string())]
         for image, sha256 in guide_columns(self.guides):
-            fields += [pa.field(image, IMAGE), pa.field(sha256, pa.string())]
+            columns += [pa.field(image, IMAGE), pa.field(sha256, pa.string())]
         if self.references:
-            fields.append(pa.field("input_images", IMAGES))
-        if self.flags_unsafe:
-            fields.append(pa.field("unsafe", pa.bool_()))
-        own = _columns(self.chained, self.edits, self.has_turns, self.truncation)
-        fields += [pa.field(name, kind) for name, kind in own]
-        fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
-        features = {field.name: _feature(field) for field in fields}
+            columns.append(pa.field("input_images", IMAGES))
+        columns += [pa.field(measure.name, _ARROW[measure.kind]) for measure in self.row_measures]
+        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures)
+        columns += [pa.field(name, kind) for name, kind in own]
+        columns += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
+        features = {column.name: _feature(column) for column in columns}
         metadata = {
             "huggingface": json.dumps({"info": {"features": features}}),
             "imagemill": json.dumps(asdict(self.encoding)),
         }
-        return pa.schema(fields, metadata=metadata)
+        return pa.schema(columns, metadata=metadata)
 
 
-def _columns(chained: bool, edits: bool, has_turns: bool, truncation: bool) -> Iterator[tuple[str, pa.DataType]]:
+def _columns(
+    chained: bool, edits: bool, has_turns: bool, measures: Sequence[MeasureColumn] = ()
+) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
     if has_turns:
@@ -122,8 +136,8 @@ def _columns(chained: bool, edits: bool, has_turns: bool, truncation: bool) -> I
         yield f"{prefix}steps", pa.int32()
         yield f"{prefix}guidance_scale", pa.float64()
         yield f"{prefix}batch_size", pa.int32()
-        if truncation:
-            yield f"{prefix}prompt_truncated", pa.bool_()
+        for measure in measures:
+            yield f"{prefix}{measure.name}", _ARROW[measure.kind]
     yield "width", pa.int32()
     yield "height", pa.int32()
     yield "sha256", pa.string()
@@ -142,24 +156,33 @@ _IMAGE_SIDE = (
     "edited_image",
     "mask_image",
     "mask_sha256",
-    "unsafe",
 )
 
 _GUIDE_SIDE = (name for pair in guide_columns(tuple(GUIDES)) for name in pair)
 
-_OWN = (name for name, _ in _columns(True, True, has_turns=True, truncation=True))
+_OWN = (name for name, _ in _columns(True, True, has_turns=True))
 
-OWN_COLUMNS = frozenset([*_IMAGE_SIDE, *_GUIDE_SIDE, *_OWN])
-"""Names that a carried column may not have; one that does is carried as ``source_<name>``."""
+# Also where no measure makes such a column: earlier versions reserved them in every dataset.
+_RESERVED = ("unsafe", "prompt_truncated", "edit_prompt_truncated")
+
+OWN_COLUMNS = frozenset([*_IMAGE_SIDE, *_GUIDE_SIDE, *_OWN, *_RESERVED])
+"""Names that a carried column may not have in any dataset; one that does is carried as ``source_<name>``."""
 
 
-def carried_name(name: str) -> str:
+def own_columns(measures: Sequence[MeasureColumn]) -> frozenset[str]:
+    """Names that a carried column may not have in a dataset with these measures."""
+    # A later version's measure must not rename a carried column of a dataset that does not have it.
+    names = [measure.name for measure in measures if measure.is_column]
+    return OWN_COLUMNS.union(names, [f"edit_{name}" for name in names])
+
+
+def carried_name(name: str, own: Collection[str] = OWN_COLUMNS) -> str:
     """The dataset's name for a column of the prompts file; no two columns get the same one."""
     bare = name
     while bare.startswith("source_"):
         bare = bare.removeprefix("source_")
-    # What is called source_image already makes room for an image that will be.
-    return f"source_{name}" if bare in OWN_COLUMNS else name
+    # A column named source_image makes way for an image that is renamed so.
+    return f"source_{name}" if bare in own else name
 
 
 def carried_kind(value: Any) -> Kind:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -23,6 +24,9 @@ from imagemill.data.errors import BuildFailed
 from imagemill.data.records import Staged
 
 SUFFIX = ".staged"
+
+_EARLIER_MEASURES = {"unsafe": "unsafe", "truncated": "prompt_truncated"}
+"""Fields of the records that version 0.1.0 wrote -> the measures that they are now."""
 
 Name = tuple[str, str]
 """A staged image's name: its image key, and its encoding's name."""
@@ -163,15 +167,25 @@ def _read_places(path: str) -> dict[Name, BundleEntry]:
 
 def _enter(known: dict[Name, BundleEntry], places: dict[Name, BundleEntry]) -> None:
     for name, place in places.items():
-        # Of an image that was staged twice, the one that says more: whether it is unsafe may be found out later.
-        if name not in known or known[name].staged.unsafe is None:
+        # Of an image that was staged twice, the record with more measures: some are added later.
+        if name not in known or _measured(known[name]) <= _measured(place):
             known[name] = place
+
+
+def _measured(place: BundleEntry) -> int:
+    return sum(value is not None for value in place.staged.measures.values())
 
 
 def _places(path: str, header: bytes, said: list[tuple[str, int, dict]]) -> dict[Name, BundleEntry]:
     places, start = {}, len(header)
     for encoding, length, fields in said:
-        staged = Staged(**fields)
+        staged = _staged(fields)
         places[staged.key, encoding] = BundleEntry(path, start, length, staged)
         start += length
     return places
+
+
+def _staged(fields: dict[str, Any]) -> Staged:
+    earlier = {name: fields.pop(field, None) for field, name in _EARLIER_MEASURES.items()}
+    known = {name: value for name, value in earlier.items() if value is not None}
+    return Staged(**{"measures": known, **fields})

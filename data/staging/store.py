@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ from imagemill.data.staging.bundles import BundleEntry, Name, staged_files
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """How a batch was generated, as far as its images' records say."""
+    """How an image was generated, as its record (data.records.Staged) has it."""
 
     model: str
     batch_size: int
     device: str
-    unsafe: bool | None = None
-    truncated: bool | None = None
+    measures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +57,14 @@ class Staging:
     def stage(self, images: Sequence[StageRequest]) -> None:
         """Encode images in every way that is needed and stage them together, wholly or not at all."""
         encoded = []
-        for one in images:
-            parameters = generation_parameters(one.drawing, one.image.size, one.generated.model)
-            how = one.generated.batch_size, one.generated.device, one.generated.unsafe, one.generated.truncated
-            for encoding in one.encodings:
-                content = encode_image(one.image, encoding, parameters)
+        for request in images:
+            drawing, image, generated = request.drawing, request.image, request.generated
+            parameters = generation_parameters(drawing, image.size, generated.model)
+            how = generated.batch_size, generated.device, generated.measures
+            for encoding in request.encodings:
+                content = encode_image(image, encoding, parameters)
                 sha256 = hashlib.sha256(content).hexdigest()
-                encoded.append((encoding.name, content, Staged(one.drawing.key, sha256, *one.image.size, *how)))
+                encoded.append((encoding.name, content, Staged(drawing.key, sha256, *image.size, *how)))
         self._files.add(encoded)
 
     def missing(
@@ -86,15 +86,16 @@ class Staging:
         if not self._files.place((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
             return False
         content, staged = found
-        how = Generated(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
+        how = Generated(model, staged.batch_size, staged.device, staged.measures)
         self.stage([StageRequest(decode_image(content, drawing.key), drawing, encodings, how)])
         return True
 
-    def update(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
-        """Put what was found out about a staged image (fields of Staged) into its record, in each encoding."""
+    def add_measures(self, key: str, encodings: Iterable[Encoding], values: Mapping[str, Any]) -> None:
+        """Add a staged image's measures to its record, in each encoding."""
         for encoding in encodings:
-            if staged := self.read(key, encoding.name):
-                self.put(staged[0], replace(staged[1], **found), encoding.name)
+            if found := self.read(key, encoding.name):
+                content, staged = found
+                self.put(content, replace(staged, measures={**staged.measures, **values}), encoding.name)
 
     def find(self, key: str, encoding: str) -> Staged | None:
         """How the image was generated, or None where it is not staged in this encoding."""

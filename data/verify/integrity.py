@@ -20,9 +20,10 @@ from imagemill.data.config.guides import guide_columns, plain_guides
 from imagemill.data.config.recipe import GUIDES
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import fingerprint
+from imagemill.data.dataset.measures import MeasureColumn, MeasuresOf
 from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.reader import find_finished, read_rows
-from imagemill.data.dataset.schema import OWN_COLUMNS, DatasetSchema
+from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
@@ -87,10 +88,10 @@ class Report:
         return {**asdict(self), "good": self.good, "counts": dict(self.counts)}
 
 
-def verify_files(output: str | Path) -> Report:
-    """Hold every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
+def verify_files(output: str | Path, measures_of: MeasuresOf) -> Report:
+    """Check every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder, manifest = find_finished(output)
-    report = Report(str(output))
+    report, measures = Report(str(output)), measures_of(manifest["recipe"])
     listed = {file["name"]: file for file in manifest["files"]}
     present = {path.name: path for path in sorted(folder.data.iterdir())} if folder.data.is_dir() else {}
     for name in sorted({*listed, *present}):
@@ -101,7 +102,7 @@ def verify_files(output: str | Path) -> Report:
             report.add(Fault("extra", name, why))
         else:
             _verify_file(report, present[name], listed[name])
-            _verify_schema(report, present[name], manifest["recipe"])
+            _verify_schema(report, present[name], manifest["recipe"], measures)
             _verify_rows(report, present[name], listed[name]["rows"])
     if report.good and report.rows != manifest["rows"]:
         what = f"{report.rows} rows were found, and the manifest says {manifest['rows']}"
@@ -122,20 +123,23 @@ def _verify_file(report: Report, path: Location, listed: Mapping[str, Any]) -> N
         )
 
 
-def _verify_schema(report: Report, path: Location, recipe: Mapping[str, Any]) -> None:
+def _verify_schema(
+    report: Report, path: Location, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]
+) -> None:
     try:
         schema = read_schema(path)
     except (pa.ArrowException, OSError):
         return  # Told of when its rows are read.
-    for what in _schema_faults(schema, recipe):
+    for what in _schema_faults(schema, recipe, measures):
         report.add(Fault("schema", path.name, what))
 
 
-def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str]:
+def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]) -> Iterator[str]:
     chain = plain_chain(recipe)
     generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
-    carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
+    own = own_columns(measures)
+    carried = {column.name: _KINDS.get(column.type, "json") for column in schema if column.name not in own}
     encoding = Encoding(recipe["image_format"])
     wanted = DatasetSchema(
         chained=generates and bool(edits),
@@ -145,9 +149,8 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
         has_turns=has_turns,
         has_masks=any(edit.get("task") == "inpaint" for edit in edits),
         references=any(edit.get("references") for edit in edits),
-        truncation=bool(recipe.get("prompt_truncated")),
-        safety={str(place): section.get("safety", "off") for place, (_, section) in enumerate(chain)},
         guides=plain_guides(recipe),
+        measures=measures,
     ).arrow()
     for item in wanted:
         if item.name not in schema.names:

@@ -21,6 +21,7 @@ from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
@@ -82,7 +83,11 @@ def print_verified(
     output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None, as_json: bool
 ) -> int:
     """What was found in a finished dataset; returns 0 where all is good, else 1. Raises ImagemillError."""
-    report = _draw_again(output, regenerate, seed, workers, cluster) if regenerate else verify_files(output).to_json()
+    report = (
+        _draw_again(output, regenerate, seed, workers, cluster)
+        if regenerate
+        else verify_files(output, measures_of).to_json()
+    )
     code = 0 if report["good"] else 1
     if as_json:
         return _print_json(report) or code

@@ -18,11 +18,10 @@ from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepare_drawings
 from imagemill.models.drawing.device_errors import DeviceLost, is_sticky
 from imagemill.models.drawing.encode_pool import Encoders
+from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.drawing.quarantine import split_suspects
 from imagemill.models.drawing.recovery import RecoveringGenerator
-from imagemill.models.drawing.safety import Safety
 from imagemill.models.drawing.timing import Timeline
-from imagemill.models.drawing.truncation import find_truncated
 from imagemill.models.job import Job
 from imagemill.models.loading.pipeline import device_name, pick_device
 from imagemill.models.loading.pipeline_cache import Report, resident_pipeline
@@ -56,9 +55,9 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
         told.append(event)
         report(event)
 
-    safety, failed = Safety(job, staging, watch), {}
-    new = {one.key for one in missing}
-    safety.check_staged([one for one in job.drawings if one.key not in new], failed)
+    measuring, failed = Measuring(job, staging, watch), {}
+    new = {drawing.key for drawing in missing}
+    measuring.check_staged([drawing for drawing in job.drawings if drawing.key not in new], failed)
     if not missing:
         return StepReport(reused=len(job.drawings), loads=_loads(told), failed=failed)
     in_flight = InFlight(staging.folder, run, [one.key for one in job.drawings])
@@ -68,9 +67,8 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
     in_batches, suspects = split_suspects(job, missing, crashes, failed)
     with timeline.loading():
         pipeline = _load(job, watch, in_flight)
-        safety.load()
+        measuring.load(pipeline)
     careful = RecoveringGenerator(pipeline, job, in_flight.abandon, failed)
-    truncated = find_truncated(pipeline, job.spec, (one.prompt for one in missing))
     generated, device = 0, device_name(pick_device())
     with Encoders(staging) as encoders:
         with timeline.sampling():
@@ -80,19 +78,20 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
             for batch in _one_ahead(batches) if any(_reads(one) for one in missing) else batches:
                 with in_flight.mark([asked.drawing.key for asked in batch]), timeline.batch():
                     good = careful.draw(batch)
-                    images = safety.check_images(good, failed)
-                to_stage = [
+                    measured = measuring.measure([(prepared.drawing, image) for prepared, image, _ in good], failed)
+                requests = [
                     StageRequest(
                         image,
-                        asked.drawing,
-                        job.encodings[asked.drawing.key],
-                        Generated(job.spec.name, size, device, unsafe, truncated.get(asked.drawing.prompt)),
+                        prepared.drawing,
+                        job.encodings[prepared.drawing.key],
+                        Generated(job.spec.name, size, device, values),
                     )
-                    for (asked, image, size), unsafe in images
+                    for (prepared, image, size), values in zip(good, measured, strict=True)
+                    if values is not None
                 ]
-                encoders.add(to_stage)
-                generated += len(images)
-                report({"kind": "generated", "model": job.spec.name, "images": len(images)})
+                encoders.add(requests)
+                generated += len(requests)
+                report({"kind": "generated", "model": job.spec.name, "images": len(requests)})
                 if not generated and not good:
                     careful.check_model(batch[0])
         spent, seconds = timeline.spent(), time.perf_counter() - started
@@ -106,7 +105,7 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
         seconds=round(seconds, 3),
         failed=failed,
         device=device,
-        truncated=sum(truncated.get(one.prompt, False) for one in missing),
+        truncated=measuring.true["prompt_truncated"],
         spent=replace(spent, moves=sum(event["kind"] == "moved" for event in told)),
     )
 

@@ -186,7 +186,7 @@ def test_rows_keep_the_row_keys_and_image_keys_that_they_had(load):
     found = load(asked)
     recipe = load_recipe({"prompts": "p.jsonl", "generate": {}, "edit": {"instructions": ["redder"]}})
     facts = {"generate": replace(FACTS, buckets=((64, 64), (72, 48))), "edit": FACTS}
-    make = RowPlanner(recipe, facts, schema_of(recipe, found.loaded))
+    make = RowPlanner(recipe, facts, schema_of(recipe, found.loaded, lambda recipe: ()))
     wanted = [(row.id, one) for row in found.rows for [one] in make.wanted(row)]
     assert [(row_id, one.row_key, *(sketch.key for sketch in one.way)) for row_id, one in wanted] == [
         (

@@ -190,7 +190,7 @@ def test_carried_values_keep_their_type_or_become_json(values, kind, stored):
 def test_odd_column_names_survive(tmp_path, load, dataset_rows, open_dataset):
     carried = {"": 1, "a.b": "x", "image.bytes": "y", "image": "z", "source_image": "s", "tête": True}
     loaded = load([{"prompt": "a", **carried}]).loaded
-    schema = schema_of(load_recipe({"prompts": "p", "generate": {}}), loaded)
+    schema = schema_of(load_recipe({"prompts": "p", "generate": {}}), loaded, lambda recipe: ())
     row = {name: value for name, value in dataset_rows[0].items() if name in schema.arrow().names}
     row |= {carried_name(name): value for name, value in carried.items()}
     write_rows(tmp_path / "a.parquet", schema, [row])

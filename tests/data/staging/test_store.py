@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -88,16 +89,25 @@ def test_an_image_that_was_staged_twice_is_removed_from_both_files(tmp_path: Pat
     assert list(tmp_path.glob("*.staged")) == []
 
 
-def test_what_is_noted_later_of_an_image_is_what_counts(tmp_path: Path):
+def test_a_measure_that_is_added_later_is_what_counts(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2])
-    Staging(tmp_path).update(DRAWINGS[0].key, (PNG, JPEG), unsafe=False)
+    Staging(tmp_path).add_measures(DRAWINGS[0].key, (PNG, JPEG), {"unsafe": False})
     stage(tmp_path, DRAWINGS[:2])
     key = DRAWINGS[0].key
     code = f"from imagemill.data.staging.store import *; print(Staging(Path({str(tmp_path)!r})).find({key!r}, 'png'))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "unsafe=False" in said
-    assert Staging(tmp_path).find(DRAWINGS[0].key, "jpeg-95").unsafe is False
-    assert Staging(tmp_path).find(DRAWINGS[1].key, "png").unsafe is None
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "measures={'unsafe': False}" in output
+    assert Staging(tmp_path).find(DRAWINGS[0].key, "jpeg-95").measures == {"unsafe": False}
+    assert Staging(tmp_path).find(DRAWINGS[1].key, "png").measures == {}
+
+
+def test_a_record_of_version_0_1_0_keeps_its_values(tmp_path: Path):
+    fields = {"key": "0" * 32, "sha256": "0" * 64, "width": 8, "height": 8, "batch_size": 1, "device": "cpu"}
+    records = [{**fields, "unsafe": True, "truncated": None}, {**fields, "key": "1" * 32, "truncated": False}]
+    header = json.dumps([["png", 1, record] for record in records])
+    (tmp_path / "earlier.staged").write_bytes(header.encode() + b"\nab")
+    measures = [Staging(tmp_path).find(record["key"], "png").measures for record in records]
+    assert measures == [{"unsafe": True}, {"prompt_truncated": False}]
 
 
 def test_an_encoding_that_lacks_is_made_from_the_lossless_image(tmp_path: Path):

@@ -13,7 +13,6 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from tests.models.drawing.test_generate import job
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from imagemill.data.images.codec import decode_image
@@ -23,6 +22,7 @@ from imagemill.tasks.task_options import StepCachePolicy
 from tests.commands import Report
 from tests.conftest import Build, small_fields
 from tests.flows.build.test_build_dataset import rows_of
+from tests.models.drawing.test_draw import job
 from tests.models.tiny import save_tiny
 
 TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -122,13 +122,13 @@ def test_an_image_that_is_set_aside_is_not_edited(build: Build, generated: dict,
 
 def test_what_an_interrupted_build_has_staged_unchecked_is_checked(generated: dict, tmp_path: Path):
     asked = job(Path(generated["generate"]["model"]), tmp_path, ["a fox", "a kite"])
-    checked = replace(asked, safety="flag")
+    checked = replace(asked, measures={"unsafe": "flag"})
     draw(asked, lambda event: None)
-    assert [Staging(tmp_path).find(one.key, "png").unsafe for one in asked.drawings] == [None, None]
+    assert [Staging(tmp_path).find(one.key, "png").measures for one in asked.drawings] == [{}, {}]
     report = draw(checked, lambda event: None)
     # Of the pipeline nothing is loaded for it.
     assert (report.generated, [load["model"] for load in report.loads]) == (0, [f"{asked.spec.name}'s safety checker"])
-    assert None not in [Staging(tmp_path).find(one.key, "png").unsafe for one in asked.drawings]
+    assert None not in [Staging(tmp_path).find(one.key, "png").measures["unsafe"] for one in asked.drawings]
     # Nor does the step's cached result stand for one that looks.
     context = SimpleNamespace(task=SimpleNamespace(name="generate"))
     assert len({StepCachePolicy().compute_key(context, {"job": one}, {}) for one in (asked, checked)}) == 2

@@ -83,7 +83,8 @@ def test_generator_and_editor_of_one_set_of_weights_are_loaded_once(model: Path,
         job(model, tmp_path, [], spec=editor, drawings=(edit,), encodings={edit.key: (PNG,)}), lambda event: None
     )
     assert (first.generated, second.generated) == (1, 1)
-    assert len(first.loads) + len(second.loads) == 1
+    # Tests before this one may have loaded it.
+    assert (len(first.loads) <= 1, second.loads) == (True, ())
 
 
 def test_what_is_staged_is_neither_generated_nor_loaded_for(model: Path, tmp_path: Path):
