@@ -10,6 +10,7 @@ import yaml
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.schema import IMAGE, DatasetSchema
+from imagemill.data.dataset.shard_files import DATA_FILES
 from imagemill.data.records import ModelFacts
 
 _SIZES = (
@@ -71,7 +72,7 @@ def dataset_card(
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("parquet", data_files="data/train-*.parquet", split="train")
+rows = load_dataset("parquet", data_files="{DATA_FILES}", split="train")
 rows[0]["{schema.image_columns[-1]}"].show()
 ```
 

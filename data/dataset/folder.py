@@ -19,16 +19,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from imagemill.data.dataset.parquet import count_rows
+from imagemill.data.dataset.journal import Journal
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
-from imagemill.data.storage.locations import Location, RemotePath, hash_file, locate, size_and_version, work_folder
+from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
 
 
@@ -48,10 +47,10 @@ class Folder:
         self.about = shared / "folder.json"
         self.lock_file = shared / "lock"
         self.merge = shared / "merge.json"
-        self.shared_journal = shared / "files.jsonl"
         # What only the machine needs that builds, and its workers.
         self.state = work_folder(self.root) if self.is_remote else shared
-        self.journal = self.state / "files.jsonl"
+        journal = "files.jsonl"
+        self.journal = Journal(self.state / journal, shared / journal, self.manifest, self.publish, self.write)
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.given = self.state / "given"
@@ -104,7 +103,7 @@ class Folder:
             # Again: another build may have begun, and ended, since.
             self.check_owner(name)
             if self.is_remote:
-                self._fetch_journal()
+                self.journal.fetch()
             self.staged.mkdir(exist_ok=True)
             self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
@@ -161,57 +160,12 @@ class Folder:
             append_line(self.runs, run)
 
     def committed(self) -> tuple[list[CommittedFile], list[Location]]:
-        """The Parquet files in data/, by name: those that are as they were committed, and those that are damaged.
-
-        A file is trusted by size and time of change, a remote one by size and its store's version of it; where these
-        are not as recorded (a copied folder, a lost journal, an edited file), its sha256 decides.
-        """
-        known = self._known()
-        whole, damaged = [], []
-        for path in sorted(self.data.glob("train-*.parquet")):
-            file = _recognise(path, known.get(path.name, []))
-            if file is None:
-                damaged.append(path)
-            else:
-                whole.append(file)
-        return whole, damaged
+        """The Parquet files in data/, by name: those that are as they were committed, and damaged ones."""
+        return self.journal.committed(self.data)
 
     def commit(self, temporary: Path, name: str, file: CommittedFile) -> None:
-        """Give a whole and synced Parquet file its place in data/, in place of one of the same name."""
-        # The journal goes first: a kill in between leaves either file known by its sha256.
-        target, entry = self.data / name, {**asdict(file), "name": name}
-        if not self.is_remote:
-            append_line(self.journal, entry | size_and_version(temporary)[1])
-            self.publish(temporary, target)
-            return
-        append_line(self.journal, entry)
-        if target.exists():
-            self.share_journal()
-        self.publish(temporary, target)
-        append_line(self.journal, entry | size_and_version(target)[1])
-
-    def share_journal(self) -> None:
-        """Put a remote dataset's journal beside it: another machine's build then knows its files without reading them.
-
-        Only where a file is replaced and when a dataset is complete: a file that is new is known by being whole.
-        """
-        if self.is_remote:
-            self.write(self.shared_journal, self.journal.read_bytes())
-
-    def _fetch_journal(self) -> None:
-        """Make this machine's journal hold what other machines have committed, each line once."""
-        lines = [json_line(entry) for journal in (self.shared_journal, self.journal) for entry in read_lines(journal)]
-        self.write(self.journal, b"".join(dict.fromkeys(lines)))
-
-    def _known(self) -> dict[str, list[dict[str, Any]]]:
-        """All that the manifest and the journals say of each committed file."""
-        entries = json.loads(self.manifest.read_bytes())["files"] if self.manifest.exists() else []
-        known: dict[str, list[dict[str, Any]]] = {}
-        for journal in dict.fromkeys((self.journal, self.shared_journal)):
-            entries += read_lines(journal)
-        for entry in entries:
-            known.setdefault(entry["name"], []).append(entry)
-        return known
+        """Give a whole and synced Parquet file its place in data/, replacing one of the same name."""
+        self.journal.commit(temporary, self.data / name, file)
 
     def clear_work(self) -> None:
         """Remove what only a build under way needs."""
@@ -222,18 +176,6 @@ class Folder:
             shutil.rmtree(path, ignore_errors=True)
         for path in (*self.state.glob("plan.sqlite*"), self.attempts):
             path.unlink(missing_ok=True)
-
-
-def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:
-    """The committed file at ``path`` if it is one that was committed, or whole and never heard of; else None."""
-    size, version = size_and_version(path)
-    for entry in known:
-        if entry["bytes"] == size and version.items() <= entry.items():
-            return CommittedFile(path.name, entry["rows"], entry["bytes"], entry["sha256"])
-    sha256, rows = hash_file(path), count_rows(path)
-    if rows is None or (known and all(entry["sha256"] != sha256 for entry in known)):
-        return None
-    return CommittedFile(path.name, rows, size, sha256)
 
 
 def sync_folder(folder: Path) -> None:

@@ -95,7 +95,7 @@ def make_manifest(
 
 def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
     """Write manifest.json, the last file of a build."""
-    folder.share_journal()
+    folder.journal.share()
     folder.write(folder.manifest, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
 
 

@@ -25,13 +25,13 @@ from huggingface_hub.utils.sha import git_hash
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished
+from imagemill.data.dataset.shard_files import is_data_path
 from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed
 from imagemill.data.storage.locations import hash_file
 
 Emit = Callable[[int, int], None]
 """(bytes sent, bytes to send) -> None"""
 
-_DATA = re.compile(r"data/train-\d+(-[0-9a-f]{8})?\.parquet")
 _MADE_BY_THE_HUB = {".gitattributes", "README.md"}
 
 
@@ -78,7 +78,7 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
         small = [CommitOperationAdd(name, content) for name, content in _small_files(folder, there)]
         large = [file for file in manifest["files"] if _sha256_there(there, f"data/{file['name']}") != file["sha256"]]
         kept = {f"data/{file['name']}" for file in manifest["files"]}
-        gone = [CommitOperationDelete(path) for path in there if _DATA.fullmatch(path) and path not in kept]
+        gone = [CommitOperationDelete(path) for path in there if is_data_path(path) and path not in kept]
         sent, total = 0, sum(file["bytes"] for file in large)
         operations = [*gone, *small]
         for file in large:

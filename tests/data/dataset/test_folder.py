@@ -181,7 +181,7 @@ def test_a_copied_or_moved_folder_is_known_by_its_bytes(dataset, tmp_path):
 
 
 def test_a_lost_journal_costs_nothing(dataset):
-    dataset.journal.unlink()
+    dataset.journal.path.unlink()
     assert len(dataset.committed()[0]) == 2
 
 

@@ -194,7 +194,7 @@ def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, m
 
 
 def test_committed_objects_are_known_without_being_read(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     whole, damaged = dataset.committed()
     assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
     assert damaged == []
@@ -204,9 +204,9 @@ def test_another_machine_knows_what_was_committed(
     dataset: Folder, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with dataset.lock("night"):
-        dataset.share_journal()
+        dataset.journal.share()
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
-    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     assert len(Folder(url).committed()[0]) == 2
 
 
@@ -263,10 +263,10 @@ def test_any_url_that_fsspec_writes_to_will_do(schema, dataset_rows, monkeypatch
     folder, name = Folder("memory://sets/night"), "train-00000.parquet"
     with folder.lock("night"):
         folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows))
-        folder.share_journal()
+        folder.journal.share()
         with pytest.raises(FolderInUse), Folder("memory://sets/night").lock("night"):
             pytest.fail("held")
-    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     (file,), damaged = Folder("memory://sets/night").committed()
     assert (file.rows, damaged, folder.lock_file.exists()) == (3, [], False)
     folder.remove(name)

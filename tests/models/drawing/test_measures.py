@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,18 +13,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from imagemill.data.config.api import Api as ApiSettings
 from imagemill.data.config.load import load_recipe
 from imagemill.data.config.steps import Edit
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.rows import dataset_row
 from imagemill.data.dataset.schema import OWN_COLUMNS, DatasetSchema
+from imagemill.data.images.codec import encode_image
 from imagemill.data.records import Drawing, RowPlan
 from imagemill.data.staging.store import Staging
+from imagemill.models.api.client import Request
+from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing import measures
+from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.drawing.draw import draw
 from imagemill.models.drawing.measure import measures_of, registry
+from imagemill.models.job import Job
 from tests.models.drawing.test_draw import PNG, job
 
 BRIGHTNESS = '''"""Column ``brightness``: the mean of an image's values, 0 to 1."""
@@ -119,6 +127,20 @@ def test_an_image_that_was_staged_unmeasured_is_measured_and_not_generated_again
     (key,) = report.failed
     assert report.failed[key].reason == "its mean is True"
     assert Staging(tmp_path).find(key, "png").measures["brightness"] > 0
+
+
+def test_an_image_of_an_api_is_measured_too(add_measure: Any, tmp_path: Path):
+    class Api:
+        async def draw(self, request: Request) -> tuple[bytes, int]:
+            return encode_image(Image.new("RGB", (64, 64), "white"), PNG, ""), 1
+
+    add_measure(BRIGHTNESS % "")
+    spec = ApiSpec("painter", None, ApiSettings(base_url="http://localhost"), False)
+    drawing = Drawing("0" * 32, "a fox", seed=0, steps=None)
+    settings = {"brightness": "mean", "prompt_truncated": True}
+    request = Job(spec, (drawing,), {drawing.key: (PNG,)}, 1, frozenset(), str(tmp_path), measures=settings)
+    assert asyncio.run(draw_with_api(request, Api(), lambda event: None)).generated == 1
+    assert Staging(tmp_path).find(drawing.key, "png").measures == {"brightness": 1.0}
 
 
 def test_a_measure_is_named_as_its_file_and_as_no_other_column():
