@@ -12,21 +12,22 @@ from pydantic import BaseModel, ValidationError
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.secrets import refuse_tokens
+from imagemill.data.config.shipped import find_recipe
 from imagemill.data.errors import RecipeError
 
 
 def load_recipe(source: Recipe | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Return the checked recipe.
 
-    ``source`` is a Recipe, a mapping of its fields, or the path of a YAML file. ``overrides`` maps dotted
-    field names to values (``{"generate.seed": 7}``) and wins over the source. Raises RecipeError.
+    ``source`` is a Recipe, a mapping of its fields, the path of a YAML file, or the name of a shipped recipe.
+    ``overrides`` maps dotted field names to values (``{"generate.seed": 7}``) and wins over the source. Raises RecipeError.
     """
     if isinstance(source, Recipe):
         fields = source.model_dump(exclude_unset=True)
     elif isinstance(source, Mapping):
         fields = dict(source)
     else:
-        fields = read_yaml(Path(source))
+        fields = read_yaml(find_recipe(Path(source)))
     for dotted, value in (overrides or {}).items():
         set_field(fields, dotted, value)
     return parse_recipe(fields)

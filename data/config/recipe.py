@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from imagemill.data.config.fields import MaybeText, OwnOrEmpty, Section, Text
+from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
 
@@ -182,6 +183,11 @@ class Recipe(Section):
     def rows_from(self) -> str:
         """Where the rows come from, for messages and the rows' own record."""
         return self.prompts or "recipe.template"
+
+    @property
+    def prompts_path(self) -> str:
+        """Where the prompts are read from: ``prompts``, or the sample in the package that it names."""
+        return find_sample(self.prompts)
 
     def _check_prompts(self) -> None:
         if self.prompts:

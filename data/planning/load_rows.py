@@ -80,7 +80,7 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
 def _records(recipe: Recipe, make: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts, make.image_fields)
+    records = read_records(recipe.prompts_path, make.image_fields)
     return _ahead(records, make) if make.image_roles else records
 
 

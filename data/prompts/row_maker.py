@@ -74,7 +74,7 @@ class RowMaker:
     def __init__(self, recipe: Recipe, images: ImageFetcher) -> None:
         self.columns = recipe.columns
         self.file = recipe.rows_from
-        self.images = RowImages(recipe.prompts, images)
+        self.images = RowImages(recipe.prompts_path, images)
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
         self.guides = guides_of(recipe)
