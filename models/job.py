@@ -34,4 +34,4 @@ class Job:
     max_resident: int | None = None
     """The most models that stay on a worker's device at once; None: as many as fit."""
     measures: Mapping[str, Any] = field(default_factory=dict)
-    """Measure (models.drawing.measure) of these images -> its setting."""
+    """Measure (models.drawing.measure) -> its setting for these images."""

@@ -28,7 +28,7 @@ class StepCachePolicy(CachePolicy):
         """The key, from the task's ``job``: image keys hold all that decides pixels, batch size does not count."""
         job: Job = inputs["job"]
         staged = [(one.key, [encoding.name for encoding in job.encodings[one.key]]) for one in job.drawings]
-        # Images that were staged unmeasured are measured by the step when it runs again.
+        # A measure that is new measures staged images too, so that the step must run again.
         measured = [item for item in sorted(job.measures.items()) if not registry()[item[0]].needs_pipeline]
         return f"{task_ctx.task.name}-{digest([*staged, *measured])}"
 

@@ -1,7 +1,7 @@
-"""Journal of a dataset's committed files, by which a build trusts a file without reading it.
+"""Journal of the committed files: a line for each, which lets a build trust a file without reading it.
 
-A line a file, added before the file gets its place. A remote dataset's journal is in its work folder on this machine,
-and shared beside the dataset for the builds of other machines.
+The line is appended before the file is moved into place. A remote dataset's journal is in its work folder on this
+machine; a copy beside the dataset is for builds on other machines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from imagemill.data.storage.locations import Location, hash_file, size_and_versi
 
 
 class Journal:
-    """The journal of one dataset. ``publish`` and ``write`` are its folder's: they put files there as a whole."""
+    """The journal of one dataset. ``publish`` and ``write`` are its Folder's."""
 
     def __init__(
         self,
@@ -31,19 +31,19 @@ class Journal:
     ) -> None:
         self.path = path
         self.shared = shared
-        """The same file, unless the dataset is remote."""
+        """The same file as ``path`` unless the dataset is remote."""
         self._manifest = manifest
         self._publish = publish
         self._write = write
 
     @property
     def is_remote(self) -> bool:
-        """Whether other machines have a journal of the dataset's too."""
+        """Whether builds on other machines have journals too."""
         return self.shared != self.path
 
     def commit(self, temporary: Path, target: Location, file: CommittedFile) -> None:
-        """Give a whole and synced Parquet file its place, replacing one of the same name."""
-        # The journal goes first: a kill in between leaves either file known by its sha256.
+        """Move a whole and synced Parquet file into place, replacing one of the same name."""
+        # The journal first: after a kill in between either file is known by its sha256.
         entry = {**asdict(file), "name": target.name}
         if not self.is_remote:
             append_line(self.path, entry | size_and_version(temporary)[1])
@@ -56,7 +56,7 @@ class Journal:
         append_line(self.path, entry | size_and_version(target)[1])
 
     def committed(self, data: Location) -> tuple[list[CommittedFile], list[Location]]:
-        """The Parquet files in the folder ``data``, by name: those that are as they were committed, and damaged ones.
+        """The Parquet files in ``data``, by name: those that are as they were committed, and the damaged ones.
 
         A file is trusted by size and time of change, a remote one by size and its store's version of it; where these
         are not as recorded (a copied folder, a lost journal, an edited file), its sha256 decides.
@@ -72,20 +72,20 @@ class Journal:
         return whole, damaged
 
     def share(self) -> None:
-        """Put a remote dataset's journal beside it: a build on another machine then need not read its files.
+        """Copy a remote dataset's journal beside it, so that builds on other machines need not read its files.
 
-        Only where a file is replaced and when a dataset is complete: a file that is new is known by being whole.
+        Needed only when a file is replaced and when the dataset is complete: a new file is accepted if it is whole.
         """
         if self.is_remote:
             self._write(self.shared, self.path.read_bytes())
 
     def fetch(self) -> None:
-        """Add to this machine's journal what other machines have committed, each line once."""
+        """Merge the shared journal into this machine's, each line once."""
         lines = [json_line(entry) for journal in (self.shared, self.path) for entry in read_lines(journal)]
         self._write(self.path, b"".join(dict.fromkeys(lines)))
 
     def _known(self) -> dict[str, list[dict[str, Any]]]:
-        """File name -> every entry that the manifest and the journals have of it."""
+        """File name -> all its entries in the manifest and the journals."""
         entries = json.loads(self._manifest.read_bytes())["files"] if self._manifest.exists() else []
         known: dict[str, list[dict[str, Any]]] = {}
         for journal in dict.fromkeys((self.path, self.shared)):
@@ -96,7 +96,7 @@ class Journal:
 
 
 def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:
-    """The file at ``path`` if it is as it was committed, or whole and in no journal; otherwise None."""
+    """The file at ``path`` if it is as it was committed, or whole and without any entry; otherwise None."""
     size, version = size_and_version(path)
     for entry in known:
         if entry["bytes"] == size and version.items() <= entry.items():

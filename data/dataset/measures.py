@@ -1,7 +1,7 @@
 """Declarations of measures: columns whose values are computed from a generated image, or while it is generated.
 
-The measures themselves are files of models/drawing/measures, which data/ must not import: a task hands their
-declarations for the recipe at hand to the schema.
+The measures are files of models/drawing/measures, which data/ must not import: a task passes their declarations for its
+recipe to the schema.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ MeasureKind = Literal["bool", "int", "float", "str"]
 
 @dataclass(frozen=True, slots=True)
 class MeasureColumn:
-    """One measure as one dataset has it."""
+    """One measure in one dataset."""
 
     name: str
-    """Of the column, and of the value in a staged image's record (data.records.Staged)."""
+    """Name of the column, and of the value in the record of a staged image (data.records.Staged)."""
     kind: MeasureKind
     settings: Mapping[str, Any]
-    """Step of the recipe -> how its images are measured; without the steps whose images are not."""
+    """Step of the recipe -> setting for its images; only steps whose images are measured."""
     is_column: bool = True
-    """False where images are measured for the build alone."""
+    """False if the dataset does not store the values."""
     combine: Callable[[Sequence[Any]], Any] | None = None
-    """The row's value from those of its images, which are never None; None: a column for each step."""
+    """Values of a row's images, without None -> the row's value. If None, each step has a column."""
     digest: Mapping[str, Any] = field(default_factory=dict)
     """Its entries in the schema's digest, and so in every row key."""
 
     def of_row(self, values: Sequence[Any]) -> Any:
-        """The row's value from those of its images; None where no image has one."""
+        """The row's value; None if none of its images has one."""
         known = [value for value in values if value is not None]
         return self.combine(known) if known else None
 
 
 MeasuresOf = Callable[[Mapping[str, Any]], tuple[MeasureColumn, ...]]
-"""The measures of a recipe, given as a manifest has it."""
+"""Recipe, as a manifest stores it -> its measures."""

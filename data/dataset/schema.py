@@ -1,4 +1,4 @@
-"""Arrow schema of the dataset: the columns that a recipe gives, and the prompts file's carried along."""
+"""Arrow schema of the dataset: the columns of a recipe, and the columns carried over from the prompts file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagemill.data.dataset.measures import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
 
-# Nullable, in this order, not large_binary: anything else opens as a plain dict instead of an image.
+# Nullable, in this order, not large_binary: any other type opens as a plain dict instead of an image.
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 IMAGES = pa.list_(IMAGE)
@@ -36,15 +36,15 @@ class DatasetSchema:
     encoding: Encoding
     carried: Mapping[str, Kind]
     has_turns: bool = False
-    """Whether an image may be edited more than once: a row a turn, numbered by turn_index."""
+    """Whether an image may be edited more than once: then each turn has a row, numbered by turn_index."""
     has_masks: bool = False
-    """Whether edits paint where a mask is white, which is kept beside their images."""
+    """Whether edits are inpaintings, whose masks are stored beside their images."""
     references: bool = False
-    """Whether a row may have further images that its edit was given."""
+    """Whether a row may have reference images of its edit."""
     guides: tuple[str, ...] = ()
-    """Images that steered a row's generation, each a column (data.config.guides)."""
+    """Columns of control images (data.config.guides)."""
     measures: tuple[MeasureColumn, ...] = ()
-    """Values of the generated images, as far as the recipe has them measured."""
+    """What is measured of the generated images."""
 
     @classmethod
     def of(cls, recipe: Recipe, carried: Mapping[str, Kind], measures: Sequence[MeasureColumn] = ()) -> DatasetSchema:
@@ -63,8 +63,8 @@ class DatasetSchema:
         )
 
     def digest(self) -> str:
-        """Equal for two schemas whose rows look alike. A field of a later version counts only where it is set."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "measures"}
+        """Equal for schemas whose rows have the same columns. A field of a later version counts only if it is set."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "measures"}
         values |= {"encoding": asdict(self.encoding), "carried": dict(self.carried)}
         for later in ("has_turns", "has_masks", "references", "guides"):
             if not values[later]:
@@ -74,7 +74,7 @@ class DatasetSchema:
         return digest(values)
 
     def settings_of(self, step: str) -> dict[str, Any]:
-        """Measure -> its setting for the images of a step; without the measures that leave these out."""
+        """Measure -> its setting for the images of a step; only those that measure them."""
         return {measure.name: measure.settings[step] for measure in self.measures if step in measure.settings}
 
     @property
@@ -84,7 +84,7 @@ class DatasetSchema:
 
     @property
     def row_measures(self) -> tuple[MeasureColumn, ...]:
-        """Measures with one column, in which the values of a row's images are combined."""
+        """Measures with one column, which combines the values of a row's images."""
         return tuple(measure for measure in self.measures if measure.is_column and measure.combine)
 
     @property
@@ -94,7 +94,7 @@ class DatasetSchema:
 
     @property
     def image_columns(self) -> tuple[str, ...]:
-        """The columns that hold images, in the order in which the images are made."""
+        """The columns of images, in the order in which the images are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
 
     def arrow(self) -> pa.Schema:
@@ -162,16 +162,16 @@ _GUIDE_SIDE = (name for pair in guide_columns(tuple(GUIDES)) for name in pair)
 
 _OWN = (name for name, _ in _columns(True, True, has_turns=True))
 
-# Also where no measure makes such a column: earlier versions reserved them in every dataset.
+# Also in a dataset without these measures: version 0.1.0 reserved them in every one.
 _RESERVED = ("unsafe", "prompt_truncated", "edit_prompt_truncated")
 
 OWN_COLUMNS = frozenset([*_IMAGE_SIDE, *_GUIDE_SIDE, *_OWN, *_RESERVED])
-"""Names that a carried column may not have in any dataset; one that does is carried as ``source_<name>``."""
+"""Names that no dataset has for a carried column; such a column is carried as ``source_<name>``."""
 
 
 def own_columns(measures: Sequence[MeasureColumn]) -> frozenset[str]:
     """Names that a carried column may not have in a dataset with these measures."""
-    # A later version's measure must not rename a carried column of a dataset that does not have it.
+    # A measure of a later version must not rename a carried column of a dataset without it.
     names = [measure.name for measure in measures if measure.is_column]
     return OWN_COLUMNS.union(names, [f"edit_{name}" for name in names])
 
@@ -181,12 +181,12 @@ def carried_name(name: str, own: Collection[str] = OWN_COLUMNS) -> str:
     bare = name
     while bare.startswith("source_"):
         bare = bare.removeprefix("source_")
-    # A column named source_image makes way for an image that is renamed so.
+    # source_image itself is renamed too, since a column image may take its name.
     return f"source_{name}" if bare in own else name
 
 
 def carried_kind(value: Any) -> Kind:
-    """How a carried value is stored; lists and dicts as JSON text."""
+    """The kind that stores a carried value; lists and dicts are JSON text."""
     match value:
         case bool():
             return "bool"
@@ -200,15 +200,15 @@ def carried_kind(value: Any) -> Kind:
             return "json"
 
 
-def merge_kinds(one: Kind, other: Kind) -> Kind:
-    """The kind that holds both: numbers widen, anything else becomes JSON text."""
-    if one == other:
-        return one
-    return "float" if {one, other} == {"int", "float"} else "json"
+def merge_kinds(first: Kind, second: Kind) -> Kind:
+    """The kind that can store both: numbers widen, anything else becomes JSON text."""
+    if first == second:
+        return first
+    return "float" if {first, second} == {"int", "float"} else "json"
 
 
 def carried_value(value: Any, kind: Kind) -> Any:
-    """The value as its column stores it."""
+    """The value in the form of its column."""
     if value is None:
         return None
     if kind == "json":

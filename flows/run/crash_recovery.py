@@ -10,7 +10,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 
-from imagemill.data.dataset.attempts import MOST, record_attempt, reset_attempts
+from imagemill.data.dataset.attempts import MAX_ATTEMPTS, record_attempt, reset_attempts
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import FolderInUse
 from imagemill.flows.prefect_server.automations import GAVE_UP
@@ -47,11 +47,11 @@ def gave_up_state(folder: Folder) -> State | None:
 
     It is a crash by type; by its name no automation takes it for one that is worth another attempt.
     """
-    if deployment.id is None or record_attempt(folder, str(flow_run.id)) < MOST:
+    if deployment.id is None or record_attempt(folder, str(flow_run.id)) < MAX_ATTEMPTS:
         return None
     reset_attempts(folder)
     message = (
-        f"This build has crashed {MOST} times in a row, and none of these attempts has finished an image or a file "
+        f"This build has crashed {MAX_ATTEMPTS} times in a row, and none of these attempts has finished an image or a file "
         f"more: it is not tried again by itself. What is finished is kept in {str(folder.root)!r}. The worker's log "
         "says what ended its process (often: no memory left). Mend that and retry this run, or start another."
     )

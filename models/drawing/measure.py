@@ -1,7 +1,7 @@
-"""Measures of generated images: what one consists of, and the registry of those in models/drawing/measures.
+"""Registry of measures: values of generated images, each of which is a file of models/drawing/measures.
 
-A measure is one file there, which ends in ``MEASURE = Measure(...)``; the dataset's column follows from it. The flow's
-process reads these declarations, so a measure imports torch inside the functions that compute with it.
+The file ends in ``MEASURE = Measure(...)``, from which the dataset's column follows. The flow's process reads these
+declarations, so a measure imports torch only inside the functions that compute with it.
 """
 
 from __future__ import annotations
@@ -21,45 +21,46 @@ from imagemill.models.catalog.spec import Model
 from imagemill.models.drawing import measures
 
 Settings = Mapping[str, Any]
-"""Step of the recipe -> how its images are measured."""
+"""Step of the recipe -> setting for its images."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureContext:
-    """What a measure computes with, beside the images."""
+    """Inputs of a measure besides the images."""
 
     spec: Model
-    """The model that generated them."""
+    """The model that generated the images."""
     setting: Any
-    """The recipe's for their step."""
+    """The recipe's setting for their step."""
     report: Callable[[dict[str, Any]], None]
-    """Takes the event of a model that the measure has loaded."""
+    """Receives an event for each model that the measure loads."""
     pipeline: Any = None
-    """None for images of an API, and for those that were staged before this job."""
+    """None for images of an API, and for images that were staged before this job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A value of every generated image, and the column that the dataset gets for it."""
+    """A value of each generated image, and the dataset's column of it."""
 
     name: str
-    """Of the column, and of the file."""
+    """Name of the column and of the file."""
     kind: MeasureKind
     settings: Callable[[Mapping[str, Any]], Settings]
-    """A recipe, as a manifest has it -> its settings; steps whose images are not measured are left out."""
+    """Recipe, as a manifest stores it -> settings, only of steps whose images are measured."""
     of: Callable[[Sequence[tuple[Drawing, Image.Image]], MeasureContext], Sequence[Any]]
-    """Images generated together -> the value of each: a bool, int, float or str as ``kind`` says, or None."""
+    """Images of one batch -> the value of each: Python's bool, int, float or str according to ``kind``, or None."""
     combine: Callable[[Sequence[Any]], Any] | None = None
-    """As MeasureColumn has it: None for a column for each step."""
+    """Values of a row's images -> the row's value. If None, each step has a column."""
     needs_pipeline: bool = False
-    """Whether it measures an image only as it is generated; any other measure also looks at staged images."""
+    """Whether an image can be measured only while it is generated; all other measures also cover staged images."""
     load: Callable[[MeasureContext], Any] | None = None
-    """Loads what it needs on the device, before the batch size is found."""
+    """Loads the measure's model, before the batch size is found beside it."""
     fault: Callable[[Any, Any], str | None] | None = None
-    """(value, setting) -> why such an image is set aside; None where it is not."""
+    """(value, setting) -> reason to set the image aside, or None."""
     is_column: Callable[[Settings], bool] = bool
+    """Whether the dataset stores the values."""
     digest: Callable[[Settings], Mapping[str, Any]] | None = None
-    """Its entries in the schema's digest; by default its settings by its name. Changing them writes all rows anew."""
+    """Entries in the schema's digest, which all row keys contain; by default the settings under the measure's name."""
 
     def column(self, recipe: Mapping[str, Any]) -> MeasureColumn:
         """The measure in a dataset of this recipe."""
@@ -70,12 +71,12 @@ class Measure:
 
 @cache
 def registry() -> Mapping[str, Measure]:
-    """Every measure by its name, in the order of their names, which is that of their columns."""
+    """All measures by name, in the order of their columns."""
     names = sorted(module.name for module in iter_modules(measures.__path__))
     return {name: import_module(f"{measures.__name__}.{name}").MEASURE for name in names}
 
 
 def measures_of(recipe: Mapping[str, Any]) -> tuple[MeasureColumn, ...]:
-    """The measures that a recipe, as a manifest has it, asks for."""
+    """The measures of a recipe, as a manifest stores it."""
     columns = (measure.column(recipe) for measure in registry().values())
     return tuple(column for column in columns if column.settings)

@@ -1,4 +1,4 @@
-"""Measuring of one job's images, as they are generated or where they were staged unmeasured."""
+"""Measurement of one job's images: while they are generated, or afterwards if they were staged without a value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imagemill.models.job import Job
 
 
 class Measuring:
-    """The measures that a job asks for. Images that one of them rejects go into the job's ``failed``."""
+    """Applies a job's measures. Images that a measure rejects are added to ``failed``."""
 
     def __init__(self, job: Job, staging: Staging, report: Callable[[dict[str, Any]], None]) -> None:
         self._job = job
@@ -26,10 +26,10 @@ class Measuring:
             (registry()[name], MeasureContext(job.spec, setting, report)) for name, setting in job.measures.items()
         ]
         self.true: Counter[str] = Counter()
-        """Measure -> how many of the generated images have the value True."""
+        """Measure -> number of generated images with the value True."""
 
     def load(self, pipeline: Any) -> None:
-        """Load the measures' own models beside the pipeline. Raises RecipeError."""
+        """Load the measures' models beside the pipeline. Raises RecipeError."""
         self._measures = [(measure, replace(context, pipeline=pipeline)) for measure, context in self._measures]
         for measure, context in self._measures:
             if measure.load:
@@ -38,20 +38,20 @@ class Measuring:
     def measure(
         self, images: Sequence[tuple[Drawing, Image.Image]], failed: dict[str, Failure]
     ) -> list[dict[str, Any] | None]:
-        """Measure -> value for each of the images that were generated together; None for one that is rejected."""
-        found: list[dict[str, Any]] = [{} for _ in images]
+        """Values by measure of each image of a batch; None for an image that is rejected."""
+        batch: list[dict[str, Any]] = [{} for _ in images]
         for measure, context in self._measures if images else ():
             if context.pipeline is not None or not measure.needs_pipeline:
-                for values, value in zip(found, measure.of(images, context), strict=True):
+                for values, value in zip(batch, measure.of(images, context), strict=True):
                     values[measure.name] = value
-        self.true.update(name for values in found for name, value in values.items() if value is True)
+        self.true.update(name for values in batch for name, value in values.items() if value is True)
         return [
             None if self._is_rejected(drawing, values, failed) else values
-            for (drawing, _), values in zip(images, found, strict=True)
+            for (drawing, _), values in zip(images, batch, strict=True)
         ]
 
     def check_staged(self, drawings: Sequence[Drawing], failed: dict[str, Failure]) -> None:
-        """Measure staged images that lack a value, as those of a build that did not ask for it."""
+        """Measure staged images that lack a value, as those of a build without the measure."""
         measures = [(measure, context) for measure, context in self._measures if not measure.needs_pipeline]
         for drawing in drawings if measures else ():
             encodings = self._job.encodings[drawing.key]

@@ -1,4 +1,4 @@
-"""Column ``prompt_truncated``: whether a prompt is longer than the model's text encoders take, so that its end is lost."""
+"""Column ``prompt_truncated``: prompts that exceed the model's text encoders, so that their end is not read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagemill.models.drawing.measure import Measure, MeasureContext
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, bool]:
-    """Whether there is a column. Without one the prompts are still counted, for the warning at the build's end."""
+    """Step -> whether it has a column. Without one its prompts are only counted, for the warning at the build's end."""
     return dict.fromkeys(plain_steps(recipe), bool(recipe.get("prompt_truncated")))
 
 
@@ -47,7 +47,7 @@ def find_truncated(pipeline: Any, spec: ModelSpec, prompts: Iterable[str]) -> di
 
 def _max_tokens(pipeline: Any, spec: ModelSpec) -> float:
     """The max_sequence_length of a call; infinite for a pipeline that takes none."""
-    # It imports torch, which the flow's process must not.
+    # Imported here: it imports torch, which the flow's process must not.
     from imagemill.models.drawing.pipeline_call import text_tokens
 
     parameter = inspect.signature(type(pipeline).__call__).parameters.get("max_sequence_length")
@@ -63,6 +63,6 @@ MEASURE = Measure(
     of=of,
     needs_pipeline=True,
     is_column=lambda columns: any(columns.values()),
-    # By the name that version 0.1.0 gave it.
+    # The name is that of version 0.1.0.
     digest=lambda columns: {"truncation": True} if any(columns.values()) else {},
 )

@@ -1,4 +1,4 @@
-"""Column ``unsafe``: what the model's own safety checker finds in an image, or sets it aside for. No image is changed."""
+"""Column ``unsafe``: findings of the model's own safety checker, which may set an image aside but change none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOUND = (
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """What is done with a finding, ``flag`` or ``set_aside``, for each step that asks its model's checker."""
+    """Step -> ``flag`` or ``set_aside``, for the steps that use their model's checker."""
     modes = {step: section.get("safety", "off") for step, section in plain_steps(recipe).items()}
     return {step: mode for step, mode in modes.items() if mode != "off"}
 
@@ -79,7 +79,7 @@ def load(context: MeasureContext) -> _Checker:
 
 
 def _load(spec: ModelSpec) -> _Checker:
-    # Imported here: they take seconds, few builds need them, and the flow's process must not import torch.
+    # Imported here: they take seconds, few builds use them, and the flow's process must not import torch.
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
@@ -119,6 +119,6 @@ MEASURE = Measure(
     load=load,
     fault=fault,
     is_column=lambda modes: "flag" in modes.values(),
-    # Also without a column: rows that were built unchecked are checked once. By the name that version 0.1.0 gave it.
+    # Also without a column, so that rows that were built unchecked are checked. The name is that of version 0.1.0.
     digest=lambda modes: {"safety": modes} if modes else {},
 )

@@ -30,7 +30,7 @@ def test_every_name_that_is_made_is_one_that_a_committed_file_can_have(number: i
         "train-00000-3f9a2b1.parquet",
         "train-00000-3F9A2B1C.parquet",
         "train-00000-00001.parquet",
-        "train-٠٠٠٠٠.parquet",
+        f"train-{chr(0x660) * 5}.parquet",
         "train-00000xparquet",
         "../train-00000.parquet",
         "/etc/train-00000.parquet",

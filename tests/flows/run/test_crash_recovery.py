@@ -16,7 +16,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from imagemill.data.dataset.attempts import MOST, record_attempt
+from imagemill.data.dataset.attempts import MAX_ATTEMPTS, record_attempt
 from imagemill.data.dataset.folder import Folder
 from imagemill.flows.prefect_server.automations import COMING_BACK, TOO_OFTEN
 from tests.conftest import small_fields, wait_until, write_prompts
@@ -121,7 +121,7 @@ def test_a_build_that_crashes_and_crashes_with_nothing_to_show_gives_up_and_says
     worker.send_signal(signal.SIGSTOP)
     run, folder = machine.run(recipe), Folder(recipe["output"])
     with folder.lock(recipe["name"]):
-        for _ in range(MOST):
+        for _ in range(MAX_ATTEMPTS):
             record_attempt(folder, run)
     worker.send_signal(signal.SIGCONT)
     machine.wait_for(run, "GaveUp")

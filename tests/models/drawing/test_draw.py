@@ -1,4 +1,4 @@
-"""Drawing: one bad row costs one row, a model at fault stops at once, and one set of weights is loaded once."""
+"""Generation: a bad row costs one row, a model at fault stops at once, and one set of weights is loaded once."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ def job(model: Path, staging: Path, prompts: list[str], **changes: Any) -> Job:
         Drawing(f"{number:032x}", prompt, seed=number, steps=1, width=64, height=64)
         for number, prompt in enumerate(prompts)
     )
-    asked = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, 4, frozenset(Checks.model_fields), str(staging))
-    return replace(asked, **changes)
+    request = Job(
+        spec, drawings, {drawing.key: (PNG,) for drawing in drawings}, 4, frozenset(Checks.model_fields), str(staging)
+    )
+    return replace(request, **changes)
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -43,8 +45,8 @@ def test_a_batch_that_fails_is_halved_until_the_row_at_fault_stands_alone(
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:poisoned")
     prompts = ["a fox", "a kite", "a ring", "a star", "a cat"]
     prompts[place] = "a poison"
-    asked = job(model, tmp_path, prompts)
-    alone = replace(asked, spec=replace(asked.spec, files="poisoned"))
+    request = job(model, tmp_path, prompts)
+    alone = replace(request, spec=replace(request.spec, files="poisoned"))
     report = draw(alone, lambda event: None)
     assert report.generated == 4
     assert {key: failure.reason for key, failure in report.failed.items()} == {
@@ -58,8 +60,8 @@ def test_a_shard_of_bad_rows_alone_is_set_aside_and_does_not_stop_the_build(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:poisoned")
-    asked = job(model, tmp_path, ["poison one", "poison two"])
-    report = draw(replace(asked, spec=replace(asked.spec, files="poisoned")), lambda event: None)
+    request = job(model, tmp_path, ["poison one", "poison two"])
+    report = draw(replace(request, spec=replace(request.spec, files="poisoned")), lambda event: None)
     assert (report.generated, len(report.failed)) == (0, 2)
 
 
@@ -67,11 +69,11 @@ def test_a_model_that_fails_on_everything_stops_at_once_with_one_message(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:broken")
-    asked = job(model, tmp_path, [f"number {number}" for number in range(64)])
-    told: list[dict[str, Any]] = []
+    request = job(model, tmp_path, [f"number {number}" for number in range(64)])
+    events: list[dict[str, Any]] = []
     with pytest.raises(BuildFailed, match=r"fails on every image of 64 x 64 pixels and 1 steps.*no such kernel"):
-        draw(replace(asked, spec=replace(asked.spec, files="broken")), told.append)
-    assert [event["kind"] for event in told] == ["loaded", "generated"]
+        draw(replace(request, spec=replace(request.spec, files="broken")), events.append)
+    assert [event["kind"] for event in events] == ["loaded", "generated"]
 
 
 def test_generator_and_editor_of_one_set_of_weights_are_loaded_once(model: Path, tmp_path: Path):
@@ -87,10 +89,10 @@ def test_generator_and_editor_of_one_set_of_weights_are_loaded_once(model: Path,
     assert (len(first.loads) <= 1, second.loads) == (True, ())
 
 
-def test_what_is_staged_is_neither_generated_nor_loaded_for(model: Path, tmp_path: Path):
-    asked = job(model, tmp_path, ["a fox", "a kite"])
-    draw(asked, lambda event: None)
-    unknown = replace(asked, spec=replace(asked.spec, files="not loaded", source="/nowhere"))
+def test_staged_images_are_not_generated_and_load_no_model(model: Path, tmp_path: Path):
+    request = job(model, tmp_path, ["a fox", "a kite"])
+    draw(request, lambda event: None)
+    unknown = replace(request, spec=replace(request.spec, files="not loaded", source="/nowhere"))
     report = draw(unknown, lambda event: None)
     assert (report.generated, report.reused, report.loads) == (0, 2, ())
 
@@ -106,6 +108,6 @@ def test_a_models_safety_checker_paints_no_image_black(tmp_path: Path):
     pipeline.register_modules(safety_checker=checker, feature_extractor=extractor)
     assert pipeline("a fox", width=64, height=64, num_inference_steps=1, output_type="np").images.max() == 0
     pipeline.save_pretrained(tmp_path / "model")
-    asked = job(tmp_path / "model", tmp_path / "staging", ["a fox", "a kite"])
-    report = draw(asked, lambda event: None)
+    request = job(tmp_path / "model", tmp_path / "staging", ["a fox", "a kite"])
+    report = draw(request, lambda event: None)
     assert (report.generated, report.failed) == (2, {})

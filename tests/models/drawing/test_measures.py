@@ -1,4 +1,4 @@
-"""A measure is one file: its column is in the dataset with no other change; the flow's process loads no torch for it."""
+"""A new measure is one file: the dataset has its column with no other change, and the flow's process loads no torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RECIPE = {"prompts": "prompts.txt", "prompt_truncated": True}
 
 @pytest.fixture
 def add_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Puts one more file into the registry's folder."""
+    """Adds a file to the registry's folder."""
 
     def add(code: str) -> None:
         folder = tmp_path / "measures"
@@ -70,7 +70,7 @@ def add_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 
 
 def dataset_of(model: Path, folder: Path, recipe: dict[str, Any], edits: bool = False) -> pa.Table:
-    """A dataset of one row, generated here and, with ``edits``, edited."""
+    """A dataset of one row, which is generated here and, with ``edits``, edited."""
     recipe = load_recipe({**RECIPE, **recipe})
     schema = DatasetSchema.of(recipe, {"brightness": "str"}, measures_of(recipe.model_dump(mode="json")))
     request = job(model, folder / "staged", ["a fox"], measures=schema.settings_of("generate"))
@@ -79,8 +79,8 @@ def dataset_of(model: Path, folder: Path, recipe: dict[str, Any], edits: bool = 
     if edits:
         edit = Drawing(f"{9:032x}", "make it red", seed=9, steps=1, source=drawings[0].key)
         editor, settings = resolve("edit", Edit(model=str(model)), None), schema.settings_of("edit")
-        edits_it = {"spec": editor, "drawings": (edit,), "encodings": {edit.key: (PNG,)}, "measures": settings}
-        draw(replace(request, **edits_it), lambda event: None)
+        changes = {"spec": editor, "drawings": (edit,), "encodings": {edit.key: (PNG,)}, "measures": settings}
+        draw(replace(request, **changes), lambda event: None)
         steps, drawings, models = [*steps, "edit"], [*drawings, edit], {**models, "edit": models["generate"]}
     row = RowPlan("k", "id", 0, tuple(steps), tuple(drawings), "a fox", {"brightness": "dark"}, "prompts.txt", 1)
     write_rows(folder / "a.parquet", schema, [dataset_row(Staging(folder / "staged"), schema, row, models)])
@@ -95,7 +95,7 @@ def test_a_new_file_is_a_new_column(add_measure: Any, model: Path, tmp_path: Pat
     assert table.schema.field("brightness").type == pa.float64()
     assert 0 < table["brightness"][0].as_py() <= 1
     assert table["prompt_truncated"].to_pylist() == [False]
-    # The prompts file's own column of that name makes way.
+    # The prompts file's column of that name is renamed.
     assert table["source_brightness"].to_pylist() == ["dark"]
     settings = measures_of(load_recipe({**RECIPE, **recipe}).model_dump(mode="json"))
     assert DatasetSchema.of(load_recipe({**RECIPE, **recipe}), {}, settings).digest() != before

@@ -1,4 +1,4 @@
-"""A safety checker is asked for in the recipe, and only of a model that ships one."""
+"""A safety checker is switched on in the recipe, and only of a model that ships one."""
 
 from __future__ import annotations
 
