@@ -18,6 +18,7 @@ from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
+from imagemill.models.drawing.measure import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models
 
 
@@ -42,7 +43,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
             loaded = load_rows(recipe, worklist, Path(scratch) / "given")
-            schema = schema_of(recipe, loaded)
+            schema = schema_of(recipe, loaded, measures_of)
             plan = make_plan(recipe, worklist, folder, schema, facts, failures)
             draw, to_build = worklist.missing(), worklist.count_planned_rows()
             staged = _subtract_staged(draw, worklist, folder, schema)

@@ -22,6 +22,7 @@ from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
+from imagemill.models.drawing.measure import measures_of
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
@@ -55,7 +56,7 @@ def verify_dataset(
 @task(name="verify files", task_run_name="verify the files of {output}", persist_result=False)
 def check_files(output: str) -> dict[str, Any]:
     """Verify files, columns, every image's bytes and the fingerprint against the manifest."""
-    return verify_files(output).to_json()
+    return verify_files(output, measures_of).to_json()
 
 
 def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing
@@ -33,5 +33,5 @@ class Job:
     """Whether the worker finds the best size up to this by trial (the recipe's `batch_size: auto`)."""
     max_resident: int | None = None
     """The most models that stay on a worker's device at once; None: as many as fit."""
-    safety: Literal["off", "flag", "set_aside"] = "off"
-    """What to do with images that the model's own safety checker flags."""
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    """Measure (models.drawing.measure) -> its setting for these images."""

@@ -23,6 +23,7 @@ from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
 from imagemill.models.catalog.source import Locator
 from imagemill.models.catalog.spec import Model, Step
+from imagemill.models.drawing.measure import measures_of
 from imagemill.models.job import Job
 
 MAX_AUTO_BATCH = 64
@@ -79,7 +80,7 @@ class Build:
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
-            safety=section.safety,
+            measures=self.schema.settings_of(step),
         )
 
 
@@ -136,4 +137,4 @@ def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, ret
     for path in damaged:
         folder.remove(path.name)
     first = max((file.number for file in files), default=-1) + 1
-    return Build(recipe, models, schema_of(recipe, loaded), first, retry_set_aside)
+    return Build(recipe, models, schema_of(recipe, loaded, measures_of), first, retry_set_aside)

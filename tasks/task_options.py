@@ -15,6 +15,7 @@ from prefect.context import TaskRunContext
 
 from imagemill.data.errors import ImagemillError
 from imagemill.data.identity import digest
+from imagemill.models.drawing.measure import registry
 from imagemill.models.job import Job
 
 MAX_DRAW_RETRIES = 2
@@ -34,9 +35,9 @@ class StepCachePolicy(CachePolicy):
         """The key of the task's ``job``: image keys cover all that decides pixels; batch size does not count."""
         job: Job = inputs["job"]
         staged = [(drawing.key, [encoding.name for encoding in job.encodings[drawing.key]]) for drawing in job.drawings]
-        # Images that were staged without the safety checker are checked now.
-        checked = [] if job.safety == "off" else [job.safety]
-        return f"{task_ctx.task.name}-{digest([*staged, *checked])}"
+        # A measure that is new measures staged images too, so that the step must run again.
+        measured = [item for item in sorted(job.measures.items()) if not registry()[item[0]].needs_pipeline]
+        return f"{task_ctx.task.name}-{digest([*staged, *measured])}"
 
 
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:

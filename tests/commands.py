@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from imagemill.data.dataset.folder import hash_file
+from imagemill.data.storage.locations import hash_file
 from imagemill.flows.cli.app import main
 from tests import rest
 from tests.conftest import Build, small_fields

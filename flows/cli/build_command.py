@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.shard_files import GLOB
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.runner.cluster import MachineCluster
@@ -121,4 +122,4 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
         print(f"Set aside, with reasons: {folder.set_aside}")
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
-    print(f'Open with: datasets.load_dataset("parquet", data_files="{folder.data}/train-*.parquet", split="train")')
+    print(f'Open with: datasets.load_dataset("parquet", data_files="{folder.data}/{GLOB}", split="train")')

@@ -22,6 +22,7 @@ from imagemill.data.export.formats import FORMATS
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
+from imagemill.models.drawing.measure import measures_of
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
@@ -76,7 +77,11 @@ def print_verified(
     output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None, as_json: bool
 ) -> int:
     """Verify a dataset and print the result; returns 0 if everything matches, else 1. Raises ImagemillError."""
-    report = _run_verify(output, regenerate, seed, workers, cluster) if regenerate else verify_files(output).to_json()
+    report = (
+        _run_verify(output, regenerate, seed, workers, cluster)
+        if regenerate
+        else verify_files(output, measures_of).to_json()
+    )
     code = 0 if report["good"] else 1
     if as_json:
         return _print_json(report) or code

@@ -8,6 +8,7 @@ from typing import Any
 
 from imagemill.data.dataset.contact_sheet import shrink_sheet
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.shard_files import DATA_FILES
 from imagemill.data.records import Plan, SetAside
 from imagemill.tasks.progress import Progress
 
@@ -58,7 +59,7 @@ def _location(folder: Folder) -> str:
 
 ```python
 from datasets import load_dataset
-rows = load_dataset("parquet", data_files="{root}/data/train-*.parquet", split="train")
+rows = load_dataset("parquet", data_files="{root}/{DATA_FILES}", split="train")
 rows[0]
 ```
 """

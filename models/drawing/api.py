@@ -20,6 +20,7 @@ from imagemill.models.api.client import ApiFault, ImagesApi, Request
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.drawing.batches import read_source
 from imagemill.models.drawing.image_checks import find_fault
+from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.job import Job
 
 DEVICE = "openai API"
@@ -43,9 +44,13 @@ async def draw_with_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
     missing = await asyncio.to_thread(_missing, job, staging)
     if len(missing) < len(job.drawings):
         report({"kind": "reused", "images": len(job.drawings) - len(missing)})
+    measuring, failed = Measuring(job, staging, report), {}
+    new = {drawing.key for drawing in missing}
+    staged = [drawing for drawing in job.drawings if drawing.key not in new]
+    await asyncio.to_thread(measuring.check_staged, staged, failed)
     if not missing:
-        return StepReport(reused=len(job.drawings))
-    generator = _ApiGenerator(job, job.spec, api, staging, report)
+        return StepReport(reused=len(job.drawings), failed=failed)
+    generator = _ApiGenerator(job, job.spec, api, staging, report, measuring, failed=failed)
     tasks = [asyncio.create_task(generator.generate(drawing)) for drawing in missing]
     try:
         await _finish(tasks)
@@ -84,6 +89,7 @@ class _ApiGenerator:
     api: ImagesApi
     staging: Staging
     report: Report
+    measuring: Measuring
     generated: int = 0
     failed: dict[str, Failure] = field(default_factory=dict)
 
@@ -106,9 +112,9 @@ class _ApiGenerator:
             size = _size(drawing, self.spec) or image.size
             fault = find_fault(image, True, source, size, self.job.checks)
             if not fault:
-                await asyncio.to_thread(self._stage, image, drawing, self.job.encodings[drawing.key])
-                self.generated += 1
-                self.report({"kind": "generated", "model": self.spec.name, "images": 1})
+                if await asyncio.to_thread(self._stage, image, drawing, self.job.encodings[drawing.key]):
+                    self.generated += 1
+                    self.report({"kind": "generated", "model": self.spec.name, "images": 1})
                 return
         self.failed[drawing.key] = Failure(fault, requests)
 
@@ -123,9 +129,14 @@ class _ApiGenerator:
         except BadRow as error:
             raise ApiFault(str(error), requests, may_pass=True) from error
 
-    def _stage(self, image: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
+    def _stage(self, image: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> bool:
+        """Measure the image and stage it; False where a measure rejects it."""
+        (values,) = self.measuring.measure([(drawing, image)], self.failed)
+        if values is None:
+            return False
         with explain_full_disk(self.staging.folder):
-            self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE))])
+            self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE, values))])
+        return True
 
     async def check_model(self, drawings: list[Drawing]) -> None:
         """Raises BuildFailed when all images failed for one reason and a plain one fails too: no row is at fault."""

@@ -134,7 +134,7 @@ def test_rows_kept_from_an_earlier_model_are_reported_as_skipped(mine: dict, clu
     code, found = report("verify", mine["output"], "--regenerate", "1", "--cluster", cluster)
     assert (code, found["bit_equal"]) == (0, 0)
     assert [row["result"] for row in found["not_bit_equal"]] == ["skipped"]
-    assert "otherwise than the manifest describes" in found["not_bit_equal"][0]["why"]
+    assert "which is not as the manifest describes" in found["not_bit_equal"][0]["why"]
 
 
 def test_a_recipe_that_is_no_longer_usable_is_one_clear_message(mine: dict, imagemill: Run, server: str):

@@ -11,6 +11,7 @@ import pytest
 from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 from tests.conftest import Build, write_prompts
 
 TWELVE = [f"number {number}" for number in range(12)]
@@ -78,6 +79,6 @@ def test_a_build_merges_while_it_generates_and_the_dataset_is_the_same(
     assert len(files) < len(TWELVE)
     rows = [row for path in files for row in pq.ParquetFile(path).read(["prompt"]).to_pylist()]
     assert [row["prompt"] for row in rows] == TWELVE
-    assert verify_files(str(other)).good
+    assert verify_files(str(other), measures_of).good
     again = build({**fields, "output": str(other), "shard_size": 1})
     assert (again["generated"], again["kept"]) == (0, 12)

@@ -234,7 +234,7 @@ def test_a_full_disk_stops_the_build_with_one_message_and_keeps_finished_images(
     recipe.write_text(yaml.safe_dump(fields))
     _, errors = (process := start()).communicate(timeout=300)
     assert process.returncode == 1
-    assert "No space left on device. Make room and run the build again" in errors
+    assert "No space left on device. Free disk space and run the build again" in errors
     assert "Traceback" not in errors
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     figures = build(fields)

@@ -20,6 +20,7 @@ from imagemill.data.errors import DatasetDiffers
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.locations import RemotePath
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 from tests.commands import Launch
 from tests.conftest import Build, wait_until, write_prompts
 from tests.starter import Started
@@ -127,7 +128,7 @@ def test_an_interrupted_merge_is_finished_by_another_machine(
     figures = build(remote)
     assert (figures["generated"], figures["rows"], figures["kept"]) == (0, 4, 4)
     assert ".imagemill/merge.json" not in keys(bucket)
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good
 
 
 def test_a_changed_recipe_generates_only_what_is_new_and_the_files_open_together(
@@ -142,7 +143,7 @@ def test_a_changed_recipe_generates_only_what_is_new_and_the_files_open_together
     figures = build(remote, {"on_removed": "keep"})
     assert (figures["generated"], figures["rows"]) == (3, 10)
     assert {"rating"} <= set.intersection(*(set(row) for row in rows_of(remote["output"])))
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good
 
 
 def test_the_reading_commands_read_a_remote_dataset(build: Build, remote: dict, cluster: str):

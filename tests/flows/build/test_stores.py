@@ -19,6 +19,7 @@ from imagemill.data.errors import FolderInUse, NotAnImagemillDataset
 from imagemill.data.storage.locations import locate
 from imagemill.data.verify.diff import compare
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 from tests.commands import only_file
 from tests.conftest import Build, free_port, write_prompts
 from tests.flows.google_store import make_bucket, start_store
@@ -72,7 +73,7 @@ def test_a_build_in_a_store_equals_one_in_a_folder_and_generates_once(
     local, first = build(fields), build(remote)
     assert (first["generated"], first["fingerprint"]) == (8, local["fingerprint"])
     assert compare(fields["output"], remote["output"]).equal
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good
     merged = f"data/{only_file(Path(fields['output'])).name}"
     dataset = [merged, "README.md", "contact_sheet.jpg", "manifest.json", "runs.jsonl"]
     assert names(remote) == sorted([".imagemill/files.jsonl", ".imagemill/folder.json", *dataset])
@@ -129,7 +130,7 @@ def test_only_the_rows_of_a_damaged_object_are_rebuilt(
         content = bytearray(files.cat_file(damaged))
         content[len(content) // 2] ^= 1
         files.pipe_file(damaged, bytes(content))
-    assert verify_files(remote["output"]).good is False
+    assert verify_files(remote["output"], measures_of).good is False
     figures = build(remote)
     assert (figures["generated"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good

@@ -22,7 +22,7 @@ from imagemill.tasks.task_options import StepCachePolicy
 from tests.commands import Report
 from tests.conftest import Build, small_fields
 from tests.flows.build.test_build_dataset import rows_of
-from tests.models.drawing.test_draw import job as make_job
+from tests.models.jobs import make_job
 from tests.models.tiny import save_tiny
 
 TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -122,13 +122,13 @@ def test_an_image_that_is_set_aside_is_not_edited(build: Build, generated: dict,
 
 def test_images_staged_unchecked_by_an_interrupted_build_are_checked(generated: dict, tmp_path: Path):
     job = make_job(Path(generated["generate"]["model"]), tmp_path, ["a fox", "a kite"])
-    checked = replace(job, safety="flag")
+    checked = replace(job, measures={"unsafe": "flag"})
     draw(job, lambda event: None)
-    assert [Staging(tmp_path).find(drawing.key, "png").unsafe for drawing in job.drawings] == [None, None]
+    assert [Staging(tmp_path).find(drawing.key, "png").measures for drawing in job.drawings] == [{}, {}]
     report = draw(checked, lambda event: None)
     # The pipeline is not loaded for it.
     assert (report.generated, [load["model"] for load in report.loads]) == (0, [f"{job.spec.name}'s safety checker"])
-    assert None not in [Staging(tmp_path).find(drawing.key, "png").unsafe for drawing in job.drawings]
+    assert None not in [Staging(tmp_path).find(drawing.key, "png").measures["unsafe"] for drawing in job.drawings]
     # The cached result of the unchecked step does not count for the checked one.
     context = SimpleNamespace(task=SimpleNamespace(name="generate"))
     assert len({StepCachePolicy().compute_key(context, {"job": step}, {}) for step in (job, checked)}) == 2

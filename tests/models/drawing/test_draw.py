@@ -63,7 +63,8 @@ def test_generator_and_editor_of_one_set_of_weights_are_loaded_once(model: Path,
     job = make_job(model, tmp_path, [], spec=editor, drawings=(edit,), encodings={edit.key: (PNG,)})
     second = draw(job, silent)
     assert (first.generated, second.generated) == (1, 1)
-    assert len(first.loads) + len(second.loads) == 1
+    # Tests before this one may have loaded it.
+    assert (len(first.loads) <= 1, second.loads) == (True, ())
 
 
 def test_staged_images_are_not_generated_again_and_no_model_is_loaded_for_them(model: Path, tmp_path: Path):

@@ -11,7 +11,6 @@ import pytest
 
 from imagemill.data.errors import BuildFailed
 from imagemill.tasks.runner.job_message import pack, unpack, versions
-from tests.models.drawing.test_draw import job
 from tests.models.jobs import make_job as job
 
 
