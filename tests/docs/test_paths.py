@@ -1,4 +1,4 @@
-"""Every file, module, function and link that README.md and docs/*.md name exists."""
+"""Every file, module, function and link that the pages of the documentation name exists."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FOLDERS = r"(?:\.ci|\.github|benchmarks|data|docs|flows|imagemill|models|tasks|tests)"
 FILE = re.compile(rf"(?<![\w./-]){FOLDERS}(?:/[\w.-]+)*/[\w-]+\.(?:jsonl|json|md|py|tsv|txt|yaml)\b(?!\.\w)(?::(\w+))?")
