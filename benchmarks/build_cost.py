@@ -30,14 +30,14 @@ from imagemill.models.drawing.draw import draw
 from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.publish import publish
-from imagemill.tasks.build_context import make_build, resolve_models, settle
+from imagemill.tasks.build_context import make_build, pin_recipe, resolve_models
 from imagemill.tasks.write_parquet import write_parquet
 
 recipe = load_recipe(json.loads(sys.argv[1]))
 drawing, others = 0.0, time.process_time()
 with Folder(recipe.output).lock(recipe.name):
     models = resolve_models(recipe)
-    recipe = settle(recipe, models)
+    recipe = pin_recipe(recipe, models)
     build = make_build(recipe, models, load_prompts.fn(recipe))
     for number in range(plan_shards.fn(build).shards):
         with Worklist.open(build.folder.plan) as worklist:
