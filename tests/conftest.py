@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 pytest_plugins = ["tests.commands"]
 
 os.environ |= {
+    # Stand-ins for a pipeline, and functions that tests send to workers, are imported by name in other processes.
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     # Two processes of tests on two cores: threads of torch that wait for each other sleep, and leave the core.
     "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",

@@ -6,6 +6,7 @@ others; they go on beside each other. A build that turns out to draw nothing her
 
 from __future__ import annotations
 
+import os
 import sys
 from threading import Thread
 
@@ -14,6 +15,8 @@ from imagemill.tasks.runner.fork_server import start_fork_server
 
 def main() -> None:
     """Run the command line and exit."""
+    # For every process that this one starts: none looks for modules in the user's working directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     if sys.argv[1:2] == ["build"]:
         # In a thread: to ask for this machine's GPUs takes a moment, too.
         Thread(target=start_fork_server, daemon=True, name="entry").start()

@@ -9,6 +9,8 @@ import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -22,25 +24,26 @@ from imagemill.flows.prefect_server.automations import our_automations
 from imagemill.flows.prefect_server.connection import find_server, missing_settings
 
 POOL = "gpu"
-PROJECT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""Where the project lies, if it was installed with `pip install -e`."""
+
+DEPLOYMENTS, SETTINGS = Path(__file__).with_name("prefect.yaml"), Path(__file__).with_name("prefect.toml")
+"""The project's own, which an installed package brings along."""
 
 
 def set_up(runs_at_once: int, silent_seconds: int) -> None:
     """Make the work pool, the automations and the deployments, or bring them up to date; says what it does.
 
+    Runs work in the checkout, or, where imagemill was installed as a package, in the folder this is called in.
+
     Raises ImagemillError where no server is named, or where deploying fails.
     """
-    if not (PROJECT / "prefect.yaml").exists():
-        raise ImagemillError(
-            f"there is no prefect.yaml in {str(PROJECT)!r}: run this from a checkout of the project, installed with "
-            "`pip install -e .`, since workers run the flows from there."
-        )
     find_server(needed=True)
     for line in make_pool_and_automations(runs_at_once, silent_seconds):
         print(line)
     for name in _deploy():
         print(f"Deployment {name!r}.")
-    if missing := missing_settings(tomllib.loads((PROJECT / "prefect.toml").read_text())):
+    if missing := missing_settings(tomllib.loads(SETTINGS.read_text())):
         print("The server lacks settings that docs/deploy.md tells of. Start it in this project's folder,")
         print("whose prefect.toml has them, or with these in its environment:")
         print(*(f"  {line}" for line in missing), sep="\n")
@@ -86,11 +89,33 @@ def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
 
 def _deploy() -> list[str]:
     """Deploy what prefect.yaml lists, all of it; returns the names, FLOW/DEPLOYMENT. Raises ImagemillError."""
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    definition = yaml.safe_load(DEPLOYMENTS.read_text())
+    with TemporaryDirectory() as empty:
+        if (CHECKOUT / "prefect.yaml").exists():
+            file, directory = CHECKOUT / "prefect.yaml", CHECKOUT
+        else:
+            # Prefect imports from the folder that it deploys in: not from the user's.
+            file, directory = Path(empty, "prefect.yaml"), Path(empty)
+            file.write_text(yaml.safe_dump(_for_package(definition, Path.cwd()), sort_keys=False))
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     names = re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split()))
-    wanted = len(yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"])
-    if done.returncode != 0 or len(set(names)) < wanted:
-        said = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
-        raise ImagemillError(f"`prefect deploy --all` in {str(PROJECT)!r} did not deploy everything. It said:\n{said}")
+    if done.returncode != 0 or len(set(names)) < len(definition["deployments"]):
+        output = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
+        raise ImagemillError(f"`prefect deploy --all` did not deploy everything. It said:\n{output}")
     return names
+
+
+def _for_package(definition: dict[str, Any], working_directory: Path) -> dict[str, Any]:
+    """The deployments with each flow named by its module, as no checkout has its file; runs work in the directory."""
+    deployments = [
+        {**deployment, "entrypoint": _module_path(deployment["entrypoint"])} for deployment in definition["deployments"]
+    ]
+    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(working_directory)}}]
+    return {**definition, "pull": pull, "deployments": deployments}
+
+
+def _module_path(entrypoint: str) -> str:
+    """``flows/build_dataset.py:build_dataset`` -> ``imagemill.flows.build_dataset.build_dataset``."""
+    file, _, flow = entrypoint.partition(":")
+    return ".".join(["imagemill", *Path(file).with_suffix("").parts, flow])

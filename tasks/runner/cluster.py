@@ -5,25 +5,25 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import wraps
-from multiprocessing import spawn
 from typing import Any
 from urllib.parse import urlsplit
 
-import distributed.utils
 import psutil
 from dask import config
 from distributed import Nanny, Scheduler, SpecCluster
 
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
+from imagemill.tasks.runner.process_context import worker_processes
 
 # Every task that starts or ends is an INFO line otherwise.
 logging.getLogger("distributed").setLevel(logging.WARNING)
+# Why a cluster does not start is said once, by who wanted it.
+logging.getLogger("distributed.deploy").setLevel(logging.ERROR)
 # Every 10 ms it looks at where each worker's threads are, for a dashboard that is off.
 config.set({"distributed.worker.profile.enabled": False})
 
@@ -32,25 +32,6 @@ PROCESS_BYTES = 2**30
 
 INSECURE = "IMAGEMILL_INSECURE"
 """Set in the environment, clear text is spoken beyond the loopback too."""
-
-WORKER_PROCESS = "Dask Worker process"
-"""How the names begin that Dask gives to its processes."""
-
-
-def _without_main(prepare: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
-    @wraps(prepare)
-    def prepare_process(name: str) -> dict[str, Any]:
-        told = prepare(name)
-        if name.startswith(WORKER_PROCESS):
-            told = {key: value for key, value in told.items() if not key.startswith("init_main")}
-        return told
-
-    return prepare_process
-
-
-# Python has each new process run the program's main file first. A worker needs nothing of it: a script that builds at
-# its top would build in every worker, and Prefect's own program imports Prefect.
-spawn.get_preparation_data = _without_main(spawn.get_preparation_data)
 
 
 def worker_options(number: int, workers: int, gpus: list[str], host: str | None) -> dict[str, Any]:
@@ -101,22 +82,29 @@ def cpu_workers(shards: int, weights: int | None) -> int:
     return max(1, min(cores(), shards, room))
 
 
-def fork_workers(gpus: list[str]) -> None:
-    """Let worker processes that start from now on be forked, where they can be."""
-    if can_fork(gpus):
+def prepare_workers(gpus: list[str]) -> config.set:
+    """Decide where worker processes that start from now on come from; leaving it as a context takes that back."""
+    forks = can_fork(gpus)
+    if forks:
         start_fork_server()
-        config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-        # Dask would import all its optional packages here, to have them in a server that runs already.
-        distributed.utils._forkserver_preload_set = True
+    return worker_processes(forks)
 
 
 def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
-    """A cluster on the loopback of this machine, which can grow where there is no GPU."""
-    fork_workers(gpus)
+    """A cluster on the loopback of this machine, which can grow where there is no GPU.
+
+    Raises BuildFailed, with the cause in one line, where a worker process cannot start.
+    """
     specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
+    prepare_workers(gpus)
     with quiet_workers():
-        return SpecCluster(scheduler=scheduler, workers=specs, worker=_spec(0, 1, []), shutdown_on_close=True)
+        try:
+            return SpecCluster(scheduler=scheduler, workers=specs, worker=_spec(0, 1, []), shutdown_on_close=True)
+        except Exception as error:
+            raise BuildFailed(
+                f"a worker process cannot start: {root_cause(error)}. Mend that, and run the build again."
+            ) from error
 
 
 def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:

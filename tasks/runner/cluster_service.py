@@ -12,7 +12,7 @@ from distributed import Nanny, Scheduler, Security
 from distributed.comm import connect
 
 from imagemill.data.errors import BuildFailed
-from imagemill.tasks.runner.cluster import check_address, fork_workers, quiet_workers, root_cause, worker_options
+from imagemill.tasks.runner.cluster import check_address, prepare_workers, quiet_workers, root_cause, worker_options
 from imagemill.tasks.runner.gpus import visible_gpus
 
 Emit = Callable[[str], None]
@@ -55,7 +55,7 @@ def serve_workers(
     check_address(address, insecure)
     gpus = visible_gpus()
     count = workers or len(gpus) or 1
-    fork_workers(gpus)
+    prepare_workers(gpus)
 
     async def run(stop: asyncio.Event) -> None:
         keepers = [

@@ -12,6 +12,7 @@ import threading
 from multiprocessing import forkserver
 
 from imagemill.tasks.runner.gpus import visible_gpus
+from imagemill.tasks.runner.safe_path import safe_path
 
 PRELOAD = "imagemill.tasks.runner.fork_preload"
 
@@ -64,7 +65,8 @@ class _Server:
     def _hold(self) -> None:
         try:
             multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
-            forkserver.ensure_running()
+            with safe_path():
+                forkserver.ensure_running()
         finally:
             self._up.set()
         self._unwanted.wait()

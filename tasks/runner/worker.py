@@ -11,6 +11,7 @@ from typing import Any
 from distributed import get_worker, secede
 from distributed.threadpoolexecutor import threads_lock
 
+from imagemill.data.errors import BuildFailed
 from imagemill.data.records import StepReport
 from imagemill.tasks.runner.job_message import Parcel, unpack
 from imagemill.tasks.runner.worker_setup import imports
@@ -27,8 +28,14 @@ def draw_on_worker(parcel: Parcel, topic: str, threads: int | None = None) -> St
     if imports.ident is not None:
         imports.join()
     # Imported here, on the worker, so that the flow's process never loads torch.
-    from imagemill.models.drawing.device_errors import DeviceLost
-    from imagemill.models.drawing.draw import draw, use_threads
+    try:
+        from imagemill.models.drawing.device_errors import DeviceLost
+        from imagemill.models.drawing.draw import draw, use_threads
+    except (ImportError, OSError) as error:
+        raise BuildFailed(
+            f"a worker process cannot import what models need: {type(error).__name__}: {error}. Mend the installation "
+            "of torch and diffusers on the machine of the worker, and run the build again."
+        ) from error
 
     job, worker = unpack(parcel), get_worker()
     # One that was forked has torch's threads from before it was told of its share.

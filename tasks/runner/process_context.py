@@ -1,0 +1,101 @@
+"""Multiprocessing contexts for worker processes: the program that starts a worker is neither run nor importable in it.
+
+Python's own contexts have each new process run the main file of the program that starts it, and look for modules in its
+working directory: a script that builds at its top would build in every worker, and a user's random.py would be taken
+for Python's.
+
+`worker_processes` makes Dask start workers with them. `_launch` follows Python's own popen_forkserver.py and
+popen_spawn_posix.py, but for the preparation data and the option -P.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from multiprocessing import context, forkserver, popen_forkserver, popen_spawn_posix, resource_tracker, spawn, util
+from multiprocessing import reduction as pickling
+from multiprocessing.context import set_spawning_popen
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from dask import config
+
+from imagemill.tasks.runner.safe_path import importable_path, safe_path
+
+FORKSERVER, SPAWN = "imagemill-forkserver", "imagemill-spawn"
+"""Names of the contexts, as in Dask's setting distributed.worker.multiprocessing-method."""
+
+
+def worker_processes(can_fork: bool) -> config.set:
+    """Dask's setting for the workers that start from now on; leaving it as a context puts the old one back."""
+    return config.set({"distributed.worker.multiprocessing-method": FORKSERVER if can_fork else SPAWN})
+
+
+def _pickled(popen: Any, process: BaseProcess) -> memoryview:
+    preparation = spawn.get_preparation_data(process.name)
+    preparation["sys_path"] = importable_path(preparation["sys_path"], preparation["orig_dir"])
+    buffer = io.BytesIO()
+    set_spawning_popen(popen)
+    try:
+        pickling.dump({key: value for key, value in preparation.items() if not key.startswith("init_main")}, buffer)
+        pickling.dump(process, buffer)
+    finally:
+        set_spawning_popen(None)
+    return buffer.getbuffer()
+
+
+class _ForkServerPopen(popen_forkserver.Popen):
+    def _launch(self, process_obj: BaseProcess) -> None:
+        content = _pickled(self, process_obj)
+        self.sentinel, parent = forkserver.connect_to_new_process(self._fds)
+        kept_open = os.dup(parent)
+        self.finalizer = util.Finalize(self, util.close_fds, (kept_open, self.sentinel))
+        with open(parent, "wb", closefd=True) as pipe:
+            pipe.write(content)
+        self.pid = forkserver.read_signed(self.sentinel)
+
+
+class _SpawnPopen(popen_spawn_posix.Popen):
+    def _launch(self, process_obj: BaseProcess) -> None:
+        with safe_path():
+            tracker = resource_tracker.getfd()
+        self._fds.append(tracker)
+        content = _pickled(self, process_obj)
+        from_child, to_parent = os.pipe()
+        from_parent, to_child = os.pipe()
+        try:
+            program, *arguments = spawn.get_command_line(tracker_fd=tracker, pipe_handle=from_parent)
+            self._fds.extend([from_parent, to_parent])
+            # -P: the working directory is not looked in for modules, from the interpreter's start.
+            self.pid = util.spawnv_passfds(spawn.get_executable(), [program, "-P", *arguments], self._fds)
+            self.sentinel = from_child
+            with open(to_child, "wb", closefd=False) as pipe:
+                pipe.write(content)
+        finally:
+            self.finalizer = util.Finalize(self, util.close_fds, (from_child, to_child))
+            os.close(from_parent)
+            os.close(to_parent)
+
+
+class _ForkServerProcess(context.ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> _ForkServerPopen:
+        return _ForkServerPopen(process_obj)
+
+
+class _SpawnProcess(context.SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> _SpawnPopen:
+        return _SpawnPopen(process_obj)
+
+
+class _ForkServerContext(context.ForkServerContext):
+    Process = _ForkServerProcess
+
+
+class _SpawnContext(context.SpawnContext):
+    Process = _SpawnProcess
+
+
+# Added beside Python's own, none of which is changed: multiprocessing.get_context finds a context by its name alone.
+context._concrete_contexts |= {FORKSERVER: _ForkServerContext(), SPAWN: _SpawnContext()}
