@@ -59,9 +59,13 @@ def child(code: str, *arguments: str) -> dict[str, Any]:
 @contextmanager
 def bench(stand_in: str, rows: int) -> Iterator[Bench]:
     """Set up a bench whose worker uses a pipeline of benchmarks.stand_in, and whose prompts file has ``rows`` rows."""
-    # The workers inherit this process's path, and must find the stand-in on it.
     sys.path.insert(0, str(ROOT))
-    os.environ |= {"IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    os.environ |= {
+        # Workers import nothing from the working directory, but must find the stand-in.
+        "PYTHONPATH": str(ROOT),
+        "IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
     from benchmarks.startup import server
     from imagemill.tasks.runner.cluster import start_cluster
 

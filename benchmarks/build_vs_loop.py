@@ -85,8 +85,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    # Worker processes inherit this process's path.
-    sys.path.insert(0, str(ROOT))
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
     from imagemill.tasks.runner.cluster import cores, start_cluster
 

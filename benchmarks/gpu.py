@@ -197,6 +197,8 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.environ |= {
+        # Workers import nothing from the working directory, but must find the pipeline.
+        "PYTHONPATH": str(ROOT),
         "IMAGEMILL_PIPELINE": "benchmarks.flux_dimensions:make_pipeline",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
     }

@@ -31,11 +31,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
     options = parser.parse_args()
-    # The workers inherit this process's path, and must find the stand-in on it.
     sys.path.insert(0, str(ROOT))
-    os.environ["IMAGEMILL_PIPELINE"] = "benchmarks.stand_in:make_sleeper"
-    os.environ["IMAGEMILL_STAND_IN_SECONDS"] = str(options.seconds)
-    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    os.environ |= {
+        # Workers import nothing from the working directory, but must find the stand-in.
+        "PYTHONPATH": str(ROOT),
+        "IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_sleeper",
+        "IMAGEMILL_STAND_IN_SECONDS": str(options.seconds),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
     from imagemill.tasks.runner.cluster import start_cluster
 
     figures: list[dict[str, Any]] = []
