@@ -1,11 +1,19 @@
-# make demo   a first dataset, a minute after cloning
-# make test   lint, import contracts, docs/recipe.md and docs/models.md current, and every test (two at a time)
-# make docs   write docs/recipe.md and docs/models.md anew from the recipe's classes and the catalog
-# make lock   resolve requirements.lock anew
+# make demo        a first dataset, a minute after cloning
+# make check       before every commit: lint, formatting, import contracts, types, generated pages, the fast tests
+# make test        before every pull request: the same, with all tests but those marked long (two at a time)
+# make test-long   the tests marked long
+# make contracts   the import contracts alone: which folder may import which
+# make docs        write docs/recipe.md and docs/models.md from the recipe's classes and the catalog
+# make lock        resolve requirements.lock
+# make setup       only install into .venv; every other target does that first
+# make clean       remove .venv and out
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Tests of one file run in one process, since they share its servers and models.
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test docs lock clean
+.PHONY: setup demo check test test-long lint contracts docs lock clean tree
 
 setup: .venv/installed
 
@@ -20,13 +28,34 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/imagemill build data/recipes/demo.yaml
 
-test: setup
+check: lint contracts
+	$(PYTEST) $(TWO) -m 'not slow and not long'
+
+test: lint contracts
+	$(PYTEST) $(TWO) -m 'not long'
+
+test-long: setup
+	$(PYTEST) $(TWO) -m long
+
+# mypy runs where pyproject.toml configures it.
+lint: tree
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	if grep -q '^\[tool\.mypy\]' pyproject.toml; then \
+		cd .venv/tree && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../mypy-cache; fi
 	$(BIN)/python docs/write_recipe.py --check
 	$(BIN)/python docs/write_models.py --check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+contracts: tree
+	cd .venv/tree && ../bin/lint-imports --no-cache --config ../../pyproject.toml
+
+# The folders lie at the top, but are imported as imagemill.*. Python learns that from the installation; import-linter
+# and mypy read files, so they get a copy in which each folder lies where its name says.
+tree: setup
+	rm -rf .venv/tree
+	mkdir -p .venv/tree
+	cp -r imagemill .venv/tree/
+	cp -r flows tasks models data .venv/tree/imagemill/
 
 docs: setup
 	$(BIN)/python docs/write_recipe.py

@@ -1,4 +1,4 @@
-"""What the benchmarks of imagemill beside a model that costs nothing share: a stand-in for it, a server, one worker."""
+"""Shared set-up of the benchmarks without a real model: a stand-in for it, a Prefect server, one worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(json.dumps({**figures, "flow_s": time.process_time() - busy, "peak": peak}
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A Prefect server that is up, one worker with all cores, a prompts file, and a folder for what is built."""
+    """A running Prefect server, one worker with all cores, a prompts file, and a folder for datasets."""
 
     folder: Path
     prompts: str
@@ -40,15 +40,15 @@ class Bench:
 
 
 def build(recipe: dict[str, Any], cluster: str) -> dict[str, Any]:
-    """Build the recipe's fields in a process of its own, on the cluster; the run's figures.
+    """Build the recipe in a child process, on the cluster, and return the run's figures.
 
-    With ``flow_s``, that process's processor time from the flow's start on, and ``peak``, its memory in MiB.
+    They include ``flow_s``, the child's processor time from the start of the flow, and ``peak``, its memory in MiB.
     """
     return child(BUILD, json.dumps(recipe), cluster)
 
 
 def child(code: str, *arguments: str) -> dict[str, Any]:
-    """What a process of its own, with this code, prints at its end."""
+    """Run the code in a child process and return the JSON of its last line."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
@@ -58,10 +58,14 @@ def child(code: str, *arguments: str) -> dict[str, Any]:
 
 @contextmanager
 def bench(stand_in: str, rows: int) -> Iterator[Bench]:
-    """A bench whose worker generates with a function of benchmarks.stand_in; its prompts file has so many rows."""
-    # The workers, which get this process's path, must find the stand-in.
+    """Set up a bench whose worker uses a pipeline of benchmarks.stand_in, and whose prompts file has ``rows`` rows."""
     sys.path.insert(0, str(ROOT))
-    os.environ |= {"IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    os.environ |= {
+        # Workers import nothing from the working directory, but must find the stand-in.
+        "PYTHONPATH": str(ROOT),
+        "IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
     from benchmarks.startup import server
     from imagemill.tasks.runner.cluster import start_cluster
 

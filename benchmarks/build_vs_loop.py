@@ -1,9 +1,9 @@
-"""A build against the loop that a person would write: python benchmarks/build_vs_loop.py [--rows 500] [--rounds 5]
+"""A build compared with a hand-written loop: python benchmarks/build_vs_loop.py [--rows 500] [--rounds 5]
 
 The loop calls the bundled model's pipeline batch by batch, saves each image as PNG with Pillow and writes one Parquet
-file at the end. The build is imagemill's, on one worker with all cores and on a worker a core (the cores are the same
-and so are rows, batch size and steps). Start-up is left out of both: models are loaded and warm, the Prefect server is
-up. The ways take turns within a round. Prints medians of images/s and writes build_vs_loop.json.
+file at the end. The build is imagemill's, on one worker with all cores and on one worker per core (with the same cores,
+rows, batch size and steps). Start-up is not counted: models are loaded and warm, the Prefect server is running. Loop
+and builds take turns within a round. Prints medians of images/s and writes build_vs_loop.json.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ print(json.dumps(flow(load_recipe(json.loads(sys.argv[1])))["seconds"]))
 
 
 def child(code: str, *arguments: str) -> float:
-    """Seconds that a process of its own says it took."""
+    """Run the code in a child process and return the seconds that it prints."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
@@ -71,7 +71,7 @@ def child(code: str, *arguments: str) -> float:
 
 
 def prompts_for(rows: int) -> list[str]:
-    """As many prompts of the bundled model's world, no two equal."""
+    """Distinct prompts of the bundled model's world."""
     from imagemill.models.bundled.scenes import all_scenes
 
     scenes = [asdict(scene) for scene in all_scenes(held_out=False)]
@@ -85,8 +85,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    # Worker processes get this process's path.
-    sys.path.insert(0, str(ROOT))
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
     from imagemill.tasks.runner.cluster import cores, start_cluster
 
@@ -108,20 +106,20 @@ def main() -> None:
             recipe = {"prompts": str(folder / source), "output": output, "generate": {"batch_size": BATCH}}
             return child(BUILD, json.dumps(recipe), address)
 
-        ways: dict[str, Callable[[], float]] = {"the loop": loop}
+        contenders: dict[str, Callable[[], float]] = {"the loop": loop}
         for workers in dict.fromkeys((1, cores())):
             address = stack.enter_context(start_cluster(workers, [])).scheduler_address
             built(address, "warm.txt")
-            ways[f"build, workers: {workers}"] = lambda address=address: built(address, "prompts.txt")
-        seconds: dict[str, list[float]] = {way: [] for way in ways}
+            contenders[f"build, workers: {workers}"] = lambda address=address: built(address, "prompts.txt")
+        seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(options.rounds):
-            for way, run in ways.items():
-                seconds[way].append(run())
+            for contender, run in contenders.items():
+                seconds[contender].append(run())
 
-    rates = {way: options.rows / statistics.median(taken) for way, taken in seconds.items()}
+    rates = {contender: options.rows / statistics.median(taken) for contender, taken in seconds.items()}
     print(f"{options.rows} rows, medians of {options.rounds}\n{'':22} images/s   of the loop")
-    for way, rate in rates.items():
-        print(f"{way:22} {rate:10.1f} {rate / rates['the loop']:13.2f}")
+    for contender, rate in rates.items():
+        print(f"{contender:22} {rate:10.1f} {rate / rates['the loop']:13.2f}")
     Path("build_vs_loop.json").write_text(json.dumps({"rows": options.rows, "seconds": seconds}, indent=2) + "\n")
 
 

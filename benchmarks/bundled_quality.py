@@ -1,10 +1,10 @@
-"""Measure the bundled model through its saved pipeline: are images what was asked for, and how fast do they come?
+"""Quality and speed of the bundled model, measured through its saved pipeline.
 
-python -m benchmarks.bundled_quality [--model FOLDER] [--n 500] [--json FILE] [--sheet PICTURE]
+python -m benchmarks.bundled_quality [--model FOLDER] [--n 500] [--json FILE] [--sheet IMAGE]
 
-Prompts and edits come from scenes that training never drew. An edit starts from a generated image, not from one of the
-model's own, so that its figures do not carry the text-to-image model's mistakes. "Kept": every field that was not asked
-to change is as before, and the shape's centre moved by no more than 3 pixels.
+Prompts and edits come from scenes that training never used. An edit starts from an image rendered by the scenes'
+script, not from one that the model generated, so that its figures do not include the text-to-image model's mistakes.
+"Kept": every field that the edit does not name is unchanged, and the shape's centre moved by no more than 3 pixels.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def render(pipeline, texts: list[str], seeds: list[int], steps: int, batch: int,
 
 
 def measure_prompts(pipeline: FluxPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
-    """Shares of `n` held-out prompts generated rightly, images/s, and (prompt, image, wrong fields) for each."""
+    """Shares of `n` held-out prompts with a correct image, images/s, and (prompt, image, wrong fields) for each."""
     rng = np.random.default_rng((10, seed))
     scenes = sample_scenes(rng, n, held_out=True)
     texts = [describe(scene, rng) for scene in scenes]
@@ -80,7 +80,7 @@ def measure_prompts(pipeline: FluxPipeline, n: int, steps: int, batch: int, seed
 
 
 def measure_edits(pipeline: FluxKontextPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
-    """Shares of `n` held-out edits that did what was asked and nothing else, in all and by kind, and images/s."""
+    """Shares of `n` held-out edits that made the requested change and no other, in total and by kind, and images/s."""
     rng = np.random.default_rng((11, seed))
     edits = sample_edits(rng, n, held_out=True)
     texts = [instruct(*edit, rng) for edit in edits]
@@ -116,11 +116,11 @@ def measure_edits(pipeline: FluxKontextPipeline, n: int, steps: int, batch: int,
 def report(prompts: dict, edits: dict) -> str:
     """The figures as a Markdown table."""
     lines = [
-        "| what, on held-out scenes | measured | aimed at |",
+        "| on held-out scenes | measured | target |",
         "| --- | --- | --- |",
-        f"| {prompts['n']} prompts: background and shape colour right | {prompts['colours_right']:.1%} | 97 % |",
-        f"| ... everything right: shape, size and position too | {prompts['all_right']:.1%} | 90 % |",
-        f"| {edits['n']} edits: the change that was asked for is made | {edits['done']:.1%} | 92 % |",
+        f"| {prompts['n']} prompts: background and shape colour correct | {prompts['colours_right']:.1%} | 97 % |",
+        f"| ... everything correct: shape, size and position too | {prompts['all_right']:.1%} | 90 % |",
+        f"| {edits['n']} edits: the requested change is made | {edits['done']:.1%} | 92 % |",
         f"| ... nothing else changed | {edits['kept']:.1%} | 88 % |",
         f"| ... both | {edits['both']:.1%} | - |",
     ]
@@ -132,7 +132,7 @@ def report(prompts: dict, edits: dict) -> str:
 
 
 def save_sheet(path: Path, generated: list, edited: list) -> None:
-    """One image of 8 rows: 8 generated prompts, then 4 edits as source and result. The first ones, not the best ones."""
+    """Save one image of 8 rows: 8 generated images, then 4 edits as source and result; the first, not the best ones."""
     sheet = Image.new("RGB", (16 * IMAGE_SIZE, 8 * IMAGE_SIZE))
     for i in range(64):
         x, y = i % 8 * IMAGE_SIZE, i // 8 * IMAGE_SIZE
@@ -150,9 +150,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=500)
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="another seed asks for other prompts and edits")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--sheet", type=Path, help="save the first images here, right or wrong")
+    parser.add_argument("--seed", type=int, default=0, help="another seed selects other prompts and edits")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--sheet", type=Path, help="save the first images here, correct or not")
     options = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

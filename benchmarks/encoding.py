@@ -1,9 +1,9 @@
-"""What encoding an image costs, and its size: python benchmarks/encoding.py [SIDE ...]
+"""Time and size of an encoded image: python benchmarks/encoding.py [SIDE ...]
 
 Images with the spectrum of photographs (1/f noise in three correlated channels, so neither flat nor white noise) at
 64, 512 and 1024 pixels a side by default; PNG at each zlib level, JPEG, and WebP at each method, at the recipe's
-default quality. One thread, medians of five; and how many images a second come of a thread for each core, which is no
-multiple where Pillow keeps the interpreter's lock. Prints a table a side and writes encoding.json.
+default quality. One thread, medians of five; and the images/s of one thread per core, which do not scale if Pillow
+holds the interpreter lock. Prints one table per side and writes encoding.json.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from imagemill.data.images.codec import PNG_LEVEL, WEBP_METHOD
 SIDES = (64, 512, 1024)
 ROUNDS = 5
 QUALITY = 95
-ENOUGH = 2.0
+ALL_THREADS_S = 2.0
 """Seconds for which all threads encode."""
 SHIPPED = {f"png, level {PNG_LEVEL}", f"webp, method {WEBP_METHOD}", "jpeg"}
 
@@ -47,8 +47,8 @@ def photograph(side: int, seed: int) -> Image.Image:
     return Image.fromarray(np.clip(128 + 45 * colours, 0, 255).astype(np.uint8))
 
 
-def ways() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name of each way to encode, and what Pillow is told."""
+def encodings() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name of each encoding, and Pillow's options for it."""
     for level in range(10):
         yield f"png, level {level}", {"format": "PNG", "compress_level": level}
     yield "jpeg", {"format": "JPEG", "quality": QUALITY, "subsampling": 0}
@@ -57,21 +57,21 @@ def ways() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def measure(images: list[Image.Image], options: dict[str, Any]) -> tuple[float, int]:
-    """Median seconds an image, and mean bytes."""
+    """Median seconds per image, and mean bytes."""
     seconds, sizes = [], []
     for image in images:
         buffer = io.BytesIO()
         started = time.perf_counter()
         image.save(buffer, **options)
         seconds.append(time.perf_counter() - started)
-        sizes.append(buffer.emit())
+        sizes.append(buffer.tell())
     return statistics.median(seconds), round(statistics.mean(sizes))
 
 
 def together(images: list[Image.Image], options: dict[str, Any], seconds: float) -> float:
-    """Images a second by a thread for each core; ``seconds`` is what one image takes one thread."""
+    """Images/s of one thread per core; ``seconds`` is the time of one image on one thread."""
     threads = os.cpu_count() or 1
-    count = max(2 * threads, round(threads * ENOUGH / seconds))
+    count = max(2 * threads, round(threads * ALL_THREADS_S / seconds))
     with ThreadPoolExecutor(threads) as pool:
         started = time.perf_counter()
         for _ in pool.map(lambda number: images[number % ROUNDS].save(io.BytesIO(), **options), range(count)):
@@ -84,14 +84,16 @@ def main() -> None:
     figures = []
     for side in [int(word) for word in sys.argv[1:]] or SIDES:
         images = [photograph(side, seed) for seed in range(ROUNDS)]
-        told = f"ms an image   images/s, {os.cpu_count()} threads   KiB   (* is what imagemill uses)"
-        print(f"\n{side} x {side}        {told}")
-        for name, options in ways():
+        heading = f"ms per image   images/s, {os.cpu_count()} threads   KiB   (* is used by imagemill)"
+        print(f"\n{side} x {side}        {heading}")
+        for name, options in encodings():
             seconds, size = measure(images, options)
             rate = round(together(images, options, seconds), 1)
-            figures.append({"side": side, "way": name, "ms": round(1000 * seconds, 2), "per_s": rate, "bytes": size})
+            figures.append(
+                {"side": side, "encoding": name, "ms": round(1000 * seconds, 2), "per_s": rate, "bytes": size}
+            )
             star = "*" if name in SHIPPED else " "
-            print(f"{star} {name:16} {1000 * seconds:11.2f} {rate:21.1f} {size / 1024:7.0f}", flush=True)
+            print(f"{star} {name:16} {1000 * seconds:12.2f} {rate:21.1f} {size / 1024:7.0f}", flush=True)
     Path("encoding.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 

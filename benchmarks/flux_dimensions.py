@@ -1,8 +1,8 @@
-"""A pipeline of FLUX.1-dev's true dimensions with random weights, made on the device: nothing is downloaded.
+"""Pipeline of FLUX.1-dev's true dimensions with random weights, created on the device: nothing is downloaded.
 
 19 double and 38 single blocks, 24 heads of 128, T5-XXL, CLIP-L and the 16-channel autoencoder, as in the model's public
-configuration. The tokenizers are the bundled model's: they only have to give 512 and 77 tokens. With
-IMAGEMILL_BENCHMARK_TINY=1 all of it is tiny, so that the benchmark itself can be tried on a CPU.
+configuration. The tokenizers are the bundled model's: they only have to return 512 and 77 tokens. With
+IMAGEMILL_BENCHMARK_TINY=1 everything is tiny, so that the benchmark itself can be tried on a CPU.
 
 IMAGEMILL_PIPELINE=benchmarks.flux_dimensions:make_pipeline
 """
@@ -72,7 +72,7 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 def make_pipeline(spec: Any, device: torch.device) -> Any:
-    """The pipeline, in the spec's dtype; quantized where the spec says so."""
+    """Return the pipeline in the spec's dtype, quantized if the spec is."""
     from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
     from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 

@@ -1,7 +1,8 @@
-"""Read an image of the bundled model's world without an eye: background, shape, colour, size and position.
+"""Classifier of the bundled model's images, without a network: background, shape, colour, size and position.
 
-The background is what the image's edge shows, the shape is what differs from it, and its kind and size are those of
-the generated template, laid on the same centre of mass, that overlaps it best. What it cannot tell is "unclear".
+The background is the colour of the image's edge, and the shape is everything that differs from it. Its kind and size
+are those of the rendered template that overlaps it best when placed on the same centre of mass. A field that cannot be
+read is "unclear".
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ GRID = np.arange(IMAGE_SIZE) + 0.5
 
 @dataclass(frozen=True)
 class Reading:
-    """What the judge saw. `overlap` is the shape's with its best template (0..1), `centre` its middle in pixels."""
+    """The judge's result. `overlap` is the shape's with its best template (0..1), `centre` its middle in pixels."""
 
     scene: Scene
     overlap: float
     centre: tuple[float, float]
 
     def differences(self, expected: Scene) -> set[str]:
-        """The fields of the scene that are not as expected: the empty set when everything is right."""
+        """The fields of the scene that differ from the expected one."""
         return {name for name in Scene.__dataclass_fields__ if getattr(self.scene, name) != getattr(expected, name)}
 
 
 def name_of(colour: np.ndarray) -> str:
-    """The nearest colour's name, "unclear" when none is near. `colour` is RGB in 0..255, (3,)."""
+    """The nearest colour's name, or "unclear" if none is near. `colour` is RGB in 0..255, (3,)."""
     distances = {name: float(np.linalg.norm(colour - np.array(rgb))) for name, rgb in COLOURS.items()}
     nearest = min(distances, key=distances.__getitem__)
     return nearest if distances[nearest] <= FURTHEST_COLOUR else UNCLEAR
@@ -51,13 +52,13 @@ def _middle(masks: np.ndarray) -> np.ndarray:
 
 @cache
 def _offsets(shape: str, size: str) -> np.ndarray:
-    """Where the templates' centres of mass lie, seen from their centres: (scales, 2) in pixels."""
+    """Offsets of the templates' centres of mass from their centres: (scales, 2) in pixels."""
     middle = np.full(len(SCALES), IMAGE_SIZE / 2)
     return _middle(coverage(shape, middle, middle, RADII[size] * SCALES)) - IMAGE_SIZE / 2
 
 
 def _best_template(mask: np.ndarray) -> tuple[str, str, float, tuple[float, float]]:
-    """Shape, size, overlap and centre of the template that overlaps the (64, 64) mask best."""
+    """Shape, size, overlap and centre of the template with the largest overlap with the (64, 64) mask."""
     middle = _middle(mask[None])[0]
     found = []
     for shape in SHAPES:

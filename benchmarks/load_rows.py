@@ -1,8 +1,8 @@
-"""How long a prompts file takes to load, and how much memory: `python benchmarks/load_rows.py [ROWS ...]`.
+"""Time and memory to load a prompts file: `python benchmarks/load_rows.py [ROWS ...]`.
 
-Each size is loaded in a process of its own, from a JSON lines file into a worklist, as a build does it. Memory is the
-process's largest resident set; what matters is that it stays as it is while the rows grow. Writes to a temporary
-folder only, which for a million rows needs about 1 GB.
+Each size is loaded in a separate process, from a JSON lines file into a worklist, as in a build. Memory is the
+process's largest resident set, which should not grow with the rows. Writes only to a temporary folder, which for a
+million rows needs about 1 GB.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 
 def write_prompts(path: Path, rows: int) -> None:
-    """Write rows of about 150 bytes: a prompt, an id of the person's, a text and a number that are carried."""
+    """Write rows of about 150 bytes: a prompt, an id, and a text and a number that are carried."""
     with open(path, "w", encoding="utf-8") as file:
         for number in range(rows):
             prompt = f"image {number} of a fox darting between snow-covered pines at dusk, plate {number % 997}"
             row = {"id": f"row-{number}", "prompt": prompt, "source": "benchmark", "score": number / rows}
             if number % 2:
-                # Half of the rows are named by their content.
+                # Half of the rows get their id from their content.
                 del row["id"]
             file.write(json.dumps(row) + "\n")
 
 
 def load(prompts: Path) -> None:
-    """Load the file in this process and print rows, seconds and peak memory as JSON."""
+    """Load the file in this process, and print rows, seconds and peak memory as JSON."""
     from imagemill.data.config.recipe import Recipe
     from imagemill.data.config.steps import Generate
     from imagemill.data.planning.load_rows import load_rows
@@ -53,7 +53,7 @@ def peak_mib() -> float:
 
 
 def main(sizes: list[int]) -> None:
-    """Load a file of each size and print a line about it."""
+    """Load a file of each size and print one line per size."""
     print(f"{'rows':>12} {'seconds':>8} {'rows/s':>8} {'peak MiB':>9} {'imports MiB':>12} {'worklist MiB':>13}")
     for rows in sizes:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""How long a dataset takes that is there already: python benchmarks/planning.py [ROWS ...]
+"""Time to load and plan a dataset that is already complete: python benchmarks/planning.py [ROWS ...]
 
-Makes a prompts file and a finished dataset of as many rows (one small image in all of them: only imagemill is
-measured), then loads and plans in a process of its own, and in another runs a whole build, which has nothing to do but
-to find that out; a first such build, which merges small files and writes the manifest, is not counted. Prints seconds
-and peak memory of those processes, and writes planning.json.
+Creates a prompts file and a finished dataset of the same rows (with one small image in all of them, since only
+imagemill is measured). Loads and plans in one process, and runs a whole build, which has nothing to do, in another; a
+first such build, which merges small files and writes the manifest, is not counted. Prints seconds and peak memory of
+these processes, and writes planning.json.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ print(json.dumps({"s": time.perf_counter() - started, "kb": resource.getrusage(r
 
 
 def fields_in(folder: Path) -> dict[str, Any]:
-    """The recipe whose prompts and dataset lie in ``folder``."""
+    """Fields of the recipe whose prompts and dataset are in ``folder``."""
     return {"prompts": str(folder / "prompts.jsonl"), "output": str(folder / "out"), "generate": {}}
 
 
 def models_of(recipe: Recipe) -> dict[str, ModelFacts]:
-    """What planning knows of the recipe's models."""
+    """Facts about the recipe's models, as planning takes them."""
     return {step: spec.facts() for step, spec in resolve_models(recipe).items()}
 
 
@@ -65,13 +65,13 @@ def image() -> bytes:
 
 
 def make_dataset(folder: Path, rows: int) -> None:
-    """A prompts file of ``rows`` lines with a label each, and the dataset that a build of it would leave."""
+    """Write a prompts file of ``rows`` lines with a label each, and the dataset that a build of it would make."""
     with open(folder / "prompts.jsonl", "w") as file:
         for number in range(rows):
             file.write(json.dumps({"prompt": f"a photo of thing number {number}", "label": number % 10}) + "\n")
     recipe = load_recipe(fields_in(folder))
-    output, shown = Folder(recipe.output), image()
-    sha256 = hashlib.sha256(shown).hexdigest()
+    output, content = Folder(recipe.output), image()
+    sha256 = hashlib.sha256(content).hexdigest()
     with output.lock(recipe.name), Worklist.create(output.plan) as worklist:
         schema = schema_of(recipe, load_rows(recipe, worklist), measures_of)
         make = RowPlanner(recipe, models_of(recipe), schema)
@@ -79,7 +79,7 @@ def make_dataset(folder: Path, rows: int) -> None:
         for number, first in enumerate(range(0, rows, ROWS_A_FILE)):
             name = f"train-{number:05d}.parquet"
             table = (
-                {"row_key": key, "id": row_id, "image_key": image, "sha256": sha256, "image": {"bytes": shown}}
+                {"row_key": key, "id": row_id, "image_key": image, "sha256": sha256, "image": {"bytes": content}}
                 for key, row_id, image in keys[first : first + ROWS_A_FILE]
             )
             output.commit(output.scratch(name), name, write_rows(output.scratch(name), schema, table))
@@ -87,7 +87,7 @@ def make_dataset(folder: Path, rows: int) -> None:
 
 
 def plan(folder: Path) -> dict[str, Any]:
-    """Load and plan; the figures of this process."""
+    """Load and plan in this process, and return its figures."""
     recipe = load_recipe(fields_in(folder))
     output = Folder(recipe.output)
     started = time.perf_counter()
@@ -105,7 +105,7 @@ def plan(folder: Path) -> dict[str, Any]:
 
 
 def run(*command: str) -> dict[str, Any]:
-    """What a process of its own prints as its last line."""
+    """Run Python in a child process and return the JSON of its last line."""
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,9 +1,9 @@
-"""How drawing scales with the workers: python benchmarks/scaling.py [--batches 64] [--seconds 0.5] [--side 64]
+"""Throughput by number of workers: python benchmarks/scaling.py [--batches 64] [--seconds 0.5] [--side 64]
 
-Builds with 1, 2 and 4 workers and a stand-in that sleeps for each batch of 8, as a GPU that generates takes no processor.
-Workers and server are up before the clock starts, which runs from the first batch to the last. Prints images/s, the
-share of what the workers would do if nothing else took time, and how long a device waits between two batches, as a
-share of its time (runs.jsonl: device_idle). Writes scaling.json.
+Builds with 1, 2 and 4 workers and a stand-in that sleeps for each batch of 8, as a GPU takes no processor time while it
+generates. Workers and server are running before the clock starts, which runs from the first batch to the last. Prints
+images/s, their share of the rate at which nothing but the batches would take time, and the share of time in which a
+device waits between two batches (device_idle in runs.jsonl). Writes scaling.json.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
     options = parser.parse_args()
-    # The workers, which get this process's path, must find the stand-in.
     sys.path.insert(0, str(ROOT))
-    os.environ["IMAGEMILL_PIPELINE"] = "benchmarks.stand_in:make_sleeper"
-    os.environ["IMAGEMILL_STAND_IN_SECONDS"] = str(options.seconds)
-    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    os.environ |= {
+        # Workers import nothing from the working directory, but must find the stand-in.
+        "PYTHONPATH": str(ROOT),
+        "IMAGEMILL_PIPELINE": "benchmarks.stand_in:make_sleeper",
+        "IMAGEMILL_STAND_IN_SECONDS": str(options.seconds),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
     from imagemill.tasks.runner.cluster import start_cluster
 
     figures: list[dict[str, Any]] = []
@@ -48,12 +51,12 @@ def main() -> None:
         for workers in options.workers:
             recipe = {"generate": {"batch_size": BATCH, "width": options.side, "height": options.side}}
             with start_cluster(workers, []) as cluster:
-                # A shard for every worker, so that each has imported what it needs when the clock starts.
+                # First a shard for every worker, so that each has made its imports when the clock starts.
                 for prompts, size in (("warm", BATCH), ("prompts", 64)):
-                    given = {"prompts": f"{folder}/{prompts}.txt", "output": f"{folder}/{prompts}-{workers}"}
-                    run = build({**recipe, **given, "shard_size": size}, cluster.scheduler_address)
-            # A worker's batches in a row, and what it waits between them: the build's start and end are left out.
-            seconds = max(one["drawing"] + one["waiting"] for one in run["workers"].values())
+                    paths = {"prompts": f"{folder}/{prompts}.txt", "output": f"{folder}/{prompts}-{workers}"}
+                    run = build({**recipe, **paths, "shard_size": size}, cluster.scheduler_address)
+            # A worker's batches and the waits between them: the build's start and end are not counted.
+            seconds = max(worker["drawing"] + worker["waiting"] for worker in run["workers"].values())
             rate = rows / seconds
             share = rate / (workers * BATCH / options.seconds)
             figure = {"workers": workers, "per_s": rate, "of_linear": share, "device_idle": run["device_idle"]}

@@ -1,10 +1,10 @@
-"""What each speed setting gains and does to the pixels: python benchmarks/speed_options.py [--images 96] [--rounds 5]
+"""Speed settings, and their effect on the pixels: python benchmarks/speed_options.py [--images 96] [--rounds 5]
 
-The bundled model generates the same prompts, seeds and batches with each setting, in a worker's drawing function and on the
-CPU (8 steps, so that step caches have something to skip), and applies four instructions to each of a quarter as many
-images. Settings take turns within a round. Prints median images/s, their ratio to the plain run's, and the lowest
-and median PSNR in dB against the plain run's images ("same": equal bit by bit). Writes speed_options.json.
-Quantization is left out where torchao is not installed. The attention backends beside torch's own need a GPU.
+The bundled model generates the same prompts, seeds and batches with each setting, in a worker's drawing function and on
+the CPU (8 steps, so that step caches have something to skip), and applies four instructions to each of a quarter as
+many images. Settings take turns within a round. Prints median images/s, their ratio to the plain run's, and the lowest
+and median PSNR in dB relative to the plain run's images ("same": equal bit by bit). Writes speed_options.json.
+Quantization is skipped if torchao is not installed. The attention backends other than torch's own need a GPU.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ INSTRUCTIONS = ("make it blue", "make it red", "make it green", "make it yellow"
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two 8-bit images, in dB: 10 log10(255^2 / mean squared error)."""
+    """PSNR of two 8-bit images, in dB: 10 log10(255^2 / mean squared error)."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
 def base_of(name: str) -> str:
-    """The plain run that a setting is compared with."""
+    """Name of the plain run that a setting is compared with."""
     return f"plain, {name.split(', ')[1]}" if ", " in name else "plain"
 
 
 def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator[Any]:
-    """What is generated: the prompts, or four edits of each source."""
+    """The images to generate: the prompts, or four edits of each source."""
     from imagemill.data.records import Drawing
 
     if not name.endswith("edits"):
@@ -75,8 +75,8 @@ def drawings_for(name: str, prompts: list[str], sources: list[Path]) -> Iterator
         yield Drawing(f"{number:032x}", instruction, number, STEPS, source_path=str(source), source_hash=content)
 
 
-def generated(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, list[np.ndarray]]:
-    """Seconds for the drawings, and the images."""
+def generate(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float, list[np.ndarray]]:
+    """Generate the drawings with a setting; returns the seconds and the images."""
     from imagemill.data.config.steps import Edit, Generate
     from imagemill.data.images.codec import Encoding, decode_image
     from imagemill.data.staging.store import Staging
@@ -88,14 +88,16 @@ def generated(name: str, drawings: tuple[Any, ...], folder: Path) -> tuple[float
     batch = 1 if name.endswith("of 1") else BATCH
     step, section = ("edit", Edit) if name.endswith("edits") else ("generate", Generate)
     spec = resolve(step, section.model_validate(SETTINGS[name]), None)
-    job = Job(spec, drawings, {one.key: (Encoding("png"),) for one in drawings}, batch, frozenset(), str(folder))
+    job = Job(
+        spec, drawings, {drawing.key: (Encoding("png"),) for drawing in drawings}, batch, frozenset(), str(folder)
+    )
     started = time.perf_counter()
     report = draw(job, lambda event: None)
     seconds = time.perf_counter() - started
     if report.failed:
         raise RuntimeError(f"{name}: {next(iter(report.failed.values())).reason}")
     staging = Staging(folder)
-    return seconds, [np.asarray(decode_image(staging.read(one.key, "png")[0], one.key)) for one in drawings]
+    return seconds, [np.asarray(decode_image(staging.read(drawing.key, "png")[0], drawing.key)) for drawing in drawings]
 
 
 def main() -> None:
@@ -114,16 +116,16 @@ def main() -> None:
         folder = Path(name)
         to_edit = prompts[: max(1, options.images // len(INSTRUCTIONS))]
         sources = [folder / f"{number}.png" for number in range(len(to_edit))]
-        _, found = generated("plain", tuple(drawings_for("plain", to_edit, [])), folder / "sources")
+        _, found = generate("plain", tuple(drawings_for("plain", to_edit, [])), folder / "sources")
         for path, image in zip(sources, found, strict=True):
             Image.fromarray(image).save(path)
         for name in settings:
-            # Loads, and compiles where that is the setting.
-            generated(name, tuple(drawings_for(name, prompts, sources))[:BATCH], folder / f"warm {name}")
+            # Loads the model, and compiles it with that setting.
+            generate(name, tuple(drawings_for(name, prompts, sources))[:BATCH], folder / f"warm {name}")
         for turn in range(options.rounds):
             for name in settings:
                 drawings = tuple(drawings_for(name, prompts, sources))
-                taken, images[name] = generated(name, drawings, folder / f"{turn} {name}")
+                taken, images[name] = generate(name, drawings, folder / f"{turn} {name}")
                 seconds[name].append(taken)
     figures = []
     print(f"{options.images} images, {STEPS} steps\n{'':28}images/s   of plain   PSNR, dB: lowest   median")

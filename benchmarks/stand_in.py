@@ -1,4 +1,4 @@
-"""A pipeline that costs nothing, so that a benchmark measures imagemill alone. Each seed shades one image of noise.
+"""Pipelines that cost nothing, so that a benchmark measures imagemill alone. Each seed shades one image of noise.
 
 IMAGEMILL_PIPELINE=benchmarks.stand_in:make_pipeline    # called in place of from_pretrained (models/loading)
 """
@@ -18,7 +18,7 @@ from benchmarks.encoding import photograph
 
 
 class StandIn:
-    """Called as a text-to-image pipeline is; gives coloured noise of the size asked for."""
+    """A text-to-image pipeline that returns coloured noise of the requested size."""
 
     components: dict[str, Any] = {}  # noqa: RUF012 - diffusers' own name, never changed
     device = torch.device("cpu")
@@ -26,8 +26,8 @@ class StandIn:
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
-        """Images as ``output_type="pt"`` gives them: float32, batch x 3 x height x width, 0 to 1."""
-        shades = torch.tensor([0.5 + 0.5 * (one.initial_seed() % 65_521) / 65_521 for one in generator])
+        """Images in the form of ``output_type="pt"``: float32, batch x 3 x height x width, 0 to 1."""
+        shades = torch.tensor([0.5 + 0.5 * (seeded.initial_seed() % 65_521) / 65_521 for seeded in generator])
         return SimpleNamespace(images=_noise(width, height) * shades[:, None, None, None])
 
 
@@ -38,33 +38,33 @@ def _noise(width: int, height: int) -> torch.Tensor:
 
 
 def make_pipeline(spec: Any, device: torch.device) -> StandIn:
-    """The stand-in, whatever the spec."""
+    """Return the stand-in, for any spec."""
     return StandIn()
 
 
 class Sleeper(StandIn):
-    """Takes IMAGEMILL_STAND_IN_SECONDS a batch, and no processor, as a GPU does. What it is to edit does not count."""
+    """Sleeps IMAGEMILL_STAND_IN_SECONDS per batch, and takes no processor time, like a GPU. Sources are ignored."""
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
-        """As StandIn's, later."""
+        """StandIn's images, after the sleep."""
         time.sleep(float(os.environ.get("IMAGEMILL_STAND_IN_SECONDS", "0.5")))
         return super().__call__(prompt, generator, width, height, output_type)
 
 
 def make_sleeper(spec: Any, device: torch.device) -> Sleeper:
-    """The stand-in that takes its time."""
+    """Return the stand-in that sleeps."""
     return Sleeper()
 
 
 class Photographer(StandIn):
-    """Gives images with a photograph's spectrum, the same ones for each batch: to move them would cost as much."""
+    """Returns images with a photograph's spectrum, the same for each batch: making new ones would cost as much."""
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
     ) -> SimpleNamespace:
-        """As StandIn's."""
+        """The photographs, in StandIn's form."""
         return SimpleNamespace(images=_photographs(len(prompt), width))
 
 
@@ -75,5 +75,5 @@ def _photographs(count: int, side: int) -> torch.Tensor:
 
 
 def make_photographer(spec: Any, device: torch.device) -> Photographer:
-    """The stand-in whose images are as large as photographs are."""
+    """Return the stand-in whose encoded images are as large as photographs."""
     return Photographer()

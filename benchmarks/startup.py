@@ -1,9 +1,9 @@
-"""What passes before the first image: python benchmarks/startup.py [--rounds 5]
+"""Start-up time: python benchmarks/startup.py [--rounds 5]
 
-A Prefect server is started and up before the clock. Prints median seconds of `imagemill --help`; of importing what the
-two processes of a build import; and of `imagemill build` of 4 rows with the bundled model into a new folder, with where
-they went: until the flow runs, the flow itself (planning, waiting for a worker, loading, drawing), and after it. Writes
-startup.json.
+A Prefect server is running before the clock starts. Prints median seconds of `imagemill --help`; of the imports of the
+two processes of a build; and of `imagemill build` of 4 rows with the bundled model into a new folder, divided into the
+time until the flow runs, the flow itself (planning, waiting for a worker, loading, generating), and the time after it.
+Writes startup.json.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COMMAND = "from imagemill.flows.cli.main import main; main()"
 IMPORTS = {
-    "import of flows.build_dataset": "import imagemill.flows.build_dataset",
+    "import of imagemill.flows.build_dataset": "import imagemill.flows.build_dataset",
     "import of Prefect": "import prefect, prefect.flows",
     "import of what a worker needs": "import imagemill.models.drawing.draw; from diffusers import FluxPipeline",
     "import of torch": "import torch",
@@ -34,7 +34,7 @@ IMPORTS = {
 
 
 def seconds(*command: str) -> float:
-    """How long a command takes."""
+    """Seconds that a command takes."""
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     return time.perf_counter() - started
@@ -42,7 +42,7 @@ def seconds(*command: str) -> float:
 
 @contextmanager
 def server(home: Path) -> Iterator[str]:
-    """A Prefect server's address, once it answers."""
+    """Start a Prefect server and yield its address once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -63,7 +63,7 @@ def server(home: Path) -> Iterator[str]:
 
 
 def build(prompts: Path, output: Path) -> dict[str, float]:
-    """Seconds of a build's phases."""
+    """Build 4 rows and return the seconds of each phase."""
     command = [sys.executable, "-c", COMMAND, "build", "--prompts", str(prompts), "--output", str(output)]
     started, clock = time.time(), time.perf_counter()
     subprocess.run([*command, "--generate.steps", "4"], check=True, capture_output=True, cwd=ROOT)
@@ -96,7 +96,7 @@ def main() -> None:
                 found = {"imagemill --help": seconds(*python, COMMAND, "--help")}
                 found |= {what: seconds(*python, code) for what, code in IMPORTS.items()}
                 found |= build(prompts, folder / f"out-{turn}")
-                # The first of all fills the disk's cache.
+                # The first round fills the disk cache.
                 for what, taken in found.items():
                     figures.setdefault(what, []).extend([taken] if turn else [])
     print(f"medians of {options.rounds}, seconds")

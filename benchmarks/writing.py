@@ -1,10 +1,9 @@
-"""How many images the host writes beside a model that costs nothing: python benchmarks/writing.py [--side 1024]
+"""Throughput of the host's part of a build, with a model that costs nothing: python benchmarks/writing.py [--side 1024]
 
-Builds images with a photograph's spectrum (benchmarks/encoding.py) in each image format, as a recipe has them by
-default: with the checks, encoded and staged by the worker's threads, hashed and written to Parquet. One worker with all
-cores, which is warm, and a Prefect server that is up. The time includes what a GPU does itself, on the processor here:
-to make bytes of a batch's pixels. Prints the median images/s from the flow's start to its end, and the size of a
-image. Writes writing.json.
+Builds images with a photograph's spectrum (benchmarks/encoding.py) in each image format, with a recipe's defaults: with
+the checks, encoded and staged by the worker's threads, hashed and written to Parquet. One warm worker with all cores,
+and a running Prefect server. The time includes converting a batch's pixels to bytes, which a GPU would do itself.
+Prints the median images/s from the flow's start to its end, and the size of an image. Writes writing.json.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ def main() -> None:
                 recipe = {"prompts": ready.prompts, "output": str(output), "generate": section, "image_format": name}
                 figures = build(recipe, ready.cluster)
                 sizes[name] = sum(path.stat().st_size for path in output.glob("data/*")) / options.images / 1024
-                # The first round loads what a worker imports.
+                # The first round is not counted, since it loads the worker's imports.
                 rates[name] += [options.images / figures["seconds"]] if turn else []
     print(f"{options.images} images of {options.side}x{options.side}, medians of {options.rounds}")
-    print("format   images/s   KiB an image")
-    found = [{"format": name, "per_s": statistics.median(rates[name]), "kib": sizes[name]} for name in FORMATS]
-    for one in found:
-        print("{format:6} {per_s:12.1f} {kib:15.0f}".format(**one))
-    Path("writing.json").write_text(json.dumps(found, indent=2) + "\n")
+    print("format   images/s   KiB per image")
+    figures = [{"format": name, "per_s": statistics.median(rates[name]), "kib": sizes[name]} for name in FORMATS]
+    for figure in figures:
+        print("{format:6} {per_s:12.1f} {kib:15.0f}".format(**figure))
+    Path("writing.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

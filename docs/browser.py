@@ -1,4 +1,4 @@
-"""A headless Chromium, told what to do over its DevTools protocol: no driver needs to be installed."""
+"""Client of a headless Chromium over its DevTools protocol: no driver needs to be installed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-"""What the browser is called on one system or another."""
+"""Names of the browser's command, by system."""
 
 
 def find_browser() -> str | None:
-    """The browser's command, or None where there is none."""
+    """The browser's command, or None if it is not installed."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
@@ -34,7 +34,7 @@ class Page:
         self._connection = connection
         self._number = 0
 
-    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def _request(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
@@ -45,57 +45,59 @@ class Page:
                 return answer["result"]
 
     def size(self, width: int, height: int) -> None:
-        """Make the window as large as this."""
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        """Set the size of the window."""
+        self._request(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
 
     def open(self, address: str) -> None:
         """Go to an address."""
-        self._ask("Page.navigate", url=address)
+        self._request("Page.navigate", url=address)
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
-        result = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        result = self._request("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise RuntimeError(f"{script}: {result['exceptionDetails']['exception'].get('description')}")
         return result["result"].get("value")
 
     def text(self) -> str:
-        """The words that can be seen."""
+        """The visible text."""
         return self.run("document.body ? document.body.innerText : ''")
 
     def wait_for(self, words: str, seconds: float = 60) -> None:
-        """Wait until the page shows these words."""
+        """Wait until the page shows these words. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while words not in self.text():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no {words!r} within {seconds} s on a page that says: {self.text()[:2000]}")
+                raise TimeoutError(f"no {words!r} within {seconds} s on a page with the text: {self.text()[:2000]}")
             time.sleep(0.1)
 
     def click(self, words: str) -> None:
-        """Click the last, innermost thing with exactly these words."""
+        """Click the last, innermost element with exactly these words."""
         found = self.run(
             f"""(() => {{
                 const all = [...document.querySelectorAll('a, button, label, [role=tab], [role=button], span, div')];
-                const those = all.filter(one => one.innerText && one.innerText.trim() === {json.dumps(words)});
-                const last = those.at(-1);
+                const found = all.filter(node => node.innerText && node.innerText.trim() === {json.dumps(words)});
+                const last = found.at(-1);
                 if (last) last.click();
                 return Boolean(last);
             }})()"""
         )
         if not found:
-            raise RuntimeError(f"nothing to click says {words!r} on a page that says: {self.text()[:2000]}")
+            raise RuntimeError(f"no element with the text {words!r} on a page with the text: {self.text()[:2000]}")
 
-    def image(self, path: Path) -> None:
-        """Save what is seen as a PNG."""
+    def save_image(self, path: Path) -> None:
+        """Save the visible page as a PNG."""
         time.sleep(1)  # fonts and images fade in
-        answer = self._ask("Page.captureScreenshot", format="png")
+        answer = self._request("Page.captureScreenshot", format="png")
         # 256 colours are enough for a page, and a third of the bytes.
         Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB").quantize(256).save(path, optimize=True)
 
 
 @contextmanager
 def open_browser(width: int = 1440, height: int = 900) -> Iterator[Page]:
-    """A browser with one empty tab. Raises RuntimeError where there is none."""
+    """A browser with one empty tab. Raises RuntimeError if none is installed."""
     command = find_browser()
     if command is None:
         raise RuntimeError(f"no browser found: install one of {', '.join(NAMES)} (Debian: apt-get install chromium)")
@@ -110,7 +112,7 @@ def open_browser(width: int = 1440, height: int = 900) -> Iterator[Page]:
         try:
             port = _port(Path(profile) / "DevToolsActivePort")
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
-                tab = next(one for one in json.load(answer) if one["type"] == "page")
+                tab = next(target for target in json.load(answer) if target["type"] == "page")
             with connect(tab["webSocketDebuggerUrl"], max_size=None) as connection:
                 page = Page(connection)
                 page.size(width, height)

@@ -1,9 +1,9 @@
-"""Take the images of docs/dashboard.md anew: a server, a worker, a build, and a browser that looks at them.
+"""Screenshots of docs/dashboard.md: starts a server, a worker, a build and a browser, and saves every page.
 
-python docs/take_screenshots.py /data    # the folder that the images name; they go to docs/images, or to a second one
+python docs/take_screenshots.py /data    # folder of the build; the images go to docs/images, or to a second argument
 
 About two minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
-The server has a home of its own that goes when it is done. Look at every image before you commit it.
+The server's home is temporary. Look at every image before you commit it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from prefect.client.orchestration import SyncPrefectClient
 
 PROJECT = Path(__file__).resolve().parents[1]
 IMAGES = PROJECT / "docs" / "images"
-LIMIT = 300
-"""Seconds that anything may take."""
+TIMEOUT_S = 300
+"""Seconds that each wait may take."""
 
 
 class Server:
-    """A Prefect server that setup-prefect has made ready, with a worker."""
+    """A Prefect server prepared by setup-prefect, with a worker."""
 
     def __init__(self, home: Path) -> None:
         with socket.socket() as probe:
@@ -38,14 +38,14 @@ class Server:
             port = probe.getsockname()[1]
         self.home, self.root = home, f"http://127.0.0.1:{port}"
         self._api = f"{self.root}/api"
-        # The dashboard asks this address; without it, port 4200.
+        # The dashboard calls this address; without it, port 4200.
         addresses = {"PREFECT_API_URL": self._api, "PREFECT_UI_API_URL": self._api, "PREFECT_HOME": str(home)}
         self.environment = {**os.environ, **addresses, "PYTHONPATH": str(PROJECT), "DO_NOT_TRACK": "1"}
         self._start_server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The server and the worker, until the block ends."""
+        """Run the server and the worker until the block ends."""
         started = [self._prefect(*self._start_server)]
         try:
             wait_for(self._healthy, "the server")
@@ -75,23 +75,23 @@ class Server:
         with SyncPrefectClient(self._api) as client:
             return client.api_healthcheck() is None
 
-    def ask(self, path: str, body: dict[str, Any] | None = {}) -> Any:  # noqa: B006 - nobody changes it
-        """What the REST API answers; a locked database is asked again by Prefect's client."""
+    def request(self, path: str, body: dict[str, Any] | None = {}) -> Any:  # noqa: B006 - never changed
+        """The REST API's answer: POST with a body, GET with None. Prefect's client retries on a locked database."""
         with SyncPrefectClient(self._api) as client:
             return client.request("GET" if body is None else "POST", path, json=body).json()
 
 
-def wait_for(true: Callable[[], Any], what: str) -> None:
-    """Wait until it is true. Raises TimeoutError."""
-    end = time.monotonic() + LIMIT
-    while not true():
-        if time.monotonic() > end:
+def wait_for(condition: Callable[[], Any], what: str) -> None:
+    """Wait until the condition is true. Raises TimeoutError."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if time.monotonic() > deadline:
             raise TimeoutError(f"waited in vain for {what}")
         time.sleep(1)
 
 
 def build(server: Server, folder: Path) -> str:
-    """Build the shapes in the folder, with two bad lines among them; returns the run's id when it is completed."""
+    """Build the shapes, with two bad lines among them, in the folder; returns the run's id when it has ended."""
     prompts, output = folder / "winter-shapes.jsonl", folder / "winter-shapes"
     shutil.rmtree(output, ignore_errors=True)
     folder.mkdir(exist_ok=True)
@@ -99,18 +99,18 @@ def build(server: Server, folder: Path) -> str:
     prompts.write_text('{"prompt": ""}\n' + shapes + "not JSON\n")
     recipe = {"name": "winter-shapes", "prompts": str(prompts), "output": str(output)}
     recipe |= {"shard_size": 6, "max_set_aside": 0.1, "generate": {}, "edit": {}}
-    deployment = next(one for one in server.ask("/deployments/filter") if one["name"] == "generate-and-edit")
+    deployment = next(found for found in server.request("/deployments/filter") if found["name"] == "generate-and-edit")
     body = {"parameters": {"recipe": recipe}}
-    run = server.ask(f"/deployments/{deployment['id']}/create_flow_run", body)["id"]
+    run = server.request(f"/deployments/{deployment['id']}/create_flow_run", body)["id"]
     states = ("COMPLETED", "FAILED", "CRASHED")
-    wait_for(lambda: server.ask(f"/flow_runs/{run}", None)["state_type"] in states, "the build")
+    wait_for(lambda: server.request(f"/flow_runs/{run}", None)["state_type"] in states, "the build")
     return run
 
 
 def take(server: Server, run: str, to: Path) -> None:
-    """Save an image of every page that docs/dashboard.md shows, once it shows what it is to show."""
-    deployments = {one["name"]: one["id"] for one in server.ask("/deployments/filter")}
-    artifacts = {one["key"]: one["id"] for one in server.ask("/artifacts/filter") if one["key"]}
+    """Save a screenshot of every page in docs/dashboard.md, once its content is there."""
+    deployments = {deployment["name"]: deployment["id"] for deployment in server.request("/deployments/filter")}
+    artifacts = {artifact["key"]: artifact["id"] for artifact in server.request("/artifacts/filter") if artifact["key"]}
     report = artifacts["winter-shapes-report"]
     pages = (
         ("run", f"/v2/runs/flow-run/{run}", "winter-shapes, run 1", 1000),
@@ -127,14 +127,14 @@ def take(server: Server, run: str, to: Path) -> None:
             page.open(server.root + path)
             page.wait_for(words)
             if name == "run":
-                # Generated on a canvas, which has no words to wait for.
+                # The run's graph is painted on a canvas, which has no text to wait for.
                 time.sleep(5)
-            page.image(to / f"dashboard-{name}.png")
+            page.save_image(to / f"dashboard-{name}.png")
             print(to / f"dashboard-{name}.png")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="imagemill-images-", ignore_cleanup_errors=True) as scratch:
-        place = Server(Path(scratch))
-        with place.running():
-            take(place, build(place, Path(sys.argv[1])), Path(sys.argv[2]) if sys.argv[2:] else IMAGES)
+    with tempfile.TemporaryDirectory(prefix="imagemill-screenshots-", ignore_cleanup_errors=True) as scratch:
+        server = Server(Path(scratch))
+        with server.running():
+            take(server, build(server, Path(sys.argv[1])), Path(sys.argv[2]) if sys.argv[2:] else IMAGES)

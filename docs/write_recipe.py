@@ -1,4 +1,4 @@
-"""Write docs/recipe.md from the recipe's classes: `make docs`. With --check, only say whether it is current."""
+"""Generator of docs/recipe.md from the recipe's classes: `make docs`. With --check, only compares it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PAGE = Path(__file__).parent / "recipe.md"
 HEAD = """# The recipe
 
 A recipe is a YAML file, the form in the Prefect dashboard, or flags: `generate.seed` below is `generate: {seed: 7}` in
-YAML, `--generate.seed 7` as a flag, and `--set generate.seed=7` over a file. This page is made from the recipe's
-classes (`data/config/recipe.py`) by `make docs`.
+YAML, `--generate.seed 7` as a flag, and `--set generate.seed=7` to override a file. `make docs` generates this page
+from the recipe's classes (`data/config/recipe.py`).
 
-A row of the prompts file may give its own `seed`, `negative_prompt`, `width`, `height`, `steps` and `guidance_scale`.
-They are the generator's where images are generated, and the first edit's where they come from the rows. Columns that
+A row of the prompts file may set its own `seed`, `negative_prompt`, `width`, `height`, `steps` and `guidance_scale`.
+They apply to `generate` if images are generated, and to the first edit if images come from the rows. Columns that
 imagemill does not read are carried into the dataset.
 
 `generate` and `edit` are the short form of `steps: [{generate: ...}, {edit: ...}]`, which may go on with more edits;
@@ -52,7 +52,8 @@ def _table(title: str, section: dict[str, Any], schema: dict[str, Any], prefix: 
             default = "absent" if field.get("default", ...) is None else "see there"
             lines.append(f"| `{prefix}{name}` | a section | {default} | {what} |")
             continue
-        more = f" See [{name}](#{name})." if "$ref" in field.get("items", {}) else ""
+        link = "chains.md" if name == "steps" else f"#{name}"
+        more = f" See [{name}]({link})." if "$ref" in field.get("items", {}) else ""
         lines.append(f"| `{prefix}{name}` | {_allowed(field)} | {_default(field)} | {field['description']}{more} |")
     return "\n".join([*lines, ""])
 

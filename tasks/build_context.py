@@ -105,7 +105,7 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 
 
 def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
-    """The recipe with every seed picked at random that it leaves to chance, and its prompts, if on the Hub, at a commit.
+    """The recipe with seeds in place of -1, and prompts on the Hub pinned to a commit.
 
     These and the models' commits are recorded.
 

@@ -1,4 +1,4 @@
-"""The judge reads what the scenes' own script drew, so that what it says about the model's images can be believed."""
+"""The judge reads images of the scenes' own script correctly, so its verdict on the model's images can be trusted."""
 
 import numpy as np
 import pytest
@@ -8,16 +8,14 @@ from benchmarks.judge import UNCLEAR, read
 from imagemill.models.bundled.scenes import Scene, draw, draw_jitter, is_held_out, sample_edits, sample_scenes
 
 
-def generated(scenes, seed=0):
+def render(scenes, seed=0):
     images = draw(scenes, draw_jitter(np.random.default_rng(seed), len(scenes)))
     return [Image.fromarray(image) for image in images]
 
 
-def test_every_generated_scene_is_read_rightly():
+def test_every_rendered_scene_is_read_correctly():
     scenes = sample_scenes(np.random.default_rng(1), 150)
-    wrong = {
-        scene: found for scene, image in zip(scenes, generated(scenes)) if (found := read(image).differences(scene))
-    }
+    wrong = {scene: found for scene, image in zip(scenes, render(scenes)) if (found := read(image).differences(scene))}
     assert wrong == {}
 
 
@@ -25,7 +23,7 @@ def test_slight_blur_and_noise_do_not_confuse_it():
     scenes = sample_scenes(np.random.default_rng(2), 100)
     rng = np.random.default_rng(3)
     right = 0
-    for scene, image in zip(scenes, generated(scenes)):
+    for scene, image in zip(scenes, render(scenes)):
         blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(0.7)), np.float32)
         noisy = np.clip(blurred + rng.normal(0, 6, blurred.shape), 0, 255).astype(np.uint8)
         right += not read(Image.fromarray(noisy)).differences(scene)
@@ -42,7 +40,7 @@ def test_noise_is_unclear():
 
 
 def test_two_shapes_are_not_taken_for_one():
-    left, right = generated(
+    left, right = render(
         [Scene(shape, "red", "white", "large", side) for shape, side in (("star", "left"), ("ring", "right"))]
     )
     both = Image.fromarray(np.minimum(np.asarray(left), np.asarray(right)))
@@ -50,7 +48,7 @@ def test_two_shapes_are_not_taken_for_one():
 
 
 def test_each_wrong_field_is_named():
-    [image] = generated([Scene("star", "red", "white", "large", "left")])
+    [image] = render([Scene("star", "red", "white", "large", "left")])
     assert read(image).differences(Scene("ring", "red", "black", "small", "top")) == {
         "shape",
         "background",
