@@ -1,4 +1,4 @@
-"""Generator of docs/models.md from the catalog and the tests: `make docs`. With --check, only compares it."""
+"""Write docs/models.md from the catalog and the tests: `make docs`. With --check, only say whether it is current."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ PAGE = Path(__file__).parent / "models.md"
 
 HEAD = """# Models
 
-A recipe names a model of the catalog (`models/catalog/catalog.yaml`) by its key, a local folder with
-`model_index.json`, or an `org/name` repository whose pipeline belongs to one of the families below. Your own models are
-entries in a YAML file that `recipe.models_file` or `IMAGEMILL_MODELS` names. `make docs` generates this page from the
-catalog and the tests.
+A recipe names a model of the catalog (`models/catalog.yaml`) by its key, a local folder with `model_index.json`, or
+an `org/name` repository whose pipeline is of one of the families below. Models of your own are entries in a YAML file
+that `recipe.models_file` or `IMAGEMILL_MODELS` names. This page is made from the catalog and the tests by `make
+docs`.
 
 ## The catalog
 
-Size (in pixels), steps and guidance are the defaults of a recipe that does not set them. Memory is the weights alone in
-the entry's dtype, from the published parameter counts, not measured. A gated repository requires that you accept its
-licence on its page, and a token of that account in `HF_TOKEN`. The column on images is not legal advice.
+Size in pixels, steps and guidance are what a recipe gets that leaves them open. Memory is the weights alone in the
+entry's dtype, from the published parameter counts, not measured. A gated repository asks you to accept its licence on
+its page, and for a token of that account in `HF_TOKEN`. What a licence says of the images is no advice of a lawyer.
 
-HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is downloaded from Meta's
-repository when the model is first loaded (not by `imagemill models pull`), at a commit that is recorded and part of the
-image keys. Its pipeline scales every requested size to a megapixel, so sizes other than its own are refused.
+HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is fetched from Meta's when the
+model is first loaded (`imagemill models pull` leaves it to that), at a commit that is recorded and part of the
+images' keys. Its pipeline scales whatever is asked for to a megapixel, so other sizes than its own are refused.
 
 """
 
 TRIED = """
-## How each family was tested
+## Which were run
 
-The published weights of these models were not run: none were available when this was written. "tiny random weights" is
-a pipeline of the real class, with the real kinds of parts, but far smaller and untrained. The tests save it, build a
-dataset with it, and check that a row's image depends on everything the row sets (prompt, negative prompt, guidance,
-steps, seed, source) and on nothing of its neighbours in the batch. "in memory" is a pipeline that was not saved and
-loaded, but created in the process that generates. "not run" means that only the names of the arguments were compared
-with the pipeline's.
+The published weights of these models were not run: none were at hand when this was written. "tiny random weights" is
+a pipeline of the true class, with the true kinds of parts, far smaller and untrained. The tests save it, build a
+dataset with it, and see that a row's image depends on all that the row asks for (prompt, negative prompt, guidance,
+steps, seed, source) and on nothing of its neighbours in the batch. "in memory" is one that was not saved and loaded,
+but made where it generates. "not run" means that only the names of the arguments were held against the pipeline's.
 
-Image-to-image and inpainting run only the last part of the steps, in proportion to the strength. If the default steps
-would leave none to run, or nothing of the source visible, more are run; a recipe or a row that sets too few is refused.
-Qwen-Image-Edit's processor needs the torchvision version that matches torch: `pip install torchvision`.
+Image-to-image and inpainting draw only the last part of the steps, as much as the strength says. Where the default
+steps would leave none of them, or nothing of the source to be seen, more are generated; where a recipe or a row asks for
+too few, it is refused. Qwen-Image-Edit's processor needs torchvision of the version that fits torch: `pip install
+torchvision`.
 
 """
 
@@ -55,7 +55,7 @@ def page() -> str:
     shelf = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | images |"]
     shelf.append("|---|---|---|---|---|---|---|---|---|---|")
     shelf += [_model(name, entry, catalog.families[entry.family]) for name, entry in catalog.models.items()]
-    tried = ["| family | task | pipeline class | models of the catalog | tested with |", "|---|---|---|---|---|"]
+    tried = ["| family | task | pipeline class | models of the catalog | run how |", "|---|---|---|---|---|"]
     for name, family in catalog.families.items():
         for task, call in family.tasks.items():
             able = catalog.able(task)
