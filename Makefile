@@ -3,7 +3,7 @@
 # make test        before every pull request: the same, with all tests but those marked long (two at a time)
 # make test-long   the tests marked long
 # make contracts   the import contracts alone: which folder may import which
-# make docs        write docs/recipe.md and docs/models.md from the recipe's classes, the catalog and the tests
+# make docs        write docs/recipe.md and docs/models.md from the recipe's classes and the catalog
 # make lock        resolve requirements.lock
 # make setup       only install into .venv; every other target does that first
 # make clean       remove .venv and out
