@@ -29,6 +29,7 @@ from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import RowPlanner, make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import ModelFacts
+from imagemill.models.drawing.measure import measures_of
 from imagemill.tasks.build_context import resolve_models
 
 ROWS = (10_000, 100_000, 1_000_000)
@@ -72,7 +73,7 @@ def make_dataset(folder: Path, rows: int) -> None:
     output, content = Folder(recipe.output), image()
     sha256 = hashlib.sha256(content).hexdigest()
     with output.lock(recipe.name), Worklist.create(output.plan) as worklist:
-        schema = schema_of(recipe, load_rows(recipe, worklist))
+        schema = schema_of(recipe, load_rows(recipe, worklist), measures_of)
         make = RowPlanner(recipe, models_of(recipe), schema)
         keys = [(new.row_key, row.id, new.path[-1].key) for row in worklist.rows() for [new] in make.planned_rows(row)]
         for number, first in enumerate(range(0, rows, ROWS_A_FILE)):
@@ -93,7 +94,7 @@ def plan(folder: Path) -> dict[str, Any]:
     with Worklist.create(output.plan) as worklist:
         loaded = load_rows(recipe, worklist)
         loading = time.perf_counter() - started
-        planned = make_plan(recipe, worklist, output, schema_of(recipe, loaded), models_of(recipe), {})
+        planned = make_plan(recipe, worklist, output, schema_of(recipe, loaded, measures_of), models_of(recipe), {})
     return {
         "rows": planned.rows,
         "reused": planned.reused,

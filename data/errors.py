@@ -1,17 +1,17 @@
-"""Every error that imagemill raises on purpose.
+"""Exceptions of imagemill: every error that it raises on purpose.
 
 ImagemillError
-├── RecipeError          what the person asked for cannot be built; the command exits with 2
-│   └── UnknownModel     the recipe names a model that is nowhere to be found
+├── RecipeError          the recipe cannot be built; the command exits with 2
+│   └── UnknownModel     the recipe names a model that cannot be found
 ├── InputError           the prompts file cannot be read, or has no good row
 ├── OutputError          the output folder cannot be used
-│   ├── NotAnImagemillDataset          it holds something else, or another recipe's dataset
+│   ├── NotAnImagemillDataset  it holds something else, or another recipe's dataset
 │   ├── FolderInUse      another build is writing to it
-│   └── DatasetDiffers   a finished dataset is not, or no longer, what its manifest says
-├── BuildFailed          the build ended without a complete dataset; what was finished is kept
-├── DownloadFailed       a model did not arrive as a whole; what has arrived is kept
-├── UploadFailed         a dataset did not get onto the hub; what has arrived is not sent again
-└── BadRow               one row is at fault: it is set aside and the others go on
+│   └── DatasetDiffers   a finished dataset does not match its manifest
+├── BuildFailed          the build ended without a complete dataset; finished images are kept
+├── DownloadFailed       a model's download is incomplete; finished files are kept
+├── UploadFailed         a dataset's upload is incomplete; uploaded files are not sent again
+└── BadRow               one row is at fault: it is set aside, and the build goes on
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Any
 
 
 class ImagemillError(Exception):
-    """Base class: its message is one clear sentence for the person at the terminal."""
+    """Base class: its message is one clear sentence for the user at the terminal."""
 
 
 class RecipeError(ImagemillError):
-    """The recipe, or an option given beside it, is not valid."""
+    """The recipe, or a command-line option, is not valid."""
 
 
 class UnknownModel(RecipeError):
-    """A model is neither in the catalog, nor a local folder, nor a repository."""
+    """A model is not in the catalog, nor a local folder, nor a repository."""
 
 
 class InputError(ImagemillError):
@@ -40,7 +40,7 @@ class OutputError(ImagemillError):
 
 
 class NotAnImagemillDataset(OutputError):
-    """The output folder holds something that this build must not touch."""
+    """The output folder holds files that this build must not touch."""
 
 
 class FolderInUse(OutputError):
@@ -48,7 +48,7 @@ class FolderInUse(OutputError):
 
 
 class DatasetDiffers(OutputError):
-    """A finished dataset is not what its manifest says; ``report`` is all that was found."""
+    """A finished dataset does not match its manifest; ``report`` lists every fault."""
 
     def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -60,15 +60,15 @@ class BuildFailed(ImagemillError):
 
 
 class DownloadFailed(ImagemillError):
-    """A model did not arrive as a whole: no network, no room, a damaged file."""
+    """A model's download is incomplete: no network, a full disk, a damaged file."""
 
 
 class UploadFailed(ImagemillError):
-    """A dataset did not get onto the hub: refused, no network."""
+    """A dataset's upload is incomplete: the Hub refused it, or there is no network."""
 
 
 class BadRow(ImagemillError):
-    """A single row cannot be built, for the reason given. Every other row is."""
+    """A single row cannot be built; its message is the reason."""
 
 
 def one_line(text: object, limit: int | None = 200) -> str:

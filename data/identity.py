@@ -1,7 +1,7 @@
-"""Who a row is, which seed it gets, and which image is which.
+"""Identity of rows and images: ids, seeds and image keys, over one canonical JSON form.
 
-These functions decide what is regenerated and what is not. A change to any of them regenerates everybody's
-datasets: raise DRAWING_VERSION when, and only when, that is what must happen.
+These functions decide what is generated again. A change to any of them regenerates every dataset: raise
+DRAWING_VERSION when, and only when, that is the intention.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 DRAWING_VERSION = 1
-"""Version of our own code between a drawing's parameters and its pixels; part of every image key."""
+"""Version of imagemill's code between a drawing's parameters and its pixels; part of every image key."""
 
 
 def digest(value: Any) -> str:
@@ -27,27 +27,27 @@ def _bytes(value: Any) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
-def content_id(asks: Mapping[str, Any]) -> str:
-    """The id of a row without one of its own: a hash of what it asks for (fields that are None do not count)."""
-    return digest({key: value for key, value in asks.items() if value is not None})[:16]
+def content_id(fields: Mapping[str, Any]) -> str:
+    """The id of a row that names none: a hash of its fields, without those that are None."""
+    return digest({key: value for key, value in fields.items() if value is not None})[:16]
 
 
 def numbered(content: str, occurrence: int) -> str:
-    """Two equal rows are two rows: ``occurrence`` counts from 1 and marks the second and later ones."""
+    """The id of one of several equal rows: ``occurrence`` counts from 1 and marks the second and later ones."""
     return content if occurrence == 1 else f"{content}-{occurrence}"
 
 
 def image_seed(base: int, row_id: str, variant: int, instruction: str | None = None) -> int:
     """The seed of one image, 0 to 2**32 - 1, from the recipe's seed, the row and the variant.
 
-    ``instruction`` is the edit's, by its text: an edit keeps its seed when others are added before it.
+    ``instruction`` is an edit's text: an edit keeps its seed when others are added before it.
     """
     text = _bytes([base, row_id, variant, instruction])
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
 
 def given_seed(seed: int, variant: int) -> int:
-    """The seed of a row's ``variant``-th image (from 0) when the row itself names a seed: it counts up from there."""
+    """The seed of a row's ``variant``-th image (from 0) when the row names a seed: counts up from that."""
     return (seed + variant) % (MAX_SEED + 1)
 
 
@@ -55,14 +55,14 @@ def image_key(task: str, model: Mapping[str, Any], decides: Mapping[str, Any]) -
     """The key of an image: equal keys, equal pixels (on equal hardware and library versions).
 
     ``model`` is the model's identity (models.catalog), ``decides`` everything else that decides pixels.
-    Fields that are None do not count, so that a field added later leaves older keys as they were.
+    Fields that are None do not count, so that a field added later leaves older keys unchanged.
     """
-    given = {key: value for key, value in decides.items() if value is not None}
-    return digest({"version": DRAWING_VERSION, "task": task, "model": model, **given})
+    fields = {key: value for key, value in decides.items() if value is not None}
+    return digest({"version": DRAWING_VERSION, "task": task, "model": model, **fields})
 
 
 MAX_SEED = 2**32 - 1
-"""Largest seed: 32 bits, the range that the other tools' seed fields take."""
+"""Largest seed: 32 bits, the range of other tools' seed fields."""
 
 
 def dump(value: Any) -> bytes | str:
@@ -74,5 +74,5 @@ def dump(value: Any) -> bytes | str:
 
 
 def load(stored: bytes | str) -> Any:
-    """The value that ``dump`` was given."""
+    """The inverse of ``dump``."""
     return orjson.loads(stored) if isinstance(stored, bytes) else json.loads(stored)

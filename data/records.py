@@ -1,4 +1,4 @@
-"""The records that travel between the steps. Each is valid once built; none holds pixels."""
+"""Records that travel between the steps of a build. Each is valid once built; none holds pixels."""
 
 from __future__ import annotations
 
@@ -9,81 +9,81 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One image to draw, with all that decides its pixels but the model, which a shard's step has in common."""
+    """One image to generate: everything that decides its pixels, except the model, which its job names."""
 
     key: str
     """Image key: 32 hexadecimal digits over everything that decides the pixels."""
     prompt: str
     seed: int
     steps: int | None
-    """None where the model is behind an API, which then decides."""
+    """None for a model behind an API, which decides by itself."""
     negative_prompt: str | None = None
     guidance_scale: float | None = None
     width: int | None = None
-    """In pixels; None for an edit, which is as large as its source."""
+    """In pixels; None for an edit that is as large as its source."""
     height: int | None = None
     source: str | None = None
-    """For an edit: the image key of the staged image it starts from, or None where it starts from a file."""
+    """For an edit of a generated image: the image key of its source."""
     source_path: str | None = None
-    """For an edit of a given image: the path of that image."""
+    """For an edit of an input image: its path."""
     source_hash: str | None = None
-    """sha256 of that image's bytes."""
+    """sha256 of the input image's bytes."""
     mask_path: str | None = None
-    """For an inpainting: the path of its mask."""
+    """For inpainting: the path of the mask."""
     mask_hash: str | None = None
     """sha256 of the mask's bytes."""
     references: tuple[tuple[str, str], ...] = ()
-    """Further images that the edit is given, in order: path, and sha256 of its bytes."""
+    """Reference images of an edit, in order: path, and sha256 of its bytes."""
     guides: tuple[tuple[str, str, str], ...] = ()
     """Control images beside the prompt (data.config.guides): role, path, and sha256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """One row of the dataset to be: the drawings it needs and the columns that are known before anything is generated."""
+    """One planned row: the drawings that it needs, and the columns that are known before anything is generated."""
 
     row_key: str
-    """32 hexadecimal digits over the row's drawings, columns and encoding: what makes it finished or not."""
+    """32 hexadecimal digits over the row's drawings, columns and encoding: a dataset that has it has the row."""
     id: str
     variant: int
     steps: tuple[str, ...]
-    """Name of the recipe's step (data.config.chain) that generates each of ``drawings``."""
+    """The recipe's step (data.config.chain) that generates each of ``drawings``."""
     drawings: tuple[Drawing, ...]
-    """In the order in which they are generated, each from the one before."""
+    """In the order of their generation, each the source of the next."""
     prompt: str | None
     carried: Mapping[str, Any]
     file: str
     line: int
     turn: int | None = None
-    """How many edits the row's image has gone through, where the dataset has rows of several turns."""
+    """Number of edits before the row's image, in a dataset with rows of several turns."""
 
     @property
     def final(self) -> Drawing:
-        """The drawing whose image the row is about."""
+        """The drawing of the row's main image."""
         return self.drawings[-1]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values, so that it can be stored and read back by ``from_json``."""
+        """Plain values that ``from_json`` reads back."""
         plain = {name: getattr(self, name) for name in self.__slots__}
-        plain["drawings"] = [{name: getattr(one, name) for name in one.__slots__} for one in self.drawings]
+        plain["drawings"] = [{name: getattr(drawing, name) for name in drawing.__slots__} for drawing in self.drawings]
         return plain
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> RowPlan:
         """The inverse of ``to_json``."""
         drawings = tuple(
-            Drawing(**{**one, **{name: tuple(map(tuple, one[name])) for name in ("references", "guides")}})
-            for one in fields["drawings"]
+            Drawing(**{**drawing, **{name: tuple(map(tuple, drawing[name])) for name in ("references", "guides")}})
+            for drawing in fields["drawings"]
         )
         return cls(**{**fields, "steps": tuple(fields["steps"]), "drawings": drawings})
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A row, or one image of it, that could not be built, and why."""
+    """A row that could not be built, or whose image could not, and the reason."""
 
     stage: str
-    """``load``, ``write``, or the name of the step that could not draw."""
+    """``load``, ``write``, or the name of the step that could not generate."""
     id: str | None
     file: str
     line: int
@@ -94,7 +94,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """How a staged image was generated; written beside it."""
+    """Record of a staged image, written beside it."""
 
     key: str
     sha256: str
@@ -103,66 +103,85 @@ class Staged:
     height: int
     batch_size: int
     device: str
-    unsafe: bool | None = None
-    """Whether the model's safety checker has found something in it; None where it was not asked."""
-    truncated: bool | None = None
-    """Whether its prompt was read only in part; None where that is not known."""
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    """Measure (data.dataset.measures) -> the image's value; missing where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an image could not be generated."""
+    """The reason why an image could not be generated."""
 
     reason: str
     attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class StepTiming:
-    """What a worker's time and memory went into for one step of one shard; times in seconds."""
+class WorkerStats:
+    """Time, memory and output of a worker: for one step of one shard, or the sum over several. Times in seconds."""
 
+    device: str | None = None
+    """Name of the device; None if nothing was generated."""
+    generated: int = 0
+    seconds: float = 0.0
+    """From the start of the job until the device was free again, loading included."""
     loading: float = 0.0
     drawing: float = 0.0
+    """Time in the model's calls."""
     waiting: float = 0.0
-    """Between the end of one batch and the start of the next, from shard to shard too; loading apart."""
+    """Between the end of one batch and the start of the next, across shards too; loading not included."""
     moves: int = 0
-    """Models brought back from host memory."""
+    """Models moved back from host memory."""
     peak_gib: float = 0.0
-    """The most memory that was taken: of the GPU, or, without one, of the process."""
-    utilisation: float | None = None
-    """Mean of the GPU's utilisation in percent, sampled once a second; None where that is not known."""
+    """Peak memory: of the GPU, or, without one, of the process."""
+    utilisation: float = 0.0
+    """Sum of the samples of the GPU's utilisation in percent, one a second, ..."""
+    samples: int = 0
+    """... and their number."""
+
+    def __add__(self, other: WorkerStats) -> WorkerStats:
+        """Both together; ``other`` is the later one."""
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in ("generated", "seconds", "loading", "drawing", "waiting", "moves", "utilisation", "samples")
+        }
+        return WorkerStats(other.device or self.device, peak_gib=max(self.peak_gib, other.peak_gib), **sums)
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step of one shard did, small enough to be a task's result."""
+    """Result of one step of one shard, small enough to be a task's result."""
 
-    generated: int = 0
     reused: int = 0
     loads: tuple[Mapping[str, Any], ...] = ()
     """Each model that was loaded for it: model, device, seconds, GiB and worker."""
-    seconds: float = 0.0
-    """Time in the worker until the device was free again, loading included."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
     """Image key -> why that image could not be generated."""
-    device: str | None = None
-    """Name of the device; None where nothing was generated."""
     worker: str | None = None
-    """Name of the worker."""
-    spent: StepTiming = StepTiming()
+    """Name of the worker; None for an API, which has none."""
+    stats: WorkerStats = WorkerStats()
     truncated: int = 0
-    """Generated prompts that are longer than the model's text encoders take."""
+    """Generated images whose prompt is longer than the model's text encoders take."""
+
+    @property
+    def generated(self) -> int:
+        """Images generated."""
+        return self.stats.generated
+
+    @property
+    def device(self) -> str | None:
+        """Name of the device; None if nothing was generated."""
+        return self.stats.device
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What planning needs to know of a model; nothing here loads it."""
+    """Facts of a model that planning needs, known without loading it."""
 
     name: str
     revision: str | None
     """Commit of its repository, or the hash of its files."""
     identity: Mapping[str, Any]
-    """All that makes it draw what it generates; part of every image key."""
+    """Everything about the model that decides pixels; part of every image key."""
     width: int | None
     height: int | None
     steps: int | None
@@ -170,20 +189,20 @@ class ModelFacts:
     size_multiple: int
     """Widths and heights are multiples of this, in pixels."""
     negative_prompt: bool
-    """Whether it makes use of one."""
+    """Whether it uses one."""
     uses_guidance: bool = True
-    """Whether it makes use of a guidance scale."""
+    """Whether it uses a guidance scale."""
     min_steps: int = 1
-    """The fewest steps that it can be asked for."""
+    """The fewest steps that it supports."""
     buckets: tuple[tuple[int, int], ...] = ()
-    """The widths and heights it generates best, in pixels, its own first; none where it has no size of its own."""
+    """Widths and heights that it generates best, in pixels, its default first; empty for a model without a default."""
     only_buckets: bool = False
-    """Whether it generates no other sizes."""
+    """Whether it generates these sizes alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What loading the prompts gave."""
+    """Result of loading the prompts."""
 
     rows: int
     set_aside: int
@@ -193,18 +212,18 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build has to do; the items themselves lie in the worklist."""
+    """Totals of a build's work; the planned rows themselves are in the worklist."""
 
     rows: int
-    """Rows of the finished dataset, were none set aside."""
+    """Rows of the finished dataset if no further one is set aside."""
     reused: int
     """Rows that are in the dataset already."""
     removed: int
-    """Rows in the dataset that the recipe no longer asks for."""
+    """Rows in the dataset that the recipe no longer requests."""
     set_aside: int
-    """Rows that an earlier build set aside."""
+    """Rows that are set aside already."""
     shards: int
     drawings: Mapping[str, int]
-    """Model -> images to draw, staged and restorable ones included."""
+    """Model -> images to generate, including staged and restorable ones."""
     restorable: int
-    """Images among these that lie in the dataset already, in other rows."""
+    """Those of the images that other rows of the dataset have already."""

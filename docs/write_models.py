@@ -1,50 +1,47 @@
-"""Write docs/models.md from the catalog and the tests: `make docs`. With --check, only say whether it is current."""
+"""Write docs/models.md from the catalog: `make docs`. With --check, only report whether it is current."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# Run as a file, Python would look beside this file alone.
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from imagemill.models.catalog.entries import Entry, Family, read_catalog
-from tests.models.families import DRAWN, IN_MEMORY, LARGE, OWN_SIZES, SAVED, WITH_CONTROLNET, WITH_IP_ADAPTER
+from imagemill.models.catalog.tried import IN_MEMORY, LARGE, OWN_SIZES, SAVED, TRIED, WITH_CONTROLNET, WITH_IP_ADAPTER
 
 PAGE = Path(__file__).parent / "models.md"
 
 HEAD = """# Models
 
-A recipe names a model of the catalog (`models/catalog.yaml`) by its key, a local folder with `model_index.json`, or
-an `org/name` repository whose pipeline is of one of the families below. Models of your own are entries in a YAML file
-that `recipe.models_file` or `IMAGEMILL_MODELS` names. This page is made from the catalog and the tests by `make
-docs`.
+A recipe names a model of the catalog (`models/catalog/catalog.yaml`) by its key, a local folder with
+`model_index.json`, or an `org/name` repository whose pipeline belongs to one of the families below. Add your own
+models in a YAML file that `recipe.models_file` or `IMAGEMILL_MODELS` names. `make docs` writes this page from the
+catalog.
 
 ## The catalog
 
-Size in pixels, steps and guidance are what a recipe gets that leaves them open. Memory is the weights alone in the
-entry's dtype, from the published parameter counts, not measured. A gated repository asks you to accept its licence on
-its page, and for a token of that account in `HF_TOKEN`. What a licence says of the images is no advice of a lawyer.
+Size in pixels, steps and guidance are the defaults for a recipe that does not set them. Memory is that of the weights
+in the entry's dtype, computed from the published parameter counts, not measured. For a gated repository, accept its
+licence on its page and put a token of that account into `HF_TOKEN`. The last column sums up the licence's terms for
+generated images; this is not legal advice.
 
-HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is fetched from Meta's when the
-model is first loaded (`imagemill models pull` leaves it to that), at a commit that is recorded and part of the
-images' keys. Its pipeline scales whatever is asked for to a megapixel, so other sizes than its own are refused.
+HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is downloaded from Meta's
+repository when the model is first loaded (not by `imagemill models pull`), at a commit that is recorded and part of
+the images' keys. The pipeline scales every requested size to a megapixel, so sizes other than its own are refused.
 
 """
 
-TRIED = """
-## Which were run
+COMBINATIONS = """
+## Tested combinations
 
-The published weights of these models were not run: none were at hand when this was written. "tiny random weights" is
-a pipeline of the true class, with the true kinds of parts, far smaller and untrained. The tests save it, build a
-dataset with it, and see that a row's image depends on all that the row asks for (prompt, negative prompt, guidance,
-steps, seed, source) and on nothing of its neighbours in the batch. "in memory" is one that was not saved and loaded,
-but made where it generates. "not run" means that only the names of the arguments were held against the pipeline's.
+None of these models was run with its published weights. "tiny random weights" is a pipeline of the real class with the
+real kinds of parts, far smaller and untrained. The tests save it, build a dataset with it, and check that an image
+depends on all that its row asks for (prompt, negative prompt, guidance, steps, seed, source) and not on its neighbours
+in the batch. "in memory": the pipeline was not saved and loaded, but constructed in the worker. "not run": only the
+names of the arguments were compared with the pipeline's signature.
 
-Image-to-image and inpainting draw only the last part of the steps, as much as the strength says. Where the default
-steps would leave none of them, or nothing of the source to be seen, more are generated; where a recipe or a row asks for
-too few, it is refused. Qwen-Image-Edit's processor needs torchvision of the version that fits torch: `pip install
-torchvision`.
+Image-to-image and inpainting run only the last steps, a share equal to the strength. Where the default number of steps
+would leave none, or would hide the source completely, more steps are run; a recipe or row that asks for too few is
+refused. Qwen-Image-Edit's processor needs the torchvision version that matches torch: `pip install torchvision`.
 
 """
 
@@ -52,10 +49,10 @@ torchvision`.
 def page() -> str:
     """The page's text."""
     catalog = read_catalog()
-    shelf = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | images |"]
-    shelf.append("|---|---|---|---|---|---|---|---|---|---|")
-    shelf += [_model(name, entry, catalog.families[entry.family]) for name, entry in catalog.models.items()]
-    tried = ["| family | task | pipeline class | models of the catalog | run how |", "|---|---|---|---|---|"]
+    models = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | images |"]
+    models.append("|---|---|---|---|---|---|---|---|---|---|")
+    models += [_model(name, entry, catalog.families[entry.family]) for name, entry in catalog.models.items()]
+    tried = ["| family | task | pipeline class | models of the catalog | tested with |", "|---|---|---|---|---|"]
     for name, family in catalog.families.items():
         for task, call in family.tasks.items():
             able = catalog.able(task)
@@ -64,13 +61,13 @@ def page() -> str:
             tried.append(f"| {name} | {task} | `{call.pipeline}` | {', '.join(keys) or 'none'} | {how} |")
             if call.controlnet:
                 how = "tiny random weights, CPU" if name in WITH_CONTROLNET else "not run"
-                steered = f"`{call.controlnet.pipeline}`"
-                tried.append(f"| {name} | {task}, ControlNet | {steered} | {', '.join(keys) or 'none'} | {how} |")
+                kind = f"`{call.controlnet.pipeline}`"
+                tried.append(f"| {name} | {task}, ControlNet | {kind} | {', '.join(keys) or 'none'} | {how} |")
             if call.ip_adapter:
                 how = "tiny random weights, CPU" if name in WITH_IP_ADAPTER else "not run"
-                steered = f"`{call.pipeline}`"
-                tried.append(f"| {name} | {task}, IP-Adapter | {steered} | {', '.join(keys) or 'none'} | {how} |")
-    return HEAD + "\n".join(shelf) + "\n" + TRIED + "\n".join(tried) + "\n"
+                kind = f"`{call.pipeline}`"
+                tried.append(f"| {name} | {task}, IP-Adapter | {kind} | {', '.join(keys) or 'none'} | {how} |")
+    return HEAD + "\n".join(models) + "\n" + COMBINATIONS + "\n".join(tried) + "\n"
 
 
 def _model(name: str, entry: Entry, family: Family) -> str:
@@ -92,14 +89,14 @@ def _model(name: str, entry: Entry, family: Family) -> str:
 
 
 def _run_how(family: str, task: str) -> str:
-    how = DRAWN.get(family, {}).get(task)
-    ways = {
+    how = TRIED.get(family, {}).get(task)
+    details = {
         SAVED: "",
         LARGE: ", without a build",
         OWN_SIZES: ", without a build",
         IN_MEMORY: ", in memory, without a build",
     }
-    return "not run" if how is None else f"tiny random weights, CPU{ways[how]}"
+    return "not run" if how is None else f"tiny random weights, CPU{details[how]}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Failure, Plan, StepReport
+from imagemill.data.records import Failure, Plan, StepReport, WorkerStats
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.flows.run.cancellation import ends_in_time
@@ -39,13 +39,13 @@ from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
 from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.plan_shards import plan_shards
-from imagemill.tasks.progress import Progress, watcher
+from imagemill.tasks.progress import Progress
 from imagemill.tasks.publish import publish
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 from imagemill.tasks.write_parquet import write_parquet
 
 
-# The parameters are checked here, not by Prefect, whose message for a bad recipe is far from the command line's.
+# load_recipe validates the parameters, not Prefect: a bad recipe has one message, whichever way it is started.
 @flow(
     name="build-dataset",
     flow_run_name=run_name,
@@ -56,16 +56,16 @@ from imagemill.tasks.write_parquet import write_parquet
 def build_dataset(
     recipe: Recipe | str,
     retry_set_aside: bool = False,
-    overrides: dict[str, Any] = {},  # noqa: B006 - the dashboard's form shows a plain default; nobody changes it
+    overrides: dict[str, Any] = {},  # noqa: B006 - the dashboard's form shows a plain default; never mutated
 ) -> dict[str, Any] | State:
-    """Build a dataset, drawing only what is missing, and return the run's figures (a line of runs.jsonl).
+    """Build a dataset, generating only what is missing, and return the run's figures (a line of runs.jsonl).
 
     Args:
-        recipe: What to build: the recipe's fields, or the path of a YAML file on the machine that builds.
-        retry_set_aside: Try the rows again that a build before has set aside.
-        overrides: Fields that go over the recipe's, by their dotted names: {"generate.seed": 7}.
+        recipe: The recipe's fields, or the path of a YAML file on the machine that builds.
+        retry_set_aside: Retry the rows that earlier builds set aside.
+        overrides: Fields that override the recipe's, by dotted name: {"generate.seed": 7}.
     """
-    # Python's own 700 has its collector walk through all of Prefect's objects again and again.
+    # With Python's default of 700, the collector walks through all of Prefect's objects again and again.
     gc.set_threshold(10_000)
     recipe = load_recipe(recipe, overrides)
     folder, models = Folder(recipe.output), resolve_models(recipe)
@@ -74,16 +74,16 @@ def build_dataset(
     with explain_full_disk(folder.disk), lock_dataset(folder, recipe.name), tags(*tag_run(recipe)):
         if state := gave_up_state(folder):
             return state
-        progress = _watch()
+        progress = _start_progress()
         try:
             with ends_in_time():
-                recipe = pin_recipe(recipe, models)
+                recipe = pin_recipe(recipe, models, folder.pin)
                 loaded = begin(load_prompts, recipe)
                 build = make_build(recipe, models, loaded, retry_set_aside)
                 plan = begin(plan_shards, build)
                 _announce(plan, progress)
-                board = _show(build, plan, progress)
-                with board.shown():
+                board = _open_board(build, folder, plan, progress)
+                with board.updated():
                     _build_shards(build, plan, progress)
                     manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
@@ -106,7 +106,7 @@ def build_dataset(
         raise BuildFailed(
             f"{set_aside} rows are set aside, more than recipe.max_set_aside allows ({recipe.max_set_aside:.0%} of "
             f"{manifest['rows'] + set_aside}); their reasons are in {folder.set_aside}. The {manifest['rows']} good "
-            "rows are kept. Mend the rows, raise max_set_aside, or try these again with --retry-set-aside."
+            "rows are kept. Fix the rows, raise max_set_aside, or retry them with --retry-set-aside."
         )
     return figures
 
@@ -118,19 +118,19 @@ def _runner() -> GpuTaskRunner:
     return runner
 
 
-def _watch() -> Progress:
+def _start_progress() -> Progress:
     progress, log, runner = Progress(), get_run_logger(), _runner()
 
-    def listen(event: dict[str, Any]) -> None:
+    def on_event(event: dict[str, Any]) -> None:
         progress.on_event(event)
         if event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
         elif event["kind"] == "worker_lost":
-            log.warning("A worker process ended while it drew with %(model)s: %(reason)s", event)
+            log.warning("A worker process ended while it generated with %(model)s: %(reason)s", event)
 
-    runner.listener = listen
-    if watch := watcher.get():
-        watch(progress)
+    runner.listener = on_event
+    if runner.on_start is not None:
+        runner.on_start(progress)
     return progress
 
 
@@ -139,28 +139,28 @@ def _announce(plan: Plan, progress: Progress) -> None:
     log = get_run_logger()
     log.info("%d rows: %d finished already, %d to be removed.", plan.rows, plan.reused, plan.removed)
     if not plan.shards:
-        log.info("Nothing to draw: no model is loaded.")
+        log.info("Nothing to generate: no model is loaded.")
         return
     images = ", ".join(f"{count} with {model}" for model, count in plan.drawings.items())
-    log.info("To draw, in %d shards: %s; %d of them are in the dataset already.", plan.shards, images, plan.restorable)
+    log.info("To generate, in %d shards: %s; %d of these are in the dataset.", plan.shards, images, plan.restorable)
 
 
-def _show(build: Build, plan: Plan, progress: Progress) -> Board:
-    with Worklist.open(build.folder.plan) as worklist:
-        bad = list(worklist.faults())
-    return Board(build.recipe, plan, bad, progress, _runner().workers)
+def _open_board(build: Build, folder: Folder, plan: Plan, progress: Progress) -> Board:
+    with Worklist.open(folder.plan) as worklist:
+        bad_rows = list(worklist.faults())
+    return Board(build.recipe, folder, plan, bad_rows, progress, _runner().workers)
 
 
 def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
-    """Send the shards through in a bounded window: one is edited or written while the next is generated."""
+    """Build the shards in a bounded window: one is edited or written while the next is generated."""
     runner, in_flight = _runner(), set()
     specs = loaded_here(build.models.values())
-    is_here = all(spec.files for spec in specs)
-    runner.size_for(plan.shards, weights_on_disk(Path(spec.source) for spec in specs) if is_here else None)
+    is_here = all(spec.source.files for spec in specs)
+    runner.size_for(plan.shards, weights_on_disk(Path(spec.source.location) for spec in specs) if is_here else None)
     merger = Merger(build.folder, build.first_file)
     for number in range(plan.shards):
         while len(in_flight) >= runner.max_in_flight():
-            # Whichever is written first: one that takes long keeps no worker waiting.
+            # Whichever is written first: a slow shard keeps no worker waiting.
             done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
             for shard in done:
                 shard.result()
@@ -170,25 +170,25 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
 
 
 def build_shard(build: Build, number: int, total: int, progress: Progress, merger: Merger) -> None:
-    """One shard, from its items to its committed file; each step is a task run of its own.
+    """Build one shard, from its planned rows to its committed file; each step is a task run.
 
-    It holds one of the runner's threads for all of them: a task that waited for the one before would hold another.
+    All steps run in one of the runner's threads: a task that waited for the previous one would occupy another.
     """
     with Worklist.open(build.folder.plan) as worklist:
-        items, found = worklist.shard(number), worklist.restorable(number)
-    restore_images(build.folder, build.schema, items, found)
+        plans, restorable = worklist.shard(number), worklist.restorable(number)
+    restore_images(build.folder, build.schema, plans, restorable)
     failed: dict[str, Failure] = {}
     name, started = f"{number + 1}/{total}", time.monotonic()
-    for step, turn in build.turns(items):
-        job = build.job(step, turn, items, without=failed)
-        turned = f", turn {turn}," if turn > 1 else ""
-        report = _draw(generate if step == "generate" else edit, build, job, f"{step}{turned} {name}")
+    for step, turn in build.turns(plans):
+        job = build.job(step, turn, plans, without=failed)
+        suffix = f", turn {turn}," if turn > 1 else ""
+        report = _run_step(generate if step == "generate" else edit, build, job, f"{step}{suffix} {name}")
         progress.step_done(report)
         failed |= report.failed
-    file, set_aside = begin(write_parquet, quote(build), number, name, quote(items), quote(failed))
+    file, set_aside = begin(write_parquet, quote(build), number, name, quote(plans), quote(failed))
     seconds = round(time.monotonic() - started, 1)
-    line = {"shard": name, "rows": len(items) - len(set_aside), "set_aside": len(set_aside)}
-    progress.shard_done(set_aside, line | {"images": len(unique_drawings(items)), "seconds": seconds})
+    line = {"shard": name, "rows": len(plans) - len(set_aside), "set_aside": len(set_aside)}
+    progress.shard_done(set_aside, line | {"images": len(unique_drawings(plans)), "seconds": seconds})
     if set_aside and build.recipe.on_bad_row == "stop":
         first = set_aside[0]
         raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
@@ -196,31 +196,30 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
         merger.add(build.first_file + number, file)
 
 
-def _draw(step: Any, build: Build, job: Job, name: str) -> StepReport:
+def _run_step(step: Any, build: Build, job: Job, name: str) -> StepReport:
     results = build.folder.results
-    report, staging = _run(_of_build(step, results, build.retry_set_aside), job, name), Staging(build.folder.staged)
-    gone = [
-        one.key
-        for one in job.drawings
-        if one.key not in report.failed
-        and any(staging.find(one.key, encoding.name) is None for encoding in job.encodings[one.key])
-    ]
-    # A cached result is a reference; where its images are gone they are regenerated, never left out.
-    return _run(_of_build(step, results, True), job, name) if gone else report
+    report = _run_task(_with_cache(step, results, build.retry_set_aside), job, name)
+    staging = Staging(build.folder.staged)
+    is_complete = all(
+        drawing.key in report.failed
+        or all(staging.find(drawing.key, encoding.name) is not None for encoding in job.encodings[drawing.key])
+        for drawing in job.drawings
+    )
+    # A cached result is only a reference: if its images are gone, they are generated again, never left out.
+    return report if is_complete else _run_task(_with_cache(step, results, refresh=True), job, name)
 
 
 @lru_cache(maxsize=8)
-def _of_build(step: Any, results: Path, refresh: bool) -> Any:
-    # Once a build, not once a shard: Prefect looks at a task's source and signature each time.
+def _with_cache(step: Any, results: Path, refresh: bool) -> Any:
+    # Once per build, not per shard: Prefect inspects a task's source and signature each time.
     return step.with_options(result_storage=results, refresh_cache=refresh)
 
 
-def _run(step: Any, job: Job, name: str) -> StepReport:
+def _run_task(step: Any, job: Job, name: str) -> StepReport:
     state = begin(step, quote(job), name, return_state=True)
     report: StepReport = state.result()
-    # What a run before has generated is not generated by this one.
-    return (
-        StepReport(reused=len(job.drawings) - len(report.failed), failed=report.failed, device=report.device)
-        if state.name == "Cached"
-        else report
-    )
+    if state.name != "Cached":
+        return report
+    # An earlier run generated these images.
+    reused = len(job.drawings) - len(report.failed)
+    return StepReport(reused=reused, failed=report.failed, stats=WorkerStats(device=report.device))

@@ -1,4 +1,4 @@
-"""What a build would do, and cost, without doing any of it: no model is loaded and the output folder is only read."""
+"""Dry run of a build: its work and estimated cost. Loads no model and only reads the output folder."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
+from imagemill.models.drawing.measure import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models
 
 
 def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
-    """The figures of the build that the recipe asks for now. Needs no lock and writes nothing to the output folder.
+    """Figures of a build of the recipe now. Needs no lock and writes nothing to the output folder.
 
-    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``draw`` is model -> images to draw,
-    ``restored`` and ``staged`` are images that are not generated because the dataset, or an interrupted build, has them.
-    ``seconds`` and ``bytes`` (of all its files, ``bytes_added`` of the new rows) are estimated from the dataset's own
-    runs and files, None where it has none. Raises ImagemillError as the build would.
+    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows; ``draw`` is model -> images to generate.
+    ``restored`` and ``staged`` are images that need not be generated, since the dataset or an interrupted build has
+    them. ``seconds`` and ``bytes`` (of all files; ``bytes_added``: of the new rows) are estimated from the dataset's
+    runs and files, and None if it has none. Raises ImagemillError as the build would.
     """
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
     models = resolve_models(recipe)
-    recipe = pin_recipe(recipe, models, _only_read(folder))
+    recipe = pin_recipe(recipe, models, _read_only_pin(folder))
     facts = {step: spec.facts() for step, spec in models.items()}
     failures = {} if retry_set_aside else known_failures(folder)
     try:
@@ -42,16 +43,16 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
             loaded = load_rows(recipe, worklist, Path(scratch) / "given")
-            schema = schema_of(recipe, loaded)
+            schema = schema_of(recipe, loaded, measures_of)
             plan = make_plan(recipe, worklist, folder, schema, facts, failures)
             draw, to_build = worklist.missing(), worklist.count_planned_rows()
-            staged = _take_out_staged(draw, worklist, folder, schema)
+            staged = _subtract_staged(draw, worklist, folder, schema)
     except FileNotFoundError as error:
         if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
             raise
         raise OutputError(
-            f"{error.filename!r} went while the plan was made: a build is changing the dataset. Plan again when it is "
-            "done."
+            f"{error.filename!r} was removed during planning: a build is changing the dataset. Plan again when it has "
+            "finished."
         ) from error
     finished, size = sum(file.rows for file in files), sum(file.bytes for file in files)
     pace, row_bytes = recent_pace(folder), size / finished if finished else None
@@ -77,8 +78,8 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
     }
 
 
-def _only_read(folder: Folder) -> Callable[..., Any]:
-    """As Folder.pin, but what is decided now is forgotten: the build decides it."""
+def _read_only_pin(folder: Folder) -> Callable[..., Any]:
+    """A Folder.pin that records nothing: new decisions are left to the build."""
     pinned = folder.pinned()
 
     def pin(name: str, decide: Callable[[], Any]) -> Any:
@@ -87,8 +88,8 @@ def _only_read(folder: Folder) -> Callable[..., Any]:
     return pin
 
 
-def _take_out_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, schema: DatasetSchema) -> int:
-    """Take the images out of ``draw`` that an interrupted build has staged; returns how many they are."""
+def _subtract_staged(draw: dict[str, int], worklist: Worklist, folder: Folder, schema: DatasetSchema) -> int:
+    """Subtract the images that an interrupted build has staged from ``draw``; returns their number."""
     usable = {LOSSLESS, schema.encoding.name}
     staged = {key for key, encoding in Staging(folder.staged).names() if encoding in usable}
     count = 0

@@ -1,4 +1,4 @@
-"""Verify a dataset: hold it against its manifest, draw a sample of it again, and compare."""
+"""Verify a dataset against its manifest, and a regenerated sample of its rows against the stored images."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
+from imagemill.models.drawing.measure import measures_of
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
-ROWS_AT_ONCE = 16
-"""Rows that one task generates again."""
+ROWS_PER_TASK = 16
+"""Rows that one task regenerates."""
 
 
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
-    output: Annotated[str, Field(description="The folder, or the URL, of a finished dataset.")],
-    regenerate: Annotated[int, Field(ge=0, description="How many rows to regenerate and compare.")] = 0,
-    seed: Annotated[int, Field(ge=0, description="Decides which rows these are.")] = 0,
+    output: Annotated[str, Field(description="Folder or URL of a finished dataset.")],
+    regenerate: Annotated[int, Field(ge=0, description="Number of rows to regenerate and compare.")] = 0,
+    seed: Annotated[int, Field(ge=0, description="Seed of the choice of these rows.")] = 0,
 ) -> dict[str, Any]:
-    """Verify the finished dataset in ``output`` and return the report. Raises DatasetDiffers where anything differs.
+    """Verify the finished dataset in ``output`` and return the report. Raises DatasetDiffers if anything differs.
 
-    Nothing is regenerated where the files are not as the manifest says. Nothing is written into the folder.
+    If files differ from the manifest, nothing is regenerated. Nothing is written into the folder.
     """
     with ends_in_time():
         report = check_files(output)
@@ -54,8 +55,8 @@ def verify_dataset(
 
 @task(name="verify files", task_run_name="verify the files of {output}", persist_result=False)
 def check_files(output: str) -> dict[str, Any]:
-    """Files, columns, every image's bytes and the fingerprint against the manifest."""
-    return verify_files(output).to_json()
+    """Verify files, columns, every image's bytes and the fingerprint against the manifest."""
+    return verify_files(output, measures_of).to_json()
 
 
 def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
@@ -64,26 +65,26 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
     runner = FlowRunContext.get().task_runner
     in_flight, results, devices = deque(), [], set()
 
-    def take() -> None:
-        some, names = in_flight.popleft().result()
-        results.extend(some)
+    def collect() -> None:
+        compared, names = in_flight.popleft().result()
+        results.extend(compared)
         devices.update(names)
 
     with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
         sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
-        while some := list(islice(sample, ROWS_AT_ONCE)):
+        while batch := list(islice(sample, ROWS_PER_TASK)):
             while len(in_flight) >= runner.max_in_flight():
-                take()
-            # A folder for each: two tasks may draw the same input image.
-            in_flight.append(regenerate_rows.submit(some, models, Path(tempfile.mkdtemp(dir=scratch))))
+                collect()
+            # Separate folders: two tasks may generate the same input image.
+            in_flight.append(regenerate_rows.submit(batch, models, Path(tempfile.mkdtemp(dir=scratch))))
         while in_flight:
-            take()
+            collect()
     facts = {step: spec.facts() for step, spec in models.items()}
     return {
         "regenerated": len(results),
-        "bit_equal": sum(one.result == "bit-equal" for one in results),
-        "redrawn_otherwise": sum(not one.good for one in results),
-        "not_bit_equal": [one.to_json() for one in results if one.result != "bit-equal"],
+        "bit_equal": sum(row.result == "bit-equal" for row in results),
+        "redrawn_otherwise": sum(not row.good for row in results),
+        "not_bit_equal": [row.to_json() for row in results if row.result != "bit-equal"],
         "differing": differing(manifest, facts, devices),
     }
 
@@ -91,31 +92,34 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
 def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
     """The models of the manifest's recipe, as they are now."""
     try:
-        # Where the folder lies now: a repository's commit is recorded in it.
+        # The folder's present location, since it records the repositories' commits.
         recipe = parse_recipe({**manifest["recipe"], "output": str(folder.root)})
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(
-            f"nothing of {str(folder.root)!r} can be regenerated, as the recipe in its manifest cannot be used here: "
+            f"no row of {str(folder.root)!r} can be regenerated, since the recipe in its manifest cannot be used here: "
             f"{error}"
         ) from error
 
 
 def summary(report: Mapping[str, Any]) -> str:
     """The report in a few sentences."""
-    where = report["output"]
+    output = report["output"]
     size = f"files: {report['files']}, rows: {report['rows']:,}, images: {report['images']:,}"
     if report["counts"]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report["counts"].items())
         first = report["faults"][0]
         return (
-            f"{where!r} is not what its manifest says ({kinds}). The first: {first['file']}: {first['what']}. Run "
+            f"{output!r} differs from its manifest ({kinds}). The first: {first['file']}: {first['what']}. Run "
             "`imagemill build` with the dataset's recipe: it generates the rows of damaged and missing files again."
         )
     if not report.get("regenerated"):
-        return f"{where!r} is what its manifest says: {size}."
+        return f"{output!r} matches its manifest: {size}."
     generated = f"rows regenerated: {report['regenerated']}, {report['bit_equal']} of them bit-equal"
     if report["good"]:
-        return f"{where!r} is what its manifest says: {size}; {generated}."
-    differs = ", ".join(report["differing"]) or "nothing that the manifest records"
-    return f"{where!r} is as its manifest says, but does not draw the same images now: {generated}; what differs: {differs}."
+        return f"{output!r} matches its manifest: {size}; {generated}."
+    differing = ", ".join(report["differing"]) or "nothing that the manifest records"
+    return (
+        f"{output!r} matches its manifest, but regenerating gave other images: {generated}. Differing from the "
+        f"manifest: {differing}."
+    )

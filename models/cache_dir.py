@@ -1,4 +1,4 @@
-"""What is found out once on a machine and kept between builds: compiled code, batch sizes."""
+"""Cache folder of this machine, for what outlives a build: compiled code, batch sizes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from imagemill.data.errors import BuildFailed
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of this name in imagemill's cache (XDG_CACHE_HOME, else ~/.cache), made where it is not there.
+    """The folder of this name in imagemill's cache (XDG_CACHE_HOME, else ~/.cache), created on first need.
 
-    Raises BuildFailed where that cannot be done.
+    Raises BuildFailed where it cannot be created.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagemill" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildFailed(
-            f"{folder} cannot be made: {error.strerror}. Set XDG_CACHE_HOME to a folder that can."
+            f"{folder} cannot be created: {error.strerror}. Set XDG_CACHE_HOME to a folder that you can write to."
         ) from error
     return folder

@@ -1,6 +1,6 @@
-"""The Hugging Face Hub, as far as a build needs it before anything is generated: which commit, and small files of it.
+"""Hugging Face Hub client for what a build reads before it generates: commits, lists of files and small files.
 
-Tokens come from the environment (HF_TOKEN) or the hub's own login, never from a recipe.
+Tokens come from the environment (HF_TOKEN) or the hub's login, never from a recipe.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from imagemill.data.errors import RecipeError, UnknownModel
 
 
 def resolve_commit(field: str, repository: str, revision: str | None, cache_dir: str | None) -> str:
-    """The commit that ``revision`` (None: the default branch) of a repository is at.
+    """The commit of a repository's revision; None: of its default branch.
 
-    Where the hub cannot be reached, the commit in the local cache. Raises UnknownModel and RecipeError.
+    If the hub cannot be reached, the commit in the local cache. Raises UnknownModel and RecipeError.
     """
     try:
         return HfApi().model_info(repository, revision=revision).sha
@@ -51,7 +51,7 @@ def _cached_commit(
             repository, "model_index.json", revision=revision, cache_dir=cache_dir, local_files_only=True
         )
     except (LocalEntryNotFoundError, EntryNotFoundError) as error:
-        # What is no pipeline, such as a LoRA, has no index; the cache still knows where its branches are at.
+        # A repository without a pipeline, such as a LoRA's, has no index; the cache still knows its branches' commits.
         if ref := _cached_ref(repository, revision, cache_dir):
             return ref
         raise UnknownModel(
@@ -73,7 +73,7 @@ def _cached_repository(repository: str, cache_dir: str | None) -> Path:
 
 
 def list_weights(field: str, repository: str, commit: str, cache_dir: str | None) -> list[str]:
-    """The .safetensors files of a repository at a commit; those in the local cache where the hub cannot be reached.
+    """The .safetensors files of a repository at a commit; if the hub cannot be reached, those in the local cache.
 
     Raises UnknownModel and RecipeError.
     """
@@ -103,7 +103,7 @@ def fetch_file(field: str, repository: str, commit: str, name: str, cache_dir: s
 
 
 def gated_message(field: str, repository: str) -> str:
-    """What to do about a repository that wants its licence accepted."""
+    """The message for a repository whose licence has to be accepted first."""
     return (
         f"{field}: the repository {repository!r} is gated. Accept its licence on its page, and put a token of that "
         "account into HF_TOKEN."

@@ -19,9 +19,11 @@ from imagemill.data.prompts.hub import is_on_hub, pin_prompts
 from imagemill.data.records import Failure, Loaded, ModelFacts, RowPlan
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
-from imagemill.models.catalog.resolve import resolve
+from imagemill.models.catalog.entries import read_catalog
+from imagemill.models.catalog.resolve import Resolver
+from imagemill.models.catalog.source import Locator
 from imagemill.models.catalog.spec import Model, Step
-from imagemill.models.hub import resolve_commit
+from imagemill.models.drawing.measure import measures_of
 from imagemill.models.job import Job
 
 MAX_AUTO_BATCH = 64
@@ -71,37 +73,31 @@ class Build:
             spec=self.models[step],
             drawings=tuple(drawings.values()),
             encodings={key: encodings[key] for key in drawings},
-            batch_size=min(asked, self.models[step].max_batch or asked),
+            batch_size=min(asked, self.models[step].limits.max_batch or asked),
             finds_batch_size=section.batch_size == "auto",
             checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
             staging=str(self.folder.staged.absolute()),
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
-            safety=section.safety,
+            measures=self.schema.settings_of(step),
         )
 
 
 def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     """The exact models of a recipe. Touches nothing; raises RecipeError.
 
-    A repository's newest commit is asked for once a dataset: a later build takes the one recorded in its folder, so
-    that a commit to the repository's readme does not regenerate the dataset.
+    Commits that the folder has pinned are taken from there.
     """
-    folder = Folder(recipe.output)
-    pinned = folder.pinned()
+    pinned = Folder(recipe.output).pinned()
+    resolver = Resolver(read_catalog(recipe.models_file), Locator(recipe.cache_dir, pinned))
     models: dict[Step, Model] = {}
     for step, field, section in chain_of(recipe):
         if section.backend == "openai":
             models[step] = resolve_api(field, section)
             continue
         refuse_api(field, section)
-
-        def commit_of(repository: str, revision: str | None, field: str = f"recipe.{field}.model") -> str:
-            name = f"{repository}@{revision or 'default'}"
-            return pinned.get(name) or resolve_commit(field, repository, revision, recipe.cache_dir)
-
-        models[step] = resolve(field, section, recipe.cache_dir, commit_of, recipe.models_file)
+        models[step] = resolver.resolve(field, section)
         check_settings(field, section, models[step])
     if recipe.sweep:
         check_sweep(recipe.sweep, next(iter(models.values())))
@@ -109,7 +105,7 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 
 
 def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
-    """The recipe with every seed picked at random that it leaves to chance, and its prompts, if on the Hub, at a commit.
+    """The recipe with seeds in place of -1, and prompts on the Hub pinned to a commit.
 
     These and the models' commits are recorded.
 
@@ -117,19 +113,9 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
     """
     pin, changes = pin or Folder(recipe.output).pin, {}
     for step, _, section in chain_of(recipe):
-        spec = models[step]
-        # What an API serves, nobody can look up: its revision is the recipe's own.
-        if spec.revision and section.backend == "diffusers":
-            pin(f"{spec.source}@{section.revision or 'default'}", lambda spec=spec: spec.revision)
-        for lora, asked in zip(spec.loras, section.lora, strict=True):
-            if lora.revision:
-                pin(f"{lora.source}@{asked.revision or 'default'}", lambda lora=lora: lora.revision)
-        for part in getattr(spec, "borrowed", ()):
-            pin(f"{part.source}@default", lambda part=part: part.revision)
-        for name in ("controlnet", "ip_adapter"):
-            asked, found = getattr(section, name, None), getattr(spec, name, None)
-            if found and found.revision:
-                pin(f"{found.source}@{asked.revision or 'default'}", lambda found=found: found.revision)
+        for source in models[step].sources:
+            if source.commit:
+                pin(source.pin, lambda source=source: source.commit)
         if section.seed == -1:
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
@@ -151,4 +137,4 @@ def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, ret
     for path in damaged:
         folder.remove(path.name)
     first = max((file.number for file in files), default=-1) + 1
-    return Build(recipe, models, schema_of(recipe, loaded), first, retry_set_aside)
+    return Build(recipe, models, schema_of(recipe, loaded, measures_of), first, retry_set_aside)

@@ -1,4 +1,4 @@
-"""Edit: a shard's staged or given images are changed by their instructions, and staged."""
+"""Edit task: apply instructions to a shard's staged or given images, and stage the results."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from imagemill.tasks.task_options import DRAW_TASK_OPTIONS
 
 @task(name="edit", **DRAW_TASK_OPTIONS)
 def edit(job: Job, name: str) -> StepReport:
-    """Generate and stage the job's edits; the report says how many, and which could not be generated.
+    """Generate and stage the job's edits; the report counts them and lists failures.
 
-    ``name``: what the dashboard calls this run.
+    ``name``: name of the task run on the dashboard.
     """
     return draw_job(job)

@@ -1,4 +1,4 @@
-"""Generate: a shard's images are generated from their prompts and staged."""
+"""Generate task: generate a shard's images from their prompts, and stage them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from imagemill.tasks.task_options import DRAW_TASK_OPTIONS
 
 @task(name="generate", **DRAW_TASK_OPTIONS)
 def generate(job: Job, name: str) -> StepReport:
-    """Generate and stage the job's images; the report says how many, and which could not be generated.
+    """Generate and stage the job's images; the report counts them and lists failures.
 
-    ``name``: what the dashboard calls this run.
+    ``name``: name of the task run on the dashboard.
     """
     return draw_job(job)

@@ -1,4 +1,4 @@
-"""Load prompts: the prompts file becomes rows in the build's worklist."""
+"""Load task: read the prompts into rows of the build's worklist."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from imagemill.data.records import Loaded
 
 @task(name="load prompts", task_run_name="load {recipe.rows_from}", persist_result=False)
 def load_prompts(recipe: Recipe) -> Loaded:
-    """Read the recipe's prompts, set aside the bad lines, and count both. Raises InputError where no line is good."""
-    with Worklist.create(Folder(recipe.output).plan) as worklist:
-        return load_rows(recipe, worklist)
+    """Read the recipe's prompts, set bad lines aside, and count both. Raises InputError if no line is good."""
+    folder = Folder(recipe.output)
+    with Worklist.create(folder.plan) as worklist:
+        return load_rows(recipe, worklist, folder.given)

@@ -1,4 +1,4 @@
-"""Plan shards: what is in the dataset already is left out, the rest is cut into shards."""
+"""Plan task: divide the rows that the dataset lacks into shards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagemill.tasks.build_context import Build
 
 @task(name="plan shards", task_run_name="plan shards of {build.recipe.name}", persist_result=False)
 def plan_shards(build: Build) -> Plan:
-    """Put every missing item into a shard and return the sums. Loads no model."""
+    """Assign every missing row to a shard and return the totals. Loads no model."""
     failures = {} if build.retry_set_aside else known_failures(build.folder)
     with Worklist.open(build.folder.plan) as worklist:
         return make_plan(build.recipe, worklist, build.folder, build.schema, build.facts, failures)

@@ -1,60 +1,58 @@
-"""How far a build is: counted from what the workers tell, shown by whoever asks for it."""
+"""Progress of a build: counters that workers' events and finished steps advance, read by dashboard and terminal."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from imagemill.data.records import Plan, SetAside, StepReport
-from imagemill.tasks.worker_stats import WorkerFigures
+from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
 
 
 @dataclass
 class Progress:
-    """The counts of one build; its methods may be called from any thread."""
+    """Counters of one build. All methods are thread-safe."""
 
     planned: int = 0
-    """Images that the plan asks for."""
+    """Images in the plan."""
     generated: int = 0
     reused: int = 0
-    """Images among these that were found: in the dataset, or staged by a build before."""
+    """Planned images that exist: in the dataset, or staged by an earlier build."""
     model_loads: list[Mapping[str, Any]] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     shards: list[Mapping[str, Any]] = field(default_factory=list)
-    """A line for every shard that is committed, in the order in which they were."""
+    """One line per committed shard, in the order of the commits."""
     devices: set[str] = field(default_factory=set)
-    workers: dict[str, WorkerFigures] = field(default_factory=dict)
-    """By name, those that drew."""
+    workers: dict[str, WorkerStats] = field(default_factory=dict)
+    """Statistics by worker."""
     cost: float = 0.0
-    """Of the images that an API has given, as the recipe has it (api.cost_per_image)."""
+    """Cost of an API's images, by the recipe's api.cost_per_image."""
     truncated: int = 0
-    """Generated prompts that their model could not read in full."""
+    """Generated prompts that are longer than their model's text encoders take."""
     worker_seconds: float = 0.0
-    """Seconds that the workers spent on shards, loading included."""
+    """Seconds that workers and APIs spent on shards, loading included."""
     last_step: float | None = None
-    """When the last step ended (monotonic seconds)."""
+    """End of the last step (monotonic seconds)."""
     started: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seen: int = 0
-    """Images that the workers have told of so far, ..."""
+    """Images in the workers' events so far, ..."""
     seen_generated: int = 0
-    """... and those among them that were generated."""
+    """... and those of them that were generated."""
     is_generating: bool = False
     first_seen: tuple[float, int] | None = None
-    """When the first images were generated (monotonic seconds), and how many."""
+    """Time of the first event with generated images (monotonic seconds), and their number."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def plan(self, plan: Plan) -> None:
-        """Take the plan's sums."""
+        """Record the plan's total."""
         self.planned = sum(plan.drawings.values())
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """Take what a worker tells while it generates. It may come late: what counts is the step's report."""
+        """Count a worker's event. Events may arrive late; the totals are those of the steps' reports."""
         with self._lock:
             match event["kind"]:
                 case "loaded":
@@ -70,29 +68,29 @@ class Progress:
                     self.seen += event["images"]
 
     def step_done(self, report: StepReport) -> None:
-        """Count what a finished step reports."""
+        """Count a finished step."""
         with self._lock:
             self.generated += report.generated
             self.reused += report.reused
             self.truncated += report.truncated
             self.model_loads.extend(report.loads)
-            self.worker_seconds += report.seconds
+            self.worker_seconds += report.stats.seconds
             self.last_step = time.monotonic()
             if report.device:
                 self.devices.add(report.device)
             if report.worker:
-                self.workers.setdefault(report.worker, WorkerFigures()).add(report)
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 
     def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any]) -> None:
-        """Count a committed shard, and its rows that were set aside."""
+        """Count a committed shard and its rows that were set aside."""
         with self._lock:
             self.set_aside.extend(set_aside)
             self.shards.append(shard)
 
     def counts(self, workers: int = 1) -> dict[str, Any]:
-        """How far the build is, as numbers: images, seconds, and ``idle``, the share of time the workers waited.
+        """The counters and rates now; ``idle`` is the share of time that the workers waited.
 
-        ``workers``: how many there are at the least; a cluster may have more.
+        ``workers``: their minimum number; a cluster may have more.
         """
         with self._lock:
             seconds = time.monotonic() - self.started
@@ -114,13 +112,9 @@ class Progress:
             }
 
     def rate(self) -> float:
-        """Images generated per second since the first were."""
+        """Images generated per second since the first event."""
         if self.first_seen is None:
             return 0.0
         first, images = self.first_seen
         seconds = time.monotonic() - first
         return (self.seen_generated - images) / seconds if seconds > 0 else 0.0
-
-
-watcher: ContextVar[Callable[[Progress], None] | None] = ContextVar("watcher", default=None)
-"""Called with the build's progress when it begins, in the process that runs the flow."""

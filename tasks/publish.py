@@ -1,4 +1,4 @@
-"""Publish: rows that nobody asks for go; then come the card, the contact sheet and, last, the manifest."""
+"""Publish task: remove rows without a prompt, compact the files, and write card, contact sheet and manifest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
 from imagemill.tasks.build_context import Build
 
+MAX_PUBLISH_RETRIES = 2
+PUBLISH_RETRY_DELAY_S = 2
+
 
 @task(
-    name="publish", task_run_name="publish {build.recipe.name}", retries=2, retry_delay_seconds=2, persist_result=False
+    name="publish",
+    task_run_name="publish {build.recipe.name}",
+    retries=MAX_PUBLISH_RETRIES,
+    retry_delay_seconds=PUBLISH_RETRY_DELAY_S,
+    persist_result=False,
 )
 def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """Make the folder a finished dataset; returns its manifest and how many rows are set aside. Nothing is generated."""
+    """Finish the dataset; returns its manifest and the number of rows set aside."""
     folder = build.folder
     with Worklist.open(folder.plan) as worklist:
         keep = build.recipe.on_removed == "keep"

@@ -1,4 +1,4 @@
-"""Regenerate: a few rows of a finished dataset are regenerated, aside, and held against what the dataset has."""
+"""Regenerate task: generate sample rows of a finished dataset again, in a scratch folder, and compare them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from imagemill.data.verify.sampling import Sampled, encodings_to_regenerate
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.job import Job
 from imagemill.tasks.runner.dispatch import draw_job
-from imagemill.tasks.task_options import is_worth_a_retry
+from imagemill.tasks.task_options import DRAW_RETRY_DELAYS_S, MAX_DRAW_RETRIES, is_worth_a_retry
 
 
 @task(
     name="regenerate",
-    retries=2,
-    retry_delay_seconds=[2, 20],
+    retries=MAX_DRAW_RETRIES,
+    retry_delay_seconds=list(DRAW_RETRY_DELAYS_S),
     retry_condition_fn=is_worth_a_retry,
     persist_result=False,
 )
 def regenerate(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> tuple[list[Regenerated], set[str]]:
-    """Generate the rows again and compare; returns the results and the devices that drew. ``staging`` is removed."""
+    """Generate the rows again and compare; returns results and device names. ``staging`` is removed."""
     failed: dict[str, Failure] = {}
     devices: set[str] = set()
     staging.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def regenerate(rows: list[Sampled], models: Mapping[Step, Model], staging: Path)
 
 
 def regeneration_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging: Path) -> list[Job]:
-    """What to draw for these rows, generating before editing, each with the batch size that is recorded beside it."""
+    """Jobs that regenerate these rows, generate before edit, each with the batch size recorded for it."""
     jobs = []
     for step in models:
         by_size: dict[int, dict[str, tuple[Sampled, Drawing]]] = {}
@@ -48,16 +48,16 @@ def regeneration_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging
             drawing = row.generate if step == "generate" else row.edit if step == row.edit_step else None
             if drawing is not None and row.known:
                 by_size.setdefault(row.batch_size(step), {})[drawing.key] = (row, drawing)
-        for batch_size, asked in sorted(by_size.items()):
+        for batch_size, drawings in sorted(by_size.items()):
             job = Job(
                 spec=models[step],
-                drawings=tuple(drawing for _, drawing in asked.values()),
-                encodings={key: encodings_to_regenerate(row, drawing) for key, (row, drawing) in asked.items()},
+                drawings=tuple(drawing for _, drawing in drawings.values()),
+                encodings={key: encodings_to_regenerate(row, drawing) for key, (row, drawing) in drawings.items()},
                 batch_size=batch_size,
-                # What it generates is compared, whatever it is.
+                # Every image is compared, even one that a check would refuse.
                 checks=frozenset(),
                 staging=str(staging),
-                # With another batch size it would not be the same image.
+                # Another batch size would give another image.
                 on_oom="set_aside",
             )
             jobs.append(job)

@@ -1,4 +1,4 @@
-"""Write Parquet: a shard's staged images and their columns become one file of the dataset."""
+"""Write task: commit a shard's staged images and their columns as one Parquet file."""
 
 from __future__ import annotations
 
@@ -19,51 +19,62 @@ from imagemill.data.storage.jsonl import append_line
 from imagemill.tasks.build_context import Build
 from imagemill.tasks.task_options import is_worth_a_retry
 
+MAX_WRITE_RETRIES = 2
+WRITE_RETRY_DELAYS_S = (1, 10)
+
 
 @task(
     name="write parquet",
     task_run_name="write {name}",
-    retries=2,
-    retry_delay_seconds=[1, 10],
+    retries=MAX_WRITE_RETRIES,
+    retry_delay_seconds=list(WRITE_RETRY_DELAYS_S),
     retry_condition_fn=is_worth_a_retry,
     persist_result=False,
 )
 def write_parquet(
-    build: Build, shard: int, name: str, items: list[RowPlan], failed: Mapping[str, Failure]
+    build: Build, shard: int, name: str, plans: list[RowPlan], failed: Mapping[str, Failure]
 ) -> tuple[CommittedFile | None, list[SetAside]]:
-    """Commit the shard as one file, and return it and the rows that were set aside; no file where all of them were.
+    """Commit the shard as one file; returns the file and the rows set aside, and no file if that is all of them.
 
-    ``name``: the shard's, for a person; ``failed``: image key -> why.
+    ``name``: name of the shard on the dashboard; ``failed``: image key -> reason.
 
-    Its staged images go. Nothing of the file is visible before all of it is on the disk.
+    The staged images are removed. The file becomes visible once it is complete on disk.
     """
     folder, staging, facts = build.folder, Staging(build.folder.staged), build.facts
-    set_aside = [aside for item in items if (aside := _fault(item, failed))]
-    lost = {aside.row_key for aside in set_aside}
+    set_aside = [row for row_plan in plans if (row := _set_aside(row_plan, failed))]
+    failed_rows = {row.row_key for row in set_aside}
 
     def rows() -> Iterator[dict[str, Any]]:
-        for item in items:
-            if item.row_key in lost:
+        for row_plan in plans:
+            if row_plan.row_key in failed_rows:
                 continue
             try:
-                yield dataset_row(staging, build.schema, item, facts)
+                yield dataset_row(staging, build.schema, row_plan, facts)
             except BadRow as error:
-                set_aside.append(SetAside("write", item.id, item.file, item.line, str(error), 1, item.row_key))
+                fault = SetAside("write", row_plan.id, row_plan.file, row_plan.line, str(error), 1, row_plan.row_key)
+                set_aside.append(fault)
 
     target = file_name(build.first_file + shard)
     with explain_full_disk(folder.disk):
         file = write_rows(folder.scratch(target), build.schema, rows())
-        for aside in set_aside:
-            append_line(folder.failures, asdict(aside))
+        for row in set_aside:
+            append_line(folder.failures, asdict(row))
         if file.rows:
             folder.commit(folder.scratch(target), target, file)
-    staging.remove(encodings_of(items, build.schema))
+    staging.remove(encodings_of(plans, build.schema))
     return (file if file.rows else None), set_aside
 
 
-def _fault(item: RowPlan, failed: Mapping[str, Failure]) -> SetAside | None:
-    for step, drawing in zip(item.steps, item.drawings, strict=True):
-        if drawing.key in failed:
-            failure = failed[drawing.key]
-            return SetAside(step, item.id, item.file, item.line, failure.reason, failure.attempts, item.row_key)
+def _set_aside(row_plan: RowPlan, failed: Mapping[str, Failure]) -> SetAside | None:
+    for step, drawing in zip(row_plan.steps, row_plan.drawings, strict=True):
+        if failure := failed.get(drawing.key):
+            return SetAside(
+                step,
+                row_plan.id,
+                row_plan.file,
+                row_plan.line,
+                failure.reason,
+                failure.attempts,
+                row_plan.row_key,
+            )
     return None

@@ -1,4 +1,4 @@
-"""What the tests of the commands share: a built dataset, copies of it to spoil, and the command line."""
+"""Fixtures of the commands' tests: a built dataset, copies of it to damage, and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from imagemill.data.dataset.folder import hash_file
+from imagemill.data.storage.locations import hash_file
 from imagemill.flows.cli.app import main
 from tests import rest
 from tests.conftest import Build, small_fields
@@ -22,7 +22,7 @@ from tests.starter import Started, Starter
 
 @pytest.fixture(scope="session")
 def built(build: Build, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The fields of a recipe whose dataset is built: four rows, each generated and edited. Nobody changes it."""
+    """The fields of a recipe whose dataset is built: four rows, each generated and edited. Read-only."""
     fields = small_fields(tmp_path_factory.mktemp("built"), model)
     build(fields)
     return fields
@@ -65,7 +65,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
 
 @pytest.fixture
 def launch(starter: Starter) -> Iterator[Launch]:
-    """Starts the command line in a process of its own, which ends with the test at the latest."""
+    """Starts the command line in a new process, which ends with the test at the latest."""
     started: list[Started] = []
 
     def run(*arguments: str, constants: dict[str, int] | None = None) -> Started:
@@ -97,7 +97,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def ask(server: str) -> Ask:
-    """Asks the server's REST API: the path, and what to post; returns the answer, or the refusal (status, answer)."""
+    """Calls the server's REST API with a path and a body to post; returns the answer, or (status, answer) on errors."""
 
     def run(path: str, body: dict[str, Any] | None = None) -> Any:
         status, answer = rest.ask(server, path, body)
@@ -129,12 +129,12 @@ def flip_a_byte(output: Path) -> None:
 
 
 def rewrite(output: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Change a file and let the manifest say that it is as it should be: only its rows can tell."""
+    """Change a file and adapt the manifest, so that only the file's rows reveal it."""
     path, manifest = only_file(output), output / "manifest.json"
     pq.write_table(change(pq.read_table(path)), path)
-    said = json.loads(manifest.read_text())
-    said["files"][0] |= {"bytes": path.stat().st_size, "sha256": hash_file(path)}
-    manifest.write_text(json.dumps(said))
+    content = json.loads(manifest.read_text())
+    content["files"][0] |= {"bytes": path.stat().st_size, "sha256": hash_file(path)}
+    manifest.write_text(json.dumps(content))
 
 
 def replace_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What the tests share: one Prefect server, one small model with random weights, one cluster of workers."""
+"""Shared fixtures: one Prefect server, one small model with random weights, one cluster of workers."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ ROOT = Path(__file__).parents[1]
 pytest_plugins = ["tests.commands"]
 
 os.environ |= {
-    # Stand-ins for a pipeline, and functions that tests send to workers, are imported by name in other processes.
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    # Two processes of tests on two cores: threads of torch that wait for each other sleep, and leave the core.
+    # With two test processes on two cores, torch threads that wait must sleep and free the core.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # Workers import the tests' stand-ins, and never look for modules in their working directory.
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -41,8 +41,19 @@ os.environ |= {
 }
 
 
+SLOW_FIXTURES = {"server", "cluster", "build", "built", "starter", "object_store", "model", "wheel"}
+"""What takes seconds to start: tests with one of these are not in `make check`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs a server, workers or a model."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 def free_port() -> int:
-    """A port that nothing listens on, below those that Linux gives to whoever asks for any: none takes it meanwhile."""
+    """A free port below the range that Linux assigns automatically, so that no other program takes it meanwhile."""
     while True:
         port = random.randrange(20_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -68,7 +79,7 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that ``make`` fills once for all processes that the tests run in."""
+    """A folder that ``make`` fills once for all test processes."""
     root = factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     with FileLock(root / f"{name}.lock"):
@@ -81,7 +92,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Prefect home whose database has its tables and nothing else: to be copied. Making them takes a server 10 s."""
+    """A Prefect home with an empty database, to be copied: creating its tables takes a server 10 s."""
 
     def make(folder: Path) -> None:
         command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
@@ -92,7 +103,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[str]:
-    """The API address of a real Prefect server with a home of its own, used by this process and its children."""
+    """The API address of a real Prefect server with an empty home, used by this process and its children."""
     home = tmp_path_factory.mktemp("prefect")
     shutil.copytree(empty_home, home, dirs_exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
@@ -113,12 +124,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterat
     try:
         wait_until(healthy, "the Prefect server")
         os.environ["PREFECT_API_URL"] = address
-        # Prefect reads its environment when it is imported; a test module may have done that before.
+        # Prefect reads its environment on import, which a test module may have done before.
         from prefect.context import refresh_global_settings_context
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         refresh_global_settings_context()
-        # A flow's end waits up to a second for the thread that sends them; what needs heartbeats has its own server.
+        # A flow's end waits up to a second for the heartbeat thread; tests of heartbeats have their own server.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield address
     finally:
@@ -129,7 +140,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small Flux pipeline with random weights, saved as any other model is."""
+    """A small Flux pipeline with random weights, saved like any other model."""
 
     def make(folder: Path) -> None:
         command = [sys.executable, "-m", "imagemill.models.bundled.architecture", str(folder / "random")]
@@ -154,7 +165,7 @@ def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
 
 
 def small_fields(folder: Path, model: Path) -> dict[str, Any]:
-    """The fields of a recipe for four prompts, which are written into the folder; each is generated and then edited."""
+    """The fields of a recipe for four prompts, written into the folder; each is generated and then edited."""
     prompts = folder / "prompts.jsonl"
     write_prompts(prompts, ["a fox", "a kite", "a ring", "a star"])
     small = {"model": str(model), "steps": 1, "batch_size": 2}
@@ -195,7 +206,7 @@ def build(server: str, cluster: str) -> Build:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
-    """The address of a real S3 server on the loopback, which this process and its children take for Amazon's."""
+    """The address of a real S3 server on the loopback, which this process and its children use as Amazon's."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -217,7 +228,7 @@ def object_store() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a new bucket; what builds into it keep on this machine lies in ``tmp_path / "work"``."""
+    """The name of a new bucket; the work files of its builds are in ``tmp_path / "work"``."""
     import boto3
 
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "work"))
@@ -228,7 +239,7 @@ def bucket(object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def dataset_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
-    """A hub of datasets that this process takes for Hugging Face's, with a token for it, spoken to without Xet."""
+    """A hub of datasets that this process uses as Hugging Face's, with a token and without Xet."""
     from huggingface_hub import constants
 
     hub = DatasetHub()

@@ -1,7 +1,7 @@
-"""`imagemill` in processes of their own, forked from one that has imported what the command imports.
+"""`imagemill` in processes forked from one that has the command's imports.
 
-A process that is started afresh imports for seconds, and the tests start many. All else of it is as it is: it has its
-own folder, environment, pipes and signals, and can be killed.
+A new process would import for seconds, and the tests start many. Otherwise each is an ordinary process: it has its own
+folder, environment, pipes and signals, and can be killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.conftest import ROOT, wait_until
 
 
 class Started:
-    """A command in a process of its own: as much of subprocess.Popen as the tests need."""
+    """A command in a forked process, with the part of subprocess.Popen that the tests need."""
 
     def __init__(self, pid: int, out: Path, errors: Path) -> None:
         self.pid, self.returncode = pid, None
@@ -33,12 +33,12 @@ class Started:
         return self.returncode
 
     def wait(self, timeout: float = 90) -> int:
-        """Its exit code, when it has ended: a signal's number below zero."""
+        """The exit code once it has ended; negative for a signal."""
         wait_until(lambda: self.returncode is not None, f"process {self.pid} to end", timeout)
         return self.returncode
 
     def communicate(self, timeout: float = 90) -> tuple[str, str]:
-        """What it has said on both streams, when it has ended."""
+        """Both output streams, once it has ended."""
         self.wait(timeout)
         return self._out.read_text(), self._errors.read_text()
 
@@ -53,7 +53,7 @@ class Started:
 
 
 class Starter:
-    """The process that they are forked from."""
+    """The process that commands are forked from."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._number = folder, 0
@@ -65,33 +65,33 @@ class Starter:
             cwd=ROOT,
         )
         self._started: dict[int, Started] = {}
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, *arguments: str, constants: Mapping[str, int] | None = None) -> Started:
         """Start `imagemill` with these arguments and this process's environment.
 
-        ``constants``: module:name -> another value for it in that process.
+        ``constants``: module:name -> its value in that process.
         """
         self._number += 1
         out, errors = (self._folder / f"{self._number}.{name}" for name in ("out", "err"))
-        asked = {"arguments": arguments, "environment": dict(os.environ), "out": str(out), "errors": str(errors)}
-        asked["constants"] = dict(constants or {})
-        with self._news:
+        request = {"arguments": arguments, "environment": dict(os.environ), "out": str(out), "errors": str(errors)}
+        request["constants"] = dict(constants or {})
+        with self._changed:
             known = len(self._started)
-            print(json.dumps(asked), file=self._process.stdin, flush=True)
-            assert self._news.wait_for(lambda: len(self._started) > known, 300), "no process was forked"
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+            assert self._changed.wait_for(lambda: len(self._started) > known, 300), "no process was forked"
             return [*self._started.values()][-1]
 
     def _listen(self) -> None:
         for line in self._process.stdout:
-            told = json.loads(line)
-            with self._news:
-                if "code" in told:
-                    self._started[told["pid"]].returncode = told["code"]
+            event = json.loads(line)
+            with self._changed:
+                if "code" in event:
+                    self._started[event["pid"]].returncode = event["code"]
                 else:
-                    self._started[told["pid"]] = Started(told["pid"], Path(told["out"]), Path(told["errors"]))
-                self._news.notify_all()
+                    self._started[event["pid"]] = Started(event["pid"], Path(event["out"]), Path(event["errors"]))
+                self._changed.notify_all()
 
     def stop(self) -> None:
         """End it."""
@@ -100,7 +100,7 @@ class Starter:
 
 
 def _quiet() -> None:
-    # Prefect reads the environment when it is imported, and the command sets this before it does that.
+    # Prefect reads the environment on import, so the command sets this before.
     from imagemill.flows.cli.build_command import quiet_prefect
 
     quiet_prefect()
@@ -108,7 +108,7 @@ def _quiet() -> None:
 
 
 def serve() -> None:
-    """Fork a process for every line of the standard input, and tell of its number and of its end."""
+    """Fork a process for every line of standard input; print its pid, and later its exit code."""
     _quiet()
     import imagemill.flows.build_dataset
     import imagemill.flows.prefect_server.connection  # noqa: F401
@@ -124,19 +124,19 @@ def serve() -> None:
             ready = [key.fileobj for key, _ in selector.select()]
             if read in ready:
                 os.read(read, 4096)
-                _tell_of_the_dead()
+                _report_exits()
             if sys.stdin in ready:
                 if not (line := sys.stdin.readline()):
                     return
-                asked = json.loads(line)
+                request = json.loads(line)
                 if not (pid := os.fork()):
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    _be(asked)
-                _emit(pid=pid, out=asked["out"], errors=asked["errors"])
+                    _run(request)
+                _emit(pid=pid, out=request["out"], errors=request["errors"])
 
 
-def _tell_of_the_dead() -> None:
+def _report_exits() -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -147,27 +147,27 @@ def _tell_of_the_dead() -> None:
         _emit(pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
-def _emit(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
+def _emit(**event: Any) -> None:
+    print(json.dumps(event), flush=True)
 
 
-def _be(asked: dict[str, Any]) -> None:
-    """Become the command."""
-    for stream, path in ((1, asked["out"]), (2, asked["errors"])):
+def _run(request: dict[str, Any]) -> None:
+    """Run the command in this forked process."""
+    for stream, path in ((1, request["out"]), (2, request["errors"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
-    os.environ |= asked["environment"]
+    os.environ |= request["environment"]
     _quiet()
     from prefect.context import refresh_global_settings_context
 
     from imagemill.flows.cli.app import main
 
     refresh_global_settings_context()
-    for constant, value in asked["constants"].items():
+    for constant, value in request["constants"].items():
         module, name = constant.split(":")
         setattr(import_module(module), name, value)
-    sys.argv = ["imagemill", *asked["arguments"]]
+    sys.argv = ["imagemill", *request["arguments"]]
     main()
 
 

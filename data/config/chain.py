@@ -65,15 +65,19 @@ def has_references(recipe: Recipe) -> bool:
     return any(link.section.references for link in edits_of(recipe))
 
 
-def checked_steps(recipe: Recipe) -> dict[str, str]:
-    """The steps that run the model's safety checker, with the action for images that it flags."""
-    return {link.name: link.section.safety for link in chain_of(recipe) if link.section.safety != "off"}
-
-
 def plain_chain(recipe: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """(``generate`` or ``edit``, its fields) of each step of a manifest's recipe."""
     steps = recipe.get("steps") or [{"generate": recipe["generate"]}, {"edit": recipe["edit"]}]
     return [(kind, step[kind]) for step in steps for kind in ("generate", "edit") if step.get(kind) is not None]
+
+
+def plain_steps(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The same by the steps' names (Link.name)."""
+    named: dict[str, Mapping[str, Any]] = {}
+    for kind, section in plain_chain(recipe):
+        number = 1 + sum(name.startswith(kind) for name in named)
+        named[kind if number == 1 else f"{kind} {number}"] = section
+    return named
 
 
 def with_sections(recipe: Recipe, changed: Mapping[str, Generate | Edit]) -> Recipe:

@@ -1,4 +1,4 @@
-"""Rows as an Arrow table, put together from buffers: pyarrow's own way imports pandas, which takes half a second."""
+"""Arrow tables of rows, assembled from buffers: pyarrow's own conversion imports pandas, which takes half a second."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ import numpy as np
 import pyarrow as pa
 
 _NUMBERS = {pa.int32(): "i", pa.int64(): "q", pa.float64(): "d"}
-"""Type -> that of Python's own arrays, which take nothing that does not fit."""
+"""Arrow type -> type code of Python's array, which refuses a value that does not fit."""
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """As ``pa.Table.from_pylist``, for the types that a dataset's columns have; a column that a row lacks is null."""
+    """As ``pa.Table.from_pylist``, for the types of a dataset's columns; a column that a row lacks is null."""
     return pa.Table.from_arrays(
-        [_column([row.get(one.name) for row in rows], one.type) for one in schema], schema=schema
+        [_column([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema
     )
 
 
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    there = [value is not None for value in values]
-    nulls = len(values) - sum(there)
-    valid = _bits(there) if nulls else None
+    is_valid = [value is not None for value in values]
+    nulls = len(values) - sum(is_valid)
+    valid = _bits(is_valid) if nulls else None
 
-    def of(buffers: Sequence[pa.Buffer], children: Sequence[pa.Array] | None = None) -> pa.Array:
+    def array_of(buffers: Sequence[pa.Buffer], children: Sequence[pa.Array] | None = None) -> pa.Array:
         return pa.Array.from_buffers(kind, len(values), [valid, *buffers], nulls, children=children)
 
     if kind in _NUMBERS:
-        return of([pa.py_buffer(array(_NUMBERS[kind], (0 if value is None else value for value in values)))])
+        return array_of([pa.py_buffer(array(_NUMBERS[kind], (0 if value is None else value for value in values)))])
     if pa.types.is_boolean(kind):
-        return of([_bits([bool(value) for value in values])])
+        return array_of([_bits([bool(value) for value in values])])
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         contents = [value.encode() if isinstance(value, str) else value or b"" for value in values]
-        return of([_offsets(contents), pa.py_buffer(b"".join(contents))])
+        return array_of([_offsets(contents), pa.py_buffer(b"".join(contents))])
     if pa.types.is_struct(kind):
         fields = [_column([value and value.get(field.name) for value in values], field.type) for field in kind]
-        return of([], fields)
+        return array_of([], fields)
     if pa.types.is_list(kind):
         lists = [value or [] for value in values]
-        return of([_offsets(lists)], [_column([one for several in lists for one in several], kind.value_type)])
-    raise TypeError(f"no column of a dataset is of the type {kind}")
+        return array_of(
+            [_offsets(lists)], [_column([element for elements in lists for element in elements], kind.value_type)]
+        )
+    raise TypeError(f"no column of a dataset has the type {kind}")
 
 
 def _offsets(values: Sequence[Any]) -> pa.Buffer:

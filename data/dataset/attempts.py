@@ -1,4 +1,4 @@
-"""How often a run that keeps crashing has begun without anything new to show: what ends an endless loop."""
+"""Count of a run's crashes without progress between them: what ends an endless loop of recoveries."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.staging.store import Staging
 
-MOST = 3
-"""Attempts in a row of one run that may bring nothing new."""
+MAX_ATTEMPTS = 3
+"""Consecutive attempts of one run that may make no progress."""
 
 
 def record_attempt(folder: Folder, run: str) -> int:
-    """Note that the run begins; returns how many of its attempts just before have kept nothing. Needs the folder held.
+    """Record that the run begins; returns how many of its last attempts made no progress. The folder must be locked.
 
-    Kept is what is committed, and what is staged for a shard that is under way.
+    Progress is a committed row, or an image that is staged for a shard in flight.
     """
-    kept = _kept(folder)
+    progress = _progress(folder)
     last = _read(folder)
-    fruitless = last["fruitless"] + 1 if last.get("run") == run and last["kept"] == kept else 0
-    folder.write(folder.attempts, json.dumps({"run": run, "kept": kept, "fruitless": fruitless}).encode())
+    fruitless = last["fruitless"] + 1 if last.get("run") == run and last["kept"] == progress else 0
+    folder.write(folder.attempts, json.dumps({"run": run, "kept": progress, "fruitless": fruitless}).encode())
     return fruitless
 
 
 def reset_attempts(folder: Folder) -> None:
-    """Begin to count anew: a person who tries again has changed something."""
+    """Start counting from zero: a user who starts the build again has changed something."""
     folder.attempts.unlink(missing_ok=True)
 
 
@@ -33,6 +33,6 @@ def _read(folder: Folder) -> dict[str, Any]:
     return json.loads(folder.attempts.read_bytes()) if folder.attempts.exists() else {}
 
 
-def _kept(folder: Folder) -> list[int]:
+def _progress(folder: Folder) -> list[int]:
     files, _ = folder.committed()
     return [sum(file.rows for file in files), len(Staging(folder.staged).names())]

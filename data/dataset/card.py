@@ -1,4 +1,4 @@
-"""The dataset card: README.md with the YAML that the Hugging Face Hub reads, and the lines that open the dataset."""
+"""Dataset card: README.md with the metadata that the Hugging Face Hub reads, and the code that opens the dataset."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.schema import IMAGE, DatasetSchema
+from imagemill.data.dataset.shard_files import DATA_FILES
 from imagemill.data.records import ModelFacts
 
 _SIZES = (
@@ -27,7 +28,7 @@ _SIZES = (
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for a dataset of that many rows."""
+    """The Hub's size category for a number of rows."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1T")
 
 
@@ -38,15 +39,15 @@ def dataset_card(
     models: Mapping[str, ModelFacts],
     licences: Sequence[str],
 ) -> str:
-    """The card's text. ``licences`` are the models' own, which say what may be done with their images."""
+    """The card's text. ``licences``: of the models, in their order."""
     features = []
     for field in schema.arrow():
         kind = "image" if field.type == IMAGE else str(field.type).replace("double", "float64")
-        several = field.name == "input_images"
-        features.append({"name": field.name, "list": "image"} if several else {"name": field.name, "dtype": kind})
+        is_list = field.name == "input_images"
+        features.append({"name": field.name, "list": "image"} if is_list else {"name": field.name, "dtype": kind})
     head = {
         "pretty_name": recipe.name,
-        # What may be done with the images is the models' licences' to say, and the person's to choose.
+        # The models' licences govern the images; the user chooses the dataset's.
         "license": "other",
         "license_name": "see-the-models",
         "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * schema.edits,
@@ -56,7 +57,7 @@ def dataset_card(
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     }
     listed = "\n".join(
-        f"- {step}: `{facts.name}`, {_which(facts)}, licence: {licence}"
+        f"- {step}: `{facts.name}`, {_weights(facts)}, licence: {licence}"
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     return f"""---
@@ -71,7 +72,7 @@ def dataset_card(
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("parquet", data_files="data/train-*.parquet", split="train")
+rows = load_dataset("parquet", data_files="{DATA_FILES}", split="train")
 rows[0]["{schema.image_columns[-1]}"].show()
 ```
 
@@ -82,13 +83,13 @@ rows[0]["{schema.image_columns[-1]}"].show()
 - fingerprint: `{manifest["fingerprint"]}`
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
-drew it, and the sha256 of its image.
+generated it, and the sha256 of its image.
 """
 
 
-def _which(facts: ModelFacts) -> str:
-    """Which weights these were, as far as that is known."""
+def _weights(facts: ModelFacts) -> str:
+    """The version of the model's weights, as far as it is known."""
     if facts.identity.get("backend") == "openai":
-        said = f"as revision `{facts.revision}`" if facts.revision else "with weights that it does not tell"
-        return f"served by an images API {said}"
+        version = f"as revision `{facts.revision}`" if facts.revision else "with weights of an unknown version"
+        return f"served by an images API {version}"
     return f"revision `{facts.revision}`"

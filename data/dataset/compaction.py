@@ -1,6 +1,6 @@
-"""Keep the committed files as they should be: no row that nobody asks for, one set of columns, no hundred tiny files.
+"""Compaction of the committed files: removed rows, one schema for all files, small files merged.
 
-Nothing is generated. Every step leaves whole files only, and one that a kill interrupts is finished by the next build.
+Nothing is generated. Every step leaves whole files only; the next build finishes a step that a kill interrupts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from imagemill.data.dataset.shard_files import CommittedFile, file_name
 from imagemill.data.storage.locations import hash_file
 
 SMALL_BYTES = 100 * 2**20
-"""Files below this are merged: about a row group of the size that the Hub's viewer recommends."""
+"""Files below this size are merged: about one row group as the Hub's viewer recommends it."""
 
 FILE_BYTES = 500 * 2**20
-"""Files are not merged beyond this: the Hub's own size of a file."""
+"""Largest merged file: the Hub's own file size."""
 
 
 def remove_rows(folder: Folder, unwanted: Mapping[str, set[str]]) -> None:
-    """Take rows out of committed files: a file is replaced as a whole, or goes when none of its rows is left.
+    """Remove rows from committed files: a file is replaced as a whole, or removed with its last row.
 
     ``unwanted``: file name -> row keys.
     """
@@ -38,20 +38,20 @@ def remove_rows(folder: Folder, unwanted: Mapping[str, set[str]]) -> None:
 
 
 def conform(folder: Folder, schema: DatasetSchema) -> None:
-    """Give kept rows of an earlier recipe the columns of this one, so that the files open together."""
-    wanted = schema.arrow()
+    """Give rows of an earlier recipe the columns of this one, so that the files open together."""
+    target = schema.arrow()
     for file in folder.committed()[0]:
         path = folder.data / file.name
-        if not read_schema(path).equals(wanted):
-            own = wanted.with_metadata({**wanted.metadata, b"imagemill": read_schema(path).metadata[b"imagemill"]})
+        if not read_schema(path).equals(target):
+            own = target.with_metadata({**target.metadata, b"imagemill": read_schema(path).metadata[b"imagemill"]})
             whole = merge_files([path], folder.scratch(file.name), own)
             folder.commit(folder.scratch(file.name), file.name, whole)
 
 
 def compact(folder: Folder) -> None:
-    """Merge small files with their neighbours, newest first, as long as a file is not far larger than those after it.
+    """Merge small files with their neighbours, newest first, unless a file is far larger than those after it.
 
-    So a dataset that grows by a few rows a night has few files, and each of its bytes is copied a few times at most.
+    A dataset that grows by a few rows a night then has few files, and each byte is copied only a few times.
     """
     files, _ = folder.committed()
     while group := mergeable(files):
@@ -63,22 +63,22 @@ def compact(folder: Folder) -> None:
 
 
 class Merger:
-    """Merges a build's small files while it goes on, so that little is left for its end, when no device generates.
+    """Merges a build's small files while it runs, so that little is left for its end, when no device generates.
 
-    Only files of this build: where a plan finds finished images must stay as it is. Calls may come from any thread.
+    Only files of this build, since the plan refers to the others by name and row. Thread-safe.
     """
 
     def __init__(self, folder: Folder, first: int) -> None:
         self._folder = folder
         self._next = first
-        """The number before which nothing is left to merge."""
+        """The number of the first file that may still be merged."""
         self._done: dict[int, CommittedFile | None] = {}
-        """By number what is finished from there on; None: a shard without a good row has no file."""
-        self._looking, self._merging = Lock(), Lock()
+        """Number -> finished file from there on; None for a shard without a good row, which has no file."""
+        self._listing, self._merging = Lock(), Lock()
 
     def add(self, number: int, file: CommittedFile | None) -> None:
-        """Take note of a shard's file, and merge where there is enough for a whole one; one call at a time does."""
-        with self._looking:
+        """Add a shard's file, and merge where there is enough for a full one; only one call at a time merges."""
+        with self._listing:
             self._done[number] = file
         if self._merging.acquire(blocking=False):
             try:
@@ -88,15 +88,15 @@ class Merger:
                 self._merging.release()
 
     def _take(self) -> list[CommittedFile]:
-        """The first neighbours that make a whole file, once all of them and the next are there; else none."""
+        """The first neighbours that fill a file, once all of them and the next are finished; otherwise none."""
         group: list[CommittedFile] = []
-        with self._looking:
+        with self._listing:
             number = self._next
             while number in self._done:
                 file = self._done[number]
-                size = sum(one.bytes for one in group)
+                size = sum(member.bytes for member in group)
                 if file and (file.bytes >= SMALL_BYTES or size + file.bytes > FILE_BYTES):
-                    # The next group begins with it, or behind one that is large already.
+                    # The next group begins with this file, or after it if it is large already.
                     start = number + (file.bytes >= SMALL_BYTES)
                     for done in range(self._next, start):
                         del self._done[done]
@@ -111,7 +111,7 @@ class Merger:
 
 
 def mergeable(files: Sequence[CommittedFile]) -> list[CommittedFile]:
-    """The last run of two or more neighbouring files that should be one; empty where there is none."""
+    """The last two or more neighbouring files that should be one; empty where there are none."""
     end = len(files)
     while end > 1:
         group, size = [files[end - 1]], files[end - 1].bytes
@@ -129,7 +129,7 @@ def mergeable(files: Sequence[CommittedFile]) -> list[CommittedFile]:
 def _merge(folder: Folder, group: Sequence[CommittedFile]) -> None:
     scratch = folder.scratch(group[0].name)
     merged = merge_files([folder.data / file.name for file in group], scratch, read_schema(folder.data / group[0].name))
-    # Not in the place of the first: who has that open twice would find another file the second time.
+    # Not under the first one's name: a reader that opens that twice would find another file the second time.
     name, old = file_name(group[0].number, merged.sha256), [file.name for file in group]
     folder.write(folder.merge, json.dumps({"name": name, "sha256": merged.sha256, "old": old}).encode())
     folder.commit(scratch, name, merged)
@@ -137,7 +137,7 @@ def _merge(folder: Folder, group: Sequence[CommittedFile]) -> None:
 
 
 def finish_merge(folder: Folder) -> None:
-    """Finish a merge that a kill interrupted: where the merged file is in its place, its sources go."""
+    """Finish a merge that a kill interrupted: if the merged file is in place, its sources are removed."""
     if not folder.merge.exists():
         return
     merge = json.loads(folder.merge.read_bytes())

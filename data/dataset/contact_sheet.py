@@ -1,4 +1,4 @@
-"""The contact sheet: some of the dataset's rows on one page, each with its words, to look at before anything else."""
+"""Contact sheet: the dataset's first rows on one page, each with its prompt and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagemill.data.images.codec import decode_image
 from imagemill.data.storage.locations import Location, arrow_source
 
 ROWS = 24
-"""Rows that are shown, from the start of the dataset."""
+"""Rows on the sheet, from the start of the dataset."""
 
 _SIDE = 160
 _GAP = 12
@@ -26,9 +26,9 @@ _TEXT = _LINES * _LINE + 8
 
 
 def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
-    """A JPEG of the first rows of the files: prompt and image, and for an edit instruction and edited image.
+    """A JPEG of the files' first rows: prompt and image, and for an edit the instruction and the edited image.
 
-    Images that steered a row's generation go first.
+    Control images of a row come first.
     """
     rows = _first_rows(paths)
     if not rows:
@@ -38,9 +38,9 @@ def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
     cell = (images * (_SIDE + _GAP), _TEXT + _SIDE + 2 * _GAP)
     sheet = Image.new("RGB", (columns * (cell[0] + _GAP) + _GAP, -(-len(rows) // columns) * cell[1] + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    # Two at once, since the largest images take 200 MB each while they are made smaller.
-    with ThreadPoolExecutor(2) as beside:
-        thumbnails = beside.map(_thumbnail, (content for row in rows for _, content in row["images"]))
+    # Two at once, since the largest images take 200 MB each while they are scaled down.
+    with ThreadPoolExecutor(2) as threads:
+        thumbnails = threads.map(_thumbnail, (content for row in rows for _, content in row["images"]))
         for number, row in enumerate(rows):
             left = _GAP + number % columns * (cell[0] + _GAP)
             top = _GAP + number // columns * cell[1]
@@ -54,23 +54,23 @@ def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
 
 def _thumbnail(content: bytes) -> Image.Image:
     image = decode_image(content, "contact sheet")
-    # Small images are shown as the pixels that they are.
-    filter_ = Image.Resampling.NEAREST if max(image.size) < _SIDE else Image.Resampling.LANCZOS
+    # A small image shows its own pixels.
+    resampling = Image.Resampling.NEAREST if max(image.size) < _SIDE else Image.Resampling.LANCZOS
     scale = _SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, filter_, reducing_gap=3.0)
+    return image.resize(size, resampling, reducing_gap=3.0)
 
 
-def shrink_sheet(sheet: bytes, most: int) -> bytes:
-    """The sheet as a JPEG of ``most`` bytes or less, less sharp where it has to be."""
-    if len(sheet) <= most:
+def shrink_sheet(sheet: bytes, max_bytes: int) -> bytes:
+    """The sheet as a JPEG of at most ``max_bytes``, with lower quality and size if necessary."""
+    if len(sheet) <= max_bytes:
         return sheet
     image = Image.open(io.BytesIO(sheet))
     for quality in (80, 70, 55, 40, 25):
         smaller = _jpeg(image, quality)
-        if len(smaller) <= most:
+        if len(smaller) <= max_bytes:
             return smaller
-    return shrink_sheet(_jpeg(image.reduce(2)), most)
+    return shrink_sheet(_jpeg(image.reduce(2)), max_bytes)
 
 
 def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
@@ -79,13 +79,13 @@ def _first_rows(paths: Sequence[Location]) -> list[dict[str, Any]]:
         file = pq.ParquetFile(arrow_source(path))
         names = file.schema_arrow.names
         guides = [name for name in GUIDES if name in names]
-        shown = ["image"] if "image" in names else ["input_image", "edited_image"]
-        words = ["prompt", "edit_prompt"][: len(shown)]
-        for batch in file.iter_batches(batch_size=ROWS, columns=[*guides, *shown, *words]):
+        images = ["image"] if "image" in names else ["input_image", "edited_image"]
+        texts = ["prompt", "edit_prompt"][: len(images)]
+        for batch in file.iter_batches(batch_size=ROWS, columns=[*guides, *images, *texts]):
             for fields in batch.to_pylist():
-                given = [(name.replace("_", " "), fields[name]["bytes"]) for name in guides]
-                generated = [(fields[word], fields[name]["bytes"]) for name, word in zip(shown, words, strict=True)]
-                rows.append({"images": [*given, *generated]})
+                control = [(name.replace("_", " "), fields[name]["bytes"]) for name in guides]
+                main = [(fields[text], fields[name]["bytes"]) for name, text in zip(images, texts, strict=True)]
+                rows.append({"images": [*control, *main]})
                 if len(rows) == ROWS:
                     return rows
     return rows

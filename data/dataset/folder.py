@@ -1,15 +1,15 @@
-"""The output folder: where everything lies, who holds it, and how a file becomes visible in it.
+"""Output folder of a dataset: its paths, its lock, its pinned decisions, and atomic writes.
 
 <output>/
   data/train-00000.parquet ...   whole files only; train-00000-3f9a2b1c.parquet where small ones were merged
   README.md  contact_sheet.jpg  manifest.json  runs.jsonl  set_aside.jsonl
-  .imagemill/                    a build's memory; may be deleted between builds
-    folder.json   whose folder this is, and the seeds and revisions that were decided once for it
+  .imagemill/                    a build's state; may be deleted between builds
+    folder.json   the dataset's name, and the seeds and revisions that were pinned for it
     lock          held while a build runs
-    files.jsonl   the committed files, one line each as they are committed
-    staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the build under way; gone when it is complete
+    files.jsonl   the journal: a line for each committed file
+    staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
 
-For a URL all but the last line lies there, and the last line, with a journal, in a work folder on this machine.
+For a URL, the files of the last line and a copy of the journal are in a work folder on this machine instead.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from imagemill.data.dataset.parquet import count_rows
+from imagemill.data.dataset.journal import Journal
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
-from imagemill.data.storage.locations import Location, RemotePath, hash_file, locate, size_and_version, work_folder
+from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
 
 
@@ -48,10 +47,10 @@ class Folder:
         self.about = shared / "folder.json"
         self.lock_file = shared / "lock"
         self.merge = shared / "merge.json"
-        self.shared_journal = shared / "files.jsonl"
-        # What only the machine needs that builds, and its workers.
+        # Needed only by the machine that builds, and by its workers.
         self.state = work_folder(self.root) if self.is_remote else shared
-        self.journal = self.state / "files.jsonl"
+        journal = "files.jsonl"
+        self.journal = Journal(self.state / journal, shared / journal, self.manifest, self.publish, self.write)
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.given = self.state / "given"
@@ -62,21 +61,21 @@ class Folder:
 
     @property
     def disk(self) -> Path:
-        """What lies on this machine's own disk: the folder itself, or a remote dataset's work."""
+        """The part on this machine's disk: the folder itself, or a remote dataset's work folder."""
         return self.state if self.is_remote else self.root
 
     @property
     def is_new(self) -> bool:
-        """Whether this machine's disk has no finished dataset here; never of a remote one, which it cannot tell."""
+        """Whether there is no finished dataset yet; False for a remote one, which is not looked up."""
         return not self.is_remote and not self.manifest.exists()
 
     def _read_about(self) -> dict[str, Any]:
-        """Whose folder this is: {"name", "pinned"}; empty where there is no dataset yet. Raises NotAnImagemillDataset."""
+        """{"name", "pinned"} of the dataset; empty where there is none yet. Raises NotAnImagemillDataset."""
         for path in (self.about, self.manifest):
             if path.exists():
                 about = json.loads(path.read_bytes())
                 return {"name": about["name"], "pinned": about["pinned"]}
-        # A build that is just beginning, or died then, has left nothing but .imagemill.
+        # A build that has just begun, or died then, has left nothing but .imagemill.
         if self.root.exists() and (
             not self.root.is_dir() or any(path.name != ".imagemill" for path in self.root.iterdir())
         ):
@@ -87,7 +86,7 @@ class Folder:
         return {}
 
     def check_owner(self, name: str) -> None:
-        """Raises NotAnImagemillDataset when the folder holds anything but the dataset ``name``."""
+        """Raise NotAnImagemillDataset if the folder holds anything but the dataset ``name``."""
         owner = self._read_about().get("name", name)
         if owner != name:
             raise NotAnImagemillDataset(
@@ -97,24 +96,27 @@ class Folder:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the folder for a build of the dataset ``name``. Raises NotAnImagemillDataset and FolderInUse, touching nothing."""
+        """Lock the folder for a build of the dataset ``name``.
+
+        Raises NotAnImagemillDataset and FolderInUse, and then touches nothing.
+        """
         self.check_owner(name)
         self.state.mkdir(parents=True, exist_ok=True)
         with lock_remote(self.lock_file, str(self.root)) if self.is_remote else lock_local(self.state, str(self.root)):
-            # Again: another build may have begun, and ended, since.
+            # Again: another build may have begun and ended in between.
             self.check_owner(name)
             if self.is_remote:
-                self._fetch_journal()
+                self.journal.fetch()
             self.staged.mkdir(exist_ok=True)
             self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
 
     def pinned(self) -> dict[str, Any]:
-        """What the recipe leaves open and was decided once for this folder: random seeds, resolved revisions."""
+        """Decisions that the recipe leaves open and that were made once for this folder: random seeds, revisions."""
         return self._read_about().get("pinned", {})
 
     def pin(self, name: str, decide: Callable[[], Any]) -> Any:
-        """What was decided for ``name``; decided and recorded now where it was not yet. The folder must be held."""
+        """The pinned value of ``name``; decided and recorded now if there is none. The folder must be locked."""
         about = self._read_about()
         if name not in about["pinned"]:
             about["pinned"][name] = decide()
@@ -122,7 +124,7 @@ class Folder:
         return about["pinned"][name]
 
     def scratch(self, name: str) -> Path:
-        """A path for a file that is being written, on the file system of the dataset."""
+        """A path for a file while it is written, on the file system of the dataset."""
         self.tmp.mkdir(parents=True, exist_ok=True)
         return self.tmp / name
 
@@ -133,7 +135,7 @@ class Folder:
         (self.data / name).unlink(missing_ok=True)
 
     def write(self, path: Location, content: bytes) -> None:
-        """Write a file so that it is there wholly or not at all, even after a power cut."""
+        """Write a file atomically; it survives a power cut."""
         temporary = self.scratch(f"{path.name}.{os.getpid()}")
         with open(temporary, "wb") as file:
             file.write(content)
@@ -142,7 +144,7 @@ class Folder:
         self.publish(temporary, path)
 
     def publish(self, temporary: Path, path: Location) -> None:
-        """Give a whole and synced file its place."""
+        """Move a whole and synced file into place."""
         if isinstance(path, RemotePath):
             check_still_locked(self.lock_file)
             path.put(temporary)
@@ -155,67 +157,22 @@ class Folder:
     def add_run(self, run: Mapping[str, Any]) -> None:
         """Add a run's line to runs.jsonl."""
         if self.is_remote:
-            # An object cannot grow: it is put anew.
-            self.write(self.runs, b"".join(json_line(one) for one in [*read_lines(self.runs), run]))
+            # An object cannot be appended to.
+            self.write(self.runs, b"".join(json_line(line) for line in [*read_lines(self.runs), run]))
         else:
             append_line(self.runs, run)
 
     def committed(self) -> tuple[list[CommittedFile], list[Location]]:
-        """The Parquet files in data/, by name: those that are as they were committed, and those that are damaged.
-
-        A file is trusted by size and time of change, a remote one by size and its store's version of it; where these
-        are not as recorded (a copied folder, a lost journal, an edited file), its sha256 decides.
-        """
-        known = self._known()
-        whole, damaged = [], []
-        for path in sorted(self.data.glob("train-*.parquet")):
-            file = _recognise(path, known.get(path.name, []))
-            if file is None:
-                damaged.append(path)
-            else:
-                whole.append(file)
-        return whole, damaged
+        """The Parquet files in data/, by name: those that are as they were committed, and the damaged ones."""
+        return self.journal.committed(self.data)
 
     def commit(self, temporary: Path, name: str, file: CommittedFile) -> None:
-        """Give a whole and synced Parquet file its place in data/, in place of one of the same name."""
-        # The journal goes first: a kill in between leaves either file known by its sha256.
-        target, entry = self.data / name, {**asdict(file), "name": name}
-        if not self.is_remote:
-            append_line(self.journal, entry | size_and_version(temporary)[1])
-            self.publish(temporary, target)
-            return
-        append_line(self.journal, entry)
-        if target.exists():
-            self.share_journal()
-        self.publish(temporary, target)
-        append_line(self.journal, entry | size_and_version(target)[1])
-
-    def share_journal(self) -> None:
-        """Put a remote dataset's journal beside it: another machine's build then knows its files without reading them.
-
-        Only where a file is replaced and when a dataset is complete: a file that is new is known by being whole.
-        """
-        if self.is_remote:
-            self.write(self.shared_journal, self.journal.read_bytes())
-
-    def _fetch_journal(self) -> None:
-        """Make this machine's journal hold what other machines have committed, each line once."""
-        lines = [json_line(entry) for journal in (self.shared_journal, self.journal) for entry in read_lines(journal)]
-        self.write(self.journal, b"".join(dict.fromkeys(lines)))
-
-    def _known(self) -> dict[str, list[dict[str, Any]]]:
-        """All that the manifest and the journals say of each committed file."""
-        entries = json.loads(self.manifest.read_bytes())["files"] if self.manifest.exists() else []
-        known: dict[str, list[dict[str, Any]]] = {}
-        for journal in dict.fromkeys((self.journal, self.shared_journal)):
-            entries += read_lines(journal)
-        for entry in entries:
-            known.setdefault(entry["name"], []).append(entry)
-        return known
+        """Move a whole and synced Parquet file into data/, replacing one of the same name."""
+        self.journal.commit(temporary, self.data / name, file)
 
     def clear_work(self) -> None:
-        """Remove what only a build under way needs."""
-        # Out of its place first: a worker that still generates for a build that was killed then stages nothing more there.
+        """Remove everything that only a running build needs."""
+        # Moved away first: a worker that still generates for a killed build then stages nothing more there.
         with suppress(FileNotFoundError):
             self.staged.rename(self.scratch(f"staged.{uuid4().hex}"))
         for path in (self.given, self.results, self.tmp):
@@ -224,20 +181,8 @@ class Folder:
             path.unlink(missing_ok=True)
 
 
-def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:
-    """The committed file at ``path`` if it is one that was committed, or whole and never heard of; else None."""
-    size, version = size_and_version(path)
-    for entry in known:
-        if entry["bytes"] == size and version.items() <= entry.items():
-            return CommittedFile(path.name, entry["rows"], entry["bytes"], entry["sha256"])
-    sha256, rows = hash_file(path), count_rows(path)
-    if rows is None or (known and all(entry["sha256"] != sha256 for entry in known)):
-        return None
-    return CommittedFile(path.name, rows, size, sha256)
-
-
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Sync the names in a folder to disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What a finished dataset says of itself: the manifest, its fingerprint, the runs and the rows set aside."""
+"""Manifest of a finished dataset, its fingerprint, and the list of the rows set aside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES = (
     "pyarrow",
     "prefect",
 )
-"""Packages whose versions a manifest records."""
+"""Packages whose versions the manifest records."""
 
 _PAIR = np.dtype([("key", "S16"), ("sha256", "S32")])
 
@@ -45,16 +45,16 @@ def fingerprint(paths: Iterable[Location]) -> str:
     for path in paths:
         for columns in read_columns(path, ["image_key", "sha256", "input_key", "input_sha256"]):
             for key, sha256 in (("image_key", "sha256"), ("input_key", "input_sha256")):
-                found = zip(columns.get(key, ()), columns.get(sha256, ()), strict=True)
-                pairs.append(np.array([(bytes.fromhex(k), bytes.fromhex(s)) for k, s in found if k is not None], _PAIR))
-    # As raw bytes, since NumPy's own order of bytes stops at a zero at the end.
+                both = zip(columns.get(key, ()), columns.get(sha256, ()), strict=True)
+                pairs.append(np.array([(bytes.fromhex(k), bytes.fromhex(s)) for k, s in both if k is not None], _PAIR))
+    # Sorted as raw bytes, since NumPy's order of byte strings ignores zeros at their end.
     flat = np.concatenate(pairs).view(np.uint8).reshape(-1, _PAIR.itemsize)
     order = np.lexsort(flat.T[::-1])
     return hashlib.sha256(flat[order].tobytes()).hexdigest()
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of what decides, or stores, pixels."""
+    """Versions of the packages that decide or store pixels, and of Python."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -71,7 +71,7 @@ def make_manifest(
     models: Mapping[str, ModelFacts],
     devices: Sequence[str],
 ) -> dict[str, Any]:
-    """What manifest.json says of a dataset. ``devices`` drew for it now; where none did, the old ones stay."""
+    """The content of manifest.json. ``devices``: those of this build; if it used none, the earlier ones stay."""
     before = read_manifest(folder) or {}
     return {
         "name": recipe.name,
@@ -95,24 +95,24 @@ def make_manifest(
 
 def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
     """Write manifest.json, the last file of a build."""
-    folder.share_journal()
+    folder.journal.share()
     folder.write(folder.manifest, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_manifest(folder: Folder) -> dict[str, Any] | None:
-    """The manifest of the folder's dataset, or None where it has none (yet)."""
+    """The manifest of the folder's dataset, or None if there is none yet."""
     return json.loads(folder.manifest.read_bytes()) if folder.manifest.exists() else None
 
 
 def known_failures(folder: Folder) -> dict[str, SetAside]:
-    """Row key -> why that row was set aside while it was generated or written, by this build or an earlier one."""
+    """Row key -> a row that this build or an earlier one set aside while it was generated or written."""
     lines = [*read_lines(folder.set_aside), *read_lines(folder.failures)]
     return {line["row_key"]: SetAside(**line) for line in lines if line["row_key"]}
 
 
 def write_set_aside(folder: Folder, *sources: Iterable[SetAside]) -> int:
-    """Write set_aside.jsonl from the sources in turn; returns how many. No file where nothing was set aside."""
-    lines = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for source in sources for one in source]
+    """Write set_aside.jsonl from the sources in turn; returns the number of rows. No file if there are none."""
+    lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for source in sources for row in source]
     if lines:
         folder.write(folder.set_aside, "".join(lines).encode())
     else:

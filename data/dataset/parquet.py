@@ -1,4 +1,4 @@
-"""The dataset's Parquet files: how a shard is written, and how finished rows are found again."""
+"""Writer and readers of the dataset's Parquet files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imagemill.data.images.codec import Encoding
 from imagemill.data.storage.locations import Location, arrow_source
 
 ROW_GROUP_BYTES = 100 * 2**20
-"""Row groups are closed near this size: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
+"""Approximate size of a row group: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
 
 
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
@@ -42,7 +42,7 @@ def _writer_options(schema: pa.Schema) -> dict[str, Any]:
     images = {field.name: field.type for field in schema if field.type in (IMAGE, IMAGES)}
     leaves = [leaf for name in schema.names for leaf in _leaves(name, images.get(name))]
     return {
-        # Images are compressed already, and no two are alike.
+        # Images are compressed already, and no two are equal.
         "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
         "use_dictionary": [name for name in schema.names if name not in images],
         "write_page_index": True,
@@ -71,7 +71,7 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], image_columns: Sequence[str])
 
 
 class _HashingFile(io.RawIOBase):
-    """Hashes what is written on its way to the file, which is then never read again for it."""
+    """Hashes the bytes while they are written, so that the file need not be read for it."""
 
     def __init__(self, file: io.BufferedWriter) -> None:
         self.file = file
@@ -81,7 +81,7 @@ class _HashingFile(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def emit(self) -> int:
+    def tell(self) -> int:
         return self.size
 
     def write(self, content: Any) -> int:
@@ -91,7 +91,7 @@ class _HashingFile(io.RawIOBase):
 
 
 def count_rows(path: Location) -> int | None:
-    """Rows of a Parquet file; None where it is not a whole one."""
+    """Rows of a Parquet file; None if it is not a whole one."""
     try:
         return pq.read_metadata(arrow_source(path)).num_rows
     except (pa.ArrowInvalid, OSError):
@@ -99,7 +99,7 @@ def count_rows(path: Location) -> int | None:
 
 
 def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-    """A committed file's columns, a few thousand rows at a time; columns that it does not have are left out."""
+    """A committed file's columns, a few thousand rows at a time; without columns that the file does not have."""
     file = pq.ParquetFile(arrow_source(path))
     present = [name for name in columns if name in file.schema_arrow.names]
     for batch in file.iter_batches(batch_size=8192, columns=present):
@@ -107,23 +107,23 @@ def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, l
 
 
 def read_encoding(path: Location) -> Encoding:
-    """How a committed file's images are encoded."""
+    """The encoding of a committed file's images."""
     return Encoding(**json.loads(pq.read_schema(arrow_source(path)).metadata[b"imagemill"]))
 
 
 def read_image_rows(path: Location, image: str, rows: Sequence[int]) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
-    """A committed file's images in the column ``image``, with the other columns, at these ascending row numbers.
+    """Images of the column ``image`` in these rows (ascending numbers) of a committed file, with their other columns.
 
-    None where a row has no such image, as one without a mask.
+    None for a row without such an image, for instance without a mask.
     """
     file = pq.ParquetFile(arrow_source(path))
     others = [name for name in file.schema_arrow.names if file.schema_arrow.field(name).type != IMAGE]
-    wanted, first = list(rows), 0
+    first = 0
     for group in range(file.num_row_groups):
         after = first + file.metadata.row_group(group).num_rows
-        here = [row - first for row in wanted if first <= row < after]
-        if here:
-            for fields in file.read_row_group(group, columns=[image, *others]).take(here).to_pylist():
+        in_group = [row - first for row in rows if first <= row < after]
+        if in_group:
+            for fields in file.read_row_group(group, columns=[image, *others]).take(in_group).to_pylist():
                 yield (fields.pop(image) or {}).get("bytes"), fields
         first = after
 
@@ -131,9 +131,9 @@ def read_image_rows(path: Location, image: str, rows: Sequence[int]) -> Iterator
 def merge_files(
     sources: Sequence[Location], target: Path, schema: pa.Schema, without: Collection[str] = ()
 ) -> CommittedFile:
-    """Write a whole, synced file with the rows of committed files, but for those with these row keys.
+    """Write a whole, synced file with the rows of committed files, except those with the row keys ``without``.
 
-    Columns that a source lacks are null, columns that the schema lacks go. Memory: one row group of each kind.
+    Columns that a source lacks are null; columns that the schema lacks are dropped. Memory: two row groups.
     """
     with open(target, "wb") as out:
         sink = _HashingFile(out)
@@ -161,22 +161,22 @@ def _as_field(table: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
     if field.name not in table.column_names:
         return pa.nulls(table.num_rows, field.type)
     column = table[field.name]
-    # A cast, even to the same type, loads pyarrow.compute, which takes a fifth of a second.
+    # A cast, even to the same type, imports pyarrow.compute, which takes 0.2 s.
     return column if column.type == field.type else column.cast(field.type)
 
 
 def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small row groups put together, up to about ROW_GROUP_BYTES."""
-    waiting: list[pa.Table] = []
+    """Small row groups joined up to about ROW_GROUP_BYTES."""
+    pending: list[pa.Table] = []
     size = 0
     for table in tables:
-        if waiting and size + table.nbytes > ROW_GROUP_BYTES:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting, size = [], 0
-        waiting.append(table)
+        if pending and size + table.nbytes > ROW_GROUP_BYTES:
+            yield pa.concat_tables(pending).combine_chunks()
+            pending, size = [], 0
+        pending.append(table)
         size += table.nbytes
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
+    if pending:
+        yield pa.concat_tables(pending).combine_chunks()
 
 
 def read_schema(path: Location) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""A finished dataset, only looked at: its manifest, its runs, and what these let one expect of the next build."""
+"""Read-only access to a dataset: its manifest, rows and runs, and the pace of its last builds."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.storage.jsonl import read_lines
 from imagemill.data.storage.locations import Location, arrow_source
 
-RECENT = 5
-"""Runs that drew something from which the pace is taken."""
+RECENT_RUNS = 5
+"""Number of generating runs from which the pace is taken."""
 
 BATCH_ROWS = 16
-"""Rows with images that are in memory at once, beside the row group that they lie in."""
+"""Rows with images that are decoded at once, beside the row group that they are in."""
 
 
 def find_dataset(output: str | Path) -> Folder:
     """The folder of an imagemill dataset, finished or not. Raises NotAnImagemillDataset."""
     folder = Folder(output)
     if not folder.manifest.exists() and not folder.about.exists():
-        what = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
+        fault = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
         raise NotAnImagemillDataset(
-            f"{str(output)!r} {what}: there is no manifest.json in it. Give the output folder of an imagemill build "
+            f"{str(output)!r} {fault}: there is no manifest.json in it. Give the output folder of an imagemill build "
             "(recipe.output; by default out/<name>)."
         )
     return folder
@@ -45,31 +45,31 @@ def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
         )
     try:
         manifest = json.loads(folder.manifest.read_bytes())
-        needed = {"fingerprint", "rows", "files", "models", "recipe", "versions", "hardware"} - set(manifest)
+        missing = {"fingerprint", "rows", "files", "models", "recipe", "versions", "hardware"} - set(manifest)
     except (ValueError, TypeError) as error:
         raise OutputError(_damaged(folder, str(error))) from error
-    if needed:
-        raise OutputError(_damaged(folder, f"it lacks {', '.join(sorted(needed))}"))
+    if missing:
+        raise OutputError(_damaged(folder, f"it lacks {', '.join(sorted(missing))}"))
     return folder, manifest
 
 
 def _damaged(folder: Folder, why: str) -> str:
     return (
         f"{str(folder.manifest)!r} is damaged ({why}). Delete it and run `imagemill build` with the dataset's recipe: "
-        "it is written anew, and what is finished is not regenerated."
+        "it is written again, and finished images are not regenerated."
     )
 
 
 def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """A committed file's rows, images as {"bytes", "path"}; columns that it does not have are left out.
+    """A committed file's rows, images as {"bytes", "path"}; without columns that the file does not have.
 
-    Raises OutputError where the file cannot be read.
+    Raises OutputError if the file cannot be read.
     """
     try:
         with pq.ParquetFile(arrow_source(path)) as file:
             names = [name for name in columns if name in file.schema_arrow.names] if columns else None
             images = any(field.type == IMAGE for field in file.schema_arrow if names is None or field.name in names)
-            # Row group by row group: over several at once pyarrow holds on to all that it has read of the file.
+            # One row group at a time: over several, pyarrow keeps all that it has read of the file in memory.
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names):
                     yield from batch.to_pylist()
@@ -86,7 +86,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def read_runs(folder: Folder) -> list[dict[str, Any]]:
-    """The lines of runs.jsonl, oldest first. Version 0.1 wrote ``drawn`` for what is ``generated`` now."""
+    """The lines of runs.jsonl, oldest first. Version 0.1.0 wrote ``drawn`` for ``generated``."""
     return [_current_names(run) for run in read_lines(folder.runs)]
 
 
@@ -98,6 +98,6 @@ def _current_names(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def recent_pace(folder: Folder) -> float | None:
-    """Images per second of the last runs that drew any, all their time counted; None where there is none."""
-    runs = [run for run in read_runs(folder) if run.get("generated") and run.get("seconds")][-RECENT:]
+    """Images per second of the last runs that generated any, over their whole time; None if there is no such run."""
+    runs = [run for run in read_runs(folder) if run.get("generated") and run.get("seconds")][-RECENT_RUNS:]
     return sum(run["generated"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None

@@ -1,11 +1,12 @@
-"""A shard's images and rows: what the dataset has already comes back to the staging, what is generated becomes rows."""
+"""Dataset rows of planned rows whose images are staged, and the encodings in which their images must be staged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.dataset.measures import MeasureColumn
 from imagemill.data.dataset.schema import DatasetSchema, carried_name, carried_value
 from imagemill.data.errors import BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding
@@ -14,31 +15,32 @@ from imagemill.data.records import Drawing, ModelFacts, RowPlan, Staged
 from imagemill.data.staging.store import Staging
 
 
-def encodings_of(items: Iterable[RowPlan], schema: DatasetSchema) -> dict[str, tuple[Encoding, ...]]:
-    """Image key -> how that image must be staged: in the dataset's encoding, and losslessly to draw from."""
+def encodings_of(row_plans: Iterable[RowPlan], schema: DatasetSchema) -> dict[str, tuple[Encoding, ...]]:
+    """Image key -> encodings to stage the image in: the dataset's, and a lossless one for the source of an edit."""
     # PNG, not JPEG: the editor must see exactly the generator's pixels.
     source = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
     needed: dict[str, tuple[Encoding, ...]] = {}
-    for item in items:
-        for drawing in item.drawings[:-1]:
+    for row_plan in row_plans:
+        for drawing in row_plan.drawings[:-1]:
             needed[drawing.key] = source
-        needed.setdefault(item.final.key, (schema.encoding,))
+        needed.setdefault(row_plan.final.key, (schema.encoding,))
     return needed
 
 
 def dataset_row(
-    staging: Staging, schema: DatasetSchema, item: RowPlan, models: Mapping[str, ModelFacts]
+    staging: Staging, schema: DatasetSchema, row_plan: RowPlan, models: Mapping[str, ModelFacts]
 ) -> dict[str, Any]:
-    """The dataset's row for an item whose images are all staged. ``models``: name of a step -> its model.
+    """The dataset's row for a planned row whose images are all staged. ``models``: name of a step -> its model.
 
-    Raises BadRow where a given image has changed since it was loaded, BuildFailed where a staged one is gone.
+    Raises BadRow if an input image has changed since it was loaded, BuildFailed if a staged image is missing.
     """
-    row: dict[str, Any] = {"id": item.id, "variant": item.variant, "row_key": item.row_key, "prompt": item.prompt}
-    if item.turn is not None:
-        row["turn_index"] = item.turn
-    final, content, staged = item.final, *_take(staging, item.final, schema.encoding)
+    row: dict[str, Any] = {"id": row_plan.id, "variant": row_plan.variant, "row_key": row_plan.row_key}
+    row["prompt"] = row_plan.prompt
+    if row_plan.turn is not None:
+        row["turn_index"] = row_plan.turn
+    final, content, staged = row_plan.final, *_read(staging, row_plan.final, schema.encoding)
     if schema.edits:
-        row |= {"edit_prompt": final.prompt, **_input(staging, schema, item)}
+        row |= {"edit_prompt": final.prompt, **_input(staging, schema, row_plan)}
     if schema.references:
         row["input_images"] = [
             {"bytes": content, "path": Path(path).name}
@@ -46,51 +48,49 @@ def dataset_row(
         ]
     row[schema.image_columns[-1]] = {"bytes": content, "path": _file_name(final, schema)}
     row |= {"sha256": staged.sha256, "image_key": final.key, "width": staged.width, "height": staged.height}
-    first, guides = item.drawings[0], read_guides(item.drawings[0])
+    first, guides = row_plan.drawings[0], read_guides(row_plan.drawings[0])
     for role, path, sha256 in first.guides:
         row |= {role: {"bytes": guides[role], "path": Path(path).name}, f"{role}_sha256": sha256}
     if schema.chained:
-        generated = _found(staging.find(first.key, schema.encoding.name), first)
-        row |= _provenance("", first, generated, models["generate"], schema.truncation)
-    row |= _provenance("edit_" if schema.chained else "", final, staged, models[item.steps[-1]], schema.truncation)
+        generated = _find(staging, first, schema.encoding)
+        row |= _provenance("", first, generated, models["generate"], schema.step_measures)
+    row |= _provenance(
+        "edit_" if schema.chained else "", final, staged, models[row_plan.steps[-1]], schema.step_measures
+    )
     if final.mask_path is not None:
         mask = {"bytes": read_mask(final), "path": Path(final.mask_path).name}
         row |= {"mask_image": mask, "mask_sha256": final.mask_hash}
-    if schema.flags_unsafe:
-        row["unsafe"] = _is_unsafe(staging, schema, item)
-    for name, value in item.carried.items():
-        column = carried_name(name)
+    if schema.row_measures:
+        images = [_find(staging, drawing, schema.encoding) for drawing in row_plan.drawings[-2:]]
+        for measure in schema.row_measures:
+            row[measure.name] = measure.of_row([image.measures.get(measure.name) for image in images])
+    own = schema.own_columns
+    for name, value in row_plan.carried.items():
+        column = carried_name(name, own)
         if column in schema.carried:
             row[column] = carried_value(value, schema.carried[column])
     return row
 
 
-def _input(staging: Staging, schema: DatasetSchema, item: RowPlan) -> dict[str, Any]:
-    """The columns of the image that the row's edit starts from."""
-    if len(item.drawings) == 1:
-        image = {
-            "bytes": read_given(item.final),
-            "path": Path(item.final.source_path).name,
-        }
-        return {"input_image": image, "input_sha256": item.final.source_hash}
-    source = item.drawings[-2]
-    content, staged = _take(staging, source, schema.encoding)
+def _input(staging: Staging, schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:
+    """The columns of the row's input image, the source of its edit."""
+    final = row_plan.final
+    if len(row_plan.drawings) == 1:
+        image = {"bytes": read_given(final), "path": Path(final.source_path).name}
+        return {"input_image": image, "input_sha256": final.source_hash}
+    source = row_plan.drawings[-2]
+    content, staged = _read(staging, source, schema.encoding)
     image = {"bytes": content, "path": _file_name(source, schema)}
     return {"input_image": image, "input_sha256": staged.sha256, "input_key": source.key}
-
-
-def _is_unsafe(staging: Staging, schema: DatasetSchema, item: RowPlan) -> bool | None:
-    """Whether something was found in the row's generated images; None where no checker has looked at any."""
-    drawings = item.drawings[-2:]
-    found = [_found(staging.find(one.key, schema.encoding.name), one).unsafe for one in drawings]
-    return any(found) if any(one is not None for one in found) else None
 
 
 def _file_name(drawing: Drawing, schema: DatasetSchema) -> str:
     return f"{drawing.key}.{schema.encoding.image_format}"
 
 
-def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts, truncation: bool) -> dict[str, Any]:
+def _provenance(
+    prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts, measures: Sequence[MeasureColumn]
+) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "seed": drawing.seed,
         "model": model.name,
@@ -99,22 +99,29 @@ def _provenance(prefix: str, drawing: Drawing, staged: Staged, model: ModelFacts
         "guidance_scale": drawing.guidance_scale,
         "batch_size": staged.batch_size,
     }
-    if truncation:
-        fields["prompt_truncated"] = staged.truncated
+    fields |= {measure.name: staged.measures.get(measure.name) for measure in measures}
     named = {f"{prefix}{name}": value for name, value in fields.items()}
     return named if prefix else {**named, "negative_prompt": drawing.negative_prompt}
 
 
-def _take(staging: Staging, drawing: Drawing, encoding: Encoding) -> tuple[bytes, Staged]:
-    return _found(staging.read(drawing.key, encoding.name), drawing)
-
-
-def _found(found: Any, drawing: Drawing) -> Any:
+def _read(staging: Staging, drawing: Drawing, encoding: Encoding) -> tuple[bytes, Staged]:
+    found = staging.read(drawing.key, encoding.name)
     if found is None:
-        raise BuildFailed(f"the staged image {drawing.key} is gone or damaged; run the build again to draw it.")
+        raise _missing(drawing)
     return found
 
 
-def unique_drawings(items: Iterable[RowPlan]) -> dict[str, Drawing]:
-    """Image key -> drawing, each once, over all steps of the items."""
-    return {drawing.key: drawing for item in items for drawing in item.drawings}
+def _find(staging: Staging, drawing: Drawing, encoding: Encoding) -> Staged:
+    staged = staging.find(drawing.key, encoding.name)
+    if staged is None:
+        raise _missing(drawing)
+    return staged
+
+
+def _missing(drawing: Drawing) -> BuildFailed:
+    return BuildFailed(f"the staged image {drawing.key} is missing or damaged; run the build again to regenerate it.")
+
+
+def unique_drawings(row_plans: Iterable[RowPlan]) -> dict[str, Drawing]:
+    """Image key -> drawing, each once, over all steps of the planned rows."""
+    return {drawing.key: drawing for row_plan in row_plans for drawing in row_plan.drawings}

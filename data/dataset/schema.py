@@ -1,21 +1,22 @@
-"""The dataset's columns: which there are for a recipe, and how those of the prompts file are carried along."""
+"""Arrow schema of the dataset: the columns of a recipe, and the columns carried over from the prompts file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from imagemill.data.config.chain import checked_steps, edits_of, generate_of, has_masks, has_references, has_turns
+from imagemill.data.config.chain import edits_of, generate_of, has_masks, has_references, has_turns
 from imagemill.data.config.guides import guide_columns, guides_of
 from imagemill.data.config.recipe import GUIDES, Recipe
+from imagemill.data.dataset.measures import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
 
-# Nullable, in this order, not large_binary: anything else opens as a plain dict instead of an image.
+# Nullable, in this order, not large_binary: any other type opens as a plain dict instead of an image.
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 IMAGES = pa.list_(IMAGE)
@@ -35,80 +36,93 @@ class DatasetSchema:
     encoding: Encoding
     carried: Mapping[str, Kind]
     has_turns: bool = False
-    """Whether an image may be edited more than once: a row a turn, numbered by turn_index."""
+    """Whether an image may be edited more than once: then each turn has a row, numbered by turn_index."""
     has_masks: bool = False
-    """Whether edits paint where a mask is white, which is kept beside their images."""
+    """Whether edits are inpaintings, whose masks are stored beside their images."""
     references: bool = False
-    """Whether a row may have further images that its edit was given."""
-    truncation: bool = False
-    """Whether columns tell which prompts their model read only in part."""
-    safety: Mapping[str, str] = field(default_factory=dict)
-    """Step -> what is done with what its model's safety checker finds; without those that ask none.
-
-    Part of the digest also where it adds no column: rows that were kept unchecked are looked at once more.
-    """
+    """Whether a row may have reference images of its edit."""
     guides: tuple[str, ...] = ()
-    """Images that steered a row's generation, each a column (data.config.guides)."""
+    """Columns of control images (data.config.guides)."""
+    measures: tuple[MeasureColumn, ...] = ()
+    """What is measured of the generated images."""
 
     @classmethod
-    def of(cls, recipe: Recipe, carried: Mapping[str, Kind]) -> DatasetSchema:
-        """The columns for a recipe whose prompts file has these other columns."""
+    def of(cls, recipe: Recipe, carried: Mapping[str, Kind], measures: Sequence[MeasureColumn] = ()) -> DatasetSchema:
+        """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
+        own = own_columns(measures)
         return cls(
             chained=generate_of(recipe) is not None and bool(edits_of(recipe)),
             edits=bool(edits_of(recipe)),
             encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
-            carried=dict(carried),
+            carried={carried_name(name, own): kind for name, kind in carried.items()},
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
             references=has_references(recipe),
-            truncation=bool(recipe.prompt_truncated),
-            safety=checked_steps(recipe),
             guides=guides_of(recipe),
+            measures=tuple(measures),
         )
 
     def digest(self) -> str:
-        """Equal for two layouts whose rows look alike. A column of a later version counts where it is there."""
-        fields = asdict(self)
-        for later in ("has_turns", "has_masks", "references", "truncation", "safety", "guides"):
-            if not fields[later]:
-                del fields[later]
-        return digest(fields)
+        """Equal for schemas whose rows have the same columns. A field of a later version counts only if it is set."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "measures"}
+        values |= {"encoding": asdict(self.encoding), "carried": dict(self.carried)}
+        for later in ("has_turns", "has_masks", "references", "guides"):
+            if not values[later]:
+                del values[later]
+        for measure in self.measures:
+            values |= measure.digest
+        return digest(values)
+
+    def settings_of(self, step: str) -> dict[str, Any]:
+        """Measure -> its setting for the images of a step; only those that measure them."""
+        return {measure.name: measure.settings[step] for measure in self.measures if step in measure.settings}
+
+    @property
+    def step_measures(self) -> tuple[MeasureColumn, ...]:
+        """Measures with a column for each step."""
+        return tuple(measure for measure in self.measures if measure.is_column and not measure.combine)
+
+    @property
+    def row_measures(self) -> tuple[MeasureColumn, ...]:
+        """Measures with one column, which combines the values of a row's images."""
+        return tuple(measure for measure in self.measures if measure.is_column and measure.combine)
+
+    @property
+    def own_columns(self) -> frozenset[str]:
+        """Names that a carried column of this dataset may not have."""
+        return own_columns(self.measures)
 
     @property
     def image_columns(self) -> tuple[str, ...]:
-        """The columns that hold images, in the order in which the images are made."""
+        """The columns of images, in the order in which the images are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
 
-    @property
-    def flags_unsafe(self) -> bool:
-        """Whether a column says in which rows a model's safety checker has found something."""
-        return "flag" in self.safety.values()
-
     def arrow(self) -> pa.Schema:
-        """The Arrow schema, with the metadata by which ``datasets`` knows images from dicts."""
-        fields = [pa.field(name, IMAGE) for name in self.image_columns]
+        """The Arrow schema, with the metadata by which ``datasets`` tells images from dicts."""
+        columns = [pa.field(name, IMAGE) for name in self.image_columns]
         if self.edits:
-            fields.insert(1, pa.field("edit_prompt", pa.string()))
+            columns.insert(1, pa.field("edit_prompt", pa.string()))
         if self.has_masks:
-            fields += [pa.field("mask_image", IMAGE), pa.field("mask_sha256", pa.string())]
+            columns += [pa.field("mask_image", IMAGE), pa.field("mask_sha256", pa.string())]
         for image, sha256 in guide_columns(self.guides):
-            fields += [pa.field(image, IMAGE), pa.field(sha256, pa.string())]
+            columns += [pa.field(image, IMAGE), pa.field(sha256, pa.string())]
         if self.references:
-            fields.append(pa.field("input_images", IMAGES))
-        if self.flags_unsafe:
-            fields.append(pa.field("unsafe", pa.bool_()))
-        own = _columns(self.chained, self.edits, self.has_turns, self.truncation)
-        fields += [pa.field(name, kind) for name, kind in own]
-        fields += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
-        features = {field.name: _feature(field) for field in fields}
+            columns.append(pa.field("input_images", IMAGES))
+        columns += [pa.field(measure.name, _ARROW[measure.kind]) for measure in self.row_measures]
+        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures)
+        columns += [pa.field(name, kind) for name, kind in own]
+        columns += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
+        features = {column.name: _feature(column) for column in columns}
         metadata = {
             "huggingface": json.dumps({"info": {"features": features}}),
             "imagemill": json.dumps(asdict(self.encoding)),
         }
-        return pa.schema(fields, metadata=metadata)
+        return pa.schema(columns, metadata=metadata)
 
 
-def _columns(chained: bool, edits: bool, has_turns: bool, truncation: bool) -> Iterator[tuple[str, pa.DataType]]:
+def _columns(
+    chained: bool, edits: bool, has_turns: bool, measures: Sequence[MeasureColumn] = ()
+) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
     if has_turns:
@@ -122,8 +136,8 @@ def _columns(chained: bool, edits: bool, has_turns: bool, truncation: bool) -> I
         yield f"{prefix}steps", pa.int32()
         yield f"{prefix}guidance_scale", pa.float64()
         yield f"{prefix}batch_size", pa.int32()
-        if truncation:
-            yield f"{prefix}prompt_truncated", pa.bool_()
+        for measure in measures:
+            yield f"{prefix}{measure.name}", _ARROW[measure.kind]
     yield "width", pa.int32()
     yield "height", pa.int32()
     yield "sha256", pa.string()
@@ -142,28 +156,37 @@ _IMAGE_SIDE = (
     "edited_image",
     "mask_image",
     "mask_sha256",
-    "unsafe",
 )
 
 _GUIDE_SIDE = (name for pair in guide_columns(tuple(GUIDES)) for name in pair)
 
-_OWN = (name for name, _ in _columns(True, True, has_turns=True, truncation=True))
+_OWN = (name for name, _ in _columns(True, True, has_turns=True))
 
-OWN_COLUMNS = frozenset([*_IMAGE_SIDE, *_GUIDE_SIDE, *_OWN])
-"""Names that a carried column may not have; one that does is carried as ``source_<name>``."""
+# Also in a dataset without these measures: version 0.1.0 reserved them in every one.
+_RESERVED = ("unsafe", "prompt_truncated", "edit_prompt_truncated")
+
+OWN_COLUMNS = frozenset([*_IMAGE_SIDE, *_GUIDE_SIDE, *_OWN, *_RESERVED])
+"""Names that no dataset has for a carried column; such a column is carried as ``source_<name>``."""
 
 
-def carried_name(name: str) -> str:
+def own_columns(measures: Sequence[MeasureColumn]) -> frozenset[str]:
+    """Names that a carried column may not have in a dataset with these measures."""
+    # A measure of a later version must not rename a carried column of a dataset without it.
+    names = [measure.name for measure in measures if measure.is_column]
+    return OWN_COLUMNS.union(names, [f"edit_{name}" for name in names])
+
+
+def carried_name(name: str, own: Collection[str] = OWN_COLUMNS) -> str:
     """The dataset's name for a column of the prompts file; no two columns get the same one."""
     bare = name
     while bare.startswith("source_"):
         bare = bare.removeprefix("source_")
-    # What is called source_image already makes room for an image that will be.
-    return f"source_{name}" if bare in OWN_COLUMNS else name
+    # source_image itself is renamed too, since a column image may take its name.
+    return f"source_{name}" if bare in own else name
 
 
 def carried_kind(value: Any) -> Kind:
-    """How a carried value is stored; lists and dicts as JSON text."""
+    """The kind that stores a carried value; lists and dicts are JSON text."""
     match value:
         case bool():
             return "bool"
@@ -177,15 +200,15 @@ def carried_kind(value: Any) -> Kind:
             return "json"
 
 
-def merge_kinds(one: Kind, other: Kind) -> Kind:
-    """The kind that holds both: numbers widen, anything else becomes JSON text."""
-    if one == other:
-        return one
-    return "float" if {one, other} == {"int", "float"} else "json"
+def merge_kinds(first: Kind, second: Kind) -> Kind:
+    """The kind that can store both: numbers widen, anything else becomes JSON text."""
+    if first == second:
+        return first
+    return "float" if {first, second} == {"int", "float"} else "json"
 
 
 def carried_value(value: Any, kind: Kind) -> Any:
-    """The value as its column stores it."""
+    """The value in the form of its column."""
     if value is None:
         return None
     if kind == "json":

@@ -1,9 +1,17 @@
-"""Committed Parquet files: their record and their names."""
+"""Names of the dataset's Parquet files, wherever they are made, matched or shown, and the record of a committed one."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+GLOB = "train-*.parquet"
+"""Matches every committed file in the dataset's data folder."""
+
+DATA_FILES = f"data/{GLOB}"
+"""The same below the dataset's folder, as ``datasets.load_dataset`` takes it."""
+
+_NAME = re.compile(r"train-([0-9]{5}|[1-9][0-9]{5,})(-[0-9a-f]{8})?[.]parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +25,21 @@ class CommittedFile:
 
     @property
     def number(self) -> int:
-        """Its place among the dataset's files: what its name has after train-."""
+        """Its place among the dataset's files: the number in its name."""
         return int(re.split("[-.]", self.name)[1])
 
 
 def file_name(number: int, content: str = "") -> str:
-    """The name of a Parquet file at this place; ``content``: where another has been there, the sha256 of its bytes."""
+    """The name of the file at this place. ``content``: sha256 of its bytes where it replaces files that were read."""
     return f"train-{number:05d}{content and '-'}{content[:8]}.parquet"
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a committed file can have this name: ``file_name`` gives it for some number and content."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_data_path(path: str) -> bool:
+    """Whether a committed file can lie there, below the dataset's folder or in its repository on the Hub."""
+    folder, _, name = path.rpartition("/")
+    return folder == "data" and is_file_name(name)

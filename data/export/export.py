@@ -1,7 +1,7 @@
-"""Export a finished dataset: streamed, a part at a time, and taken up again where it was interrupted.
+"""Export of a finished dataset to another format, in parts, and resumed after an interruption.
 
-A part is a run of the dataset's files of about 1 GB. What is finished is recorded in the target folder
-(`export.json`, and `.export/` until all is done); a part that was under way is written again.
+A part is several consecutive files of the dataset, about 1 GB. Finished parts are recorded in the target folder
+(`export.json`, and `.export/` until the export is complete); an interrupted part is written again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.data.storage.jsonl import json_line
 
 PART_BYTES = 10**9
-"""Tar files of about 1 GB are what the Hub recommends for WebDataset."""
+"""The Hub recommends tar files of about 1 GB for WebDataset."""
 
 Emit = Callable[[int, int], None]
+"""(finished parts, parts in all) -> None"""
 
 
 def export(
@@ -30,25 +31,24 @@ def export(
 ) -> dict[str, Any]:
     """Export the dataset at ``output`` into the folder ``target`` in the format ``form``, a key of FORMATS.
 
-    ``tell`` is called after every part, with how many are done and how many there are. Returns {"format", "to",
-    "rows", "parts", "written"}, the last being the parts that this call wrote. Raises RecipeError, NotAnImagemillDataset and
-    OutputError.
+    ``emit`` is called after every part. Returns {"format", "to", "rows", "parts", "written"}, the last being the parts
+    that this call wrote. Raises RecipeError, NotAnImagemillDataset and OutputError.
     """
     if form not in FORMATS:
         raise RecipeError(f"the format is {form!r}; it can be {', '.join(FORMATS)}.")
     folder, manifest = find_finished(output)
-    what = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
+    identity = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
     parts = list(_parts(manifest["files"], part_bytes))
     written = 0
     with explain_full_disk(target):
-        if _begin(target, what):
+        if _begin(target, identity):
             written = _write_parts(folder, target, form, parts, emit)
-            _finish(target, what, form, len(parts))
+            _finish(target, identity, form, len(parts))
     return {"format": form, "to": str(target), "rows": manifest["rows"], "parts": len(parts), "written": written}
 
 
 def _parts(files: Sequence[Mapping[str, Any]], part_bytes: int) -> Iterator[tuple[int, list[str]]]:
-    """(number of the first row, names of the files) of each part."""
+    """Each part's number of the first row, and names of the files."""
     first = row = size = 0
     names: list[str] = []
     for file in files:
@@ -62,8 +62,8 @@ def _parts(files: Sequence[Mapping[str, Any]], part_bytes: int) -> Iterator[tupl
         yield first, names
 
 
-def _begin(target: Path, what: dict[str, Any]) -> bool:
-    """Claim the target folder; False where the same export is complete in it. Raises NotAnImagemillDataset."""
+def _begin(target: Path, identity: dict[str, Any]) -> bool:
+    """Claim the target folder; False if the same export is complete in it. Raises NotAnImagemillDataset."""
     marker = target / "export.json"
     if not marker.exists():
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -72,22 +72,22 @@ def _begin(target: Path, what: dict[str, Any]) -> bool:
                 "folder, or one that does not exist."
             )
         target.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps({**what, "complete": False}, indent=2) + "\n")
-    known = json.loads(marker.read_bytes())
-    if {name: known.get(name) for name in what} != what:
+        marker.write_text(json.dumps({**identity, "complete": False}, indent=2) + "\n")
+    begun = json.loads(marker.read_bytes())
+    if {name: begun.get(name) for name in identity} != identity:
         raise NotAnImagemillDataset(
-            f"{str(target)!r} holds another export: {_differences(known, what)}; nothing in it was touched. "
+            f"{str(target)!r} holds another export: {_differences(begun, identity)}; nothing in it was touched. "
             "Give --to another folder, or delete that one."
         )
-    if known["complete"]:
+    if begun["complete"]:
         return False
     (target / ".export").mkdir(exist_ok=True)
     return True
 
 
-def _differences(known: Mapping[str, Any], what: Mapping[str, Any]) -> str:
+def _differences(begun: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     differ = [
-        f"{name} {known.get(name)!r} and not {value!r}" for name, value in what.items() if known.get(name) != value
+        f"{name} {begun.get(name)!r} and not {value!r}" for name, value in identity.items() if begun.get(name) != value
     ]
     return ", ".join(differ)
 
@@ -118,8 +118,8 @@ def _lines_of(target: Path, part: int) -> Path:
     return target / ".export" / f"part-{part:05d}.jsonl"
 
 
-def _finish(target: Path, what: dict[str, Any], form: str, parts: int) -> None:
-    """Put the parts' lines together, and only then call the export complete."""
+def _finish(target: Path, identity: dict[str, Any], form: str, parts: int) -> None:
+    """Join the parts' lines, and only then mark the export complete."""
     if name := FORMATS[form].lines:
         scratch = target / ".export" / name
         with open(scratch, "wb") as whole:
@@ -129,6 +129,6 @@ def _finish(target: Path, what: dict[str, Any], form: str, parts: int) -> None:
         scratch.replace(target / name)
     marker = target / "export.json"
     scratch = target / ".export" / "export.json"
-    scratch.write_text(json.dumps({**what, "complete": True}, indent=2) + "\n")
+    scratch.write_text(json.dumps({**identity, "complete": True}, indent=2) + "\n")
     scratch.replace(marker)
     shutil.rmtree(target / ".export")

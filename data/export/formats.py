@@ -1,4 +1,4 @@
-"""The forms in which a dataset can leave: where each row's images go, and what the row's line of metadata says.
+"""Export formats: the files of each row's images, and the row's line of metadata.
 
 A row's number in the dataset, counted from 0 over its files in order, names its images.
 """
@@ -16,35 +16,36 @@ from typing import Any
 Row = Mapping[str, Any]
 NumberedRows = Iterable[tuple[int, Row]]
 
-FILES_A_FOLDER = 1000
-"""Rows whose images share a folder: file systems and people are slow with hundreds of thousands in one."""
-
+ROWS_PER_FOLDER = 1000
+"""Rows whose images share a folder: file systems and file managers are slow with hundreds of thousands of files."""
 
 IMAGES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")
-"""Columns that hold images, in the order in which they are made."""
+"""Columns of images, in the order in which the images are made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One way out."""
+    """One export format."""
 
     what: str
-    """For a person, in a few words."""
+    """Description for the user, in a few words."""
     write: Callable[[Path, int, NumberedRows], Iterator[dict[str, Any]]]
-    """(target folder, part, rows of the part): writes the images and yields the lines of metadata. Repeating it for
-    a part writes the same files again."""
+    """(target folder, part, rows of the part): writes the images and yields the lines of metadata. Repeated for a part,
+    it writes the same files again."""
     lines: str | None
-    """Name of the file that all lines of metadata go to, in order; None where there is none."""
+    """Name of the file of all lines of metadata, in order; None for a format without one."""
 
 
 def images_of(row: Row) -> dict[str, tuple[bytes, str]]:
-    """Image column -> its bytes and its suffix, such as ``.png``, in the order in which the images were made.
+    """Image column -> the image's bytes and suffix, such as ``.png``, in the order in which the images were made.
 
     The images of input_images are ``reference 1`` and so on.
     """
-    found = {name: row[name] for name in IMAGES if isinstance(row.get(name), Mapping)}
-    found |= {f"reference {number}": one for number, one in enumerate(row.get("input_images") or (), 1)}
-    return {name: (one["bytes"], PurePosixPath(one["path"] or ".png").suffix.lower()) for name, one in found.items()}
+    images = {name: row[name] for name in IMAGES if isinstance(row.get(name), Mapping)}
+    images |= {f"reference {number}": image for number, image in enumerate(row.get("input_images") or (), 1)}
+    return {
+        name: (image["bytes"], PurePosixPath(image["path"] or ".png").suffix.lower()) for name, image in images.items()
+    }
 
 
 def _other_columns(row: Row) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[s
     for number, row in rows:
         names: dict[str, Any] = {}
         for column, (content, suffix) in images_of(row).items():
-            name = f"images/{number // FILES_A_FOLDER:06d}/{number:09d}{_tail(column, '-')}{suffix}"
-            # datasets makes the column "edited_image" of what is called edited_image_file_name.
+            name = f"images/{number // ROWS_PER_FOLDER:06d}/{number:09d}{_tail(column, '-')}{suffix}"
+            # `datasets` reads the column edited_image from the field edited_image_file_name.
             if column.startswith("reference"):
                 names.setdefault("input_images_file_names", []).append(_put(target, name, content))
             else:
@@ -73,7 +74,7 @@ def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[s
 
 def _files(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
-        stem = f"{number // FILES_A_FOLDER:06d}/{number:09d}"
+        stem = f"{number // ROWS_PER_FOLDER:06d}/{number:09d}"
         for column, (content, suffix) in images_of(row).items():
             _put(target, f"{stem}{_tail(column, '.')}{suffix}", content)
         _put(target, f"{stem}.txt", (row.get("edit_prompt") or row.get("prompt") or "").encode())
@@ -94,7 +95,7 @@ def _webdataset(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[st
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    # No owner and no time: the same rows give the same bytes.
+    # No owner and no time, so that equal rows give equal bytes.
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
@@ -116,8 +117,8 @@ def _tail(column: str, mark: str) -> str:
 def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
         images = images_of(row)
-        asked = row.get("edit_prompt") if "edited_image" in images else row.get("prompt")
-        line: dict[str, Any] = {"conversations": [{"content": asked, "role": "user"}]}
+        prompt = row.get("edit_prompt") if "edited_image" in images else row.get("prompt")
+        line: dict[str, Any] = {"conversations": [{"content": prompt, "role": "user"}]}
         if "edited_image" in images:
             sample = f"sample_{number}"
             before, after = images["input_image"], images["edited_image"]

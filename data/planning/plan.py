@@ -10,8 +10,9 @@ from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Generate
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.measures import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
-from imagemill.data.dataset.schema import DatasetSchema, carried_name
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, RecipeError
 from imagemill.data.identity import digest, given_seed, image_key, image_seed
 from imagemill.data.images.size_buckets import nearest, parse_ratio
@@ -46,9 +47,9 @@ CHUNK = 1000
 """Rows compared with the finished ones at a time."""
 
 
-def schema_of(recipe: Recipe, loaded: Loaded) -> DatasetSchema:
-    """The schema of the dataset."""
-    return DatasetSchema.of(recipe, {carried_name(name): kind for name, kind in loaded.carried.items()})
+def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
+    """The dataset's columns."""
+    return DatasetSchema.of(recipe, loaded.carried, measures_of(recipe.model_dump(mode="json")))
 
 
 class RowPlanner:

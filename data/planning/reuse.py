@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.measures import MeasureColumn
 from imagemill.data.dataset.parquet import read_columns, read_encoding, read_image_rows
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.dataset.rows import encodings_of, unique_drawings
@@ -69,15 +70,18 @@ def restore_images(
         for (key, *_), (content, fields) in zip(
             entries, read_image_rows(path, image, [row for _, _, row, _ in entries]), strict=True
         ):
-            staged = _staged_from(key, image, content, fields)
+            staged = _staged_from(key, image, content, fields, schema.step_measures)
             staging.put(content, staged, encoding.name)
             staging.missing([drawings[key]], needed, fields["model"])
     return len(found)
 
 
-def _staged_from(key: str, image: str, content: bytes, fields: Mapping[str, Any]) -> Staged:
+def _staged_from(
+    key: str, image: str, content: bytes, fields: Mapping[str, Any], measures: Sequence[MeasureColumn]
+) -> Staged:
     prefix = "edit_" if image == "edited_image" and "edit_batch_size" in fields else ""
     width, height = decode_image(content, key).size
+    names = [measure.name for measure in measures]
     return Staged(
         key=key,
         sha256=fields["input_sha256"] if image == "input_image" else fields["sha256"],
@@ -85,5 +89,5 @@ def _staged_from(key: str, image: str, content: bytes, fields: Mapping[str, Any]
         height=height,
         batch_size=fields[f"{prefix}batch_size"],
         device="",
-        truncated=fields.get(f"{prefix}prompt_truncated"),
+        measures={name: value for name in names if (value := fields.get(f"{prefix}{name}")) is not None},
     )

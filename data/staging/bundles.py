@@ -1,8 +1,8 @@
-"""The files in which staged images lie: each holds images that were encoded together, and is there wholly or not.
+"""Bundle files of staged images: each has the images that were encoded together, and is written atomically.
 
-A file is a line of JSON, which says of each image its encoding, its length in bytes and how it was generated
-(data.records.Staged), and then the encoded images, one after another. One file for many images, since making a file
-takes longer than filling it with a small image.
+A file is a line of JSON with the encoding, the length in bytes and the record (data.records.Staged) of each image, then
+the encoded images one after another. Many images share a file, since creating one takes longer than writing a small
+image into it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -24,13 +25,16 @@ from imagemill.data.records import Staged
 
 SUFFIX = ".staged"
 
+_EARLIER_MEASURES = {"unsafe": "unsafe", "truncated": "prompt_truncated"}
+"""Field of a record of version 0.1.0 -> its measure."""
+
 Name = tuple[str, str]
-"""A staged image's name: its image key, and its encoding's name."""
+"""Name of a staged image: its image key, and the name of its encoding."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleEntry:
-    """Where a staged image lies, and how it was generated."""
+    """Location and record of a staged image."""
 
     path: str
     start: int
@@ -45,20 +49,20 @@ class BundleEntry:
 
 
 class StagedFiles:
-    """What lies in one folder, as far as this process knows. All its threads share it."""
+    """Index of one folder's bundles, shared by all threads of this process."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._files: dict[str, dict[Name, BundleEntry]] = {}
-        """File -> what is in it and was not removed."""
-        self._places: dict[Name, BundleEntry] = {}
+        """File -> its images that were not removed."""
+        self._entries: dict[Name, BundleEntry] = {}
 
     def add(self, images: Sequence[tuple[str, bytes, Staged]]) -> None:
-        """Stage encoded images (encoding's name, content, how it was generated) in one file.
+        """Stage encoded images (name of the encoding, content, record) in one file.
 
-        Raises BuildFailed where the folder is gone. It is not made anew: a worker that still generates for a build that was
-        killed would leave its images in a dataset that the next build has finished meanwhile.
+        Raises BuildFailed if the folder is missing. It is not created here: a worker that still generates for a killed
+        build would leave its images in a dataset that the next build has finished.
         """
         header = orjson.dumps([(name, len(content), staged) for name, content, staged in images]) + b"\n"
         file = uuid4().hex + SUFFIX
@@ -68,110 +72,120 @@ class StagedFiles:
             _write(f"{path}.tmp", parts)
             os.replace(f"{path}.tmp", path)
         except FileNotFoundError as error:
-            raise gone(self._folder) from error
+            raise missing_folder(self._folder) from error
         with self._lock:
-            self._files[file] = _places(path, header, orjson.loads(header))
-            _enter(self._places, self._files[file])
+            self._files[file] = _entries(path, header, orjson.loads(header))
+            _add(self._entries, self._files[file])
 
-    def refresh(self, surely: bool = False) -> None:
-        """Take notice of the files that are new, and of those that are gone; ``surely`` of another machine's too."""
+    def refresh(self, remote: bool = False) -> None:
+        """Index new files and forget removed ones; with ``remote`` surely also those of other machines."""
         with self._lock:
-            if surely:
-                self._forget_listing()
-            there = {path.name for path in Path(self._folder).glob(f"*{SUFFIX}")}
-            for file in there - self._files.keys():
-                self._files[file] = _read_places(f"{self._folder}/{file}")
-                _enter(self._places, self._files[file])
-            if gone := self._files.keys() - there:
-                left: dict[Name, BundleEntry] = {}
-                for file in gone:
+            if remote:
+                self._invalidate_listing()
+            present = {path.name for path in Path(self._folder).glob(f"*{SUFFIX}")}
+            for file in present - self._files.keys():
+                self._files[file] = _read_entries(f"{self._folder}/{file}")
+                _add(self._entries, self._files[file])
+            if removed := self._files.keys() - present:
+                remaining: dict[Name, BundleEntry] = {}
+                for file in removed:
                     del self._files[file]
-                for places in self._files.values():
-                    _enter(left, places)
-                # At once: other threads look into it without the lock.
-                self._places = left
+                for entries in self._files.values():
+                    _add(remaining, entries)
+                # In one assignment: other threads read it without the lock.
+                self._entries = remaining
 
-    def _forget_listing(self) -> None:
-        # NFS lists a folder from memory, for up to a minute, unless this machine has changed it.
+    def _invalidate_listing(self) -> None:
+        # NFS caches a folder's listing for up to a minute, unless this machine changes the folder.
         with suppress(FileNotFoundError), TemporaryDirectory(dir=self._folder):
             pass
 
-    def place(self, name: Name) -> BundleEntry | None:
-        """Where the image lies; None where that is not known."""
-        return self._places.get(name)
+    def entry(self, name: Name) -> BundleEntry | None:
+        """The image's entry; None if the index has none."""
+        return self._entries.get(name)
 
     def names(self) -> set[Name]:
-        """All images that are known."""
+        """All images in the index."""
         with self._lock:
-            return set(self._places)
+            return set(self._entries)
 
     def remove(self, names: Collection[Name]) -> None:
-        """Forget these images; a file goes with the last one in it."""
+        """Remove these images; a file is deleted with its last image."""
         with self._lock:
-            for file, places in [*self._files.items()]:
-                for name in places.keys() & names:
-                    del places[name]
-                if not places:
+            for file, entries in [*self._files.items()]:
+                for name in entries.keys() & names:
+                    del entries[name]
+                if not entries:
                     del self._files[file]
                     Path(self._folder, file).unlink(missing_ok=True)
             for name in names:
-                self._places.pop(name, None)
+                self._entries.pop(name, None)
 
-    def drop(self, place: BundleEntry) -> None:
-        """Remove a file that is damaged; what else is in it is regenerated too."""
-        Path(place.path).unlink(missing_ok=True)
+    def drop(self, entry: BundleEntry) -> None:
+        """Delete a damaged file; its other images are regenerated too."""
+        Path(entry.path).unlink(missing_ok=True)
         self.refresh()
 
 
-def gone(folder: str | Path) -> BuildFailed:
-    """What is raised where the folder of a build's staged images is gone."""
+def missing_folder(folder: str | Path) -> BuildFailed:
+    """The error for a missing folder of staged images."""
     return BuildFailed(
-        f"the folder of the staged images, {str(folder)!r}, is gone: the build that asked for them has ended, or "
-        "somebody has removed it. What is committed is kept: run the build again."
+        f"the folder of the staged images, {str(folder)!r}, is gone: the build that requested them has ended, or the "
+        "folder was removed by hand. Committed rows are kept: run the build again."
     )
 
 
 @lru_cache(maxsize=64)
 def staged_files(folder: str) -> StagedFiles:
-    """What this process knows of a folder of staged images."""
+    """This process's index of a folder of staged images."""
     return StagedFiles(folder)
 
 
 def _write(path: str, parts: Sequence[bytes]) -> None:
-    # No fsync: after a power cut the sha256 in the record tells a damaged image, and it is regenerated.
+    # No fsync: after a power cut the sha256 in the record reveals a damaged image, which is then regenerated.
     try:
         with open(path, "wb") as file:
             file.writelines(parts)
     except FileNotFoundError:
         raise
     except BaseException:
-        # A disk that is full needs the room.
+        # A full disk needs the space.
         Path(path).unlink(missing_ok=True)
         raise
 
 
-def _read_places(path: str) -> dict[Name, BundleEntry]:
-    """What lies in a file; nothing where a power cut has left less than all of it, or where it is gone by now."""
+def _read_entries(path: str) -> dict[Name, BundleEntry]:
+    """The images of a file; none if a power cut has left it incomplete, or it was removed."""
     try:
         with open(path, "rb") as file:
             header, size = file.readline(), os.fstat(file.fileno()).st_size
-        places = _places(path, header, orjson.loads(header))
+        entries = _entries(path, header, orjson.loads(header))
     except (FileNotFoundError, ValueError, TypeError):
         return {}
-    return places if size == len(header) + sum(place.length for place in places.values()) else {}
+    return entries if size == len(header) + sum(entry.length for entry in entries.values()) else {}
 
 
-def _enter(known: dict[Name, BundleEntry], places: dict[Name, BundleEntry]) -> None:
-    for name, place in places.items():
-        # Of an image that was staged twice, the one that says more: whether it is unsafe may be found out later.
-        if name not in known or known[name].staged.unsafe is None:
-            known[name] = place
+def _add(index: dict[Name, BundleEntry], entries: dict[Name, BundleEntry]) -> None:
+    for name, entry in entries.items():
+        # Of an image that was staged twice, the record with more measures counts: some are added later.
+        if name not in index or _measured(index[name]) <= _measured(entry):
+            index[name] = entry
 
 
-def _places(path: str, header: bytes, said: list[tuple[str, int, dict]]) -> dict[Name, BundleEntry]:
-    places, start = {}, len(header)
-    for encoding, length, fields in said:
-        staged = Staged(**fields)
-        places[staged.key, encoding] = BundleEntry(path, start, length, staged)
+def _measured(entry: BundleEntry) -> int:
+    return sum(value is not None for value in entry.staged.measures.values())
+
+
+def _entries(path: str, header: bytes, records: list[tuple[str, int, dict[str, Any]]]) -> dict[Name, BundleEntry]:
+    entries, start = {}, len(header)
+    for encoding, length, fields in records:
+        staged = _staged(fields)
+        entries[staged.key, encoding] = BundleEntry(path, start, length, staged)
         start += length
-    return places
+    return entries
+
+
+def _staged(fields: dict[str, Any]) -> Staged:
+    earlier = {name: fields.pop(field, None) for field, name in _EARLIER_MEASURES.items()}
+    known = {name: value for name, value in earlier.items() if value is not None}
+    return Staged(**{"measures": known, **fields})

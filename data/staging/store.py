@@ -1,14 +1,14 @@
-"""Staged images: generated, encoded, and waiting for their shard to be committed.
+"""Store of staged images: generated and encoded, until their shard is committed.
 
-An image is staged by its image key, so that whoever needs it next - an edit, the shard's Parquet file, or the
-build that comes after a kill - finds it, whatever drew it. A finished shard's images are removed.
+Their image key finds them for an edit, for the writer of the shard's Parquet file, and for the build after a kill. The
+images of a committed shard are removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,17 @@ from imagemill.data.staging.bundles import BundleEntry, Name, staged_files
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """How a batch was generated, as far as its images' records say."""
+    """How an image was generated, as its record (data.records.Staged) has it."""
 
     model: str
     batch_size: int
     device: str
-    unsafe: bool | None = None
-    truncated: bool | None = None
+    measures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StageRequest:
-    """A generated image and how it is staged."""
+    """A generated image to stage, in each of its encodings."""
 
     image: Image.Image
     drawing: Drawing
@@ -41,9 +40,9 @@ class StageRequest:
 
 
 class Staging:
-    """The staged images below one folder. Several processes and machines may use it at once.
+    """The staged images of one folder, which several processes and machines may use at once.
 
-    An object is for one job: it looks into the folder when it is first asked, and again for what it does not find.
+    An object is for one job: it lists the folder on first use, and again for an image that it does not find.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,91 +50,93 @@ class Staging:
         self._files = staged_files(str(folder))
         self._is_listed = False
 
-    def put(self, content: bytes, generated: Staged, encoding: str) -> None:
-        """Stage one encoded image; it is there wholly or not at all."""
-        self._files.add([(encoding, content, generated)])
+    def put(self, content: bytes, staged: Staged, encoding: str) -> None:
+        """Stage one encoded image atomically."""
+        self._files.add([(encoding, content, staged)])
 
     def stage(self, images: Sequence[StageRequest]) -> None:
-        """Encode images in every way that is needed and stage them together, wholly or not at all."""
+        """Encode images in each of their encodings and stage them together, atomically."""
         encoded = []
-        for one in images:
-            parameters = generation_parameters(one.drawing, one.image.size, one.generated.model)
-            how = one.generated.batch_size, one.generated.device, one.generated.unsafe, one.generated.truncated
-            for encoding in one.encodings:
-                content = encode_image(one.image, encoding, parameters)
+        for request in images:
+            drawing, image, generated = request.drawing, request.image, request.generated
+            parameters = generation_parameters(drawing, image.size, generated.model)
+            how = generated.batch_size, generated.device, generated.measures
+            for encoding in request.encodings:
+                content = encode_image(image, encoding, parameters)
                 sha256 = hashlib.sha256(content).hexdigest()
-                encoded.append((encoding.name, content, Staged(one.drawing.key, sha256, *one.image.size, *how)))
+                encoded.append((encoding.name, content, Staged(drawing.key, sha256, *image.size, *how)))
         self._files.add(encoded)
 
     def missing(
         self, drawings: Iterable[Drawing], encodings: Mapping[str, Collection[Encoding]], model: str
     ) -> list[Drawing]:
-        """Those that are not staged in each of their encodings; what can be made from a lossless image is made.
+        """The drawings that are not staged in each of their ``encodings`` (by image key).
 
-        ``encodings``: image key -> those that are needed.
+        An encoding that can be made from a staged lossless image is made.
         """
         self._refresh()
         missing = []
         for drawing in drawings:
-            lacking = [one for one in encodings[drawing.key] if not self._files.place((drawing.key, one.name))]
+            lacking = [item for item in encodings[drawing.key] if not self._files.entry((drawing.key, item.name))]
             if lacking and not self._make(drawing, lacking, model):
                 missing.append(drawing)
         return missing
 
     def _make(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
-        if not self._files.place((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
+        if not self._files.entry((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
             return False
         content, staged = found
-        how = Generated(model, staged.batch_size, staged.device, staged.unsafe, staged.truncated)
-        self.stage([StageRequest(decode_image(content, drawing.key), drawing, encodings, how)])
+        generated = Generated(model, staged.batch_size, staged.device, staged.measures)
+        self.stage([StageRequest(decode_image(content, drawing.key), drawing, encodings, generated)])
         return True
 
-    def update(self, key: str, encodings: Iterable[Encoding], **found: Any) -> None:
-        """Put what was found out about a staged image (fields of Staged) into its record, in each encoding."""
+    def add_measures(self, key: str, encodings: Iterable[Encoding], values: Mapping[str, Any]) -> None:
+        """Add a staged image's measures to its record, in each encoding."""
         for encoding in encodings:
-            if staged := self.read(key, encoding.name):
-                self.put(staged[0], replace(staged[1], **found), encoding.name)
+            if found := self.read(key, encoding.name):
+                content, staged = found
+                self.put(content, replace(staged, measures={**staged.measures, **values}), encoding.name)
 
     def find(self, key: str, encoding: str) -> Staged | None:
-        """How the image was generated, or None where it is not staged in this encoding."""
-        place = self._place(key, encoding)
-        return place and place.staged
+        """The record of the image, or None if it is not staged in this encoding."""
+        entry = self._entry(key, encoding)
+        return entry and entry.staged
 
     def read(self, key: str, encoding: str) -> tuple[bytes, Staged] | None:
-        """The encoded image and how it was generated; None where it is not staged, or is damaged (then it goes)."""
-        place = self._place(key, encoding)
-        # Twice at the most: it may be staged in another file since, or in two.
-        for _ in range(2 if place else 0):
+        """The encoded image and its record; None if it is not staged, or is damaged and so removed."""
+        entry = self._entry(key, encoding)
+        # Tried twice: the image may have been staged again in another file.
+        for _ in range(2 if entry else 0):
             try:
-                content = place.content()
+                content = entry.content()
             except FileNotFoundError:
                 self._refresh()
             else:
-                if hashlib.sha256(content).hexdigest() == place.staged.sha256:
-                    return content, place.staged
-                self._files.drop(place)
-            if (place := self._files.place((key, encoding))) is None:
+                if hashlib.sha256(content).hexdigest() == entry.staged.sha256:
+                    return content, entry.staged
+                self._files.drop(entry)
+            if (entry := self._files.entry((key, encoding))) is None:
                 return None
         return None
 
     def names(self) -> set[Name]:
-        """The image key and the encoding's name of each image that is staged."""
+        """The names of all staged images: image key, and name of the encoding."""
         self._refresh()
         return self._files.names()
 
     def remove(self, images: Mapping[str, Iterable[Encoding]]) -> None:
-        """Remove images: image key -> the encodings in which they go."""
+        """Remove images: image key -> encodings to remove."""
         self._refresh()
         self._files.remove({(key, encoding.name) for key, encodings in images.items() for encoding in encodings})
 
-    def _place(self, key: str, encoding: str) -> BundleEntry | None:
+    def _entry(self, key: str, encoding: str) -> BundleEntry | None:
         name = key, encoding
-        if self._is_listed and (place := self._files.place(name)):
-            return place
+        if self._is_listed and (entry := self._files.entry(name)):
+            return entry
         self._refresh()
-        if self._files.place(name) is None:
-            self._files.refresh(surely=True)
-        return self._files.place(name)
+        if self._files.entry(name) is None:
+            self._files.refresh(remote=True)
+        return self._files.entry(name)
 
     def _refresh(self) -> None:
         self._files.refresh()

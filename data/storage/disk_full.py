@@ -1,4 +1,4 @@
-"""A full or read-only disk, told as one clear error wherever it is met."""
+"""Conversion of disk errors: a full or read-only disk becomes one clear OutputError."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         if not (getattr(error, "errno", None) in _FULL or "disk is full" in str(error)):
             raise
         raise OutputError(
-            f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Make room and run the "
-            "build again, or give recipe.output (of a URL IMAGEMILL_WORK) another disk: what is finished is kept."
+            f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Free disk space and run "
+            "the build again, or give recipe.output (for a URL IMAGEMILL_WORK) another disk: finished images are kept."
         ) from error

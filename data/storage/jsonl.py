@@ -1,4 +1,4 @@
-"""JSON lines that grow while a build runs: appended whole, and read without the end that a kill may have cut."""
+"""JSON lines files: appended to line by line, and read without a line that a kill has cut short."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from imagemill.data.storage.locations import Location
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one JSON line to a file and see it onto the disk."""
+    """Append one JSON line to a file and sync it to disk."""
     with open(path, "ab+") as file:
-        # After a line that a kill cut short, begin a new one.
+        # After a line that a kill has cut short, begin a new one.
         if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             file.write(b"\n")
         file.write(json_line(value))
@@ -24,15 +24,15 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """One line as it is written."""
+    """One encoded line."""
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def read_lines(path: Location) -> Iterator[dict[str, Any]]:
-    """The JSON lines of a file; none where there is no file; lines that a kill cut short are left out."""
+    """The JSON lines of a file, without lines that a kill has cut short; none if there is no file."""
     if not path.exists():
         return
-    # As bytes: a kill may cut a letter in two. Each read of a remote file is a request: that is one.
+    # As bytes: a kill may cut a character in two. A remote file is read as a whole, since each read is a request.
     with path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes()) as file:
         for line in file:
             try:

@@ -1,7 +1,7 @@
-"""Where files lie: a path on this machine, or a name in an object store that fsspec knows (s3://, gs://, ...).
+"""Locations of files: local paths, and paths in an object store by fsspec (s3://, gs://, ...).
 
-A RemotePath has as much of a Path as a dataset's folder needs, so that the code that reads one reads both. An object
-store's put is atomic: an object is there wholly or not at all, so no rename is needed, and there is none.
+A RemotePath has the part of Path's interface that a dataset's folder needs, so that the same code reads both. A put
+into an object store is atomic, so there is no rename.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from fsspec.core import url_to_fs
 from imagemill.data.errors import OutputError
 
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
-"""What fsspec's file systems call that which changes with an object's content, the surest first."""
+"""Names that fsspec's file systems have for an object's version, most reliable first."""
 
 _CREDENTIALS = {
     "s3": " (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for another server than Amazon's "
     "AWS_ENDPOINT_URL)",
     "gs": " (GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login)",
 }
-"""Where a store's client looks for them, by protocol."""
+"""Protocol -> where its client looks for credentials."""
 
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
-    """A file or folder of an fsspec file system. Making the object asks nothing of it."""
+    """A file or folder of an fsspec file system. Creating the object makes no request."""
 
     key: str
-    """Its name there, without the protocol."""
+    """Name without the protocol."""
     fs: fsspec.AbstractFileSystem = field(compare=False, repr=False)
     listed: dict[str, Any] | None = field(default=None, compare=False, repr=False)
-    """What the listing said that it was found in."""
+    """Its entry in the listing that it is from."""
 
     def __str__(self) -> str:
         return self.fs.unstrip_protocol(self.key)
@@ -56,7 +56,7 @@ class RemotePath:
         return self.key.rstrip("/").rsplit("/", 1)[-1]
 
     def exists(self) -> bool:
-        """Whether there is such a file, or anything below such a folder."""
+        """Whether there is a file of this name, or anything below it."""
         return self._info() is not None
 
     def is_dir(self) -> bool:
@@ -65,22 +65,22 @@ class RemotePath:
         return info is not None and info["type"] == "directory"
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """What lies directly below, by name; nothing where nothing does."""
-        found: list[dict[str, Any]] = []
+        """The files and folders directly below, by name; none for a missing folder."""
+        listing: list[dict[str, Any]] = []
         with _explained(self), suppress(FileNotFoundError):
-            found = self.fs.ls(self.key, detail=True)
-        # Some tools put an empty object in the folder's own name.
-        below = [info for info in found if info["name"].strip("/") != self.key.strip("/")]
+            listing = self.fs.ls(self.key, detail=True)
+        # Some tools put an empty object with the folder's name.
+        below = [info for info in listing if info["name"].strip("/") != self.key.strip("/")]
         yield from sorted(RemotePath(info["name"].rstrip("/"), self.fs, info) for info in below)
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """What lies directly below with a name that fits."""
+        """The files and folders directly below whose name matches."""
         return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """The file, seekable; what is read is asked for as it is read, and not more. Raises FileNotFoundError."""
+        """The file, seekable; only the bytes that are read are requested. Raises FileNotFoundError."""
         with _explained(self):
-            # No read-ahead: a reader of a few columns would otherwise fetch all the images beside them.
+            # No read-ahead: a reader of a few columns would otherwise fetch all the images between them.
             return self.fs.open(self.key, mode, cache_type="none")
 
     def read_bytes(self) -> bytes:
@@ -89,22 +89,22 @@ class RemotePath:
             return self.fs.cat_file(self.key)
 
     def put(self, local: Path) -> None:
-        """Take a local file's content as a whole, in place of what was there."""
+        """Upload a local file, replacing this one."""
         with _explained(self, writing=True):
             self.fs.put_file(str(local), self.key)
 
     def write_bytes(self, content: bytes) -> None:
-        """Put a small file, in place of what was there."""
+        """Write a small file, replacing this one."""
         with _explained(self, writing=True):
             self.fs.pipe_file(self.key, content)
 
     def create(self, content: bytes) -> None:
-        """Put a small file only where there is none (a conditional put). Raises FileExistsError."""
+        """Write a small file only if there is none (a conditional put). Raises FileExistsError."""
         with _explained(self, writing=True):
             try:
                 self.fs.pipe_file(self.key, content, mode="create")
             except OSError as error:
-                # Not every store's refusal arrives as FileExistsError.
+                # Not every store's refusal is a FileExistsError.
                 if isinstance(error, FileNotFoundError) or not self.exists():
                     raise
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self)) from error
@@ -123,9 +123,9 @@ class RemotePath:
         info = self.listed or self._info()
         if info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
-        # Where the store says nothing of the kind, no version is known twice and sha256 decides.
+        # A store without versions gets a new one each time, so that sha256 decides.
         version = next((info[name] for name in _VERSIONS if info.get(name)), uuid4().hex)
-        # A listing may tell in seconds what a single file's facts tell as a date.
+        # A listing may have seconds where a single file's info has a date.
         version = version.timestamp() if isinstance(version, datetime) else version
         return info["size"], {"version": f"{version:.3f}" if isinstance(version, float) else str(version)}
 
@@ -139,11 +139,11 @@ Location = Path | RemotePath
 
 
 def locate(output: str | Path) -> Location:
-    """Where a dataset's folder is: a Path, or a RemotePath for a URL. Raises OutputError for an unknown protocol."""
+    """Location of a dataset's folder: a Path, or a RemotePath for a URL. Raises OutputError for an unknown protocol."""
     if not is_remote(output):
         return Path(str(output).removeprefix("file://"))
     try:
-        # What others put or removed a moment ago counts: listings are never taken from memory.
+        # Listings are never cached: other machines add and remove files.
         fs, key = url_to_fs(str(output), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise OutputError(
@@ -156,19 +156,19 @@ def locate(output: str | Path) -> Location:
 
 
 def is_remote(output: str | Path) -> bool:
-    """Whether an output is a URL of something else than this machine's files."""
+    """Whether an output is a URL of anything but a local folder."""
     return isinstance(output, str) and "://" in output and not output.startswith("file://")
 
 
 def work_folder(remote: RemotePath) -> Path:
-    """Where a remote dataset's build keeps its work on this machine: below IMAGEMILL_WORK, else in the user's cache."""
+    """Local work folder of a remote dataset's build: below IMAGEMILL_WORK, or in the user's cache."""
     home = os.environ.get("IMAGEMILL_WORK")
     base = Path(home).expanduser() if home else Path.home() / ".cache" / "imagemill"
     return base / f"{remote.name[:60]}-{hashlib.sha256(str(remote).encode()).hexdigest()[:16]}"
 
 
 def size_and_version(path: Location) -> tuple[int, dict[str, Any]]:
-    """A file's size in bytes, and what changes with its content: time of change, or the store's version of it."""
+    """A file's size in bytes, and its version: time of change, or the store's version."""
     if isinstance(path, RemotePath):
         return path.size_and_version()
     stat = path.stat()
@@ -176,7 +176,7 @@ def size_and_version(path: Location) -> tuple[int, dict[str, Any]]:
 
 
 def arrow_source(path: Location) -> Path | BinaryIO:
-    """What pyarrow opens: a path as it is, so that it is read as fast as can be, or an open remote file."""
+    """The file for pyarrow: a local path, which it maps itself, or an open remote file."""
     return path if isinstance(path, Path) else path.open()
 
 
@@ -186,7 +186,7 @@ def hash_file(path: Location) -> str:
         if isinstance(path, Path):
             return hashlib.file_digest(file, "sha256").hexdigest()
         sha256 = hashlib.sha256()
-        # Each read is a request: few large ones.
+        # Each read is a request, so few large ones.
         while block := file.read(16 * 2**20):
             sha256.update(block)
         return sha256.hexdigest()
@@ -194,7 +194,7 @@ def hash_file(path: Location) -> str:
 
 @contextmanager
 def _explained(path: RemotePath, writing: bool = False) -> Iterator[None]:
-    """Turn what a store's client raises into one clear OutputError, but for a file that is missing, or there."""
+    """Turn a store client's exceptions into one clear OutputError, except FileNotFoundError and FileExistsError."""
     try:
         yield
     except FileExistsError:
@@ -206,12 +206,12 @@ def _explained(path: RemotePath, writing: bool = False) -> Iterator[None]:
             f"cannot write {str(path)!r}: there is no such bucket ({_one_line(error)}). Make the bucket, or give "
             "recipe.output another one."
         ) from error
-    # Every store's client has errors of its own, and few of them are an OSError.
+    # Each store's client has its own exceptions, and few of them are an OSError.
     except Exception as error:
         raise OutputError(
             f"cannot {'write' if writing else 'read'} {str(path)!r}: {_one_line(error)}. Check the name, the "
-            f"credentials{_CREDENTIALS.get(str(path).partition('://')[0], '')} and what they may do, and run this "
-            "again: what is finished is kept."
+            f"credentials{_CREDENTIALS.get(str(path).partition('://')[0], '')} and their permissions, and run this "
+            "again: finished images are kept."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""How what is regenerated compares with what the dataset holds, and what has changed in between."""
+"""Comparison of regenerated images with the dataset's, and of the environment with the manifest's."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from imagemill.data.verify.sampling import Sampled
 Result = Literal["bit-equal", "pixel-equal", "differs", "not generated", "skipped"]
 
 DECIDING = ("imagemill", "torch", "diffusers", "transformers", "pillow")
-"""Packages on whose versions pixels, or their encoded bytes, depend."""
+"""Packages whose versions affect pixels or their encoded bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Regenerated:
-    """How an image that was regenerated compares with the dataset's."""
+    """Result of comparing a regenerated image with the dataset's."""
 
     id: str
     file: str
     result: Result
-    """``bit-equal``; ``pixel-equal``: other bytes alone; ``skipped``: not generated as the manifest says."""
+    """``bit-equal``; ``pixel-equal``: only the bytes differ; ``skipped``: not from the manifest's models."""
     psnr: float | None = None
-    """Peak signal-to-noise ratio in decibels where it differs; above 40 the eye sees nothing."""
+    """Peak signal-to-noise ratio in decibels if it differs; above 40 the difference is invisible."""
     why: str | None = None
 
     @property
     def good(self) -> bool:
-        """Whether nothing speaks against the dataset."""
+        """Whether it is no evidence against the dataset."""
         return self.result not in ("differs", "not generated")
 
     def to_json(self) -> dict[str, Any]:
@@ -44,11 +44,11 @@ class Regenerated:
 
 
 def compare_regenerated(row: Sampled, staging: Staging, failed: Mapping[str, Failure]) -> Regenerated:
-    """Hold what was regenerated, and staged, against the row. ``failed``: image key -> why it could not be generated."""
+    """Compare a regenerated, staged image with its row. ``failed``: image key -> why it could not be generated."""
     if not row.known:
         model = f"{row.fields['model']} at {row.fields['model_revision']}"
         return Regenerated(
-            row.id, row.file, "skipped", why=f"generated with {model}, otherwise than the manifest describes"
+            row.id, row.file, "skipped", why=f"generated with {model}, which is not as the manifest describes it"
         )
     for drawing in (row.generate, row.edit):
         if drawing is not None and drawing.key in failed:
@@ -58,18 +58,18 @@ def compare_regenerated(row: Sampled, staging: Staging, failed: Mapping[str, Fai
         return Regenerated(row.id, row.file, "not generated", why="it was not staged")
     if found[0] == row.content:
         return Regenerated(row.id, row.file, "bit-equal")
-    mine, theirs = (np.asarray(decode_image(one, row.id), np.float64) for one in (found[0], row.content))
-    if mine.shape != theirs.shape:
-        sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (mine, theirs)]
+    new, stored = (np.asarray(decode_image(content, row.id), np.float64) for content in (found[0], row.content))
+    if new.shape != stored.shape:
+        sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (new, stored)]
         return Regenerated(row.id, row.file, "differs", why=f"{sizes[0]} pixels, not {sizes[1]}")
-    error = float(np.mean((mine - theirs) ** 2))
+    error = float(np.mean((new - stored) ** 2))
     if error == 0:
         return Regenerated(row.id, row.file, "pixel-equal")
     return Regenerated(row.id, row.file, "differs", psnr=round(float(10 * np.log10(255**2 / error)), 2))
 
 
 def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], devices: set[str]) -> dict[str, list[Any]]:
-    """What decides pixels and is not as in the manifest: name -> [what it says, what is so now]."""
+    """Everything that decides pixels and differs from the manifest: name -> [the manifest's value, the present one]."""
     versions, hardware = package_versions(), manifest["hardware"]
     pairs = {name: (manifest["versions"].get(name), versions[name]) for name in DECIDING}
     pairs["hardware"] = (hardware["devices"], sorted(devices))

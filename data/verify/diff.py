@@ -1,4 +1,4 @@
-"""Compare two finished datasets by their image keys: what is in one alone, and what both have with other bytes."""
+"""Comparison of two finished datasets by their image keys: rows of only one, and rows of both with different bytes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from imagemill.data.dataset.reader import find_finished, read_rows
 
 MAX_SHOWN = 5
-"""Ids that are named of each kind; all are counted."""
+"""Ids of each kind in the report; all rows are counted."""
 
-# Numbered within their key, so that rows that ask for one image twice are compared one by one.
+# Numbered within their key, so that rows with the same image are compared one by one.
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -33,7 +33,7 @@ _SAME = "SELECT COUNT(*) FROM a JOIN b USING (key, number) WHERE a.sha256 = b.sh
 
 @dataclass(frozen=True, slots=True)
 class DiffSample:
-    """Rows of one kind: how many, and the ids of the first few, sorted."""
+    """Rows of one kind: their number, and the first few ids in order."""
 
     rows: int
     ids: list[str]
@@ -41,13 +41,13 @@ class DiffSample:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What two datasets have in common and what not, in rows."""
+    """Rows that two datasets have in common, and those that they do not."""
 
     same: int
     only_a: DiffSample
     only_b: DiffSample
     changed: DiffSample
-    """Rows with one image key, so generated from the same parameters, whose images have other bytes."""
+    """Rows with one image key, so of the same parameters, whose images have different bytes."""
 
     @property
     def equal(self) -> bool:
@@ -55,24 +55,24 @@ class Difference:
         return not (self.only_a.rows or self.only_b.rows or self.changed.rows)
 
 
-def compare(one: str | Path, other: str | Path) -> Difference:
-    """Compare two finished datasets; memory does not grow with them. Raises NotAnImagemillDataset and OutputError.
+def compare(first: str | Path, second: str | Path) -> Difference:
+    """Compare two finished datasets in constant memory. Raises NotAnImagemillDataset and OutputError.
 
-    Only images are compared: rows that differ in a label alone are the same.
+    Only images are compared: rows that differ only in a label are the same.
     """
     with (
         tempfile.TemporaryDirectory(prefix="imagemill-diff-") as scratch,
         closing(sqlite3.connect(Path(scratch) / "diff.sqlite")) as database,
     ):
         database.executescript(_TABLES)
-        for side, output in (("a", one), ("b", other)):
+        for side, output in (("a", first), ("b", second)):
             _load(database, side, output)
             database.executescript(_NUMBER.format(side=side))
         return Difference(
             same=database.execute(_SAME).fetchone()[0],
-            only_a=_some(database, _ONLY, "mine.id", one="a", other="b"),
-            only_b=_some(database, _ONLY, "mine.id", one="b", other="a"),
-            changed=_some(database, _CHANGED, "a.id"),
+            only_a=_sample(database, _ONLY, "mine.id", one="a", other="b"),
+            only_b=_sample(database, _ONLY, "mine.id", one="b", other="a"),
+            changed=_sample(database, _CHANGED, "a.id"),
         )
 
 
@@ -90,7 +90,7 @@ def _bytes_of(row: dict[str, Any]) -> str:
     return f"{row['sha256']} {row.get('input_sha256')}"
 
 
-def _some(database: sqlite3.Connection, query: str, name: str, **sides: str) -> DiffSample:
+def _sample(database: sqlite3.Connection, query: str, name: str, **sides: str) -> DiffSample:
     count = database.execute(query.format(what="COUNT(*)", **sides)).fetchone()[0]
     ids = database.execute(f"{query.format(what=f'{name} AS id', **sides)} ORDER BY 1 LIMIT {MAX_SHOWN}").fetchall()
     return DiffSample(count, [row_id for (row_id,) in ids])

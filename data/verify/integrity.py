@@ -1,6 +1,6 @@
-"""Hold a finished dataset against its manifest: its files, its columns, every image's bytes, its fingerprint.
+"""Integrity check of a finished dataset against its manifest: files, columns, every image's bytes, fingerprint.
 
-Everything is streamed: memory grows with the dataset only as the fingerprint's does, by about 200 bytes an image.
+Everything is streamed: memory grows with the dataset only for the fingerprint, by about 200 bytes per image.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from imagemill.data.config.guides import guide_columns, plain_guides
 from imagemill.data.config.recipe import GUIDES
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import fingerprint
+from imagemill.data.dataset.measures import MeasureColumn, MeasuresOf
 from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.reader import find_finished, read_rows
-from imagemill.data.dataset.schema import OWN_COLUMNS, DatasetSchema
+from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
@@ -30,7 +31,7 @@ from imagemill.data.storage.locations import Location, hash_file, size_and_versi
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "image", "fingerprint"]
 
 MAX_SHOWN = 20
-"""Faults that a report names one by one; it counts all of them."""
+"""Faults that a report lists one by one; it counts all of them."""
 
 _IMAGES = (
     ("image", "sha256"),
@@ -44,32 +45,32 @@ _KINDS = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.strin
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is not as the manifest, or the row itself, says."""
+    """One contradiction to the manifest, or within a row."""
 
     kind: Kind
     file: str
-    """Name of the Parquet file; manifest.json where it is about the dataset as a whole."""
+    """Name of the Parquet file; manifest.json for a fault of the dataset as a whole."""
     what: str
     id: str | None = None
-    """Of the row, where it is one row's image."""
+    """Id of the row, for a fault of one row's image."""
 
 
 @dataclass
 class Report:
-    """What was looked at, and what was found."""
+    """Totals of a check, and its faults."""
 
     output: str
     files: int = 0
     rows: int = 0
     images: int = 0
     bytes: int = 0
-    """Of the files."""
+    """Size of the files."""
     fingerprint: str | None = None
-    """Of what is there; None where a file cannot be read."""
+    """Of the files as they are; None if one cannot be read."""
     faults: list[Fault] = field(default_factory=list)
-    """The first SHOWN of them."""
+    """The first MAX_SHOWN."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Kind -> how many in all."""
+    """Kind -> number of faults in all."""
 
     @property
     def good(self) -> bool:
@@ -77,7 +78,7 @@ class Report:
         return not self.counts
 
     def add(self, fault: Fault) -> None:
-        """Count a fault, and keep it if it is one of the first."""
+        """Count a fault, and list it if it is one of the first."""
         self.counts[fault.kind] += 1
         if len(self.faults) < MAX_SHOWN:
             self.faults.append(fault)
@@ -87,21 +88,21 @@ class Report:
         return {**asdict(self), "good": self.good, "counts": dict(self.counts)}
 
 
-def verify_files(output: str | Path) -> Report:
-    """Hold every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
+def verify_files(output: str | Path, measures_of: MeasuresOf) -> Report:
+    """Check every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder, manifest = find_finished(output)
-    report = Report(str(output))
+    report, measures = Report(str(output)), measures_of(manifest["recipe"])
     listed = {file["name"]: file for file in manifest["files"]}
     present = {path.name: path for path in sorted(folder.data.iterdir())} if folder.data.is_dir() else {}
     for name in sorted({*listed, *present}):
         if name not in present:
-            report.add(Fault("missing", name, "the manifest lists this file, and it is not there"))
+            report.add(Fault("missing", name, "the manifest lists this file, and it does not exist"))
         elif name not in listed:
-            why = "a file that the manifest does not list: left by a build that was interrupted, or put there"
-            report.add(Fault("extra", name, why))
+            what = "a file that the manifest does not list: left by an interrupted build, or added by hand"
+            report.add(Fault("extra", name, what))
         else:
             _verify_file(report, present[name], listed[name])
-            _verify_schema(report, present[name], manifest["recipe"])
+            _verify_schema(report, present[name], manifest["recipe"], measures)
             _verify_rows(report, present[name], listed[name]["rows"])
     if report.good and report.rows != manifest["rows"]:
         what = f"{report.rows} rows were found, and the manifest says {manifest['rows']}"
@@ -122,22 +123,25 @@ def _verify_file(report: Report, path: Location, listed: Mapping[str, Any]) -> N
         )
 
 
-def _verify_schema(report: Report, path: Location, recipe: Mapping[str, Any]) -> None:
+def _verify_schema(
+    report: Report, path: Location, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]
+) -> None:
     try:
         schema = read_schema(path)
     except (pa.ArrowException, OSError):
-        return  # Told of when its rows are read.
-    for what in _schema_faults(schema, recipe):
+        return  # Reported when its rows are read.
+    for what in _schema_faults(schema, recipe, measures):
         report.add(Fault("schema", path.name, what))
 
 
-def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str]:
+def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]) -> Iterator[str]:
     chain = plain_chain(recipe)
     generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
-    carried = {item.name: _KINDS.get(item.type, "json") for item in schema if item.name not in OWN_COLUMNS}
+    own = own_columns(measures)
+    carried = {column.name: _KINDS.get(column.type, "json") for column in schema if column.name not in own}
     encoding = Encoding(recipe["image_format"])
-    wanted = DatasetSchema(
+    expected = DatasetSchema(
         chained=generates and bool(edits),
         edits=bool(edits),
         encoding=encoding,
@@ -145,22 +149,21 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any]) -> Iterator[str
         has_turns=has_turns,
         has_masks=any(edit.get("task") == "inpaint" for edit in edits),
         references=any(edit.get("references") for edit in edits),
-        truncation=bool(recipe.get("prompt_truncated")),
-        safety={str(place): section.get("safety", "off") for place, (_, section) in enumerate(chain)},
         guides=plain_guides(recipe),
+        measures=measures,
     ).arrow()
-    for item in wanted:
-        if item.name not in schema.names:
-            yield f"there is no column {item.name!r}"
-        elif schema.field(item.name).type != item.type:
-            yield f"the column {item.name!r} is {schema.field(item.name).type}, and should be {item.type}"
-    unknown = [name for name in schema.names if name not in wanted.names]
+    for column in expected:
+        if column.name not in schema.names:
+            yield f"there is no column {column.name!r}"
+        elif schema.field(column.name).type != column.type:
+            yield f"the column {column.name!r} is {schema.field(column.name).type}, and should be {column.type}"
+    unknown = [name for name in schema.names if name not in expected.names]
     if unknown:
         yield f"columns that this recipe does not give: {', '.join(unknown)}"
     features = _features(schema)
     if features is None:
         yield "no 'huggingface' metadata: images would open as plain dicts"
-    elif not unknown and features != _features(wanted):
+    elif not unknown and features != _features(expected):
         yield "the 'huggingface' metadata does not describe the columns: some would open as something else"
 
 
@@ -178,7 +181,7 @@ def _verify_rows(report: Report, path: Location, expected: int) -> None:
         for row in read_rows(path, columns):
             count += 1
             for image, sha256 in _IMAGES:
-                # A step that paints without a mask leaves it empty.
+                # Null for the turn of an edit without a mask.
                 if image in row and (image != "mask_image" or row[sha256] is not None):
                     _verify_image(report, path.name, row, image, sha256)
     except OutputError as error:
@@ -206,7 +209,7 @@ def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, A
     try:
         report.fingerprint = fingerprint(paths)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        what = f"it cannot be made: {' '.join(str(error).split())[:200]}"
+        what = f"it cannot be computed: {' '.join(str(error).split())[:200]}"
     else:
         if report.fingerprint == manifest["fingerprint"]:
             return
@@ -215,5 +218,5 @@ def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, A
 
 
 def _short(sha256: Any) -> str:
-    """Enough of a hash to tell it from another."""
+    """Enough of a hash to distinguish it from another."""
     return f"{sha256[:12]}..." if isinstance(sha256, str) else repr(sha256)

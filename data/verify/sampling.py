@@ -1,6 +1,6 @@
-"""From a dataset's rows back to what drew them, and from what is regenerated to how it compares.
+"""Sampling of a finished dataset's rows, and reconstruction of the drawings that their images were generated from.
 
-A row holds all that its images were generated from, the input image's size by its pixels. So a sample of rows can be
+A row has every parameter of its images (the generated size of an input image is that of its pixels), so a sample can be
 regenerated years later, without the prompts file.
 """
 
@@ -26,47 +26,47 @@ from imagemill.data.storage.locations import Location
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A row of the dataset and the drawings that made it."""
+    """A row of the dataset, and the drawings of its images."""
 
     id: str
     file: str
     fields: Mapping[str, Any]
-    """Its columns but for the images."""
+    """Its columns without the images."""
     content: bytes
     """The final image, encoded."""
     encoding: Encoding
     generate: Drawing | None
     edit: Drawing | None
-    """A later turn's starts from the row's input image, since the turn before has a row of its own."""
+    """For a later turn its source is the row's input image, since each turn has a row."""
     edit_step: str | None
-    """The step of the recipe whose model, of the manifest's, gives ``edit`` its image key."""
+    """The recipe's step whose model in the manifest gives ``edit`` its image key."""
     known: bool
-    """Whether the drawings, with the manifest's models, have the row's image key: else it was generated otherwise."""
+    """Whether the drawings have the row's image key with the manifest's models; otherwise others generated it."""
 
     @property
     def final(self) -> Drawing:
-        """The drawing of the image that the row is about."""
+        """The drawing of the row's main image."""
         return self.edit or self.generate
 
     def batch_size(self, step: str) -> int:
-        """The batch size that is recorded for a step."""
+        """The recorded batch size of a step."""
         name = "edit_batch_size" if step != "generate" else "batch_size"
         return self.fields.get(name, self.fields["batch_size"])
 
 
 def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
-    """``count`` rows (all, where there are fewer), chosen by ``seed``, in the dataset's order.
+    """``count`` rows (or all, if there are fewer), chosen by ``seed``, in the dataset's order.
 
-    Images that the rows' edits started from are put into the folder ``given``. Raises OutputError where a file of the
-    dataset cannot be read.
+    Input images of the rows are written into the folder ``given``. Raises OutputError if a file of the dataset cannot
+    be read.
     """
     chosen = sorted(random.Random(seed).sample(range(manifest["rows"]), min(count, manifest["rows"])))
     first = 0
     for file in manifest["files"]:
-        here = [number - first for number in chosen if first <= number < first + file["rows"]]
+        in_file = [number - first for number in chosen if first <= number < first + file["rows"]]
         first += file["rows"]
-        if here:
-            yield from _sample_file(folder.data / file["name"], here, manifest, given)
+        if in_file:
+            yield from _sample_file(folder.data / file["name"], in_file, manifest, given)
 
 
 def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
@@ -81,24 +81,23 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         masks = [None] * len(rows)
         if any(section.get("task") == "inpaint" for _, section in plain_chain(recipe)):
             masks = (content for content, _ in read_image_rows(path, "mask_image", rows))
-        # Of each row, the images that steered its generation.
         roles = plain_guides(recipe)
         guides = zip(*(read_image_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
-        found = zip(read_image_rows(path, final, rows), inputs, masks, guides, strict=True)
-        for (content, fields), source, mask, steering in found:
+        images = zip(read_image_rows(path, final, rows), inputs, masks, guides, strict=True)
+        for (content, fields), source, mask, control in images:
             is_later = (fields.get("turn_index") or 1) > 1
-            guided = tuple((role, *_put(given, one)) for role, (one, _) in zip(roles, steering, strict=True))
-            generate = _generate(fields, source, guided) if "generate" in kinds and not is_later else None
+            row_guides = tuple((role, *_put(given, image)) for role, (image, _) in zip(roles, control, strict=True))
+            generate = _generate(fields, source, row_guides) if "generate" in kinds and not is_later else None
             edit = _edit(fields, generate, source, mask, given) if "edit" in kinds else None
             step = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
             known = (step is not None or edit is None) and _is_known(generate, models)
-            # What an edit started from is lost where the row keeps it with a loss.
+            # A lossy row does not have the exact source of a later turn's edit.
             known = known and (encoding.lossless or not is_later)
             yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so nothing of it can be generated "
-            "again: run `imagemill build` with the dataset's recipe, which mends it."
+            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so none of its images can be "
+            "regenerated: run `imagemill build` with the dataset's recipe, which repairs it."
         ) from error
 
 
@@ -135,7 +134,7 @@ def _edit(
     if generate:
         return Drawing(**common, source=generate.key)
     path, sha256 = _put(given, source)
-    references = [_put(given, one["bytes"]) for one in fields.get("input_images") or ()]
+    references = [_put(given, image["bytes"]) for image in fields.get("input_images") or ()]
     return Drawing(
         **common,
         # In a chain this column is the generator's.
@@ -149,7 +148,7 @@ def _edit(
 
 
 def _put(given: Path, content: bytes) -> tuple[str, str]:
-    """Put an image into the folder; its path and its sha256."""
+    """Write an image into the folder; returns its path and its sha256."""
     sha256 = hashlib.sha256(content).hexdigest()
     (given / sha256).write_bytes(content)
     return str(given / sha256), sha256
@@ -158,17 +157,18 @@ def _put(given: Path, content: bytes) -> tuple[str, str]:
 def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
     if generate is None:
         return True
-    # Where a model behind an API decides the size, none was asked for.
     decides = {**_decides(generate), **{role: sha256 for role, _, sha256 in generate.guides}}
-    asked = (decides, {**decides, "width": None, "height": None})
-    return generate.key in [image_key("text-to-image", models["generate"]["identity"], one) for one in asked]
+    # Without a size too: a model behind an API may decide it.
+    requests = (decides, {**decides, "width": None, "height": None})
+    identity = models["generate"]["identity"]
+    return generate.key in [image_key("text-to-image", identity, request) for request in requests]
 
 
 def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[str, Any]) -> str | None:
-    """The step whose model, as the manifest describes it, gives the edit the row's image key."""
+    """The step whose model in the manifest gives the edit the row's image key."""
     if edit is None:
         return None
-    # A row that gave no size, or only one side, has the size of its source in these columns.
+    # A row without a size, or with one side only, has the source's size in these columns.
     sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
     source = fields["input_key"] or f"sha256:{edit.source_hash}"
     decides = {**_decides(edit), "source": source, "mask": edit.mask_hash}
@@ -186,5 +186,5 @@ def _decides(drawing: Drawing) -> dict[str, Any]:
 
 
 def encodings_to_regenerate(row: Sampled, drawing: Drawing) -> tuple[Encoding, ...]:
-    """How a drawing is staged to be compared, or to be generated from."""
+    """The encodings in which a drawing is staged to be compared, or to be edited."""
     return (row.encoding,) if drawing is row.final else (Encoding(LOSSLESS),)

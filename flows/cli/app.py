@@ -1,6 +1,6 @@
 """The `imagemill` command.
 
-Only what every command needs is imported at the top: `imagemill --help` must not wait for Prefect or torch.
+Imports at the top are those that every command needs: `imagemill --help` must not wait for Prefect or torch.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
-from imagemill.flows.cli import push as hub_cli
+from imagemill.flows.cli import push
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
-from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, given_recipe
+from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
 from imagemill.tasks.runner.fork_server import stop_fork_server
 
 app = App(
     name="imagemill",
-    help="Build image datasets with diffusion models: reproducible, resumable, drawn once.",
+    help="Build image datasets with diffusion models: reproducible, resumable, each image generated once.",
     version=lambda: version("imagemill"),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -31,22 +31,22 @@ app = App(
 )
 
 add_commands(app)
-hub_cli.add_commands(app)
+push.add_commands(app)
 
 
 Workers = Annotated[
-    int | None, Parameter(help="Worker processes. By default one per GPU; without one, as many as draw best.")
+    int | None,
+    Parameter(help="Worker processes. By default one per GPU; on CPU, a number chosen for throughput."),
 ]
 Cluster = Annotated[
     str | None,
     Parameter(
         env_var="IMAGEMILL_CLUSTER",
-        help="Address of a Dask scheduler that is already up, such as tcp://127.0.0.1:8786; models stay loaded on its "
-        "workers.",
+        help="Address of a running Dask scheduler, such as tcp://127.0.0.1:8786; models stay loaded on its workers.",
     ),
 ]
-RetrySetAside = Annotated[bool, Parameter(help="Try the rows again that a build before has set aside.")]
-Output = Annotated[str, Parameter(help="The folder, or the URL, of a dataset that imagemill built.")]
+RetrySetAside = Annotated[bool, Parameter(help="Retry the rows that earlier builds set aside.")]
+Output = Annotated[str, Parameter(help="Folder or URL of a dataset that imagemill built.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
 
 
@@ -63,15 +63,15 @@ def build(
     retry_set_aside: RetrySetAside = False,
     verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
 ) -> int:
-    """Build a dataset, drawing only what is missing.
+    """Build a dataset, generating only what is missing.
 
     Exits with 0 when the dataset is complete, 1 when it is not, 2 for a bad recipe.
     """
-    checked = given_recipe(recipe, set, flags)
+    checked = load_command_line(recipe, set, flags)
     check_cluster(cluster, gpus)
     generates_here = any(link.section.backend == "diffusers" for link in chain_of(checked)) and not cluster
     if not generates_here or (Path(checked.output) / "manifest.json").exists():
-        # What flows/cli/main.py has begun is for workers that draw here; there may be nothing to draw.
+        # flows/cli/main.py has started it for workers on this machine; there may be nothing to generate here.
         stop_fork_server()
     from imagemill.flows.cli.build_command import run_build
 
@@ -88,11 +88,11 @@ def plan(
     retry_set_aside: RetrySetAside = False,
     json: Json = False,
 ) -> int:
-    """Say what a build would draw, and about how long it would take. Nothing is generated, loaded or written.
+    """Print what a build would generate, and about how long it would take. Nothing is generated, loaded or written.
 
-    Exits with 0, 1 where the output folder or the prompts cannot be used, 2 for a bad recipe.
+    Exits with 0, 1 if the output folder or the prompts cannot be used, 2 for a bad recipe.
     """
-    checked = given_recipe(recipe, set, flags)
+    checked = load_command_line(recipe, set, flags)
     from imagemill.flows.cli.dataset_output import print_plan
 
     return print_plan(checked, retry_set_aside, json)
@@ -106,14 +106,14 @@ def verify(
     regenerate: Annotated[
         int, Parameter(validator=validators.Number(gte=0), help="Generate this many rows again and compare them.")
     ] = 0,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Decides which rows are regenerated.")] = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Seed of the choice of these rows.")] = 0,
     workers: Workers = None,
     cluster: Cluster = None,
     json: Json = False,
 ) -> int:
-    """Hold a finished dataset against its manifest: files, columns, every image, the fingerprint.
+    """Verify a finished dataset against its manifest: files, columns, every image, the fingerprint.
 
-    Exits with 0 when all is good, 1 when something differs. Nothing is written into the folder.
+    Exits with 0 when everything matches, 1 when something differs. Nothing is written into the folder.
     """
     check_cluster(cluster)
     from imagemill.flows.cli.dataset_output import print_verified
@@ -131,9 +131,9 @@ def history(output: Output, /, *, json: Json = False) -> int:
 
 @app.command
 def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
-    """Compare the images of two finished datasets: rows only in A, only in B, or generated alike with other bytes.
+    """Compare the images of two finished datasets: rows only in A, only in B, or with equal keys but other bytes.
 
-    Exits with 0 when both hold the same images, 1 when they differ.
+    Exits with 0 when both have the same images, 1 when they differ.
     """
     from imagemill.flows.cli.dataset_output import print_difference
 
@@ -145,11 +145,11 @@ def export(
     output: Output,
     /,
     *,
-    format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="The form it gets.")],
-    to: Annotated[Path | None, Parameter(help="The folder it goes to; by default OUTPUT-FORMAT.")] = None,
+    format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="Format to write.")],
+    to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
     json: Json = False,
 ) -> int:
-    """Write a finished dataset's images and columns in another form. Interrupted, it goes on where it was.
+    """Write a finished dataset's images and columns in another format. An interrupted export can be resumed.
 
     Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
     """
@@ -158,35 +158,35 @@ def export(
     return print_export(output, format, to, json)
 
 
-shelf = App(name="models", help="The catalog of models, and downloading them ahead of a build.")
-app.command(shelf)
+catalog = App(name="models", help="List the catalog of models, and download them ahead of a build.")
+app.command(catalog)
 
-ModelsFile = Annotated[str | None, Parameter(help="YAML file with models of your own. By default IMAGEMILL_MODELS.")]
-CacheDir = Annotated[str | None, Parameter(help="Folder of the models from the hub. By default the hub's own.")]
+ModelsFile = Annotated[str | None, Parameter(help="YAML file with your own models. By default IMAGEMILL_MODELS.")]
+CacheDir = Annotated[str | None, Parameter(help="Folder of the hub's cache. By default the hub's own setting.")]
 
 
-@shelf.default
+@catalog.default
 def models(*, models_file: ModelsFile = None, cache_dir: CacheDir = None, json: Json = False) -> int:
-    """List the models that a recipe can name: what each can do, its defaults, its licence, and what is here of it."""
+    """List the models that a recipe can name: tasks, defaults, licence, and how much of each is cached."""
     from imagemill.flows.cli.models_output import print_models
 
     return print_models(models_file, cache_dir, json)
 
 
-@shelf.command
+@catalog.command
 def pull(
     name: Annotated[str, Parameter(help="A name from the catalog, or an 'org/name' repository.")],
     /,
     *,
-    to: Annotated[Path | None, Parameter(help="A folder of its own for the model; by default the hub's cache.")] = None,
+    to: Annotated[Path | None, Parameter(help="Folder for the model; by default the hub's cache.")] = None,
     revision: Annotated[str | None, Parameter(help="Commit, tag or branch; by default the catalog's.")] = None,
     models_file: ModelsFile = None,
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
-    """Download a model ahead of a build: only what it is loaded from. Interrupted, it goes on where it was.
+    """Download a model ahead of a build: only the files it is loaded from. An interrupted download can be resumed.
 
-    Exits with 0 when the model is whole, 1 when it did not arrive, 2 when it cannot be had.
+    Exits with 0 when the model is complete, 1 when the download failed, 2 if it does not exist or access is denied.
     """
     from imagemill.flows.cli.models_output import print_pulled
 
@@ -197,19 +197,19 @@ def pull(
 def setup_prefect(
     *,
     runs_at_once: Annotated[
-        int, Parameter(validator=validators.Number(gte=1), help="Runs that the work pool allows at a time.")
+        int, Parameter(validator=validators.Number(gte=1), help="Concurrent runs in the work pool.")
     ] = 1,
     silent_seconds: Annotated[
         int,
         Parameter(
             validator=validators.Number(gte=10),
-            help="Without a heartbeat for so long, a run counts as crashed. Heartbeats come every 30 s.",
+            help="Seconds without a heartbeat after which a run counts as crashed. Heartbeats come every 30 s.",
         ),
     ] = 90,
 ) -> int:
-    """Make a Prefect server ready: the work pool, the deployments of prefect.yaml, and what brings crashed builds back.
+    """Set up a Prefect server: work pool, deployments of prefect.yaml, and automations that restart crashed builds.
 
-    It asks nothing, and can be called again at any time. The server is the one that PREFECT_API_URL names.
+    Not interactive; can be called again at any time. The server is the one that PREFECT_API_URL names.
     """
     from imagemill.flows.cli.build_command import quiet_prefect
 

@@ -1,4 +1,4 @@
-"""A build seen from a terminal: the live bar, the summary and the exit code."""
+"""`imagemill build` in a terminal: progress bar, summary and exit code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.shard_files import GLOB
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.runner.cluster import MachineCluster
 
 STOPPED = "imagemill: stopped; run the same command again to go on from here."
 
-STOP_SECONDS = 8
+STOP_TIMEOUT_S = 8.0
 """Seconds from a signal until the process ends, whatever it still waits for."""
 
 errors = Console(stderr=True)
@@ -29,7 +30,7 @@ errors = Console(stderr=True)
 
 def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_set_aside: bool, verbose: bool) -> int:
     """Build the recipe's dataset and return the exit code. Raises ImagemillError."""
-    # Before Prefect starts, which takes seconds: what can be known to be wrong.
+    # Errors that can be found now come before the seconds that Prefect takes to start.
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
     has_work = bool(loaded_here(resolve_models(recipe).values())) and folder.is_new
@@ -38,50 +39,44 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, _stop)
     own = MachineCluster.of(workers) if has_work and not cluster else None
-    with _bar(show=errors.is_terminal and not verbose) as watch, closing(own) if own else nullcontext():
+    with _bar(show=errors.is_terminal and not verbose) as on_start, closing(own) if own else nullcontext():
         from imagemill.flows.build_dataset import build_dataset
         from imagemill.flows.prefect_server.connection import find_server
-        from imagemill.tasks.progress import watcher
         from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
         find_server()
-        token = watcher.set(watch)
-        try:
-            figures = build_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster, own=own))(
-                recipe, retry_set_aside
-            )
-        finally:
-            watcher.reset(token)
-    _summarise(recipe, figures)
+        runner = GpuTaskRunner(workers, cluster, own=own, on_start=on_start)
+        figures = build_dataset.with_options(task_runner=runner)(recipe, retry_set_aside)
+    _print_summary(folder, figures)
     return 0
 
 
 def quiet_prefect(verbose: bool = False) -> None:
-    """Settle what Prefect says, and to whom, before it is imported."""
-    # A tool that a person runs sends nothing to anybody.
+    """Configure Prefect's logging and telemetry; call this before it is imported."""
+    # A command-line tool sends no telemetry.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
-    # Its own 20 s are too few for a new server's first start on a busy laptop.
+    # Its default of 20 s is too short for a new server's first start on a busy laptop.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 
 def _stop(sign: int, frame: Any) -> None:
-    """End the build, and the process in any case: Prefect may wait long for a server that Ctrl-C has ended too."""
+    """End the build, and the process within STOP_TIMEOUT_S: Prefect may wait for a server that Ctrl-C ended too."""
 
     def end_now() -> None:
         print(STOPPED, file=sys.stderr, flush=True)
         os._exit(128 + sign)
 
-    end = threading.Timer(STOP_SECONDS, end_now)
-    end.daemon = True
-    end.start()
+    timer = threading.Timer(STOP_TIMEOUT_S, end_now)
+    timer.daemon = True
+    timer.start()
     raise KeyboardInterrupt
 
 
 @contextmanager
 def _bar(show: bool) -> Iterator[Any]:
-    """A bar that follows the Progress it is handed, regenerated a few times a second; nothing where it is not shown."""
+    """Progress bar. Yields the function that starts it, to be called with the build's Progress; None without a bar."""
     if not show:
         yield None
         return
@@ -93,7 +88,7 @@ def _bar(show: bool) -> Iterator[Any]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    waiting = "starting Prefect" if os.environ.get("PREFECT_API_URL") else "starting Prefect's own server (5 to 10 s)"
+    waiting = "starting Prefect" if os.environ.get("PREFECT_API_URL") else "starting a Prefect server (5 to 10 s)"
     stop = threading.Event()
     with Progress(*columns, console=errors) as bar:
         line = bar.add_task(waiting, total=None, rate="")
@@ -102,29 +97,29 @@ def _bar(show: bool) -> Iterator[Any]:
             while not stop.wait(0.2):
                 bar.update(
                     line,
-                    description="drawing" if progress.is_generating else "planning, starting workers",
+                    description="generating" if progress.is_generating else "planning, starting workers",
                     total=progress.planned or None,
                     completed=progress.seen,
                     rate=f"{progress.rate():.1f} images/s" if progress.seen_generated else "",
                 )
 
-        def watch(progress: Any) -> None:
+        def on_start(progress: Any) -> None:
             threading.Thread(target=follow, args=(progress,), daemon=True, name="bar").start()
 
         try:
-            yield watch
+            yield on_start
         finally:
             stop.set()
 
 
-def _summarise(recipe: Recipe, figures: dict[str, Any]) -> None:
-    folder = Folder(recipe.output)
-    generated = f"{figures['generated']:,} generated in {figures['seconds']:.0f} s ({figures['images_per_second']:.1f} images/s)"
+def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
+    rate = f"{figures['images_per_second']:.1f} images/s"
+    generated = f"{figures['generated']:,} generated in {figures['seconds']:.0f} s ({rate})"
     if not figures["generated"]:
-        generated = "nothing to draw, no model loaded"
+        generated = "nothing to generate, no model loaded"
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if figures["set_aside"]:
         print(f"Set aside, with reasons: {folder.set_aside}")
     print(f"Fingerprint: {figures['fingerprint']}")
-    print(f"Look at it:  {folder.contact_sheet}")
-    print(f'Open it:     datasets.load_dataset("parquet", data_files="{folder.data}/train-*.parquet", split="train")')
+    print(f"Contact sheet: {folder.contact_sheet}")
+    print(f'Open with: datasets.load_dataset("parquet", data_files="{folder.data}/{GLOB}", split="train")')

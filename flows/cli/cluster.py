@@ -1,4 +1,4 @@
-"""The commands that make a cluster of several machines: `imagemill scheduler` and `imagemill worker`."""
+"""Commands for a cluster of several machines: `imagemill scheduler` and `imagemill worker`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Insecure = Annotated[
     bool,
     Parameter(
         env_var="IMAGEMILL_INSECURE",
-        help="Speak clear text beyond this machine too. Whoever reaches the port can then run code.",
+        help="Allow unencrypted connections beyond this machine: anyone who reaches the port can run code.",
     ),
 ]
-Gpus = Annotated[str | None, Parameter(help="Use only these GPUs: indices or UUIDs, divided by commas.")]
+Gpus = Annotated[str | None, Parameter(help="Use only these GPUs: indices or UUIDs, separated by commas.")]
 
-say = partial(print, flush=True)
+emit = partial(print, flush=True)
 
 
 def add_commands(app: App) -> None:
-    """Add both commands to the `imagemill` command."""
+    """Register both commands."""
     app.command(scheduler)
     app.command(worker)
 
 
 def check_cluster(address: str | None, gpus: str | None = None) -> None:
-    """Look at where a build is to draw before Prefect starts. Raises RecipeError."""
+    """Validate --cluster and --gpus before Prefect starts. Raises RecipeError."""
     if address is not None:
         from imagemill.tasks.runner.cluster import check_address
 
@@ -40,21 +40,21 @@ def check_cluster(address: str | None, gpus: str | None = None) -> None:
 def scheduler(
     *,
     host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535), help="0: any free one.")] = 8786,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535), help="0: any free port.")] = 8786,
     insecure: Insecure = False,
 ) -> int:
-    """Run the scheduler of a cluster of several machines, until it is told to stop.
+    """Run the scheduler of a cluster of several machines until interrupted.
 
-    It speaks TLS where Dask's settings name certificates; see docs/clusters.md.
+    It uses TLS if Dask's settings name certificates; see docs/clusters.md.
     """
     from imagemill.tasks.runner.cluster_service import serve_scheduler
 
-    serve_scheduler(host, port, insecure, say)
+    serve_scheduler(host, port, insecure, emit)
     return 0
 
 
 def worker(
-    address: Annotated[str, Parameter(help="The scheduler's: tls://host:8786, or tcp://127.0.0.1:8786.")],
+    address: Annotated[str, Parameter(help="The scheduler's address: tls://host:8786, or tcp://127.0.0.1:8786.")],
     /,
     *,
     gpus: Gpus = None,
@@ -62,13 +62,15 @@ def worker(
         int | None,
         Parameter(validator=validators.Number(gte=1), help="Worker processes. By default one per GPU, or one."),
     ] = None,
-    host: Annotated[str | None, Parameter(help="The address to listen on. By default the one that faces it.")] = None,
+    host: Annotated[
+        str | None, Parameter(help="The address to listen on. By default the one facing the scheduler.")
+    ] = None,
     insecure: Insecure = False,
-    timeout_s: Annotated[
+    timeout: Annotated[
         float, Parameter(validator=validators.Number(gt=0), help="Seconds without a scheduler before giving up.")
     ] = 600.0,
 ) -> int:
-    """Run this machine's workers for a scheduler, until they are told to stop.
+    """Run this machine's workers for a scheduler until interrupted.
 
     Models stay loaded from build to build.
     """
@@ -77,5 +79,5 @@ def worker(
 
     if gpus is not None:
         choose_gpus(gpus)
-    serve_workers(address, workers, host, insecure, timeout_s, say)
+    serve_workers(address, workers, host, insecure, timeout, emit)
     return 0

@@ -1,4 +1,4 @@
-"""What the commands that only look print: for a person, or as one JSON object for a program."""
+"""Output of the commands that read a dataset: as text, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -21,30 +21,32 @@ from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
+from imagemill.flows.run.dashboard_text import format_duration
+from imagemill.models.drawing.measure import measures_of
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
-    """What a build of the recipe would do; returns the exit code. Raises ImagemillError."""
+    """Print what a build of the recipe would do; returns the exit code. Raises ImagemillError."""
     from imagemill.flows.plan_dataset import plan_dataset
 
     figures = plan_dataset(recipe, retry_set_aside)
     if as_json:
         return _print_json(figures)
     kept = figures["rows"] - figures["reused"] - figures["new"]
-    print(f"{figures['output']}: {_count(figures['rows'], 'row')} when it is built")
+    print(f"{figures['output']}: {_count(figures['rows'], 'row')} after the build")
     _line("reused", f"{_count(figures['reused'], 'finished row')}")
     if kept:
-        _line("kept", f"{_count(kept, 'row')} that no prompt asks for any more")
-    for what in ("new", "removed", "set_aside"):
-        _line(what.replace("_", " "), _count(figures[what], "row"))
+        _line("kept", f"{_count(kept, 'row')} whose prompts were removed")
+    for kind in ("new", "removed", "set_aside"):
+        _line(kind.replace("_", " "), _count(figures[kind], "row"))
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
     models = [f"{count:,} with {model}" for model, count in figures["draw"].items() if count]
-    _line("to draw", _count(figures["images"], "image") + (f" ({', '.join(models)})" if models else ""))
+    _line("to generate", _count(figures["images"], "image") + (f" ({', '.join(models)})" if models else ""))
     if figures["restored"] or figures["staged"]:
         _line(
-            "not generated",
-            f"{_count(figures['restored'], 'image')} of other rows, {figures['staged']:,} staged before",
+            "existing",
+            f"{_count(figures['restored'], 'image')} of other rows, {figures['staged']:,} staged by an earlier build",
         )
     _line("time", _time(figures))
     _line("disk", _disk(figures))
@@ -53,51 +55,48 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
 
 def _time(figures: Mapping[str, Any]) -> str:
     if not figures["images"]:
-        return "nothing to draw: a few seconds"
+        return "nothing to generate: a few seconds"
     if figures["seconds"] is None:
         return "unknown: nothing was generated for this dataset yet"
-    took = _duration(figures["seconds"])
-    return f"about {took}, at the {figures['images_per_second']:.2f} images/s of the last runs"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
+    duration = format_duration(figures["seconds"])
+    return f"about {duration}, at the {figures['images_per_second']:.2f} images/s of the last runs"
 
 
 def _disk(figures: Mapping[str, Any]) -> str:
     if figures["bytes"] is None:
         return "unknown: this dataset has no finished row yet"
-    each, added = decimal(figures["bytes_per_row"]), decimal(figures["bytes_added"])
-    return f"about {added} more, {decimal(figures['bytes'])} in all ({each} a row)"
+    per_row, added = decimal(figures["bytes_per_row"]), decimal(figures["bytes_added"])
+    return f"about {added} more, {decimal(figures['bytes'])} in total ({per_row} per row)"
 
 
 def _line(name: str, text: str) -> None:
-    print(f"  {name:<10} {text}")
+    print(f"  {name:<11} {text}")
 
 
 def print_verified(
     output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None, as_json: bool
 ) -> int:
-    """What was found in a finished dataset; returns 0 where all is good, else 1. Raises ImagemillError."""
-    report = _draw_again(output, regenerate, seed, workers, cluster) if regenerate else verify_files(output).to_json()
+    """Verify a dataset and print the result; returns 0 if everything matches, else 1. Raises ImagemillError."""
+    report = (
+        _run_verify(output, regenerate, seed, workers, cluster)
+        if regenerate
+        else verify_files(output, measures_of).to_json()
+    )
     code = 0 if report["good"] else 1
     if as_json:
         return _print_json(report) or code
-    size = ", ".join(_count(report[what], what.removesuffix("s")) for what in ("files", "rows", "images"))
+    size = ", ".join(_count(report[name], name.removesuffix("s")) for name in ("files", "rows", "images"))
     print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
     if report["counts"]:
         _print_faults(report, regenerate)
     else:
-        print(f"All is as the manifest says. Fingerprint: {report['fingerprint']}")
+        print(f"Everything matches the manifest. Fingerprint: {report['fingerprint']}")
     if report.get("regenerated"):
         _print_regenerated(report)
     return code
 
 
-def _draw_again(output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None) -> dict[str, Any]:
+def _run_verify(output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None) -> dict[str, Any]:
     from imagemill.flows.cli.build_command import quiet_prefect
 
     quiet_prefect()
@@ -115,34 +114,34 @@ def _draw_again(output: str, regenerate: int, seed: int, workers: int | None, cl
 
 def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
     count = sum(report["counts"].values())
-    print(f"{count:,} {'thing is' if count == 1 else 'things are'} not as the manifest says:")
+    print(f"{_count(count, 'difference')} from the manifest:")
     for fault in report["faults"]:
         row = f", row {fault['id']}" if fault["id"] is not None else ""
         print(f"  {fault['kind']:<11} {fault['file']}{row}: {fault['what']}")
     if count > len(report["faults"]):
         print(f"  ... and {count - len(report['faults']):,} more")
     if regenerate:
-        print("Nothing was regenerated: the files go first.")
-    print("To mend it run `imagemill build` with the dataset's recipe: damaged files' rows are regenerated.")
+        print("No row was regenerated: the files have to be repaired first.")
+    print("Run `imagemill build` with the dataset's recipe to generate the rows of damaged files again.")
 
 
 def _print_regenerated(report: Mapping[str, Any]) -> None:
-    print(f"Generated again: {_count(report['regenerated'], 'row')}, {report['bit_equal']:,} of them bit-equal")
-    for one in report["not_bit_equal"]:
-        how = f"PSNR {one['psnr']:.1f} dB" if one["psnr"] is not None else one["why"] or "only its encoding differs"
-        print(f"  {one['result']:<11} {one['file']}, row {one['id']}: {how}")
+    print(f"Regenerated: {_count(report['regenerated'], 'row')}, {report['bit_equal']:,} of them bit-equal")
+    for row in report["not_bit_equal"]:
+        why = f"PSNR {row['psnr']:.1f} dB" if row["psnr"] is not None else row["why"] or "only its encoding differs"
+        print(f"  {row['result']:<11} {row['file']}, row {row['id']}: {why}")
     for name, (before, now) in report["differing"].items():
         print(f"  {name}: {now} now, {before} in the manifest")
     if report["not_bit_equal"] and not report["differing"]:
-        print("  Hardware, versions and models are those that the manifest records.")
+        print("  Hardware, versions and models are those of the manifest.")
 
 
 def print_history(output: str, as_json: bool) -> int:
-    """The runs of a dataset, oldest first. Raises ImagemillError."""
+    """Print the runs of a dataset, oldest first; returns the exit code. Raises ImagemillError."""
     runs = read_runs(find_dataset(output))
     if as_json:
         return _print_json({"output": output, "runs": runs})
-    # Without lines, it fits into 80 columns.
+    # Without borders, it fits into 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("started (UTC)", no_wrap=True)
     for name in ("seconds", "status", "planned", "reused", "generated", "set aside", "images/s", "loads"):
@@ -161,41 +160,41 @@ def _cells(run: Mapping[str, Any]) -> Sequence[str]:
     return [f"{run.get('seconds', 0):.1f}", run.get("status", "?"), *(f"{run.get(name, '?')}" for name in numbers)]
 
 
-def print_difference(one: str, other: str, as_json: bool) -> int:
-    """What two datasets do not have in common; returns 0 where they are equal, else 1. Raises ImagemillError."""
-    found = compare(one, other)
-    code = 0 if found.equal else 1
+def print_difference(a: str, b: str, as_json: bool) -> int:
+    """Compare two datasets and print the result; returns 0 if they are equal, else 1. Raises ImagemillError."""
+    difference = compare(a, b)
+    code = 0 if difference.equal else 1
     if as_json:
-        return _print_json({"a": one, "b": other, "equal": found.equal, **asdict(found)}) or code
-    print(f"{one} and {other}: {_count(found.same, 'row')} with the same images")
-    _print_some(f"only in {one}", found.only_a)
-    _print_some(f"only in {other}", found.only_b)
-    _print_some("in both, with other bytes", found.changed)
+        return _print_json({"a": a, "b": b, "equal": difference.equal, **asdict(difference)}) or code
+    print(f"{a} and {b}: {_count(difference.same, 'row')} with the same images")
+    _print_sample(f"only in {a}", difference.only_a)
+    _print_sample(f"only in {b}", difference.only_b)
+    _print_sample("in both, with other bytes", difference.changed)
     return code
 
 
-def _print_some(what: str, some: DiffSample) -> None:
-    named = f" ({', '.join(some.ids)}" if some.ids else ""
-    more = "" if not named else ", ...)" if some.rows > len(some.ids) else ")"
-    print(f"  {what}: {_count(some.rows, 'row')}{named}{more}")
+def _print_sample(label: str, sample: DiffSample) -> None:
+    ids = f" ({', '.join(sample.ids)}" if sample.ids else ""
+    end = "" if not ids else ", ...)" if sample.rows > len(sample.ids) else ")"
+    print(f"  {label}: {_count(sample.rows, 'row')}{ids}{end}")
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def print_export(output: str, form: str, to: Path | None, as_json: bool) -> int:
-    """Export a dataset and say where it is; returns the exit code. Raises ImagemillError."""
+def print_export(output: str, format: str, to: Path | None, as_json: bool) -> int:
+    """Export a dataset and print where it is; returns the exit code. Raises ImagemillError."""
     if to is None and "://" in output:
-        raise RecipeError(f"the dataset lies at {output!r}: give --to the folder on this machine that it is to go to.")
-    target = to or Path(f"{output.rstrip('/')}-{form}")
+        raise RecipeError(f"the dataset is at {output!r}: give --to a folder on this machine to export it to.")
+    target = to or Path(f"{output.rstrip('/')}-{format}")
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
-        task = bar.add_task(f"export as {form}", total=None)
-        done = export(output, target, form, emit=lambda done, parts: bar.update(task, completed=done, total=parts))
+        task = bar.add_task(f"export as {format}", total=None)
+        done = export(output, target, format, emit=lambda done, parts: bar.update(task, completed=done, total=parts))
     if as_json:
         return _print_json(done)
-    what = f"{_count(done['rows'], 'row')} as {form}: {FORMATS[form].what}"
-    print(f"{target}: {what}" + ("" if done["written"] else "; it was there already"))
+    rows = f"{_count(done['rows'], 'row')} as {format}: {FORMATS[format].what}"
+    print(f"{target}: {rows}" + ("" if done["written"] else "; it was there already"))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How the `imagemill` command ends: at once. Python would first take apart all that was imported: a second."""
+"""Immediate exit of the `imagemill` command, without the second that Python's own teardown of modules takes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import suppress
 from typing import NoReturn
 
 _code = 1
-"""What the process ends with: that of an error that nobody expected, until another is known."""
+"""Exit code of the process; that of an unexpected error until another is set."""
 
 
 def end_at_once() -> None:
-    """Let this process end as soon as all has run that is registered to run at its end, from now on."""
+    """Skip Python's teardown in this process: it ends once the registered exit functions have run."""
     atexit.register(_end)
 
 
 def exit_with(code: int) -> NoReturn:
-    """Leave with this exit code."""
+    """Exit with this code."""
     global _code
     _code = code
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What `imagemill models` and `imagemill models pull` print."""
+"""Output of `imagemill models` and `imagemill models pull`."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-COLUMNS = ("key", "tasks", "size", "steps", "guidance", "negative", "memory", "gated", "here", "licence")
+COLUMNS = ("key", "tasks", "size", "steps", "guidance", "negative", "memory", "gated", "cached", "licence")
 
 
 def print_models(models_file: str | None, cache_dir: str | None, as_json: bool) -> int:
-    """The catalog as a table, and what of it this machine has; returns the exit code. Raises ImagemillError."""
-    from imagemill.models.download.inventory import shelf
+    """Print the catalog as a table, with what is cached of it; returns the exit code. Raises ImagemillError."""
+    from imagemill.models.download.inventory import list_models
 
-    books = shelf(models_file, cache_dir)
+    models = list_models(models_file, cache_dir)
     if as_json:
-        print(json.dumps(books, indent=2, ensure_ascii=False))
+        print(json.dumps(models, indent=2, ensure_ascii=False))
         return 0
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in COLUMNS:
-        table.add_column(name, no_wrap=name in ("key", "size", "memory", "here"))
-    for book in books:
-        table.add_row(*map(escape, _cells(book)))
-    # A pipe has no width of its own: a line a model can be searched.
+        table.add_column(name, no_wrap=name in ("key", "size", "memory", "cached"))
+    for model in models:
+        table.add_row(*map(escape, _cells(model)))
+    # A pipe has no width: one line per model can be searched.
     Console(width=None if sys.stdout.isatty() else 220).print(table)
-    print("Memory is the weights alone. `imagemill models pull KEY` downloads one; --json says all, licences in full.")
+    print("Memory is the weights alone. `imagemill models pull KEY` downloads one; --json prints everything.")
     return 0
 
 
-def _cells(book: Mapping[str, Any]) -> list[str]:
-    guidance, memory = book["guidance_scale"], book["memory_gib"]
+def _cells(model: Mapping[str, Any]) -> list[str]:
+    guidance, memory = model["guidance_scale"], model["memory_gib"]
     return [
-        book["key"],
-        ", ".join(book["tasks"]),
-        f"{book['width']} x {book['height']}",
-        str(book["steps"]),
+        model["key"],
+        ", ".join(model["tasks"]),
+        f"{model['width']} x {model['height']}",
+        str(model["steps"]),
         "none" if guidance is None else f"{guidance:g}",
-        "yes" if book["negative_prompt"] else "no",
+        "yes" if model["negative_prompt"] else "no",
         f"{memory:g} GiB" if memory else "?",
-        "yes" if book["gated"] else "no",
-        _here(book),
-        book["licence"],
+        "yes" if model["gated"] else "no",
+        _cached(model),
+        model["licence"],
     ]
 
 
-def _here(book: Mapping[str, Any]) -> str:
-    size = decimal(book["cached_bytes"])
-    return {"none": "no", "part": f"{size} of it", "whole": size, "folder": size}[book["cached"]]
+def _cached(model: Mapping[str, Any]) -> str:
+    size = decimal(model["cached_bytes"])
+    return {"none": "no", "part": f"{size} of it", "whole": size, "folder": size}[model["cached"]]
 
 
 def print_pulled(
     key: str, to: Path | None, revision: str | None, models_file: str | None, cache_dir: str | None, as_json: bool
 ) -> int:
-    """Download a model and say where it is; returns the exit code. Raises ImagemillError."""
+    """Download a model and print where it is; returns the exit code. Raises ImagemillError."""
     from imagemill.models.download.pull import pull
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -74,38 +74,38 @@ def print_pulled(
     ):
         if bar:
             task = bar.add_task(key, total=None)
-            pulled = pull(key, to, revision, cache_dir, models_file, _shown(bar, task))
+            pulled = pull(key, to, revision, cache_dir, models_file, _advance(bar, task))
         else:
-            pulled = pull(key, to, revision, cache_dir, models_file, _Lines(key) if not as_json else _silent)
+            pulled = pull(key, to, revision, cache_dir, models_file, _LogProgress(key) if not as_json else _ignore)
     if as_json:
         print(json.dumps(asdict(pulled), indent=2))
         return 0
-    where = pulled.repository or "its own folder"
+    where = pulled.repository or "a local folder"
     at = f" at {pulled.commit[:12]}" if pulled.commit else ""
-    how = f"{decimal(pulled.downloaded)} downloaded" if pulled.downloaded else "it was there already"
-    print(f"{key}: {where}{at}, {decimal(pulled.bytes)}; {how}.")
-    print(f"Its files: {pulled.folder}")
+    done = f"{decimal(pulled.downloaded)} downloaded" if pulled.downloaded else "it was there already"
+    print(f"{key}: {where}{at}, {decimal(pulled.bytes)}; {done}.")
+    print(f"Files: {pulled.folder}")
     if to:
-        print(f"To build with it: generate.model: {to}")
+        print(f"In a recipe: generate.model: {to}")
     return 0
 
 
-def _shown(bar: Progress, task: Any) -> Any:
-    return lambda there, total: bar.update(task, completed=there, total=total)
+def _advance(bar: Progress, task: Any) -> Any:
+    return lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _silent(there: int, total: int) -> None:
+def _ignore(done: int, total: int) -> None:
     return None
 
 
-class _Lines:
-    """A line at every tenth, for a log."""
+class _LogProgress:
+    """One line per tenth, for a log."""
 
     def __init__(self, key: str) -> None:
-        self.key, self.said = key, -1
+        self.key, self.printed = key, -1
 
-    def __call__(self, there: int, total: int) -> None:
-        tenth = 10 * there // max(1, total)
-        if tenth > self.said:
-            self.said = tenth
-            print(f"{self.key}: {decimal(there)} of {decimal(total)}", file=sys.stderr, flush=True)
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // max(1, total)
+        if tenth > self.printed:
+            self.printed = tenth
+            print(f"{self.key}: {decimal(done)} of {decimal(total)}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The command that puts a dataset onto the Hugging Face Hub: `imagemill push`."""
+"""`imagemill push`: upload of a dataset to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 
 def add_commands(app: App) -> None:
-    """Add the command to the `imagemill` command."""
+    """Register the command."""
     app.command(push)
 
 
@@ -20,14 +20,14 @@ def push(
     repository: Annotated[str, Parameter(help="The dataset's name on the Hub: org/name.")],
     /,
     *,
-    public: Annotated[bool, Parameter(help="Let everybody see a repository that is made now.")] = False,
+    public: Annotated[bool, Parameter(help="Make a new repository public.")] = False,
     json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Put a finished dataset onto the Hugging Face Hub: data, card and manifest, in one commit.
+    """Upload a finished dataset to the Hugging Face Hub: data, card and manifest, in one commit.
 
-    Only what differs is sent. Interrupted, it goes on where it was. A new repository is private.
+    Only files that differ are uploaded. An interrupted upload can be resumed. A new repository is private.
 
-    Exits with 0 when the dataset is there, 1 when it is not, 2 without a token or a usable name.
+    Exits with 0 when the dataset is uploaded, 1 when it is not, 2 without a token or a valid name.
     """
     from rich.console import Console
     from rich.filesize import decimal
@@ -45,7 +45,7 @@ def push(
     if json:
         print(as_json.dumps(asdict(done), indent=2))
         return 0
-    how = f"{done.sent} files sent ({decimal(done.bytes)})" if done.sent else "it was there already"
-    gone = f", {done.removed} removed" if done.removed else ""
-    print(f"{done.url}: {done.rows:,} rows; {how}{gone}. Commit {done.commit[:12]}.")
+    sent = f"{done.sent} files sent ({decimal(done.bytes)})" if done.sent else "it was there already"
+    removed = f", {done.removed} removed" if done.removed else ""
+    print(f"{done.url}: {done.rows:,} rows; {sent}{removed}. Commit {done.commit[:12]}.")
     return 0

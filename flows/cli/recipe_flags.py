@@ -1,4 +1,4 @@
-"""A recipe on the command line: a file, flags named as its fields are, and assignments by dotted names."""
+"""Recipe of a command line: a file, flags named after its fields, and assignments by dotted name."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from imagemill.data.config.load import explain_faults, load_recipe, parse_assign
 from imagemill.data.config.recipe import Recipe
 
 _TYPE = re.compile(r"int|float|str|bool|\w+\[.*\]")
-"""What pydantic calls the types of a union."""
+"""Pydantic's names for the members of a union."""
 
 
 def _flags(section: type[BaseModel]) -> type[BaseModel]:
-    """The section with every field optional and unchecked: what is given goes over the recipe, and that is checked."""
+    """The section with every field optional and unconstrained; the recipe is validated after the flags are applied."""
     fields: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         plain = _plain(field.annotation)
         if get_origin(plain) is list and _is_section(get_args(plain)[0]):
-            continue  # A list of sections is for a file.
+            continue  # Lists of sections can only be written in a file.
         fields[name] = (plain | None, Field(None, description=field.description))
     return create_model(f"{section.__name__}Flags", **fields)
 
 
 def _plain(kind: Any) -> Any:
     if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(_plain(one) for one in get_args(kind) if one is not type(None))]  # noqa: UP007 - of a tuple
+        members = (member for member in get_args(kind) if member is not type(None))
+        return Union[tuple(map(_plain, members))]  # noqa: UP007 - of a tuple
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is list:
@@ -46,36 +47,36 @@ def _is_section(kind: Any) -> bool:
 
 RecipeFile = Annotated[
     Path | None,
-    Parameter(help="A YAML file. Flags and --set go over what it says; without one, flags are the recipe."),
+    Parameter(help="A YAML file. Flags and --set override its fields; without a file, they are the recipe."),
 ]
 Assignments = Annotated[
     list[str] | None,
-    Parameter(consume_multiple=False, help="field=value, with the field's dotted name: --set generate.seed=7"),
+    Parameter(consume_multiple=False, help="FIELD=VALUE, by the field's dotted name: --set generate.seed=7"),
 ]
 Flags = Annotated[_flags(Recipe) | None, Parameter(name="*")]
 
 
-def given_recipe(recipe: Path | None, assignments: list[str] | None, flags: BaseModel | None) -> Recipe:
-    """The recipe in a file, or none, with what was given beside it. Raises RecipeError."""
+def load_command_line(recipe: Path | None, assignments: list[str] | None, flags: BaseModel | None) -> Recipe:
+    """The recipe in a file, if there is one, with assignments and flags applied. Raises RecipeError."""
     overrides = dict(parse_assignment(text) for text in assignments or ())
     overrides |= _dotted(flags.model_dump(exclude_unset=True) if flags else {})
     return load_recipe(recipe or {}, overrides)
 
 
 def bad_flag(error: CycloptsError) -> str:
-    """What is wrong with a command line, in one line; with a recipe's field as the recipe's own check says it."""
+    """The error in a command line, in one line; for a recipe's field with the message that a recipe file gets."""
     if isinstance(error.__cause__, ValidationError):
         faults: dict[tuple[int | str, ...], dict[str, Any]] = {}
         for fault in error.__cause__.errors():
-            # Of a field with several types each is a fault of its own, with its name behind the field's.
+            # A field of several types has one fault per type, with the type's name after the field's.
             place = tuple(part for part in fault["loc"] if not _TYPE.fullmatch(str(part)))
             faults.setdefault(place, {**fault, "loc": place})
         return explain_faults(list(faults.values()))
-    return f"{_alike(error) or ' '.join(str(error).split())} 'imagemill COMMAND --help' names what there is."
+    return f"{_alike(error) or ' '.join(str(error).split())} 'imagemill COMMAND --help' lists all options."
 
 
 def _alike(error: CycloptsError) -> str:
-    """For an option that there is not: those that end with its name, as fields of several sections do."""
+    """Suggestions for an unknown option: those whose last part matches."""
     if not isinstance(error, UnknownOptionError):
         return ""
     option = (error.token.keyword or error.token.value).partition("=")[0]

@@ -1,8 +1,7 @@
-"""The automations of the server that bring a crashed build back, with nobody there to do it.
+"""Automations on the Prefect server that restart crashed builds without intervention.
 
-A build that is killed alone is seen to end by its worker, and is Crashed at once. One that dies with its worker, or
-with the whole machine, stays Running for ever in Prefect's eyes, and keeps its place in the queue: what gives it away
-is that its heartbeats stop.
+If only the build's process is killed, its worker reports it as Crashed at once. If its worker or the whole machine goes
+down too, Prefect keeps the run as Running for ever, with its slot in the queue; only missing heartbeats reveal it.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 EVENT = "prefect.flow-run."
 GAVE_UP = "GaveUp"
-"""Name of the state, by type Crashed, of a build that is not tried again."""
+"""Name of the Crashed state of a build that is not retried."""
 COMING_BACK = "ComingBack"
-"""Name of the state, by type Crashed, of a build that will be."""
+"""Name of the Crashed state of a build that will be retried."""
 CRASHED = EVENT + "Crashed"
 ENDS = frozenset(EVENT + state for state in ("Completed", "Failed", "Cancelled", "Crashed", GAVE_UP, COMING_BACK))
 BEATS = frozenset({EVENT + "heartbeat"})
@@ -25,61 +24,73 @@ PENDING = EVENT + "Pending"
 GOES_ON = frozenset(
     EVENT + state for state in ("AwaitingRetry", "Pending", "Running", "Cancelling", "Cancelled", GAVE_UP)
 )
-WIND_UP = timedelta(seconds=10)
-"""How long a crashed run waits. Prefect allows no less."""
-OFTEN, TOO_OFTEN = timedelta(minutes=10), 10
-"""A build that crashes so often in that time gives up, whatever it has to show."""
-NEVER_BEGAN = timedelta(minutes=5)
-"""How long a run may be with a worker before its flow begins: a process needs some seconds."""
+CRASH_RETRY_DELAY_S = 10
+"""Seconds from a crash to the next attempt. Prefect allows no less."""
+MAX_CRASHES = 10
+"""Crashes within CRASH_WINDOW_S after which a build gives up, even if its attempts make progress."""
+CRASH_WINDOW_S = 600
+PENDING_TIMEOUT_S = 300
+"""Seconds from a worker's taking a run to the start of its flow; a process needs a few."""
 
 
 def our_automations(silent: timedelta) -> list[AutomationCore]:
-    """All of them. ``silent``: how long a run may go without a heartbeat; three of Prefect's, which come every 30 s."""
+    """All of them. ``silent``: time without a heartbeat after which a run has crashed; heartbeats come every 30 s."""
     seconds = f"{silent.total_seconds():.0f} s"
     return [
         AutomationCore(
             name="imagemill: a run without a heartbeat has crashed",
-            description=f"Its process, and the worker that would have told of it, are gone for {seconds}.",
+            description=f"No heartbeat for {seconds}: its process is gone, and the worker that would report it.",
             trigger=_trigger("imagemill", Posture.Proactive, BEATS, BEATS | ENDS, silent),
             actions=[_change(StateType.CRASHED, "Crashed", f"No heartbeat for {seconds}: its process is gone.")],
         ),
         AutomationCore(
             name="imagemill: a run that its worker never began waits again",
-            description="The worker died while it started the run.",
+            description="The worker ended while it started the run.",
             trigger=_trigger(
                 "imagemill",
                 Posture.Proactive,
                 frozenset({PENDING}),
                 ENDS | {EVENT + "Running", EVENT + "Cancelling", EVENT + "AwaitingRetry"},
-                NEVER_BEGAN,
+                timedelta(seconds=PENDING_TIMEOUT_S),
             ),
-            actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "The worker that had it never began it.")],
+            actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "The worker that took it never started it.")],
         ),
         AutomationCore(
             name="imagemill: a crashed build is to come back",
-            description="The build itself gives up where crashes bring nothing new.",
+            description="The build itself gives up when its attempts make no progress.",
             trigger=_trigger("build", Posture.Reactive, frozenset(), frozenset({CRASHED}), timedelta(0)),
-            actions=[_change(StateType.CRASHED, COMING_BACK, "It crashed, and is to go on from what is finished.")],
+            actions=[_change(StateType.CRASHED, COMING_BACK, "It crashed, and will resume from what is finished.")],
         ),
         AutomationCore(
             name="imagemill: a crashed build comes back",
-            # A worker reports a crash twice, some seconds apart: the second would end the next attempt.
-            description="A little later, when its worker is done with it. It generates what is missing.",
-            trigger=_trigger("build", Posture.Proactive, frozenset({EVENT + COMING_BACK}), GOES_ON, WIND_UP),
-            actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "It crashed, and goes on from what is finished.")],
+            # A worker reports a crash twice, seconds apart; without the delay the second would end the next attempt.
+            description="Shortly afterwards, when its worker has finished with it. It generates what is missing.",
+            trigger=_trigger(
+                "build",
+                Posture.Proactive,
+                frozenset({EVENT + COMING_BACK}),
+                GOES_ON,
+                timedelta(seconds=CRASH_RETRY_DELAY_S),
+            ),
+            actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "It crashed, and resumes from what is finished.")],
         ),
         AutomationCore(
             name="imagemill: a build that crashes at once gives up",
-            description="One that cannot even begin does not count its own crashes.",
+            description="One that crashes before it starts cannot count its own crashes.",
             trigger=_trigger(
-                "build", Posture.Reactive, frozenset(), frozenset({EVENT + COMING_BACK}), OFTEN, threshold=TOO_OFTEN
+                "build",
+                Posture.Reactive,
+                frozenset(),
+                frozenset({EVENT + COMING_BACK}),
+                timedelta(seconds=CRASH_WINDOW_S),
+                threshold=MAX_CRASHES,
             ),
             actions=[
                 _change(
                     StateType.CRASHED,
                     GAVE_UP,
-                    f"It crashed {TOO_OFTEN} times in {OFTEN.total_seconds() / 60:.0f} minutes: it is not tried again "
-                    "by itself. The worker's log says what ended its process.",
+                    f"It crashed {MAX_CRASHES} times in {CRASH_WINDOW_S / 60:.0f} minutes, so it is not retried "
+                    "automatically. The worker's log says what ended its process.",
                 )
             ],
         ),

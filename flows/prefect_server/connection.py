@@ -1,4 +1,4 @@
-"""The Prefect server that is named, if one is: whether it can be used, told in one message where it cannot."""
+"""Connection to the configured Prefect server, checked with one clear message before a flow needs it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from imagemill.data.errors import ImagemillError
 
-SECONDS = 10
-"""How long a server may take to answer."""
+SERVER_TIMEOUT_S = 10.0
+"""Seconds within which a server must answer."""
 
 
 def find_server(needed: bool = False) -> None:
-    """Raises ImagemillError where PREFECT_API_URL, or the active profile, names a server that cannot be used.
+    """Check the server of PREFECT_API_URL or the active profile. Raises ImagemillError if it cannot be used.
 
-    Where none is named, one of Prefect's own is started for the time of this process; ``needed``: that is an error.
+    If none is configured, a temporary one is started for this process; with ``needed``, that is an error.
     """
     address = PREFECT_API_URL.value()
     if not address:
         if needed:
             raise ImagemillError(
-                "no Prefect server is named: start one (`prefect server start`) and set "
+                "no Prefect server is configured: start one (`prefect server start`) and set "
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or log in to Prefect Cloud (`prefect cloud login`)."
             )
         from imagemill.flows.prefect_server.temporary import start_temporary_server
@@ -35,43 +35,43 @@ def find_server(needed: bool = False) -> None:
         return
     headers = {"Content-Type": "application/json", **_authorization()}
     try:
-        # What needs an authorization, unlike /health; and what Prefect Cloud answers too.
-        asked = urllib.request.Request(f"{address.rstrip('/')}/flows/count", b"{}", headers)
-        urllib.request.urlopen(asked, timeout=SECONDS).close()
+        # This route needs authorization, unlike /health, and Prefect Cloud has it too.
+        request = urllib.request.Request(f"{address.rstrip('/')}/flows/count", b"{}", headers)
+        urllib.request.urlopen(request, timeout=SERVER_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise ImagemillError(
-                f"the Prefect server at {address} refuses to be used (HTTP {error.code}): set "
-                "PREFECT_API_AUTH_STRING=user:password as the server has it, or PREFECT_API_KEY for Prefect Cloud."
+                f"the Prefect server at {address} denies access (HTTP {error.code}): set "
+                "PREFECT_API_AUTH_STRING=user:password as on the server, or PREFECT_API_KEY for Prefect Cloud."
             ) from error
-        raise ImagemillError(f"what answers at {address} is no working Prefect server (HTTP {error.code}).") from error
+        raise ImagemillError(f"no working Prefect server answers at {address} (HTTP {error.code}).") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", error)
         raise ImagemillError(
             f"no Prefect server answers at {address} ({why}). Start it (`prefect server start`), correct "
-            "PREFECT_API_URL, or unset it: a build then uses a server of its own."
+            "PREFECT_API_URL, or unset it: a build then starts a temporary server."
         ) from error
 
 
-def missing_settings(wanted: dict[str, Any]) -> list[str]:
-    """The settings (nested, as in a prefect.toml) that the server has otherwise, each as NAME=VALUE of the environment.
+def missing_settings(required: dict[str, Any]) -> list[str]:
+    """The settings (nested, as in a prefect.toml) that the server lacks, as NAME=VALUE for its environment.
 
-    Nothing for Prefect Cloud, whose settings are its own. Raises OSError where no server answers.
+    Empty for Prefect Cloud, whose settings are fixed. Raises OSError if no server answers.
     """
-    asked = urllib.request.Request(f"{PREFECT_API_URL.value().rstrip('/')}/admin/settings", headers=_authorization())
+    request = urllib.request.Request(f"{PREFECT_API_URL.value().rstrip('/')}/admin/settings", headers=_authorization())
     try:
-        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
-            has = json.load(answer)
+        with urllib.request.urlopen(request, timeout=SERVER_TIMEOUT_S) as response:
+            present = json.load(response)
     except urllib.error.HTTPError:
         return []
-    return [f"{name}={value}" for name, value in _differing("PREFECT", wanted, has)]
+    return [f"{name}={value}" for name, value in _differing("PREFECT", required, present)]
 
 
-def _differing(name: str, wanted: dict[str, Any], has: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in wanted.items():
+def _differing(name: str, required: dict[str, Any], present: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in required.items():
         if isinstance(value, dict):
-            yield from _differing(f"{name}_{key.upper()}", value, has.get(key, {}))
-        elif has.get(key) != value:
+            yield from _differing(f"{name}_{key.upper()}", value, present.get(key, {}))
+        elif present.get(key) != value:
             yield f"{name}_{key.upper()}", value
 
 

@@ -1,15 +1,15 @@
-"""Prefect's own event messaging: what meets a database that is locked, busy or starting waits, and is not dropped.
+"""Event broker for Prefect's server: Prefect's in-memory one, with events retried while the database is unavailable.
 
-A server with these settings (this project's prefect.toml has them) uses it:
+A server uses it with this setting, which the project's prefect.toml has:
 
     PREFECT_SERVER_EVENTS_MESSAGING_BROKER=imagemill.flows.prefect_server.event_broker
 
-Prefect's in-memory consumer tries an event four times without a pause and drops it then. SQLite answers "locked" at
-once to a transaction that has read before it writes while another wrote, so a few busy milliseconds lose a crash; and
-every later event of that run waits a quarter of an hour for the one that is lost. Trying again is not enough: each try
-fires the automations that come first again, and what they do is what writes meanwhile. So a transaction of an event's
-takes SQLite's lock when it begins, and waits for it (Prefect's busy_timeout: 60 s). A PostgreSQL that is started again
-refuses connections meanwhile. It brings flows/prefect_server/sqlite_patch.py with it. Nothing else is changed.
+Prefect's consumer tries an event four times without a delay, then drops it. SQLite raises "database is locked" at once
+if a transaction reads, another writes, and the first then writes, so a few busy milliseconds can lose a crash; later
+events of that run then wait 15 minutes for the lost one. Retries alone do not help: each fires the preceding
+automations again, whose actions are the competing writes. So the transaction of an event takes SQLite's lock when it
+begins, and waits for it (Prefect's busy_timeout: 60 s). A restarting PostgreSQL refuses connections meanwhile. The
+module also imports flows/prefect_server/sqlite_patch.py. Nothing else differs from Prefect's.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ import imagemill.flows.prefect_server.sqlite_patch  # noqa: F401 - Prefect impor
 __all__ = ["Consumer", "Publisher", "break_topic", "ephemeral_subscription"]
 
 BROKER = __name__
-"""The value of that setting."""
+"""Value of that setting."""
 
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
-"""Seconds before each further try; half a minute in all."""
+"""Seconds before each retry; half a minute in total."""
 
 _handles_events: ContextVar[bool] = ContextVar("_handles_events", default=False)
 
 
 @event.listens_for(Engine, "begin")
 def _lock_at_once(_: Connection) -> None:
-    # Called before Prefect's own listener, which belongs to one engine and sends "BEGIN" with this mode.
+    # Called before Prefect's listener, which belongs to one engine and sends "BEGIN" with this mode.
     if _handles_events.get() and SQLITE_BEGIN_MODE.get() == "DEFERRED":
         SQLITE_BEGIN_MODE.set("IMMEDIATE")
 
 
 class Consumer(memory.Consumer):
-    """Prefect's, whose handler gets the time that a database needs."""
+    """Prefect's consumer, with a handler that is retried while the database is unavailable."""
 
     async def run(self, handler: MessageHandler) -> None:
-        """Hand every message to the handler, until cancelled."""
+        """Pass every message to the handler until cancelled."""
 
-        async def patient(message: Message) -> None:
+        async def handle(message: Message) -> None:
             for retry_delay in RETRY_DELAYS_S:
                 try:
                     return await handler(message)
-                # What asyncpg says of a connection that it cannot have is no error of SQLAlchemy's.
+                # asyncpg's connection errors are OSErrors, not SQLAlchemy's.
                 except (OperationalError, InterfaceError, OSError) as error:
-                    get_logger(__name__).debug("Trying an event again in %s s: %s", retry_delay, error)
+                    get_logger(__name__).debug("Retrying an event in %s s: %s", retry_delay, error)
                     await asyncio.sleep(retry_delay)
             return await handler(message)
 
-        # Not what carries out actions: that calls the server's API, which may open one transaction within another.
+        # Not for actions: they call the server's API, which may open one transaction within another.
         _handles_events.set(self.topic.name == "events")
-        await super().run(patient)
+        await super().run(handle)

@@ -1,4 +1,4 @@
-"""The server that a build without PREFECT_API_URL has for itself: there before its flow, and gone with its process."""
+"""Temporary Prefect server for a build without PREFECT_API_URL: started before its flow, ended with its process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from prefect.server.api.server import SubprocessASGIServer
 
 
 def start_temporary_server() -> None:
-    """Start Prefect's own temporary server, which flows of this process then use, and tie its life to this process's.
+    """Start Prefect's temporary server for the flows of this process; it ends with this process.
 
-    Its runs are kept in PREFECT_HOME. Raises RuntimeError where it does not start in time.
+    Its runs are stored in PREFECT_HOME. Raises RuntimeError if it does not start in time.
     """
-    # As this project's prefect.toml has it: a build may be started in any folder.
+    # As in the project's prefect.toml, which is not read if a build starts in another folder.
     for name, value in {"BATCH_SIZE": "50", "FLUSH_INTERVAL": "1"}.items():
         os.environ.setdefault(f"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_{name}", value)
     server = SubprocessASGIServer()
@@ -22,10 +22,10 @@ def start_temporary_server() -> None:
 
 
 def _end_with_this_process(process: int) -> None:
-    # Prefect ends its server in an exit handler, which a SIGKILL never calls: it would live on for ever. The other end
-    # of this pipe closes when this process is gone, however that comes.
+    # Prefect ends its server in an exit handler, which SIGKILL skips: the server would run for ever. The other end of
+    # this pipe closes when this process ends, however it ends.
     end, _held_open = os.pipe()
-    # A session of its own: a Ctrl-C is for the build, which still needs its server.
+    # In a new session: Ctrl-C is for the build, which still needs its server.
     subprocess.Popen(
         ["sh", "-c", 'read line; kill "$0"', str(process)],
         stdin=end,

@@ -1,4 +1,4 @@
-"""A deployed run that is cancelled, or told to end: it does so within seconds, whatever it still waits for."""
+"""Deadline for a deployed run that is cancelled or terminated: it ends within seconds, whatever it still waits for."""
 
 from __future__ import annotations
 
@@ -8,32 +8,44 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prefect._internal.control_listener import get_intent
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 
-END_SECONDS = 10
-"""Seconds from the signal until the process ends in any case. Prefect kills it after 30, and looks every 3."""
+END_TIMEOUT_S = 10.0
+"""Seconds from the signal until the process ends in any case. Prefect checks every 3 s and kills it after 30."""
 
 
 @contextmanager
 def ends_in_time() -> Iterator[None]:
-    """For what takes a flow its time; what is left of the flow after it is not waited for.
+    """Context for the long part of a flow: once a signal interrupts it, the rest of the flow gets END_TIMEOUT_S.
 
-    A busy server, or a worker in the middle of a batch, may take longer than a person who has cancelled waits. What is
-    finished lies in files that are whole, and workers end with this process.
+    A busy server, or a worker in the middle of a batch, may take longer than a user waits after cancelling. Finished
+    images are in complete files, and the workers end with this process.
     """
-    deployed = FlowRunContext.get().flow_run.deployment_id is not None
+    is_deployed = FlowRunContext.get().flow_run.deployment_id is not None
     try:
         yield
     except TerminationSignal:
-        if deployed:
-            end = threading.Timer(END_SECONDS, _end)
-            end.daemon = True
-            end.start()
+        if is_deployed:
+            timer = threading.Timer(END_TIMEOUT_S, _end)
+            timer.daemon = True
+            timer.start()
         raise
 
 
 def _end() -> None:
-    # A run that is cancelled has not crashed: Prefect's worker would say so of any other code, and bring it back.
-    os._exit(0 if get_intent() == "cancel" else 128 + signal.SIGTERM)
+    # Prefect's worker reports any code but 0 as a crash, and an automation would then restart the cancelled run.
+    os._exit(0 if is_cancelled() else 128 + signal.SIGTERM)
+
+
+def is_cancelled() -> bool:
+    """Whether a user cancelled this run; False if Prefect does not tell cancelling from any other SIGTERM.
+
+    The server knows too, but may be what this run waits for. Prefect keeps the answer in a private module; without it
+    a cancelled run that has to be ended by the deadline counts as crashed.
+    """
+    try:
+        from prefect._internal.control_listener import get_intent
+    except ImportError:
+        return False
+    return get_intent() == "cancel"

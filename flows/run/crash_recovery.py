@@ -1,4 +1,4 @@
-"""A run that begins again after a crash: it waits for the folder, and gives up where crashes bring nothing new."""
+"""Crash recovery of a run: a new attempt waits for the folder, and gives up when attempts make no progress."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 
-from imagemill.data.dataset.attempts import MOST, record_attempt, reset_attempts
+from imagemill.data.dataset.attempts import MAX_ATTEMPTS, record_attempt, reset_attempts
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import FolderInUse
 from imagemill.flows.prefect_server.automations import GAVE_UP
 
-POLL_INTERVAL_S = 2
-"""How often a run looks whether the folder is free now."""
+POLL_INTERVAL_S = 2.0
+"""Seconds between two attempts to lock the folder."""
 
 
 @contextmanager
 def lock_dataset(folder: Folder, name: str) -> Iterator[None]:
-    """Hold the folder for a build of ``name``. Raises FolderInUse, but where this run has begun before: it waits then.
+    """Lock the folder for a build of ``name``. Raises FolderInUse on a run's first attempt; later ones wait.
 
-    A run counts as crashed when its heartbeats stop. It may only have been cut off from the server, and go on: its next
-    attempt then finds the folder held, and all of it built when it is free.
+    A run counts as crashed when its heartbeats stop. It may have lost only the server and still be building: the next
+    attempt then finds the folder locked, and complete once it is free.
     """
-    with ExitStack() as held:
-        told = False
+    with ExitStack() as stack:
+        is_logged = False
         while True:
             try:
-                held.enter_context(folder.lock(name))
+                stack.enter_context(folder.lock(name))
                 break
             except FolderInUse as error:
                 if (flow_run.run_count or 1) < 2:
                     raise
-                if not told:
-                    get_run_logger().info("Waiting for this run's last attempt, or whoever it is, to end: %s", error)
-                told = True
+                if not is_logged:
+                    get_run_logger().info("Waiting for the folder, which the previous attempt may hold: %s", error)
+                is_logged = True
                 time.sleep(POLL_INTERVAL_S)
         yield
 
 
 def gave_up_state(folder: Folder) -> State | None:
-    """The state to end in where this run has crashed too often with nothing to show for it, else None.
+    """The state to end in after MAX_ATTEMPTS attempts without progress, else None.
 
-    It is a crash by type; by its name no automation takes it for one that is worth another attempt.
+    Its type is Crashed; its name keeps the automations from starting another attempt.
     """
-    if deployment.id is None or record_attempt(folder, str(flow_run.id)) < MOST:
+    if deployment.id is None or record_attempt(folder, str(flow_run.id)) < MAX_ATTEMPTS:
         return None
     reset_attempts(folder)
     message = (
-        f"This build has crashed {MOST} times in a row, and none of these attempts has finished an image or a file "
-        f"more: it is not tried again by itself. What is finished is kept in {str(folder.root)!r}. The worker's log "
-        "says what ended its process (often: no memory left). Mend that and retry this run, or start another."
+        f"This build has crashed {MAX_ATTEMPTS} times in a row without finishing another image or file, so it is not "
+        f"retried automatically. Finished rows are kept in {str(folder.root)!r}. The worker's log says what ended its "
+        "process (often: out of memory). Fix that and retry this run, or start another."
     )
     return State(type=StateType.CRASHED, name=GAVE_UP, message=message)

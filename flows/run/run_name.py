@@ -1,4 +1,4 @@
-"""What a run is called, for a person who looks for it in a list."""
+"""Names of flow runs, as lists of runs show them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from imagemill.data.errors import ImagemillError
 
 
 def run_name() -> str:
-    """``winter-animals, run 12``: counted in the dataset's folder, so that it goes on when the server is a new one."""
-    given = flow_run.parameters
+    """``winter-animals, run 12``: counted by the dataset's folder, so that a new server continues the count."""
+    parameters = flow_run.parameters
     try:
-        recipe = load_recipe(given["recipe"], given.get("overrides"))
+        recipe = load_recipe(parameters["recipe"], parameters.get("overrides"))
         return f"{recipe.name}, run {len(read_runs(Folder(recipe.output))) + 1}"
     except (ImagemillError, OSError):
-        # The build itself says what is wrong.
+        # The build itself raises the error.
         return f"no dataset, {datetime.now(UTC):%Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""What a build writes of itself at its end, well or not: a line of runs.jsonl, and a few of its log."""
+"""Record of a run at its end, successful or not: a line of runs.jsonl, and the workers' statistics in the log."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from prefect import get_run_logger
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.tasks.progress import Progress
-from imagemill.tasks.worker_stats import log_line, watched
+from imagemill.tasks.worker_stats import log_line, run_figures
 
 
 def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
-    """Add this run to runs.jsonl and return its line."""
+    """Append this run to runs.jsonl and return its line."""
     seconds = time.monotonic() - progress.started
     run = {
         "started": progress.started_at.isoformat(timespec="seconds"),
@@ -26,7 +26,7 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
         "model_loads": len(progress.model_loads),
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
-        **watched(progress.workers),
+        **run_figures(progress.workers),
         "devices": sorted(progress.devices),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),
@@ -35,7 +35,7 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
     folder.add_run(run)
     if progress.truncated:
         get_run_logger().warning(
-            "%d of the prompts generated are longer than their model's text encoders take: the rest of each was not read.",
+            "%d of the generated prompts are longer than their model's text encoders take; the rest was ignored.",
             progress.truncated,
         )
     for name, figures in run["workers"].items():

@@ -1,8 +1,8 @@
-"""A task begins also where the server is away at that moment.
+"""Start of a task, retried while the server is unreachable.
 
-Before a task begins, Prefect asks the server for a place among the runs with its tags, with a client that is new in
-this process. One that has reached a server before asks again for a minute when it is gone; a new one gives up at once,
-and with it the run, although the flow's own client would have waited for a server that starts again.
+Before a task starts, Prefect acquires its tags' concurrency slots from the server, with a new client. A client that has
+reached a server before retries for a minute; a new one raises at once, and the run fails although the flow's own client
+would have waited for the server to restart.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
 Result = TypeVar("Result")
 
-PATIENCE = 300.0
-"""Seconds for which a task's beginning is tried again."""
+SERVER_TIMEOUT_S = 300.0
+"""Seconds for which the start of a task is retried."""
 
-PAUSE = 2.0
-"""Seconds between two tries."""
+RETRY_DELAY_S = 2.0
+"""Seconds between two attempts."""
 
 
 def begin(task: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-    """Call a task, and again where the server was out of reach before it began. What the task raises goes through."""
-    deadline = time.monotonic() + PATIENCE
+    """Call a task; retry if the server was unreachable before it started. Errors of the task itself propagate."""
+    deadline = time.monotonic() + SERVER_TIMEOUT_S
     while True:
         try:
             return task(*arguments, **options)
         except ConcurrencySlotAcquisitionError as error:
             if not isinstance(error.__cause__, httpx.TransportError) or time.monotonic() > deadline:
                 raise
-            get_run_logger().warning("Prefect's server is out of reach (%s): waiting for it.", error.__cause__)
-        time.sleep(PAUSE)
+            get_run_logger().warning("Prefect's server is unreachable (%s): waiting for it.", error.__cause__)
+        time.sleep(RETRY_DELAY_S)

@@ -1,6 +1,6 @@
-"""An OpenAI-compatible images API: a request is made, and made again where that can help.
+"""Client of an OpenAI-compatible images API, with retries.
 
-Everything here runs in one event loop. What concerns all rows alike is BuildFailed; what concerns one is ApiFault.
+Runs in one event loop. An error that concerns all rows is BuildFailed, one that concerns a single row is ApiFault.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from imagemill.models.api.responses import (
     is_out_of_money,
     read_capped,
     read_image,
-    wait_asked,
+    retry_after_s,
 )
 
-FIRST_WAIT = 0.5
-"""Seconds before a request is made a second time, where the API does not say; doubled each time."""
+FIRST_RETRY_DELAY_S = 0.5
+"""Wait before the first retry, if the API names none; doubled each time."""
 
-LONGEST_WAIT = 60.0
-"""Seconds between two tries, where the API does not say."""
+MAX_RETRY_DELAY_S = 60.0
+"""Longest wait before a retry, if the API names none."""
 
-PATIENCE = 3600.0
-"""The longest Retry-After, in seconds, that is waited for."""
+MAX_RETRY_AFTER_S = 3600.0
+"""Longest Retry-After that is obeyed; a longer one fails the build."""
 
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 529})
 _SYSTEMATIC = {
     401: "does not accept the key",
-    402: "wants to be paid first",
+    402: "requires payment",
     403: "does not allow this",
-    404: "knows no such model, or no such address",
+    404: "has no such model, or no such address",
     405: "takes no such request at this address",
-    501: "cannot do this",
+    501: "does not support this",
 }
 
 
 class ApiFault(Exception):
-    """One image could not be had, for the reason given. ``may_pass``: asking once more could give another answer."""
+    """One image failed, for the reason given. ``may_pass``: another request could succeed."""
 
     def __init__(self, reason: str, requests: int, may_pass: bool = False) -> None:
         super().__init__(reason)
@@ -55,8 +55,8 @@ class ApiFault(Exception):
         self.may_pass = may_pass
 
 
-class _Again(Exception):
-    """No answer this time."""
+class _Retry(Exception):
+    """A request failed in a way that a retry may help."""
 
     def __init__(self, reason: str, wait: float | None = None, is_systematic: bool = False) -> None:
         super().__init__(reason)
@@ -66,7 +66,7 @@ class _Again(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: one image."""
+    """A request for one image."""
 
     fields: Mapping[str, Any]
     source: bytes | None = None
@@ -74,69 +74,69 @@ class Request:
 
 
 class ImagesApi:
-    """One API, asked for at most ``api.concurrency`` images at once. ``key_from`` says where its key came from."""
+    """One API, with at most ``api.concurrency`` requests in flight. ``key_from``: origin of its key, for messages."""
 
     def __init__(self, api: Api, key: str | None, key_from: str) -> None:
         self.api = api
         self.key_from = key_from
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=api.concurrency)
-        # No timeout of httpx: what counts is the whole answer's time.
+        # Without httpx's timeouts: api.timeout limits the whole response.
         self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
-        # An image's own address may be somebody else's: the key does not go there.
+        # An image's URL may belong to another server: the key is not sent there.
         self._images = httpx.AsyncClient(timeout=None, follow_redirects=True)
-        self._places = asyncio.Semaphore(api.concurrency)
+        self._in_flight = asyncio.Semaphore(api.concurrency)
         self._not_before = 0.0
-        self._ended: BuildFailed | None = None
+        self._failed: BuildFailed | None = None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
         await self._images.aclose()
 
-    async def draw(self, request: Request) -> tuple[bytes, int]:
-        """The encoded image, and how many requests it took.
+    async def generate(self, request: Request) -> tuple[bytes, int]:
+        """The encoded image, and the number of requests.
 
-        Raises ApiFault where this image cannot be had, BuildFailed where no other would fare better; then nothing is
-        asked for any more.
+        Raises ApiFault where this image fails, BuildFailed where every other would fail too; then no further request is
+        made.
         """
         try:
-            return await self._draw(request)
+            return await self._generate(request)
         except BuildFailed as error:
-            self._ended = self._ended or error
+            self._failed = self._failed or error
             raise
 
-    async def _draw(self, request: Request) -> tuple[bytes, int]:
+    async def _generate(self, request: Request) -> tuple[bytes, int]:
         requests = 0
         while True:
-            async with self._places:
+            async with self._in_flight:
                 await self._wait_for_turn()
-                if self._ended:
-                    raise BuildFailed(str(self._ended))
+                if self._failed:
+                    raise BuildFailed(str(self._failed))
                 requests += 1
                 try:
                     async with asyncio.timeout(self.api.timeout):
-                        return await self._ask(request), requests
+                        return await self._send(request), requests
                 except Unusable as error:
                     raise ApiFault(str(error), requests, may_pass=True) from error
                 except TimeoutError:
-                    trouble = _Again(f"the API did not answer within {self.api.timeout:g} s")
-                except _Again as again:
-                    trouble = again
+                    failure = _Retry(f"the API did not answer within {self.api.timeout:g} s")
+                except _Retry as error:
+                    failure = error
                 except ApiFault as fault:
                     fault.requests = requests
                     raise
             if requests > self.api.retries:
-                told = f"{trouble} ({requests} requests)"
-                raise BuildFailed(self._systematic(told)) if trouble.is_systematic else ApiFault(told, requests)
-            if trouble.wait is None:
-                own = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (requests - 1))
-                await asyncio.sleep(own * random.uniform(0.75, 1.25))
+                reason = f"{failure} ({requests} requests)"
+                raise BuildFailed(self._systematic(reason)) if failure.is_systematic else ApiFault(reason, requests)
+            if failure.wait is None:
+                interval = min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** (requests - 1))
+                await asyncio.sleep(interval * random.uniform(0.75, 1.25))
             else:
-                self._not_before = max(self._not_before, self._now() + trouble.wait)
+                self._not_before = max(self._not_before, self._now() + failure.wait)
 
     async def _wait_for_turn(self) -> None:
-        """An API that asks for patience asks it of all."""
+        """Wait for the API's Retry-After, which applies to all requests."""
         while (left := self._not_before - self._now()) > 0:
             await asyncio.sleep(left)
 
@@ -144,16 +144,16 @@ class ImagesApi:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def _ask(self, request: Request) -> bytes:
+    async def _send(self, request: Request) -> bytes:
         try:
-            async with self._send(request) as response:
+            async with self._open(request) as response:
                 content = await read_capped(response)
         except httpx.ConnectError as error:
-            raise _Again(f"nobody answers there ({error})", is_systematic=True) from error
+            raise _Retry(f"no server answers there ({error})", is_systematic=True) from error
         except httpx.TransportError as error:
-            raise _Again(f"the connection to the API was lost ({type(error).__name__}: {error})") from error
+            raise _Retry(f"the connection to the API was lost ({type(error).__name__}: {error})") from error
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise BuildFailed(self._systematic(f"it cannot be asked: {error}")) from error
+            raise BuildFailed(self._systematic(f"its address is not valid: {error}")) from error
         if response.status_code >= 300:
             self._refuse(response, content)
         address = read_image(content)
@@ -163,40 +163,40 @@ class ImagesApi:
             async with self._images.stream("GET", address) as response:
                 content = await read_capped(response)
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unusable(f"the image's address {address[:200]!r} cannot be read: {error}") from error
+            raise Unusable(f"the image's URL {address[:200]!r} cannot be read: {error}") from error
         if response.status_code != 200:
-            raise Unusable(f"the image's address {address[:200]!r} answers {response.status_code}")
+            raise Unusable(f"the image's URL {address[:200]!r} answers {response.status_code}")
         return content
 
-    def _send(self, request: Request) -> Any:
+    def _open(self, request: Request) -> Any:
         if request.source is None:
             return self._http.stream("POST", f"{self.api.base_url}/images/generations", json=dict(request.fields))
-        # A form has texts only.
+        # A form's values are texts.
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in request.fields.items()}
         files = {"image": ("image.png", request.source, "image/png")}
         return self._http.stream("POST", f"{self.api.base_url}/images/edits", data=texts, files=files)
 
     def _refuse(self, response: httpx.Response, content: bytes) -> None:
-        """Raise what an answer other than an image means."""
-        status, said = response.status_code, explain(content)
-        told = f"{status} {response.reason_phrase}: {said}"
+        """Raise the error that a response without an image means."""
+        status = response.status_code
+        answer = f"{status} {response.reason_phrase}: {explain(content)}"
         if status == 429 and is_out_of_money(content):
-            raise BuildFailed(self._systematic(f"it wants to be paid first. It says: {told}"))
+            raise BuildFailed(self._systematic(f"it requires payment. It says: {answer}"))
         if status in _TRANSIENT:
-            wait = wait_asked(response.headers.get("retry-after"))
-            if wait is not None and wait > PATIENCE:
-                raise BuildFailed(self._systematic(f"it asks to come back in {wait:.0f} s. It says: {told}"))
-            raise _Again(f"the API answered {told}", wait, is_systematic=status == 429)
+            wait = retry_after_s(response.headers.get("retry-after"))
+            if wait is not None and wait > MAX_RETRY_AFTER_S:
+                raise BuildFailed(self._systematic(f"it asks to retry after {wait:.0f} s. It says: {answer}"))
+            raise _Retry(f"the API answered {answer}", wait, is_systematic=status == 429)
         if status in _SYSTEMATIC:
             key = f" (its key is {self.key_from})" if status in (401, 403) else ""
-            raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. It says: {told}"))
+            raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. It says: {answer}"))
         if status < 400:
             to = response.headers.get("location", "elsewhere")
-            raise BuildFailed(self._systematic(f"it sends to {to}: give that as base_url. It says: {told}"))
+            raise BuildFailed(self._systematic(f"it redirects to {to}: give that as base_url. It says: {answer}"))
         if field := field_at_fault(content):
             hint = "set api.send_seed to false" if field == "seed" else "change or leave out that setting"
-            raise BuildFailed(self._systematic(f"it does not take the field {field!r}: {hint}. It says: {told}"))
-        raise ApiFault(f"the API refused: {told}", 1)
+            raise BuildFailed(self._systematic(f"it does not take the field {field!r}: {hint}. It says: {answer}"))
+        raise ApiFault(f"the API refused: {answer}", 1)
 
-    def _systematic(self, what: str) -> str:
-        return f"the images API at {self.api.base_url} generates nothing: {what} What is generated is kept."
+    def _systematic(self, reason: str) -> str:
+        return f"the images API at {self.api.base_url} generates nothing: {reason} Finished images are kept."

@@ -1,4 +1,4 @@
-"""What an images API says: the image in its answer, the reason in its refusal, how long it asks to wait."""
+"""Parsing of an images API's responses: the image, the reason of a refusal, the time to wait."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 import httpx
 
 MAX_BYTES = 256 * 2**20
-"""The largest answer that is read."""
+"""Size limit of a response."""
 
 MAX_TEXT = 500
-"""Characters of a refusal that are repeated."""
+"""Characters of a refusal that messages repeat."""
 
-_OF_THE_ROW = frozenset({"prompt", "image", "image[]", "mask", "messages", "input"})
+_ROW_FIELDS = frozenset({"prompt", "image", "image[]", "mask", "messages", "input"})
 
 
 class Unusable(Exception):
-    """An answer that should hold an image and does not."""
+    """A response that should contain an image and does not."""
 
 
 async def read_capped(response: httpx.Response) -> bytes:
-    """The answer's whole body. Raises Unusable where it is too long."""
+    """The whole body. Raises Unusable where it is too long."""
     content = bytearray()
     async for part in response.aiter_bytes():
         content += part
@@ -35,19 +35,19 @@ async def read_capped(response: httpx.Response) -> bytes:
 
 
 def read_image(content: bytes) -> bytes | str:
-    """The encoded image in an answer, or its address. Raises Unusable."""
+    """The encoded image in a response, or its URL. Raises Unusable."""
     try:
         first = json.loads(content)["data"][0]
         encoded, address = first.get("b64_json"), first.get("url")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Unusable(f"the API's answer is malformed: {_shown(content)}") from error
+        raise Unusable(f"the API's answer is malformed: {_excerpt(content)}") from error
     if isinstance(encoded, str) and encoded:
         return _decode(encoded)
     if isinstance(address, str) and address.startswith("data:"):
         return _decode(address)
     if isinstance(address, str) and address.startswith(("http://", "https://")):
         return address
-    raise Unusable(f"the API's answer has neither b64_json nor url: {_shown(content)}")
+    raise Unusable(f"the API's answer has neither b64_json nor url: {_excerpt(content)}")
 
 
 def _decode(encoded: str) -> bytes:
@@ -59,18 +59,18 @@ def _decode(encoded: str) -> bytes:
 
 def explain(content: bytes) -> str:
     """The API's own message in a refusal, or the beginning of its body."""
-    said = _error(content).get("message")
-    return " ".join(said.split())[:MAX_TEXT] if isinstance(said, str) and said.strip() else _shown(content)
+    message = _error(content).get("message")
+    return " ".join(message.split())[:MAX_TEXT] if isinstance(message, str) and message.strip() else _excerpt(content)
 
 
 def field_at_fault(content: bytes) -> str | None:
-    """The field that a refusal names, where it is one that every request has alike."""
+    """The field that a refusal names, if its value is the same in every request."""
     field = _error(content).get("param")
-    return field if isinstance(field, str) and field and field not in _OF_THE_ROW else None
+    return field if isinstance(field, str) and field and field not in _ROW_FIELDS else None
 
 
 def is_out_of_money(content: bytes) -> bool:
-    """Whether a 429 is about an account that is used up: waiting does not help."""
+    """Whether a 429 is about an exhausted account, where waiting does not help."""
     error = _error(content)
     return "insufficient_quota" in (error.get("code"), error.get("type"))
 
@@ -87,13 +87,13 @@ def _error(content: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": error if isinstance(error, str) else json.dumps(error)}
 
 
-def _shown(content: bytes) -> str:
+def _excerpt(content: bytes) -> str:
     text = " ".join(content[: 2 * MAX_TEXT].decode("utf-8", "replace").split())
     return repr(text[:200]) if text else "an empty body"
 
 
-def wait_asked(header: str | None) -> float | None:
-    """Seconds that a Retry-After asks to wait, as a number or a date; None where it asks for nothing."""
+def retry_after_s(header: str | None) -> float | None:
+    """Seconds to wait, from a Retry-After with a number or a date; None without a valid one."""
     if not header:
         return None
     try:

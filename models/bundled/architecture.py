@@ -3,7 +3,7 @@
 python -m imagemill.models.bundled.architecture FOLDER    # random weights, for tests
 
 One set of components serves both `FluxPipeline` (text to image) and `FluxKontextPipeline` (edits; call it with
-`_auto_resize=False, max_area=width * height`). Pictures are 64x64: the autoencoder makes 8x8 latents of 16 channels,
+`_auto_resize=False, max_area=width * height`). Images are 64x64: the autoencoder makes 8x8 latents of 16 channels,
 Flux packs them 2x2, so the transformer sees 16 image tokens of 64 numbers (32 for an edit) and 16 text tokens.
 """
 
@@ -48,7 +48,7 @@ def make_pipeline(seed: int = 0) -> FluxPipeline:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return FluxPipeline(
-            # Shifted towards noise: what a picture shows is decided there, as the training's noise levels explain.
+            # Shifted towards noise: what an image shows is decided there, as the training's noise levels explain.
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False),
             vae=AutoencoderKL(
                 down_block_types=("DownEncoderBlock2D",) * 4,

@@ -1,6 +1,6 @@
-"""Train the bundled model's autoencoder: 64x64 pictures to 8x8 latents of 16 channels, with crisp edges.
+"""Train the bundled model's autoencoder: 64x64 images to 8x8 latents of 16 channels, with crisp edges.
 
-The loss is the pictures' absolute and squared error, the absolute error of their horizontal and vertical differences
+The loss is the images' absolute and squared error, the absolute error of their horizontal and vertical differences
 (edges and corners; it counts more and more, because at first it only teaches the decoder to draw nothing), and a small
 KL term, whose noise teaches the decoder to forgive the transformer's small mistakes.
 """
@@ -19,9 +19,7 @@ from imagemill.models.bundled.scenes import CENTRES, IMAGE_SIZE, Scene, draw, dr
 
 KL_WEIGHT = 5e-4
 CROP = 32
-WHOLE_FROM = (
-    0.7  # of the time is spent on crops round the shape, where there is something to learn; then whole pictures
-)
+WHOLE_FROM = 0.7  # of the time is spent on crops round the shape, where there is something to learn; then whole images
 
 
 def to_tensor(pictures: np.ndarray, device="cpu") -> torch.Tensor:
@@ -30,7 +28,7 @@ def to_tensor(pictures: np.ndarray, device="cpu") -> torch.Tensor:
 
 
 def _crops(pictures: np.ndarray, scenes: list[Scene], rng: np.random.Generator) -> np.ndarray:
-    """(n, 32, 32, 3) out of (n, 64, 64, 3): somewhere round each picture's shape."""
+    """(n, 32, 32, 3) out of (n, 64, 64, 3): somewhere round each image's shape."""
     corners = np.array([CENTRES[scene.position] for scene in scenes]) - CROP // 2
     corners = (corners + rng.integers(-12, 13, corners.shape)).clip(0, IMAGE_SIZE - CROP)
     return np.stack([picture[y : y + CROP, x : x + CROP] for picture, (x, y) in zip(pictures, corners, strict=True)])
@@ -41,7 +39,7 @@ def _edges(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _loss(drawn: torch.Tensor, pictures: torch.Tensor, edge_weight: float) -> tuple[torch.Tensor, dict[str, float]]:
-    """How far the drawn pictures are from what they should be, and its parts for the progress bar."""
+    """Error of the decoded images, and its parts for the progress bar."""
     error = drawn - pictures
     absolute = error.abs().mean()
     edges = sum((a - b).abs().mean() for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
@@ -114,6 +112,6 @@ def train_decoder(vae: AutoencoderKL, folder: Path, minutes: float, batch: int, 
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
-    """uint8 pictures (n, 64, 64, 3) to raw latents (n, 16, 8, 8) on the CPU: the mode, as the edit pipeline does."""
+    """uint8 images (n, 64, 64, 3) to raw latents (n, 16, 8, 8) on the CPU: the mode, as the edit pipeline does."""
     parts = torch.split(to_tensor(pictures), 256)
     return torch.cat([vae.encode(part.to(vae.device)).latent_dist.mode().cpu() for part in parts])

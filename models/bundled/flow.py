@@ -25,7 +25,7 @@ from imagemill.models.bundled.scenes import Scene, draw, draw_jitter, sample_edi
 from imagemill.models.bundled.wording import describe, instruct
 
 UNKNOWN_WORD_SHARE = 0.1  # of the texts get a word from outside the vocabulary, so that [UNK] comes to mean nothing
-SOURCE_NOISE = 0.05  # an edit's source may be one of the model's own pictures, a little off the drawn ones
+SOURCE_NOISE = 0.05  # an edit's source may be one of the model's own images, a little off the drawn ones
 CHUNK = 2048
 READING_STEPS = 600
 READING_WEIGHT = 0.05  # of the reading loss while the transformer learns
@@ -68,7 +68,7 @@ class Denoiser(nn.Module):
 
 @dataclass(frozen=True)
 class Edits:
-    """Edits whose pictures are encoded already: scenes, and packed latents (n, 16, 64) in half precision."""
+    """Edits with encoded images: scenes, and packed latents (n, 16, 64) in half precision."""
 
     rows: list[tuple[Scene, str, Scene]]
     before: torch.Tensor
@@ -148,7 +148,7 @@ def train_flow(pipeline: FluxPipeline, edits: Edits, folder: Path, minutes: floa
     model = Denoiser(pipeline).train()
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     blocks = [pipeline.transformer.transformer_blocks, pipeline.transformer.single_transformer_blocks]
-    # Not the norms' modulations: they begin at zero and see one token a picture.
+    # Not the norms' modulations: they begin at zero and see one token an image.
     matrices = [p for b in blocks for name, p in b.named_parameters() if p.ndim == 2 and "norm" not in name]
     taken = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in taken]

@@ -1,7 +1,7 @@
 """The bundled model's world: a coloured shape on a coloured background, drawn and edited by a seeded script.
 
-A picture is 64x64, uint8 RGB. A scene says shape, colour, background, size and position; 3,360 scenes exist. One in
-ten is held out by a hash: training never draws it, neither as a picture nor as an edit's source or target, and the
+An image is 64x64, uint8 RGB. A scene says shape, colour, background, size and position; 3,360 scenes exist. One in
+ten is held out by a hash: training never draws it, neither as an image nor as an edit's source or target, and the
 benchmark asks for nothing else. Within a scene the centre moves by up to 1.5 pixels and the radius by up to 5 %.
 """
 
@@ -87,12 +87,12 @@ def coverage(shape: str, x, y, radius) -> np.ndarray:
 
 
 def draw_jitter(rng: np.random.Generator, n: int) -> np.ndarray:
-    """(n, 3): how far each picture's centre moves in x and y, in pixels, and what its radius is multiplied by."""
+    """(n, 3): how far each image's centre moves in x and y, in pixels, and what its radius is multiplied by."""
     return rng.uniform((-1.5, -1.5, 0.95), (1.5, 1.5, 1.05), (n, 3)).astype(np.float32)
 
 
 def draw(scenes: Sequence[Scene], jitter: np.ndarray) -> np.ndarray:
-    """The scenes as uint8 pictures (n, 64, 64, 3), edges smoothed. A scene and its edit share one row of jitter."""
+    """The scenes as uint8 images (n, 64, 64, 3), edges smoothed. A scene and its edit share one row of jitter."""
     centres = np.array([CENTRES[scene.position] for scene in scenes], np.float32) + jitter[:, :2]
     radii = np.array([RADII[scene.size] for scene in scenes], np.float32) * jitter[:, 2]
     shapes = np.array([scene.shape for scene in scenes])

@@ -1,27 +1,28 @@
-"""A model behind an images API, as a recipe names it. What its weights are is the server's affair: its name is all.
+"""Specification of a model behind an images API. The server decides which weights it has: a name is all that is known.
 
 Imports neither torch nor httpx.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagemill.data.config.api import Api
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
 from imagemill.data.records import ModelFacts
-from imagemill.models.catalog.lora import LoraFile
+from imagemill.models.catalog.limits import Defaults, Limits
+from imagemill.models.catalog.source import ModelSource
 
-MULTIPLE = 8
-"""Of pixels; what a server wants beyond that, its refusal says."""
+SIZE_MULTIPLE = 8
+"""Of pixels. A server that is stricter refuses the request."""
 
 _ALLOWED = frozenset(
     {"backend", "api", "model", "revision", "width", "height", "steps", "guidance_scale", "negative_prompt"}
     | {"images_per_prompt", "seed", "batch_size", "instructions", "multi_turn"}
 )
-"""Fields of a section that an API can be asked for, or that have nothing to do with how a model generates."""
+"""Fields of a section that go into a request, or do not concern how the model generates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +32,22 @@ class ApiSpec:
     name: str
     """As the API lists it."""
     revision: str | None
-    """What the person calls the weights that are served; the API does not tell."""
+    """The user's label for the weights that are served; the API does not report it."""
     api: Api
     is_edit: bool
     licence: str = "unknown"
-    outputs: str = "unknown"
-    max_batch: int | None = None
-    loras: tuple[LoraFile, ...] = ()
-    size_multiple: int = MULTIPLE
-    negative_prompt: bool = True
-    """Sent where it is given; a model that knows none refuses it."""
-    uses_guidance: bool = True
-    guidance_scale: float | None = None
-    min_steps: int = 1
+    defaults: Defaults = field(default_factory=Defaults)
+    limits: Limits = field(default_factory=lambda: Limits(size_multiple=SIZE_MULTIPLE, negative_prompt=True))
+    """A model that takes no negative prompt refuses the request."""
 
     @property
-    def source(self) -> str:
-        """Where the model is."""
-        return self.api.base_url
+    def sources(self) -> tuple[ModelSource, ...]:
+        """None: nothing is loaded here."""
+        return ()
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All of the model that decides pixels: its name, the person's revision, and what is sent with each request."""
+        """All of the model that decides pixels: its name, the user's revision, and what every request contains."""
         revision = {"revision": self.revision} if self.revision else {}
         return {"backend": "openai", "model": self.name, **revision, **self.api.identity()}
 
@@ -62,12 +57,12 @@ class ApiSpec:
             name=self.name,
             revision=self.revision,
             identity=self.identity,
-            width=None,
-            height=None,
-            steps=None,
-            guidance_scale=None,
-            size_multiple=self.size_multiple,
-            negative_prompt=self.negative_prompt,
+            width=self.defaults.width,
+            height=self.defaults.height,
+            steps=self.defaults.steps,
+            guidance_scale=self.defaults.guidance_scale,
+            size_multiple=self.limits.size_multiple,
+            negative_prompt=self.limits.negative_prompt,
         )
 
 
@@ -84,16 +79,16 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
         )
     if section.model == defaults.model:
         raise RecipeError(
-            f"{field}.model is {section.model!r}, which is the small model that imagemill generates with itself: give the "
-            f"name under which the API at {section.api.base_url} serves its model."
+            f"{field}.model is {section.model!r}, the small model that ships with imagemill: give the name under which "
+            f"the API at {section.api.base_url} serves its model."
         )
     for name in type(section).model_fields:
         value = getattr(section, name)
         if name not in _ALLOWED and value != getattr(defaults, name):
-            shown = value if isinstance(value, str | int | float | bool) else "set"
+            printed = value if isinstance(value, str | int | float | bool) else "set"
             raise RecipeError(
-                f"{field}.{name} is {shown!r}, but {field}.backend is 'openai', which cannot be asked for it: leave it "
-                f"out, or give what this server understands in {field}.api.extra."
+                f"{field}.{name} is {printed!r}, but {field}.backend is 'openai', whose requests have no such setting: "
+                f"leave it out, or give what this server understands in {field}.api.extra."
             )
     if (getattr(section, "width", None) is None) != (getattr(section, "height", None) is None):
         raise RecipeError(f"{field} has only one of width and height: an API takes both, or neither.")
@@ -101,7 +96,7 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
 
 
 def refuse_api(step: str, section: Generate | Edit) -> None:
-    """Raises RecipeError where a section has settings of an API and generates with a model of its own."""
+    """Raises RecipeError where a section has settings of an API but its model is loaded here."""
     if section.api != Api():
         raise RecipeError(
             f"recipe.{step}.api is set, but recipe.{step}.backend is 'diffusers': set backend to 'openai', or leave "

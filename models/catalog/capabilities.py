@@ -1,4 +1,4 @@
-"""Whether a recipe section asks its model for something that it can do."""
+"""Capabilities of models: checks that a recipe section or a sweep asks its model for nothing that it cannot do."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from imagemill.models.catalog.entries import Catalog, TaskCall
 from imagemill.models.catalog.spec import Model, ModelSpec, Step, Task
 
 _FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL")
-"""Pipelines that draw steps x strength rounded down; the others round up, and may leave out no step."""
+"""Pipelines that run steps x strength rounded down; the others round up, and may leave out no step."""
 
 
 def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     """The fewest steps that make sense with a strength.
 
-    Image-to-image and inpainting leave out the first steps: of the others at least one has to be generated, and where
-    image-to-image leaves out none, it begins with noise alone and sees nothing of its source.
+    Image-to-image and inpainting leave out the first steps. At least one of the others has to be run; and
+    image-to-image that leaves out none begins with pure noise and sees nothing of its source.
     """
     if strength is None or strength == 1:
         return 1
@@ -33,63 +33,68 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
 
 
 def task_of(section: Generate | Edit) -> Task:
-    """What a recipe section asks its model for."""
+    """The task that a recipe section has for its model."""
     return "text-to-image" if isinstance(section, Generate) else section.task
 
 
 def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, float]:
-    """Arguments that every call of the section has alike. Raises RecipeError for one that the task has not."""
-    given = {name: getattr(section, name, None) for name in ("strength", "image_guidance_scale")}
-    usual = {
+    """Arguments that all calls of the section share. Raises RecipeError for one that the task does not have."""
+    task = task_of(section)
+    defaults = {
         "strength": call.strength,
-        # Of a family's tasks only the instruction has a guidance by the source image.
-        "image_guidance_scale": settings["image_guidance_scale"] if task_of(section) == "instruction" else None,
+        # Of a family's tasks only instruction has a guidance by the source image.
+        "image_guidance_scale": settings["image_guidance_scale"] if task == "instruction" else None,
     }
-    for name, value in given.items():
-        if value is not None and usual[name] is None:
+    arguments = {}
+    for name, default in defaults.items():
+        value = getattr(section, name, None)
+        if value is not None and default is None:
             raise RecipeError(
-                f"recipe.{step}.{name} is {value}, but {section.model!r} takes none for the task "
-                f"{task_of(section)!r}: leave it out."
+                f"recipe.{step}.{name} is {value}, but {section.model!r} takes none for the task {task!r}: "
+                "leave it out."
             )
-    return {name: given[name] if given[name] is not None else usual[name] for name in usual if usual[name] is not None}
+        if default is not None:
+            arguments[name] = default if value is None else value
+    return arguments
 
 
 def check_sweep(sweep: Sweep, spec: Model) -> None:
-    """Raises RecipeError when a sweep asks the first step's model for what it cannot do."""
+    """Raises RecipeError when a sweep asks the first step's model for something that it cannot do."""
+    limits = spec.limits
     for name in ("width", "height"):
-        odd = [value for value in getattr(sweep, name) if value % spec.size_multiple]
+        odd = [value for value in getattr(sweep, name) if value % limits.size_multiple]
         if odd:
             raise RecipeError(
                 f"recipe.sweep.{name} has {odd[0]}: the model {spec.name!r} generates sizes that are multiples of "
-                f"{spec.size_multiple} pixels."
+                f"{limits.size_multiple} pixels."
             )
-    few = [value for value in sweep.steps if value < spec.min_steps]
+    few = [value for value in sweep.steps if value < limits.min_steps]
     if few:
         raise RecipeError(
             f"recipe.sweep.steps has {few[0]}: with its strength the model {spec.name!r} needs at least "
-            f"{spec.min_steps}."
+            f"{limits.min_steps}."
         )
-    if sweep.negative_prompt and not spec.negative_prompt:
+    if sweep.negative_prompt and not limits.negative_prompt:
         raise RecipeError(
             f"recipe.sweep.negative_prompt is given, but the model {spec.name!r} makes no use of negative prompts: "
             "leave it out."
         )
-    if any(value != spec.guidance_scale for value in sweep.guidance_scale) and not spec.uses_guidance:
+    if any(value != spec.defaults.guidance_scale for value in sweep.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
             f"recipe.sweep.guidance_scale is given, but the model {spec.name!r} makes no use of guidance: leave it out."
         )
 
 
 def check_references(step: Step, section: Edit, call: TaskCall, catalog: Catalog) -> None:
-    """Raises RecipeError when the section gives its model several images in a way that it does not take."""
+    """Raises RecipeError when the section gives its model several images in a layout that it does not take."""
     layout = section.references_layout
     if call.takes(layout):
         return
     other = "separate" if layout == "stitch" else "stitch"
-    way = "side by side in one image" if layout == "stitch" else "by itself"
+    placed = "side by side in one image" if layout == "stitch" else "by itself"
     hint = f" It takes them with references_layout: {other}." if call.takes(other) else ""
     raise RecipeError(
-        f"recipe.{step}.references is true, but {section.model!r} takes no further image {way} for the task "
+        f"recipe.{step}.references is true, but {section.model!r} takes no further image {placed} for the task "
         f"{section.task!r}.{hint} Of the catalog these do: {', '.join(catalog.takes_references(layout))}."
     )
 
@@ -112,75 +117,80 @@ def check_safety(step: Step, section: Generate | Edit, index: str) -> None:
 
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
-    """Raises RecipeError when the section asks its model for what it cannot do."""
+    """Raises RecipeError when the section asks its model for something that it cannot do."""
+    limits = spec.limits
     if section.speed.step_cache == "first_block" and section.batch_size != 1:
         raise RecipeError(
-            f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that a "
+            f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that an "
             f"image would depend on its neighbours, and recipe.{step}.batch_size is {section.batch_size}: "
             "set batch_size to 1, or take 'taylorseer' or 'magcache'."
         )
-    if section.steps is not None and section.steps < spec.min_steps:
+    if section.steps is not None and section.steps < limits.min_steps:
         raise RecipeError(
-            f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call['strength']} the model "
-            f"{spec.name!r} needs at least {spec.min_steps}: it would draw no step, or see nothing of the source. "
-            "Set more steps or another strength."
+            f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call.arguments['strength']} the "
+            f"model {spec.name!r} needs at least {limits.min_steps}: it would run no step, or see nothing of the "
+            "source. Set more steps or another strength."
         )
-    if section.guidance_scale not in (None, spec.guidance_scale) and not spec.uses_guidance:
+    if section.guidance_scale not in (None, spec.defaults.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
             f"recipe.{step}.guidance_scale is {section.guidance_scale:g}, but the model {spec.name!r} makes no use of "
-            "guidance: it was made to draw without. Leave it out."
+            "guidance: it was trained to do without. Leave it out."
         )
-    if not isinstance(section, Generate):
-        return
+    if isinstance(section, Generate):
+        _check_size(step, section, spec)
+        if section.negative_prompt and not limits.negative_prompt:
+            raise RecipeError(
+                f"recipe.{step}.negative_prompt is {section.negative_prompt!r}, but the model {spec.name!r} makes no "
+                "use of negative prompts: leave it out."
+            )
+
+
+def _check_size(step: Step, section: Generate, spec: ModelSpec) -> None:
+    multiple = spec.limits.size_multiple
     for name in ("width", "height"):
         value = getattr(section, name)
-        if value is not None and value % spec.size_multiple:
-            near = max(1, round(value / spec.size_multiple)) * spec.size_multiple
+        if value is not None and value % multiple:
+            near = max(1, round(value / multiple)) * multiple
             raise RecipeError(
                 f"recipe.{step}.{name} is {value}: the model {spec.name!r} generates sizes that are multiples of "
-                f"{spec.size_multiple} pixels, for instance {near}."
+                f"{multiple} pixels, for instance {near}."
             )
-    asked = section.width or spec.width, section.height or spec.height
-    if spec.only_buckets and asked not in spec.buckets:
-        sizes = ", ".join(f"{width} x {height}" for width, height in spec.buckets)
+    width, height = section.width or spec.defaults.width, section.height or spec.defaults.height
+    if spec.limits.only_buckets and (width, height) not in spec.limits.buckets:
+        sizes = ", ".join(f"{width} x {height}" for width, height in spec.limits.buckets)
         raise RecipeError(
-            f"recipe.{step} asks for {asked[0]} x {asked[1]} pixels, but the model {spec.name!r} generates no others than "
-            f"{sizes}: give one of them, or recipe.{step}.aspect_ratio."
-        )
-    if section.negative_prompt and not spec.negative_prompt:
-        raise RecipeError(
-            f"recipe.{step}.negative_prompt is {section.negative_prompt!r}, but the model {spec.name!r} makes no use "
-            "of negative prompts: leave it out."
+            f"recipe.{step} asks for {width} x {height} pixels, but the model {spec.name!r} generates only {sizes}: "
+            f"give one of these, or recipe.{step}.aspect_ratio."
         )
 
 
 def check_scheduler(
     field: str, name: SchedulerName | None, model: str, allowed: Sequence[SchedulerName]
 ) -> SchedulerName | None:
-    """The name, if the model can be generated with it. Raises RecipeError where it cannot."""
+    """The name, if the model can generate with it. Raises RecipeError where it cannot."""
     if name is None or name in allowed:
         return name
-    is_flow = not any(one in allowed for one in ("euler", "ddim"))
+    is_flow = not {"euler", "ddim"} & set(allowed)
     why = " predicts a flow, not noise, and" if is_flow and not name.startswith("flow-match") else ""
-    can = f"it can be generated with {', '.join(allowed)}. Take one of these, or leave" if allowed else "leave"
+    can = f"it can generate with {', '.join(allowed)}. Take one of these, or leave" if allowed else "leave"
     raise RecipeError(f"{field} is {name!r}, which does not fit: {model!r}{why} has its own scheduler; {can} it out.")
 
 
 _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
-"""Families whose guidance goes into the transformer, as far as that has a place for it."""
+"""Families whose guidance goes into the transformer, if that has an input for it."""
 
 
-def uses_guidance(said: bool | None, family: str, folder: Path) -> bool:
+def uses_guidance(declared: bool | None, family: str, folder: Path | None) -> bool:
     """Whether a model makes use of a guidance scale.
 
-    ``said`` is the catalog's word; without one the configs in the model's folder count. A model does of which neither
-    says anything, as one that is not in a folder.
+    ``declared`` is the catalog's answer; without one the configs in the model's ``folder`` decide. A model that
+    neither describes, such as a repository's, is taken to use it.
     """
-    if said is not None:
-        return said
-    if family in _EMBEDDED:
+    if declared is not None:
+        return declared
+    if folder and family in _EMBEDDED:
         return _read(folder / "transformer" / "config.json").get("guidance_embeds", True)
-    if family == "Flux2KleinPipeline":
+    if folder and family == "Flux2KleinPipeline":
         return not _read(folder / "model_index.json").get("is_distilled", False)
     return True
 

@@ -1,4 +1,4 @@
-"""The catalog's entries: this project's, and a person's own over them. Checked when they are read."""
+"""Entries of the catalog: the shipped ones, overridden by the user's. Validated when they are read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.spec import Task
 
 HERE = Path(__file__).parent
-OWN_FILE = "IMAGEMILL_MODELS"
-"""The environment variable that names a person's own models file."""
+USER_FILE = "IMAGEMILL_MODELS"
+"""Environment variable with the path of the user's models file."""
 
 
 class _Entry(BaseModel):
@@ -35,35 +35,35 @@ class ControlnetCall(_Entry):
 
 
 class TaskCall(_Entry):
-    """How one task of a family is called. What is None is as the family says."""
+    """How one task of a family is called. None: as the family has it."""
 
     pipeline: str
     strength: float | None = Field(None, gt=0, le=1)
     """How much of the source is regenerated, 0 to 1; None where the pipeline takes no strength."""
     max_batch: int | None = Field(None, ge=1)
     references: bool = False
-    """Whether a list of images is several for one row; max_batch is then 1."""
+    """Whether a list of images belongs to one row; max_batch is then 1."""
     stitches: bool = False
-    """Whether its one image may be larger than what is generated, so that references can stand beside it."""
+    """Whether its input image may be larger than the generated one, so that references can stand beside it."""
     schedulers: list[SchedulerName] | None = None
     only: list[tuple[int, int]] | None = None
-    """Widths and heights, in pixels, that the pipeline generates whatever it is asked for; None: any."""
+    """The only widths and heights, in pixels, that the pipeline generates; None: any."""
     controlnet: ControlnetCall | None = None
-    """None where there is none that would draw the same image again."""
+    """None where none generates reproducibly."""
     ip_adapter: bool = False
     """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
 
     def takes(self, layout: str) -> bool:
-        """Whether a row may have references that are given in this way (the recipe's references_layout)."""
+        """Whether a row may have references in this layout (the recipe's references_layout)."""
         return self.stitches if layout == "stitch" else self.references
 
 
 class Family(_Entry):
-    """Models that one pipeline class of diffusers loads, and what they have in common."""
+    """Models that one pipeline class of diffusers loads, and their common settings."""
 
     tasks: dict[Task, TaskCall]
     schedulers: list[SchedulerName] = []
-    """Those that it can be generated with beside its own."""
+    """Those that it can generate with beside its own."""
     dtype: Literal["float32", "bfloat16", "float16"]
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -71,29 +71,29 @@ class Family(_Entry):
     guidance_scale: float | None = Field(None, ge=0)
     guidance_argument: str = "guidance_scale"
     uses_guidance: bool | None = None
-    """Whether a guidance scale changes anything; None: as the model's files say, else it does."""
+    """Whether a guidance scale changes anything; None: the model's files decide, and by default it does."""
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int = Field(ge=1)
     buckets: list[tuple[int, int]] | None = None
-    """Widths and heights, in pixels, that its makers name; None: made of its area and its multiple."""
+    """Widths and heights, in pixels, that its makers recommend; None: derived from its area and multiple."""
     only_buckets: bool = False
-    """Whether the pipeline generates no other sizes, whatever it is asked for."""
+    """Whether the pipeline generates no other sizes."""
     negative_prompt: bool
     empty_negative: str | None = None
     max_sequence_length: int | None = Field(None, ge=1)
 
 
 class Entry(_Entry):
-    """One model. What is left out is as its family says."""
+    """One model. Omitted fields are as its family has them."""
 
     family: str
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
     revision: str | None = None
     parts: dict[str, str] = {}
-    """Parts that its repository lacks: the pipeline's name for one -> the repository that is it."""
+    """Parts that its repository lacks: name in the pipeline -> repository."""
     tasks: list[Task] | None = None
-    """Those of its family's tasks that the model was made for; None: all."""
+    """Those of its family's tasks that the model was trained for; None: all."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     width: int | None = Field(None, gt=0)
     height: int | None = Field(None, gt=0)
@@ -106,11 +106,11 @@ class Entry(_Entry):
     negative_prompt: bool | None = None
     max_sequence_length: int | None = Field(None, ge=1)
     memory_gib: float | None = Field(None, gt=0)
-    """The weights alone, in its dtype."""
+    """Of its weights, in its dtype."""
     licence: str = "unknown"
     gated: bool = False
     outputs: str = "unknown"
-    """What the licence says of the images."""
+    """The licence's terms for generated images."""
 
     @model_validator(mode="after")
     def _lies_somewhere(self) -> Entry:
@@ -119,9 +119,9 @@ class Entry(_Entry):
         return self
 
     def settings(self, family: Family) -> dict[str, Any]:
-        """The family's settings with the entry's own over them. An explicit null counts."""
+        """The family's settings, overridden by the entry's. An explicit null counts."""
         own = self.model_dump(include=self.model_fields_set & set(Family.model_fields) - {"tasks", "schedulers"})
-        # Another size of its own makes the family's sizes those of other models.
+        # An entry with another size does not share the family's sizes.
         sizes = {"buckets": None} if {"width", "height"} & set(own) else {}
         return {**family.model_dump(exclude={"tasks", "schedulers"}), **sizes, **own}
 
@@ -142,22 +142,22 @@ class Catalog:
     families: Mapping[str, Family]
     models: Mapping[str, Entry]
     own: frozenset[str] = frozenset()
-    """Names of the models that a person's own file gives."""
+    """Names of the models in the user's file."""
 
     def takes_references(self, layout: str = "separate") -> list[str]:
-        """The models that take several images for one instruction, given in this way."""
+        """The models that take several images for one instruction in this layout."""
         return [
             name
             for name, entry in self.models.items()
             if any(call.takes(layout) for call in entry.calls(self.families[entry.family]).values())
         ]
 
-    def takes(self, what: Literal["controlnet", "ip_adapter"]) -> list[str]:
-        """The models whose drawing a row's own image can steer in this way."""
+    def takes(self, adapter: Literal["controlnet", "ip_adapter"]) -> list[str]:
+        """The models that can be steered with such an adapter."""
         return [
             name
             for name, entry in self.models.items()
-            if any(getattr(call, what) for call in entry.calls(self.families[entry.family]).values())
+            if any(getattr(call, adapter) for call in entry.calls(self.families[entry.family]).values())
         ]
 
     def able(self, task: Task) -> list[str]:
@@ -165,19 +165,19 @@ class Catalog:
         return [name for name, entry in self.models.items() if task in entry.calls(self.families[entry.family])]
 
 
-def read_catalog(own_file: str | None = None) -> Catalog:
-    """The project's catalog, with a person's own models over it.
+def read_catalog(user_file: str | None = None) -> Catalog:
+    """The shipped catalog, overridden by the user's models.
 
-    ``own_file``: path of a YAML file with the key ``models``; None: the one that IMAGEMILL_MODELS names, if any.
+    ``user_file``: path of a YAML file with the key ``models``; None: the one that IMAGEMILL_MODELS names, if any.
     Raises RecipeError.
     """
     shipped = _shipped()
-    field, path = ("recipe.models_file", own_file) if own_file else (OWN_FILE, os.environ.get(OWN_FILE))
+    field, path = ("recipe.models_file", user_file) if user_file else (USER_FILE, os.environ.get(USER_FILE))
     if not path:
         return Catalog(shipped.families, shipped.models)
     own = _read(field, Path(path).expanduser())
     if own.families:
-        raise RecipeError(f"{field}: {path!r} has 'families', which only imagemill's own catalog has: leave them out.")
+        raise RecipeError(f"{field}: {path!r} has 'families', which only the shipped catalog can have: leave them out.")
     for name, entry in own.models.items():
         if entry.family not in shipped.families:
             raise RecipeError(
@@ -211,14 +211,14 @@ def _read(field: str, path: Path) -> _File:
         where = ".".join(str(part) for part in fault["loc"])
         allowed = _allowed(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
         raise RecipeError(f"{field}: {where or 'the top level'} in {str(path)!r}: {fault['msg']}{allowed}.") from error
-    # A folder is meant from where the file lies.
-    placed = {
+    # Folders are relative to the file.
+    models = {
         name: entry
         if entry.folder is None
         else entry.model_copy(update={"folder": str(path.parent / Path(entry.folder).expanduser())})
         for name, entry in file.models.items()
     }
-    return file.model_copy(update={"models": placed})
+    return file.model_copy(update={"models": models})
 
 
 def _allowed(where: tuple[int | str, ...]) -> str:

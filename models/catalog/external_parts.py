@@ -1,10 +1,12 @@
-"""Parts of a model that its own repository lacks, as HiDream's its Llama: each is another repository's, at a commit."""
+"""Parts of a model that its own repository lacks, such as HiDream's Llama: other repositories, each at a commit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from imagemill.models.catalog.source import Locator, ModelSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,21 +14,17 @@ class ExternalPart:
     """One part, known exactly. Travels to the workers."""
 
     name: str
-    """The pipeline's name for it: a ``tokenizer...``, else a language model."""
-    source: str
-    """An 'org/name' repository of transformers."""
-    revision: str
-    """Its commit."""
+    """Its name in the pipeline: a ``tokenizer...``, else a language model."""
+    source: ModelSource
+    """A repository of transformers."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides pixels."""
-        return {"repository": self.source, "revision": self.revision}
+        """All of it that decides pixels."""
+        return self.source.identity
 
 
-def find_external_parts(
-    parts: Mapping[str, str], commit_of: Callable[[str, str | None], str]
-) -> tuple[ExternalPart, ...]:
-    """The parts that a catalog's entry borrows: name -> repository. ``commit_of`` as in models.catalog.resolve."""
-    commits = {repository: commit_of(repository, None) for repository in dict.fromkeys(parts.values())}
-    return tuple(ExternalPart(name, repository, commits[repository]) for name, repository in parts.items())
+def find_external_parts(field: str, parts: Mapping[str, str], locator: Locator) -> tuple[ExternalPart, ...]:
+    """The parts that a catalog's entry lists, name -> repository. Raises RecipeError and UnknownModel."""
+    sources = {repository: locator.at_commit(field, repository, None) for repository in dict.fromkeys(parts.values())}
+    return tuple(ExternalPart(name, sources[repository]) for name, repository in parts.items())

@@ -1,23 +1,23 @@
-"""The files of a model in a local folder: what they are hashed to, and what they say of themselves."""
+"""Files of a model in a local folder: hashes, and what index and weights say of themselves."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from imagemill.data.errors import RecipeError
 from imagemill.data.identity import digest
+from imagemill.data.storage.locations import hash_file
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
 
 
 def hash_model(folder: Path) -> str:
-    """A hash over names and contents of the files in a model's folder that decide pixels."""
+    """Hash over names and contents of the files in a model's folder that decide pixels."""
     return digest([(str(path.relative_to(folder)), hash_file(path)) for path in _model_files(folder)])
 
 
@@ -28,19 +28,13 @@ def _model_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def hash_file(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def weights_on_disk(folders: Iterable[Path]) -> int:
-    """Bytes of the weights in these models' folders, each folder once."""
+    """Bytes of the weights in models' folders, each folder once."""
     return sum(path.stat().st_size for folder in set(folders) for path in folder.rglob("*.safetensors"))
 
 
 def class_name(field: str, name: str, index: str) -> str | None:
-    """The pipeline class that a model_index.json names. Raises RecipeError where it is none."""
+    """The pipeline class that a model_index.json names, if any. Raises RecipeError where it is not JSON."""
     try:
         found = json.loads(index)
     except ValueError as error:
@@ -49,7 +43,7 @@ def class_name(field: str, name: str, index: str) -> str | None:
 
 
 def saved_dtype(field: str, folder: Path) -> str | None:
-    """The dtype of a folder's largest weights; None where it has none that a pipeline can be loaded in."""
+    """The dtype of a folder's largest weights; None where a pipeline cannot be loaded in it."""
     weights = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
     if not weights:
         return None
@@ -58,8 +52,25 @@ def saved_dtype(field: str, folder: Path) -> str | None:
             names = list(file.keys())
             return _DTYPES.get(file.get_slice(names[0]).get_dtype()) if names else None
     except SafetensorError as error:
-        # Most often the pointer that Git leaves in the place of a large file.
+        # Most often a Git LFS pointer that was never replaced by the file.
         raise RecipeError(
             f"{field} is {str(folder)!r}, whose {weights[-1].relative_to(folder)} is not safetensors: {error}. "
             "Copy or download the model again."
         ) from error
+
+
+def check_tensors(field: str, path: Path, kind: str, fits: Callable[[str], bool]) -> None:
+    """Raises RecipeError where no tensor's name ``fits``: the file is no ``kind`` at all.
+
+    Whether it fits the step's model turns out when both are loaded.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise RecipeError(f"{field} is {str(path)!r}, which is not safetensors: {error}.") from error
+    if not any(map(fits, names)):
+        raise RecipeError(
+            f"{field} is {str(path)!r}, which is no {kind}: of its {len(names)} tensors, such as "
+            f"{min(names, default='none')!r}, none is named so."
+        )

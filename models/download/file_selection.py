@@ -1,4 +1,4 @@
-"""Which files of a model's repository a build loads: its index, and of each part the settings and the safetensors."""
+"""Selection of the files that a build loads from a model's repository: index, each part's settings and safetensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WEIGHTS = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)(-\d{5}-of-
 _WEIGHTS_INDEX = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)\.safetensors\.index\.json")
 _ALL_WEIGHTS = (".safetensors", ".bin", ".msgpack", ".h5", ".ckpt", ".pt")
 _HAVE_WEIGHTS = ("text_encoder", "transformer", "unet", "vae", "image_encoder", "safety_checker")
-"""What the names of parts with weights begin with."""
+"""Prefixes of the names of parts with weights."""
 
 
 def parts_of(index: str) -> list[str]:
@@ -24,7 +24,7 @@ def parts_of(index: str) -> list[str]:
 
 
 def needed_files(repository: str, index: str, paths: Iterable[str]) -> list[str]:
-    """Those of a repository's files that a pipeline is loaded from: no other precision, framework or single file.
+    """The files that a pipeline is loaded from: no other precisions, frameworks or single-file checkpoints.
 
     Raises RecipeError where a part has weights, but none that imagemill loads.
     """
@@ -40,8 +40,8 @@ def needed_files(repository: str, index: str, paths: Iterable[str]) -> list[str]
     for folder, names in weights.items():
         if not any(_WEIGHTS.fullmatch(name) for name in names):
             raise RecipeError(
-                f"the repository {repository!r} has its {folder} only as {', '.join(names)}: imagemill loads weights "
-                "in safetensors of the plain names alone."
+                f"the repository {repository!r} has its {folder} only as {', '.join(names)}: imagemill loads only "
+                "safetensors with the standard names."
             )
     return chosen
 
@@ -53,7 +53,7 @@ def _is_needed(name: str) -> bool:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a model's folder has all that it is loaded from."""
+    """Whether a model's folder has all files that it is loaded from."""
     if not (folder / "model_index.json").is_file():
         return False
     return all(_part_is_whole(folder / name) for name in parts_of((folder / "model_index.json").read_text("utf-8")))
@@ -71,7 +71,7 @@ def _part_is_whole(part: Path) -> bool:
 
 
 def safe_path(folder: Path, path: str) -> Path:
-    """Where a repository's file lies in a folder. Raises RecipeError for a path that leads out of it."""
+    """Path of a repository's file in a folder. Raises RecipeError for a path that leads out of it."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise RecipeError(f"the repository names a file {path!r}, which lies outside of it.")

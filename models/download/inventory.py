@@ -1,4 +1,4 @@
-"""The catalog as a shelf: every model with its defaults, and how much of it the local cache has."""
+"""Inventory of the catalog: every model with its defaults, and how much of it the local cache has."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ CacheState = Literal["whole", "part", "none", "folder"]
 
 @dataclass(frozen=True, slots=True)
 class CacheStatus:
-    """What this machine has of a model."""
+    """How much of a model is on this machine."""
 
     state: CacheState
     bytes: int = 0
-    """Of its files, and of those that a download has begun."""
+    """Of its files, partial downloads included."""
     commit: str | None = None
 
 
-def shelf(models_file: str | None = None, cache_dir: str | None = None) -> list[dict[str, Any]]:
-    """Each model of the catalog as plain values, in its order. Asks no hub. Raises RecipeError for a bad file."""
+def list_models(models_file: str | None = None, cache_dir: str | None = None) -> list[dict[str, Any]]:
+    """Each model of the catalog as plain values, in its order. Needs no network. Raises RecipeError for a bad file."""
     catalog = read_catalog(models_file)
     return [
-        _book(name, entry, catalog.families[entry.family], name in catalog.own, cache_dir)
+        _describe(name, entry, catalog.families[entry.family], name in catalog.own, cache_dir)
         for name, entry in catalog.models.items()
     ]
 
 
-def _book(name: str, entry: Entry, family: Family, is_own: bool, cache_dir: str | None) -> dict[str, Any]:
-    settings, kept = entry.settings(family), cache_status_of(entry, cache_dir)
-    shown = ("width", "height", "steps", "guidance_scale", "negative_prompt", "dtype")
+def _describe(name: str, entry: Entry, family: Family, is_own: bool, cache_dir: str | None) -> dict[str, Any]:
+    settings, status = entry.settings(family), cache_status_of(entry, cache_dir)
+    listed = ("width", "height", "steps", "guidance_scale", "negative_prompt", "dtype")
     return {
         "key": name,
         "tasks": list(entry.calls(family)),
-        **{what: settings[what] for what in shown},
+        **{setting: settings[setting] for setting in listed},
         "memory_gib": entry.memory_gib,
         "licence": entry.licence,
         "outputs": entry.outputs,
@@ -48,38 +48,38 @@ def _book(name: str, entry: Entry, family: Family, is_own: bool, cache_dir: str 
         "revision": entry.revision,
         "folder": entry.folder,
         "own": is_own,
-        "cached": kept.state,
-        "cached_bytes": kept.bytes,
-        "cached_commit": kept.commit,
+        "cached": status.state,
+        "cached_bytes": status.bytes,
+        "cached_commit": status.commit,
     }
 
 
 def cache_root(repository: str, cache_dir: str | None) -> Path:
-    """Where the hub's cache keeps a repository."""
+    """Folder of a repository in the hub's cache."""
     root = Path(cache_dir).expanduser() if cache_dir else Path(constants.HF_HUB_CACHE)
     return root / f"models--{repository.replace('/', '--')}"
 
 
 def cache_status_of(entry: Entry, cache_dir: str | None) -> CacheStatus:
-    """What this machine has of an entry: of its commit, else of the one that the cache took for its newest."""
+    """How much of an entry is on this machine, at its commit, or at the newest one that the cache knows."""
     if entry.folder:
         return CacheStatus("folder", bytes_in(Path(entry.folder)))
     return cache_status_of_repository(entry.repository, entry.revision, cache_dir)
 
 
 def cache_status_of_repository(repository: str, revision: str | None, cache_dir: str | None) -> CacheStatus:
-    """What the hub's cache has of a repository at a revision; None: at its default branch."""
+    """How much of a repository is in the hub's cache at a revision; None: at its default branch."""
     root = cache_root(repository, cache_dir)
     ref = root / "refs" / (revision or "main")
     commit = ref.read_text().strip() if ref.is_file() else revision
-    begun = bytes_in(root / "blobs")
+    downloaded = bytes_in(root / "blobs")
     if commit is None or not (root / "snapshots" / commit).is_dir():
-        return CacheStatus("part" if begun else "none", begun)
+        return CacheStatus("part" if downloaded else "none", downloaded)
     if is_whole(root / "snapshots" / commit):
         return CacheStatus("whole", bytes_in(root / "snapshots" / commit), commit)
-    return CacheStatus("part", begun, commit)
+    return CacheStatus("part", downloaded, commit)
 
 
 def bytes_in(folder: Path) -> int:
-    """The bytes of all files below a folder, links followed; 0 where there is none."""
+    """The bytes of all files below a folder, links followed; 0 for a folder that does not exist."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

@@ -1,4 +1,4 @@
-"""Download a model ahead of a build: only what it is loaded from, into the hub's cache or a folder of its own."""
+"""Download of a model ahead of a build: only the files it is loaded from, into the hub's cache or a folder."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from imagemill.data.errors import DownloadFailed, RecipeError, UnknownModel
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.download.file_selection import is_whole, needed_files, safe_path
 from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository
-from imagemill.models.download.resumable import Emit, Progress, bytes_there, fetch
+from imagemill.models.download.resumable import Emit, Progress, downloaded_bytes, fetch
 from imagemill.models.hub import gated_message
 
-AT_ONCE = 4
+MAX_DOWNLOADS = 4
 """Files that are downloaded at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A model that is whole on this machine."""
+    """A model that is complete on this machine."""
 
     key: str
     repository: str | None
@@ -46,7 +46,7 @@ class Pulled:
     """Of its files."""
     bytes: int
     downloaded: int
-    """Bytes of large files that were not there before."""
+    """Bytes of large files that were missing before."""
 
 
 def pull(
@@ -55,12 +55,12 @@ def pull(
     revision: str | None = None,
     cache_dir: str | None = None,
     models_file: str | None = None,
-    emit: Emit = lambda there, total: None,
+    emit: Emit = lambda downloaded, total: None,
 ) -> Pulled:
     """Download a model of the catalog, or an 'org/name' repository.
 
-    Files that are there are not downloaded again, half a file goes on. Raises UnknownModel and RecipeError for a model
-    that cannot be had, DownloadFailed where the download ended early; what has arrived is kept.
+    Complete files are not downloaded again, partial ones are resumed. Raises UnknownModel and RecipeError for a model
+    that does not exist or denies access, DownloadFailed where the download ended early; partial files are kept.
     """
     models = read_catalog(models_file).models
     entry = models.get(key)
@@ -72,18 +72,18 @@ def pull(
     if entry and entry.folder:
         return Pulled(key, None, None, entry.folder, bytes_in(Path(entry.folder)), 0)
     repository = entry.repository if entry else key
-    wanted = revision or (entry.revision if entry else None)
-    with _explain(key, repository, wanted):
+    revision = revision or (entry.revision if entry else None)
+    with _explain(key, repository, revision):
         try:
-            listed = _list_files(repository, wanted)
+            listed = _list_files(repository, revision)
         except OfflineModeIsEnabled:
-            kept = cache_status_of_repository(repository, wanted, cache_dir)
-            if to is not None or kept.state != "whole":
+            status = cache_status_of_repository(repository, revision, cache_dir)
+            if to is not None or status.state != "whole":
                 raise
-            folder = cache_root(repository, cache_dir) / "snapshots" / kept.commit
-            return Pulled(key, repository, kept.commit, str(folder), kept.bytes, 0)
+            folder = cache_root(repository, cache_dir) / "snapshots" / status.commit
+            return Pulled(key, repository, status.commit, str(folder), status.bytes, 0)
         root = to or cache_root(repository, cache_dir)
-        with _alone(key, root):
+        with _locked(key, root):
             return _download(key, listed, to, cache_dir, emit)
 
 
@@ -93,14 +93,14 @@ class _Listed:
     revision: str
     commit: str
     files: dict[str, RepoFile]
-    """By path; those that are needed."""
+    """The needed ones, by path."""
 
 
 def _list_files(repository: str, revision: str | None) -> _Listed:
     hub, token = HfApi(), os.environ.get("HF_TOKEN")
     commit = hub.model_info(repository, revision=revision, token=token).sha
     tree = hub.list_repo_tree(repository, revision=commit, recursive=True, token=token)
-    files = {one.path: one for one in tree if isinstance(one, RepoFile)}
+    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
     if "model_index.json" not in files:
         raise UnknownModel(f"{repository!r} has no model_index.json at {commit[:12]}: not a diffusers model?")
     index = get_session().get(
@@ -115,19 +115,21 @@ def _list_files(repository: str, revision: str | None) -> _Listed:
 
 def _download(key: str, listed: _Listed, to: Path | None, cache_dir: str | None, emit: Emit) -> Pulled:
     root = to or cache_root(listed.repository, cache_dir)
-    total = sum(one.size for one in listed.files.values())
+    total = sum(file.size for file in listed.files.values())
     targets = dict(_targets(listed, to, root))
-    missing = sum(one.size - bytes_there(targets[path], one) for path, one in listed.files.items() if path in targets)
-    _check_room(listed.repository, root, missing)
+    missing = sum(
+        file.size - downloaded_bytes(targets[path], file) for path, file in listed.files.items() if path in targets
+    )
+    _check_free_space(listed.repository, root, missing)
     progress = Progress(total, total - missing, emit)
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as threads:
-        in_flight = [
+    with ThreadPoolExecutor(MAX_DOWNLOADS, thread_name_prefix="pull") as threads:
+        downloads = [
             threads.submit(fetch, listed.repository, listed.commit, listed.files[path], target, progress)
             for path, target in targets.items()
         ]
         try:
-            for one in in_flight:
-                one.result()
+            for download in downloads:
+                download.result()
         finally:
             progress.stop()
             threads.shutdown(wait=False, cancel_futures=True)
@@ -138,16 +140,16 @@ def _download(key: str, listed: _Listed, to: Path | None, cache_dir: str | None,
 
 
 def _targets(listed: _Listed, to: Path | None, root: Path) -> Iterator[tuple[str, Path]]:
-    """The files to fetch, and where each goes: into a folder all of them, into the cache the large ones."""
-    for path, one in listed.files.items():
+    """Path and target of the files to fetch: all of them into a folder, only the large ones into the cache."""
+    for path, file in listed.files.items():
         if to is not None:
             yield path, safe_path(to, path)
-        elif one.lfs:
-            yield path, root / "blobs" / one.lfs.sha256
+        elif file.lfs:
+            yield path, root / "blobs" / file.lfs.sha256
 
 
 def _link(listed: _Listed, cache_dir: str | None) -> str:
-    """The snapshot's folder: the cache takes in the large files that lie among its blobs, and gets the small ones."""
+    """The snapshot's folder: the hub's client links the blobs that were fetched, and downloads the small files."""
     disable_progress_bars()
     return snapshot_download(
         listed.repository,
@@ -158,19 +160,19 @@ def _link(listed: _Listed, cache_dir: str | None) -> str:
     )
 
 
-def _check_room(repository: str, root: Path, missing: int) -> None:
-    there = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+def _check_free_space(repository: str, root: Path, missing: int) -> None:
+    existing = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if missing > free:
         raise DownloadFailed(
-            f"{repository!r} needs {missing / 1e9:.1f} GB more, but {str(there)!r} has {free / 1e9:.1f} GB free. Make "
-            "room, or name another place with --to or --cache-dir."
+            f"{repository!r} needs {missing / 1e9:.1f} GB more, but {str(existing)!r} has {free / 1e9:.1f} GB free. "
+            "Free some space, or name another folder with --to or --cache-dir."
         )
 
 
 @contextmanager
-def _alone(key: str, root: Path) -> Iterator[None]:
-    """Hold the place: two downloads would write into one file."""
+def _locked(key: str, root: Path) -> Iterator[None]:
+    """Lock the folder: two downloads would write into one file."""
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / ".pull.lock", timeout=0)
     try:
@@ -195,15 +197,15 @@ def _explain(key: str, repository: str, revision: str | None) -> Iterator[None]:
         ) from error
     except OfflineModeIsEnabled as error:
         raise DownloadFailed(
-            f"HF_HUB_OFFLINE is set, so nothing is downloaded, and {key!r} is not whole in the local cache: "
+            f"HF_HUB_OFFLINE is set, so nothing is downloaded, and {key!r} is not complete in the local cache: "
             "unset it and pull again."
         ) from error
     except (httpx2.HTTPError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise DownloadFailed(
             f"the hub cannot be reached, or broke off ({type(error).__name__}: {' '.join(str(error).split())[:200]}). "
-            "What has arrived is kept: pull again to go on from there."
+            "Partial files are kept: pull again to resume."
         ) from error
     except OSError as error:
         raise DownloadFailed(
-            f"{key!r} cannot be downloaded: {' '.join(str(error).split())}. What has arrived is kept."
+            f"{key!r} cannot be downloaded: {' '.join(str(error).split())}. Partial files are kept."
         ) from error

@@ -1,6 +1,6 @@
-"""One file of a repository onto the disk, going on where an earlier download was cut short.
+"""Resumable download of one file of a repository.
 
-The hub's own client throws half a file away when its process ends; large ones are gigabytes.
+The hub's own client discards a partial file when its process ends; large ones are gigabytes.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers
 
 from imagemill.data.errors import DownloadFailed
-from imagemill.models.catalog.model_files import hash_file
+from imagemill.data.storage.locations import hash_file
 
 Emit = Callable[[int, int], None]
-"""(bytes there, bytes in all) -> None; called from several threads, one at a time."""
+"""(downloaded bytes, total bytes) -> None; called from several threads, one at a time."""
 
 
 class Stopped(Exception):
-    """The download is given up; what has arrived stays."""
+    """The download was stopped; partial files stay."""
 
 
 class Progress:
-    """Adds up what the threads have downloaded, and stops them all."""
+    """Sums up the threads' downloaded bytes, and stops them all."""
 
-    def __init__(self, total: int, there: int, emit: Emit) -> None:
-        self._total, self._there, self._emit = total, there, emit
+    def __init__(self, total: int, downloaded: int, emit: Emit) -> None:
+        self._total, self._downloaded, self._emit = total, downloaded, emit
         self._lock, self._stopped = Lock(), False
-        emit(there, total)
+        emit(downloaded, total)
 
     def stop(self) -> None:
-        """Let every download under way end at its next piece."""
+        """Let every download in flight end at its next chunk."""
         self._stopped = True
 
     def add(self, count: int) -> None:
         """Count more bytes. Raises Stopped after ``stop``."""
         with self._lock:
-            self._there += count
-            self._emit(self._there, self._total)
+            self._downloaded += count
+            self._emit(self._downloaded, self._total)
         if self._stopped:
             raise Stopped
 
     def bar(self, *_: Any, **__: Any) -> _Bar:
-        """What the hub's client takes for a progress bar of one file."""
+        """A stand-in for the hub client's progress bar of one file."""
         return _Bar(self)
 
 
@@ -67,52 +67,52 @@ class _Bar:
         self._progress.add(int(count or 0))
 
 
-def fetch(repository: str, commit: str, one: RepoFile, target: Path, progress: Progress) -> None:
-    """Bring one file whole to its place. Raises DownloadFailed where it arrives damaged, and the hub's own errors."""
-    if target.exists() and (target.name == _sha256(one) or _is_right(target, one)):
+def fetch(repository: str, commit: str, file: RepoFile, target: Path, progress: Progress) -> None:
+    """Download one file to its target. Raises DownloadFailed where it arrives damaged, and the hub's own errors."""
+    if target.exists() and (target.name == _sha256(file) or _is_right(target, file)):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part_of(target)
-    if part.exists() and part.stat().st_size >= one.size and not _is_right(part, one):
-        # It arrived damaged, beside another whose damage ended that download.
+    if part.exists() and part.stat().st_size >= file.size and not _is_right(part, file):
+        # Damaged, in a download that another damaged file ended.
         part.unlink()
-    with open(part, "ab") as file:
+    with open(part, "ab") as opened:
         http_get(
-            hf_hub_url(repository, one.path, revision=commit),
-            file,
-            resume_size=file.emit(),
+            hf_hub_url(repository, file.path, revision=commit),
+            opened,
+            resume_size=opened.tell(),
             headers=build_hf_headers(token=os.environ.get("HF_TOKEN")),
-            expected_size=one.size,
+            expected_size=file.size,
             tqdm_class=progress.bar,
         )
-    if not _is_right(part, one):
+    if not _is_right(part, file):
         part.unlink()
         raise DownloadFailed(
-            f"{one.path} of {repository!r} arrived damaged: its checksum is not the repository's. Pull the model again."
+            f"{file.path} of {repository!r} arrived damaged: its checksum differs. Pull the model again."
         )
     part.replace(target)
 
 
-def bytes_there(target: Path, one: RepoFile) -> int:
-    """How much of a file need not be downloaded."""
-    there = target if target.exists() else _part_of(target)
-    return min(one.size, there.stat().st_size) if there.exists() else 0
+def downloaded_bytes(target: Path, file: RepoFile) -> int:
+    """Bytes of a file that need not be downloaded again."""
+    found = target if target.exists() else _part_of(target)
+    return min(file.size, found.stat().st_size) if found.exists() else 0
 
 
 def _part_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def _sha256(one: RepoFile) -> str | None:
-    return one.lfs.sha256 if one.lfs else None
+def _sha256(file: RepoFile) -> str | None:
+    return file.lfs.sha256 if file.lfs else None
 
 
-def _is_right(path: Path, one: RepoFile) -> bool:
-    """Whether a file is what the repository says, by its size and checksum."""
-    if path.stat().st_size != one.size:
+def _is_right(path: Path, file: RepoFile) -> bool:
+    """Whether a file has the repository's size and checksum."""
+    if path.stat().st_size != file.size:
         return False
-    if one.lfs:
-        return hash_file(path) == one.lfs.sha256
+    if file.lfs:
+        return hash_file(path) == file.lfs.sha256
     content = path.read_bytes()
-    # Git's name for a file that it holds itself.
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == one.blob_id
+    # Git's id of a file that it stores itself.
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == file.blob_id

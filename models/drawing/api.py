@@ -1,4 +1,4 @@
-"""A job whose model is behind an images API: its images are asked for, checked and staged. No torch here."""
+"""Generation with an images API: a job's images are requested, checked and staged. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,59 +13,65 @@ from PIL import Image
 
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
-from imagemill.data.images.sources import read_given
-from imagemill.data.records import Drawing, Failure, StepReport
+from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
 from imagemill.models.catalog.api_spec import ApiSpec
+from imagemill.models.drawing.batches import read_source
 from imagemill.models.drawing.image_checks import find_fault
+from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.job import Job
 
 DEVICE = "openai API"
-"""What the manifest says an image was generated on: what is behind an API, it does not tell."""
+"""Device in the manifest: an API does not report what it runs on."""
 
-GRACE = 30.0
-"""Seconds for which images that are under way are waited for, where the API will draw no others."""
+MAX_ATTEMPTS = 2
+"""Attempts for an image that fails a check or cannot be read."""
+
+IN_FLIGHT_TIMEOUT_S = 30.0
+"""Wait for the requests in flight once the API has failed for good."""
 
 Report = Callable[[dict[str, Any]], None]
 
 
 async def draw_with_api(job: Job, api: ImagesApi, report: Report) -> StepReport:
-    """Have generated, and stage, what the job asks for and is not staged yet; as models.drawing.draw, in an event loop.
+    """Generate and stage the job's images that are not staged yet; like models.drawing.draw.draw, in an event loop.
 
-    An image that cannot be had is in the result's ``failed``. Raises BuildFailed where the API itself is at fault.
+    An image that fails is in the result's ``failed``. Raises BuildFailed where the API itself is at fault.
     """
     started, staging = time.perf_counter(), Staging(Path(job.staging))
     missing = await asyncio.to_thread(_missing, job, staging)
     if len(missing) < len(job.drawings):
         report({"kind": "reused", "images": len(job.drawings) - len(missing)})
+    measuring, failed = Measuring(job, staging, report), {}
+    new = {drawing.key for drawing in missing}
+    staged = [drawing for drawing in job.drawings if drawing.key not in new]
+    await asyncio.to_thread(measuring.check_staged, staged, failed)
     if not missing:
-        return StepReport(reused=len(job.drawings))
-    asking = _Asking(job, job.spec, api, staging, report)
-    tasks = [asyncio.create_task(asking.draw(drawing)) for drawing in missing]
+        return StepReport(reused=len(job.drawings), failed=failed)
+    generator = _ApiGenerator(job, job.spec, api, staging, report, measuring, failed=failed)
+    tasks = [asyncio.create_task(generator.generate(drawing)) for drawing in missing]
     try:
         await _finish(tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if not asking.generated:
-        await asking.check_model(missing)
+    if not generator.generated:
+        await generator.check_model(missing)
     return StepReport(
-        generated=asking.generated,
         reused=len(job.drawings) - len(missing),
-        seconds=round(time.perf_counter() - started, 3),
-        failed=asking.failed,
-        device=DEVICE,
+        failed=generator.failed,
+        stats=WorkerStats(DEVICE, generator.generated, seconds=round(time.perf_counter() - started, 3)),
     )
 
 
 async def _finish(tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for all; after one that says that no other can be had, only a little: what is under way may be paid for."""
+    """Wait for all; after a fatal failure only a little, since requests in flight may have been charged."""
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     if pending:
-        await asyncio.wait(pending, timeout=GRACE)
+        await asyncio.wait(pending, timeout=IN_FLIGHT_TIMEOUT_S)
     for task in done:
         task.result()
 
@@ -75,24 +81,25 @@ def _missing(job: Job, staging: Staging) -> list[Drawing]:
 
 
 @dataclass
-class _Asking:
-    """Asks for the images of one job."""
+class _ApiGenerator:
+    """Generates the images of one job."""
 
     job: Job
     spec: ApiSpec
     api: ImagesApi
     staging: Staging
     report: Report
+    measuring: Measuring
     generated: int = 0
     failed: dict[str, Failure] = field(default_factory=dict)
 
-    async def draw(self, drawing: Drawing) -> None:
-        """Have an image generated and stage it; a faulty one is asked for once more, then it is in ``failed``."""
+    async def generate(self, drawing: Drawing) -> None:
+        """Generate an image and stage it; a faulty one is requested once more, then it is in ``failed``."""
         fault, requests = "", 0
-        for _ in range(2):
+        for _ in range(MAX_ATTEMPTS):
             try:
-                source = await asyncio.to_thread(self._source, drawing)
-                image, more = await self._ask(drawing, source)
+                source = await asyncio.to_thread(read_source, drawing, self.staging)
+                image, more = await self._request(drawing, source)
             except BadRow as error:
                 self.failed[drawing.key] = Failure(str(error))
                 return
@@ -105,16 +112,16 @@ class _Asking:
             size = _size(drawing, self.spec) or image.size
             fault = find_fault(image, True, source, size, self.job.checks)
             if not fault:
-                await asyncio.to_thread(self._stage, image, drawing, self.job.encodings[drawing.key])
-                self.generated += 1
-                self.report({"kind": "generated", "model": self.spec.name, "images": 1})
+                if await asyncio.to_thread(self._stage, image, drawing, self.job.encodings[drawing.key]):
+                    self.generated += 1
+                    self.report({"kind": "generated", "model": self.spec.name, "images": 1})
                 return
         self.failed[drawing.key] = Failure(fault, requests)
 
-    async def _ask(self, drawing: Drawing, source: Image.Image | None) -> tuple[Image.Image, int]:
-        """The image, and how many requests it took. Raises ApiFault."""
-        given = source and await asyncio.to_thread(encode_image, source, Encoding(LOSSLESS), "")
-        content, requests = await self.api.draw(Request(_fields(drawing, self.spec), given))
+    async def _request(self, drawing: Drawing, source: Image.Image | None) -> tuple[Image.Image, int]:
+        """The image, and the number of requests. Raises ApiFault."""
+        encoded = source and await asyncio.to_thread(encode_image, source, Encoding(LOSSLESS), "")
+        content, requests = await self.api.generate(Request(_fields(drawing, self.spec), encoded))
         if self.spec.api.cost_per_image:
             self.report({"kind": "paid", "cost": self.spec.api.cost_per_image})
         try:
@@ -122,41 +129,36 @@ class _Asking:
         except BadRow as error:
             raise ApiFault(str(error), requests, may_pass=True) from error
 
-    def _source(self, drawing: Drawing) -> Image.Image | None:
-        if drawing.source is not None:
-            found = self.staging.read(drawing.source, LOSSLESS)
-            if found is None:
-                raise BadRow(f"the image to edit, {drawing.source}, is not staged")
-            return decode_image(found[0], drawing.source)
-        if drawing.source_path is not None:
-            return decode_image(read_given(drawing), drawing.source_path)
-        return None
-
-    def _stage(self, image: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> None:
+    def _stage(self, image: Image.Image, drawing: Drawing, encodings: tuple[Encoding, ...]) -> bool:
+        """Measure the image and stage it; False where a measure rejects it."""
+        (values,) = self.measuring.measure([(drawing, image)], self.failed)
+        if values is None:
+            return False
         with explain_full_disk(self.staging.folder):
-            self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE))])
+            self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE, values))])
+        return True
 
-    async def check_model(self, asked: list[Drawing]) -> None:
-        """Raises BuildFailed when all images failed alike and a plain one does too: no row is at fault."""
+    async def check_model(self, drawings: list[Drawing]) -> None:
+        """Raises BuildFailed when all images failed for one reason and a plain one fails too: no row is at fault."""
         reasons = {failure.reason for failure in self.failed.values()}
         if len(self.failed) < 2 or len(reasons) > 1:
             return
-        plain = replace(asked[0], prompt="an image", seed=0, negative_prompt=None)
+        plain = replace(drawings[0], prompt="an image", seed=0, negative_prompt=None)
         try:
-            source = await asyncio.to_thread(self._source, plain)
-            image, _ = await self._ask(plain, source and Image.new("RGB", source.size, "gray"))
+            source = await asyncio.to_thread(read_source, plain, self.staging)
+            image, _ = await self._request(plain, source and Image.new("RGB", source.size, "gray"))
             reason = find_fault(image, True, None, _size(plain, self.spec) or image.size, self.job.checks)
         except (ApiFault, BadRow) as error:
             reason = str(error)
         if reason:
             raise BuildFailed(
-                f"the images API at {self.spec.source} fails on every image, a plain one too, so no single row is at "
-                f"fault: {reason}"
+                f"the images API at {self.spec.api.base_url} fails on every image, a plain one too, so no single row "
+                f"is at fault: {reason}"
             )
 
 
 def _fields(drawing: Drawing, spec: ApiSpec) -> dict[str, Any]:
-    """What is sent: the standard's own fields, and the others by the names that vLLM-Omni and SGLang have for them."""
+    """Fields of a request: OpenAI's, and the others under the names that vLLM-Omni and SGLang have for them."""
     api, size = spec.api, _size(drawing, spec)
     fields = {
         "model": spec.name,
@@ -173,7 +175,7 @@ def _fields(drawing: Drawing, spec: ApiSpec) -> dict[str, Any]:
 
 
 def _size(drawing: Drawing, spec: ApiSpec) -> tuple[int, int] | None:
-    """Width and height that are asked for, in pixels; None where the API decides."""
+    """Requested width and height, in pixels; None where the API decides."""
     if drawing.width and drawing.height:
         return drawing.width, drawing.height
     if spec.api.size and spec.api.size != "auto":

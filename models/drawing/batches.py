@@ -1,4 +1,4 @@
-"""A job's drawings become batches: each with its source image, the rows of a batch alike in shape and settings."""
+"""Batching of a job's drawings: each with its source image, the rows of a batch equal in shape and settings."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class PreparedDrawing:
 
     drawing: Drawing
     source: Image.Image | None
-    """Of the size that is generated."""
+    """At the generated size."""
     width: int
     height: int
     mask: Image.Image | None = None
-    """Black and white (mode L), of the size that is generated: white is repainted."""
+    """Black and white (mode L), at the generated size: white is repainted."""
     references: tuple[Image.Image, ...] = ()
-    """Further images for a model that takes several, each of its own size."""
+    """Further images for a model that takes several, of any sizes."""
     guides: Mapping[str, Image.Image] = field(default_factory=dict)
-    """Control images by role (data.config.guides); one for a ControlNet has the size that is generated."""
+    """Control images by role (data.config.guides); a ControlNet's has the generated size."""
 
 
 def prepare_drawings(
@@ -47,22 +47,28 @@ def prepare_drawings(
 
 
 def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> PreparedDrawing:
+    source = read_source(drawing, staging)
+    if source is None:
+        return PreparedDrawing(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
+    mask = _mask(drawing, source) if drawing.mask_path is not None else None
+    width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
+    size, step = (width, height), spec.limits.size_multiple
+    framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
+    contents = zip(read_references(drawing), drawing.references, strict=True)
+    references = tuple(decode_image(content, path) for content, (path, _) in contents)
+    return PreparedDrawing(drawing, frame(source, size, step), width, height, framed, references)
+
+
+def read_source(drawing: Drawing, staging: Staging) -> Image.Image | None:
+    """The image that a drawing edits; None where it edits none. Raises BadRow where it cannot be read."""
     if drawing.source is not None:
         found = staging.read(drawing.source, LOSSLESS)
         if found is None:
             raise BadRow(f"the image to edit, {drawing.source}, is not staged")
-        source = decode_image(found[0], drawing.source)
-    elif drawing.source_path is not None:
-        source = decode_image(read_given(drawing), drawing.source_path)
-    else:
-        return PreparedDrawing(drawing, None, drawing.width, drawing.height, guides=_guides(drawing, spec))
-    mask = _mask(drawing, source) if drawing.mask_path is not None else None
-    width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
-    size, step = (width, height), spec.size_multiple
-    framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
-    more = zip(read_references(drawing), drawing.references, strict=True)
-    references = tuple(decode_image(content, path) for content, (path, _) in more)
-    return PreparedDrawing(drawing, frame(source, size, step), width, height, framed, references)
+        return decode_image(found[0], drawing.source)
+    if drawing.source_path is not None:
+        return decode_image(read_given(drawing), drawing.source_path)
+    return None
 
 
 def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
@@ -70,7 +76,7 @@ def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
     images = {role: decode_image(content, paths[role]) for role, content in read_guides(drawing).items()}
     if "control_image" in images:
         size = drawing.width, drawing.height
-        images["control_image"] = frame(images["control_image"], size, spec.size_multiple)
+        images["control_image"] = frame(images["control_image"], size, spec.limits.size_multiple)
     return images
 
 
@@ -83,25 +89,25 @@ def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:
             f"{source.height}: make them of one size"
         )
     if mask.getbbox() is None:
-        raise BadRow(f"the mask {name!r} is black all over: it has nothing to repaint")
+        raise BadRow(f"the mask {name!r} is black all over: nothing would be repainted")
     return mask
 
 
 def cut_batches(
-    asked: Iterator[PreparedDrawing], max_batch_of: Callable[[PreparedDrawing], int]
+    drawings: Iterator[PreparedDrawing], max_batch_of: Callable[[PreparedDrawing], int]
 ) -> Iterator[list[PreparedDrawing]]:
     """Cut into batches whose rows share everything that is one argument of a call."""
-    waiting: dict[tuple[Any, ...], list[PreparedDrawing]] = defaultdict(list)
-    for one in asked:
-        shape = (
-            one.width,
-            one.height,
-            one.source is None,
-            one.drawing.steps,
-            one.drawing.guidance_scale,
-            one.drawing.negative_prompt is None,
+    batches: dict[tuple[Any, ...], list[PreparedDrawing]] = defaultdict(list)
+    for prepared in drawings:
+        shared = (
+            prepared.width,
+            prepared.height,
+            prepared.source is None,
+            prepared.drawing.steps,
+            prepared.drawing.guidance_scale,
+            prepared.drawing.negative_prompt is None,
         )
-        waiting[shape].append(one)
-        if len(waiting[shape]) >= max_batch_of(one):
-            yield waiting.pop(shape)
-    yield from waiting.values()
+        batches[shared].append(prepared)
+        if len(batches[shared]) >= max_batch_of(prepared):
+            yield batches.pop(shared)
+    yield from batches.values()

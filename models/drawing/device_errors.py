@@ -1,4 +1,4 @@
-"""What an error says of the device: its memory ran out, or it does nothing more for this process."""
+"""Classification of device errors: out of memory, or a device that this process has lost."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ STICKY = (
     "CUDA error: unknown error",
     "HIP error: unknown error",
 )
-"""Words of the errors after which every further call in the process fails (CUDA's runtime API, "Error types")."""
+"""Texts of errors after which every further call in the process fails (CUDA's runtime API, "Error types")."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""Words of such errors that torch does not raise as OutOfMemoryError: of the CPU's allocator, Apple's, cuBLAS."""
+"""Texts of those that torch does not raise as OutOfMemoryError: of the CPU's allocator, Apple's, cuBLAS."""
 
 
 class DeviceLost(Exception):
-    """The device does nothing more for this process, which must be replaced: trying again in it cannot help."""
+    """The device is lost to this process, which must be replaced: retrying in it cannot help."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch might do."""
+    """Whether a smaller batch might fit."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def is_sticky(error: BaseException) -> bool:
-    """Whether this process can do nothing more on its device: a CUDA error that stays, or a device that is gone."""
+    """Whether this process has lost its device: a CUDA error that stays, or a device that is gone."""
     if isinstance(error, DeviceLost):
         return True
     if not isinstance(error, RuntimeError):
@@ -55,7 +55,7 @@ def is_sticky(error: BaseException) -> bool:
 
 
 def _answers() -> bool:
-    # Whatever the words were: a device that cannot even wait for its own work is lost.
+    # Whatever the error said: a device that cannot synchronize is lost.
     if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
         return True
     try:
@@ -66,14 +66,14 @@ def _answers() -> bool:
 
 
 @contextmanager
-def at_most(seconds: float, lost: Callable[[str], None]) -> Iterator[None]:
-    """End this process when the block takes longer, once ``lost`` was told why: a call that hangs cannot be stopped."""
+def time_limit(seconds: float, on_lost: Callable[[str], None]) -> Iterator[None]:
+    """End this process when the block takes longer, after ``on_lost(reason)``: a call that hangs cannot be stopped."""
 
     def end() -> None:
-        lost(f"a batch took longer than recipe.batch_timeout, {seconds:g} s")
+        on_lost(f"a batch took longer than recipe.batch_timeout, {seconds:g} s")
         os._exit(1)
 
-    # A call that holds Python's lock keeps the watchdog from running, but not this.
+    # A call that holds Python's global lock keeps the watchdog from running, but not this.
     faulthandler.dump_traceback_later(seconds + 5, exit=True, file=sys.__stderr__)
     try:
         with watching(seconds, end):

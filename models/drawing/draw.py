@@ -1,4 +1,4 @@
-"""Rows and a pipeline become staged images, in batches of one fixed shape."""
+"""Generation of one job: its drawings become staged images, in batches of one fixed shape."""
 
 from __future__ import annotations
 
@@ -18,101 +18,98 @@ from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepare_drawings
 from imagemill.models.drawing.device_errors import DeviceLost, is_sticky
 from imagemill.models.drawing.encode_pool import Encoders
+from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.drawing.quarantine import split_suspects
 from imagemill.models.drawing.recovery import RecoveringGenerator
-from imagemill.models.drawing.safety import Safety
 from imagemill.models.drawing.timing import Timeline
-from imagemill.models.drawing.truncation import find_truncated
 from imagemill.models.job import Job
 from imagemill.models.loading.pipeline import device_name, pick_device
 from imagemill.models.loading.pipeline_cache import Report, resident_pipeline
 
 
 def use_threads(threads: int) -> None:
-    """Let torch compute with this many threads."""
+    """Set the number of torch's threads."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 
 
 def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[], None] | None = None) -> StepReport:
-    """Generate and stage what the job asks for and is not staged yet. ``report`` is told of loads and finished images.
+    """Generate and stage the job's drawings that are not staged yet. ``report`` receives its events.
 
-    The folder to stage them in must be there: where it is gone, the build has ended, and BuildFailed is raised.
-
-    An image that fails is in the result's ``failed``; the others are generated. ``run`` tells one build's attempts from
-    another's. ``on_device_idle`` is called when the device has nothing more to do for this job, whose last images are still
-    being encoded and staged: this process may draw another beside them. Raises ImagemillError where the model itself is
-    at fault, DeviceLost where this process must be replaced.
+    An image that fails is in the result's ``failed``; the others are generated. ``run`` separates the crashes of one
+    build from another's. ``on_device_idle`` is called when the device has finished this job, while its last images are
+    still encoded and staged: this process may begin another job. Raises ImagemillError if the model itself is at
+    fault, BuildFailed if the folder of the staged images is missing, since the build has then ended, and DeviceLost if
+    this process must be replaced.
     """
     started = time.perf_counter()
     staging = Staging(Path(job.staging))
     missing = staging.missing(job.drawings, job.encodings, job.spec.name)
     if len(missing) < len(job.drawings):
         report({"kind": "reused", "images": len(job.drawings) - len(missing)})
-    told: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     timeline = Timeline(run)
 
-    def watch(event: dict[str, Any]) -> None:
-        told.append(event)
+    def emit(event: dict[str, Any]) -> None:
+        events.append(event)
         report(event)
 
-    safety, failed = Safety(job, staging, watch), {}
-    new = {one.key for one in missing}
-    safety.check_staged([one for one in job.drawings if one.key not in new], failed)
+    measuring, failed = Measuring(job, staging, emit), {}
+    new = {drawing.key for drawing in missing}
+    measuring.check_staged([drawing for drawing in job.drawings if drawing.key not in new], failed)
     if not missing:
-        return StepReport(reused=len(job.drawings), loads=_loads(told), failed=failed)
-    in_flight = InFlight(staging.folder, run, [one.key for one in job.drawings])
+        return StepReport(reused=len(job.drawings), loads=_loads(events), failed=failed)
+    in_flight = InFlight(staging.folder, run, [drawing.key for drawing in job.drawings])
     crashes = in_flight.crashes()
     if crashes:
         report({"kind": "worker_lost", "model": job.spec.name, "reason": crashes[-1].reason})
     in_batches, suspects = split_suspects(job, missing, crashes, failed)
     with timeline.loading():
-        pipeline = _load(job, watch, in_flight)
-        safety.load()
-    careful = RecoveringGenerator(pipeline, job, in_flight.abandon, failed)
-    truncated = find_truncated(pipeline, job.spec, (one.prompt for one in missing))
+        pipeline = _load(job, emit, in_flight)
+        measuring.load(pipeline)
+    generator = RecoveringGenerator(pipeline, job, in_flight.abandon, failed)
     generated, device = 0, device_name(pick_device())
     with Encoders(staging) as encoders:
         with timeline.sampling():
-            in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), careful.max_batch_of)
-            one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda asked: 1)
+            in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), generator.max_batch_of)
+            one_by_one = cut_batches(prepare_drawings(suspects, staging, job.spec, failed), lambda prepared: 1)
             batches = chain(in_batches, one_by_one)
-            for batch in _one_ahead(batches) if any(_reads(one) for one in missing) else batches:
-                with in_flight.mark([asked.drawing.key for asked in batch]), timeline.batch():
-                    good = careful.draw(batch)
-                    images = safety.check_images(good, failed)
-                to_stage = [
+            for batch in _prefetched(batches) if any(_reads(drawing) for drawing in missing) else batches:
+                with in_flight.mark([prepared.drawing.key for prepared in batch]), timeline.batch():
+                    good = generator.draw(batch)
+                    measured = measuring.measure([(prepared.drawing, image) for prepared, image, _ in good], failed)
+                requests = [
                     StageRequest(
                         image,
-                        asked.drawing,
-                        job.encodings[asked.drawing.key],
-                        Generated(job.spec.name, size, device, unsafe, truncated.get(asked.drawing.prompt)),
+                        prepared.drawing,
+                        job.encodings[prepared.drawing.key],
+                        Generated(job.spec.name, size, device, values),
                     )
-                    for (asked, image, size), unsafe in images
+                    for (prepared, image, size), values in zip(good, measured, strict=True)
+                    if values is not None
                 ]
-                encoders.add(to_stage)
-                generated += len(images)
-                report({"kind": "generated", "model": job.spec.name, "images": len(images)})
+                encoders.add(requests)
+                generated += len(requests)
+                report({"kind": "generated", "model": job.spec.name, "images": len(requests)})
                 if not generated and not good:
-                    careful.check_model(batch[0])
-        spent, seconds = timeline.spent(), time.perf_counter() - started
+                    generator.check_model(batch[0])
+        stats = replace(timeline.stats(), seconds=round(time.perf_counter() - started, 3))
         if on_device_idle:
             on_device_idle()
     in_flight.clear()
     return StepReport(
-        generated=generated,
         reused=len(job.drawings) - len(missing),
-        loads=_loads(told),
-        seconds=round(seconds, 3),
+        loads=_loads(events),
         failed=failed,
-        device=device,
-        truncated=sum(truncated.get(one.prompt, False) for one in missing),
-        spent=replace(spent, moves=sum(event["kind"] == "moved" for event in told)),
+        truncated=measuring.true["prompt_truncated"],
+        stats=replace(
+            stats, device=device, generated=generated, moves=sum(event["kind"] == "moved" for event in events)
+        ),
     )
 
 
-def _loads(told: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    return tuple(event for event in told if event["kind"] == "loaded")
+def _loads(events: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(event for event in events if event["kind"] == "loaded")
 
 
 def _load(job: Job, report: Report, in_flight: InFlight) -> Any:
@@ -130,10 +127,10 @@ def _reads(drawing: Drawing) -> bool:
     return bool(drawing.source or drawing.source_path or drawing.guides)
 
 
-def _one_ahead(batches: Iterator[list[PreparedDrawing]]) -> Iterator[list[PreparedDrawing]]:
-    """The same batches; the next one's images are read and decoded in a thread while this one is generated."""
+def _prefetched(batches: Iterator[list[PreparedDrawing]]) -> Iterator[list[PreparedDrawing]]:
+    """The same batches; a thread reads and decodes the next one's images while one is generated."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as reader:
-        coming = reader.submit(next, batches, None)
-        while batch := coming.result():
-            coming = reader.submit(next, batches, None)
+        upcoming = reader.submit(next, batches, None)
+        while batch := upcoming.result():
+            upcoming = reader.submit(next, batches, None)
             yield batch

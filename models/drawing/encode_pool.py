@@ -1,4 +1,4 @@
-"""The threads that encode and stage what was generated while the device generates on: one set for all jobs of a worker."""
+"""Thread pool that encodes and stages images while the device generates: one pool for all jobs of a worker."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from imagemill.data.staging.store import StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
 
 THREADS = max(2, min(8, torch.get_num_threads() // 4))
-"""Of this worker's share of the cores."""
+"""A quarter of this worker's share of the cores."""
 
-_room = BoundedSemaphore(2 * THREADS)
-"""Where encoding is slower than drawing, memory holds two batches and no more; of small ones some more."""
+_slots = BoundedSemaphore(2 * THREADS)
+"""If encoding is slower than generation, at most two batches are in memory, or a few more small ones."""
 
 
 class Encoders:
-    """One job's images on their way into its staging. Leaving the block waits until all are there.
+    """Encoding and staging of one job's images. Leaving the block waits until all are staged.
 
-    Raises what went wrong: OutputError where the disk is full, BuildFailed where the folder is gone.
+    Raises the error of a write: OutputError for a full disk, BuildFailed for a missing folder.
     """
 
     def __init__(self, staging: Staging) -> None:
@@ -33,14 +33,14 @@ class Encoders:
         self._writes: deque[Future[None]] = deque()
 
     def add(self, images: Sequence[StageRequest]) -> None:
-        """Have a batch encoded and staged; waits while enough of others is in memory, this worker's other jobs' too."""
-        # A file for each thread, not for each image.
+        """Submit a batch; blocks while enough images of this worker's jobs are in memory."""
+        # A bundle file for each thread, not for each image.
         for start in range(min(THREADS, len(images))):
             while self._writes and self._writes[0].done():
                 self._writes.popleft().result()
-            _room.acquire()
+            _slots.acquire()
             write = _threads().submit(_stage, self._staging, images[start::THREADS])
-            write.add_done_callback(lambda _: _room.release())
+            write.add_done_callback(lambda _: _slots.release())
             self._writes.append(write)
 
     def __enter__(self) -> Self:
@@ -55,7 +55,7 @@ class Encoders:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    # On first need: a worker is forked from a process in which this is imported, and threads are not forked with it.
+    # On first use: a worker may be forked after this import, and a fork does not copy threads.
     return ThreadPoolExecutor(THREADS, thread_name_prefix="encode")
 
 

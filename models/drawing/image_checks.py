@@ -1,4 +1,4 @@
-"""Look at a generated image before it is kept."""
+"""Checks of a generated image before it is staged."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 from PIL import Image
 
 BLACK = 2
-"""An image is black when no value in it is above this, of 255; an overflow in float16 gives such images."""
+"""An image with no value above this, of 255, counts as black; an overflow in float16 gives such images."""
 
 
 def find_fault(
     image: Image.Image,
     is_finite: bool,
     source: Image.Image | None,
-    asked: tuple[int, int],
+    size: tuple[int, int],
     checks: Collection[str],
 ) -> str | None:
-    """What is wrong with the image, or None. ``asked``: width, height in pixels; ``checks``: those that are on."""
+    """The image's fault, or None. ``size``: requested width and height in pixels; ``checks``: those that are on."""
     if "not_finite" in checks and not is_finite:
         return "the image has values that are not numbers (NaN or infinite)"
-    if "size" in checks and image.size != asked:
-        return f"the image is {image.width} x {image.height} pixels, not {asked[0]} x {asked[1]}"
+    if "size" in checks and image.size != size:
+        return f"the image is {image.width} x {image.height} pixels, not {size[0]} x {size[1]}"
     if "blank" in checks:
         blank = _find_blank(image)
         if blank:
@@ -33,7 +33,7 @@ def find_fault(
 
 
 def _find_blank(image: Image.Image) -> str | None:
-    # A row of pixels first: where it is not blank, nor is the image.
+    # A row of pixels first: if that is not blank, neither is the image.
     middle = image.height // 2
     for part in (image.crop((0, middle, image.width, middle + 1)), image):
         ranges = part.getextrema()

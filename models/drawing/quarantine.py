@@ -1,4 +1,7 @@
-"""Rows that were being generated when a worker process ended: generated one at a time, and set aside if that ends it again."""
+"""Quarantine of suspects: rows that were in flight when a worker process ended.
+
+They are generated one at a time, and set aside if the process ends again.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,31 @@ from imagemill.data.staging.in_flight import WorkerCrash, strikes
 from imagemill.models.job import Job
 
 MAX_CRASHES = 3
-"""Processes that a row may end, the first time with its whole batch, before it is set aside."""
+"""Processes that a row may crash, the first time with its whole batch, before it is set aside."""
 
 
 def split_suspects(
     job: Job, missing: Sequence[Drawing], crashes: Sequence[WorkerCrash], failed: dict[str, Failure]
 ) -> tuple[list[Drawing], list[Drawing]]:
-    """The drawings that may go in batches, and those that must be generated one at a time; the worst go into ``failed``.
+    """Drawings for batches, and suspects to generate one at a time; those with MAX_CRASHES go into ``failed``.
 
-    Raises BuildFailed where the processes end whatever they do.
+    Raises BuildFailed where the processes end whatever they generate.
     """
     counts, last = strikes(crashes), crashes[-1].reason if crashes else ""
     if sum(not crash.keys for crash in crashes) >= MAX_CRASHES:
         raise BuildFailed(
-            f"{MAX_CRASHES} worker processes ended while they loaded the model {job.spec.name!r}: {last}. See whether "
+            f"{MAX_CRASHES} worker processes ended while they loaded the model {job.spec.name!r}: {last}. Check that "
             "it fits into the machine's memory and the GPU's."
         )
-    culprits = [one for one in missing if counts[one.key] >= MAX_CRASHES]
+    culprits = [drawing for drawing in missing if counts[drawing.key] >= MAX_CRASHES]
     if len(culprits) >= MAX_CRASHES and len(missing) == len(job.drawings):
         raise BuildFailed(
-            f"{len(crashes)} worker processes ended while they drew with the model {job.spec.name!r}, whatever the "
-            f"row, and not one image was finished: {last}. See whether the device works."
+            f"{len(crashes)} worker processes ended while they generated with the model {job.spec.name!r}, whatever "
+            f"the row, and not one image was finished: {last}. Check that the device works."
         )
-    for one in culprits:
-        reason = next(crash.reason for crash in reversed(crashes) if one.key in crash.keys)
-        failed[one.key] = Failure(
-            f"{counts[one.key]} worker processes ended while it was generated: {reason}", counts[one.key]
-        )
-    rest = [one for one in missing if one.key not in failed]
-    return [one for one in rest if not counts[one.key]], [one for one in rest if counts[one.key]]
+    for drawing in culprits:
+        count = counts[drawing.key]
+        reason = next(crash.reason for crash in reversed(crashes) if drawing.key in crash.keys)
+        failed[drawing.key] = Failure(f"{count} worker processes ended while it was generated: {reason}", count)
+    rest = [drawing for drawing in missing if drawing.key not in failed]
+    return [item for item in rest if not counts[item.key]], [item for item in rest if counts[item.key]]

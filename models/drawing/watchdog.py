@@ -1,4 +1,4 @@
-"""What is done when something takes too long: one thread for all deadlines of this process."""
+"""Watchdog: one thread for all deadlines of this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from operator import itemgetter
 
 
 class _Watchdog:
-    """Waits for the next deadline. A timer for each batch would be a thread for each, and starting one takes long."""
+    """Waits for the next deadline. A timer per batch would be a thread per batch, which is slow to start."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -42,7 +42,7 @@ class _Watchdog:
                 self._wakes, late = min(self._deadlines.values(), key=itemgetter(0), default=(math.inf, None))
                 left = self._wakes - time.monotonic()
                 if left > 0:
-                    # Not told when a block ends: it wakes for nothing once in that time.
+                    # A block that ends does not notify: the thread then wakes once without reason.
                     self._changed.wait(None if math.isinf(left) else left)
                     continue
             late()

@@ -1,7 +1,7 @@
-"""A recipe's speed settings applied to a pipeline: compiled blocks, attention backends, step caches.
+"""Acceleration of a pipeline by a recipe's speed settings: compiled blocks, attention backends, step caches.
 
-Each of the settings but the two caches changes pixels, so they are part of a model's identity (data/config/speed.py),
-and pipelines with different settings share no parts.
+All settings except the two row caches change pixels, so they are part of a model's identity (data/config/speed.py), and
+pipelines with different settings share no parts.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ import torch
 from imagemill.data.config.speed import Speed
 from imagemill.data.errors import RecipeError
 from imagemill.models.cache_dir import cache_folder
-from imagemill.models.loading.source_cache import remember_sources
-from imagemill.models.loading.text_cache import remember_texts
+from imagemill.models.loading.source_cache import cache_sources
+from imagemill.models.loading.text_cache import cache_texts
 
-# diffusers writes the names of some backends with an underscore in front: they need a certain GPU or build.
+# diffusers puts an underscore before the names of backends that need a certain GPU or build.
 _BACKENDS = {"cudnn": "_native_cudnn", "flash_3": "_flash_3", "flash_3_hub": "_flash_3_hub"}
 
 TAYLOR_INTERVAL = 3
-"""Steps for each that TaylorSeer computes; the others it predicts from them. Its paper uses 3 to 6."""
+"""TaylorSeer computes one step in this many and predicts the others. Its paper uses 3 to 6."""
 
 TAYLOR_FIRST = 2
-"""Steps that are computed before the first prediction: the least from which a slope can be told."""
+"""Steps that are computed before the first prediction: a slope needs two."""
 
 FIRST_BLOCK_THRESHOLD = 0.05
-"""Change of the first block's output below which a step is taken over; diffusers' own default."""
+"""Change of the first block's output below which a step is reused; diffusers' default."""
 
 
 def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
-    """The pipeline, changed in place. Raises RecipeError where it, or this machine, cannot do what is asked."""
+    """Apply speed settings to a pipeline in place. Raises RecipeError for one that it, or this machine, cannot do."""
     if speed.remember_texts:
-        remember_texts(pipeline)
+        cache_texts(pipeline)
     if speed.remember_sources:
-        remember_sources(pipeline)
+        cache_sources(pipeline)
     denoiser = denoiser_of(pipeline)
     if denoiser is None:
         return pipeline
     if speed.fuse_qkv:
-        _ask(model, "fuse_qkv", lambda: denoiser.fuse_qkv_projections())
+        _apply(model, "fuse_qkv", lambda: denoiser.fuse_qkv_projections())
     if speed.attention != "auto":
         backend = _BACKENDS.get(speed.attention, speed.attention)
-        _ask(model, f"attention: {speed.attention}", lambda: denoiser.set_attention_backend(backend))
+        _apply(model, f"attention: {speed.attention}", lambda: denoiser.set_attention_backend(backend))
     if speed.channels_last and getattr(pipeline, "vae", None) is not None:
         pipeline.vae.to(memory_format=torch.channels_last)
     if speed.compile:
-        # Kept between runs, so that only the first build of all compiles.
+        # Cached between runs, so that only the first build compiles.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
-        _ask(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=False))
+        _apply(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=False))
     return pipeline
 
 
@@ -59,13 +59,13 @@ def cache_steps(pipeline: Any, speed: Speed, model: str, steps: int) -> None:
     if speed.step_cache == "none":
         return
     denoiser = denoiser_of(pipeline)
-    # MagCache's ratios are stretched over the number of steps; the others are reset by the pipeline itself.
+    # MagCache's ratios are scaled to the number of steps; the pipeline itself resets the other caches.
     if getattr(denoiser, "_imagemill_steps", None) == steps:
         return
     if getattr(denoiser, "is_cache_enabled", False):
         denoiser.disable_cache()
     config = _config(speed, denoiser, model, steps)
-    _ask(model, f"step_cache: {speed.step_cache}", lambda: denoiser.enable_cache(config))
+    _apply(model, f"step_cache: {speed.step_cache}", lambda: denoiser.enable_cache(config))
     denoiser._imagemill_steps = steps
 
 
@@ -87,16 +87,16 @@ def _config(speed: Speed, denoiser: Any, model: str, steps: int) -> Any:
 
 
 def denoiser_of(pipeline: Any) -> Any:
-    """The part that is called at every step: a transformer or a UNet."""
+    """The part that runs at every step: a transformer or a UNet."""
     return getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
 
 
-def _ask(model: str, setting: str, apply: Callable[[], Any]) -> None:
+def _apply(model: str, setting: str, apply: Callable[[], Any]) -> None:
     try:
         apply()
     except RecipeError:
         raise
     except (RuntimeError, ValueError, AttributeError, ImportError, TypeError) as error:
         raise RecipeError(
-            f"the model {model!r} cannot be generated with speed.{setting} here: {error}. Leave that setting out."
+            f"the model {model!r} cannot generate with speed.{setting} on this machine: {error}. Leave it out."
         ) from error

@@ -1,4 +1,4 @@
-"""What steers a generation beside its prompt: a ControlNet or an IP-Adapter, loaded, and its images in a call."""
+"""Loaders of the adapters that steer a model by an image: ControlNet and IP-Adapter."""
 
 from __future__ import annotations
 
@@ -9,82 +9,85 @@ from typing import Any
 import torch
 
 from imagemill.data.errors import RecipeError
+from imagemill.models.catalog.source import ModelSource
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.hub import fetch_file
 
 _MUST_AGREE = ("cross_attention_dim", "joint_attention_dim", "addition_embed_type")
-"""Fields of a config in which a ControlNet and its model's denoiser agree if they are for each other."""
+"""Config fields that are equal in a ControlNet and the denoiser it was trained for."""
 
 
 def load_controlnet(spec: ModelSpec, kind: Any) -> torch.nn.Module:
-    """The spec's ControlNet, in host memory. ``kind``: its class. Raises what diffusers raises."""
-    found = spec.controlnet
+    """Load the spec's ControlNet into host memory. ``kind``: its class. Raises diffusers' errors."""
+    controlnet = spec.adapters.controlnet
     return kind.from_pretrained(
-        found.source,
-        subfolder=found.subfolder,
-        revision=found.revision,
-        cache_dir=spec.cache_dir,
+        controlnet.source.location,
+        subfolder=controlnet.subfolder,
         dtype=getattr(torch, spec.dtype),
         use_safetensors=True,
-        token=os.environ.get("HF_TOKEN"),
+        **hub_arguments(controlnet.source, spec.cache_dir),
     )
 
 
+def hub_arguments(source: ModelSource, cache_dir: str | None) -> dict[str, Any]:
+    """Arguments of a ``from_pretrained`` that downloads this source."""
+    return {"revision": source.commit, "cache_dir": cache_dir, "token": os.environ.get("HF_TOKEN")}
+
+
 def check_fit(pipeline: Any, spec: ModelSpec) -> None:
-    """Raises RecipeError where the spec's ControlNet is for another model than the pipeline's."""
-    if spec.controlnet is None:
+    """Raises RecipeError where the spec's ControlNet was trained for another model."""
+    controlnet = spec.adapters.controlnet
+    if controlnet is None:
         return
     denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
     for name in _MUST_AGREE:
-        mine, its = (part.config.get(name) for part in (denoiser, pipeline.controlnet))
-        if mine != its:
+        models, its = (part.config.get(name) for part in (denoiser, pipeline.controlnet))
+        if models != its:
             raise RecipeError(
-                f"the ControlNet {spec.controlnet.source!r} does not fit the model {spec.name!r}: its {name} is {its}, "
-                f"and the model's {mine}. Take one that was trained for this model, or leave controlnet out."
+                f"the ControlNet {controlnet.source.location!r} does not fit the model {spec.name!r}: its {name} is "
+                f"{its}, and the model's {models}. Take one that was trained for this model, or leave controlnet out."
             )
 
 
 def steered_parts(spec: ModelSpec) -> frozenset[str]:
-    """Names of the parts that the spec's IP-Adapter changes, or brings."""
-    return frozenset({"unet", "image_encoder"}) if spec.ip_adapter else frozenset()
+    """Names of the parts that the spec's IP-Adapter changes or adds."""
+    return frozenset({"unet", "image_encoder"}) if spec.adapters.ip_adapter else frozenset()
 
 
 def ip_adapter_bytes(spec: ModelSpec) -> int:
-    """How large the spec's IP-Adapter and its image encoder are on the disk; those of a repository are fetched."""
-    if spec.ip_adapter is None:
+    """Size on disk of the spec's IP-Adapter with its image encoder; a repository's is downloaded."""
+    adapter = spec.adapters.ip_adapter
+    if adapter is None:
         return 0
     folder = _ip_adapter_folder(spec)
-    files = [folder / spec.ip_adapter.file, *(folder / spec.ip_adapter.encoder).glob("*.safetensors")]
+    files = [folder / adapter.file, *(folder / adapter.encoder).glob("*.safetensors")]
     return sum(path.stat().st_size for path in files)
 
 
 def load_ip_adapter(pipeline: Any, spec: ModelSpec) -> None:
-    """Put the spec's IP-Adapter on a pipeline. Raises RecipeError where it does not fit, or cannot be had."""
-    found = spec.ip_adapter
-    if found is None:
+    """Load the spec's IP-Adapter into a pipeline. Raises RecipeError where it does not fit or cannot be downloaded."""
+    adapter = spec.adapters.ip_adapter
+    if adapter is None:
         return
     folder = _ip_adapter_folder(spec)
     try:
-        # A path with a slash is from the folder's top.
+        # A path with a slash starts at the folder's top.
         pipeline.load_ip_adapter(
-            str(folder), subfolder="", weight_name=found.file, image_encoder_folder=f"./{found.encoder}"
+            str(folder), subfolder="", weight_name=adapter.file, image_encoder_folder=f"./{adapter.encoder}"
         )
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise RecipeError(
-            f"the IP-Adapter {found.name!r} does not fit the model {spec.name!r} ({why}). Take one that was trained "
+            f"the IP-Adapter {adapter.name!r} does not fit the model {spec.name!r} ({why}). Take one that was trained "
             "for this model, with its own image encoder, or leave ip_adapter out."
         ) from error
 
 
 def _ip_adapter_folder(spec: ModelSpec) -> Path:
-    """Where its files lie as they do in its repository."""
-    found = spec.ip_adapter
-    if found.revision is None:
-        return Path(found.source)
+    """Local folder that has its files under their names in the repository."""
+    adapter = spec.adapters.ip_adapter
     # One by one, at this commit: load_ip_adapter itself takes the image encoder from the newest.
-    for name in (f"{found.encoder}/config.json", f"{found.encoder}/model.safetensors", found.file):
-        path = fetch_file("ip_adapter", found.source, found.revision, name, spec.cache_dir)
-    return path.parents[found.file.count("/")]
+    for name in (f"{adapter.encoder}/config.json", f"{adapter.encoder}/model.safetensors", adapter.file):
+        path = adapter.source.file("ip_adapter", name, spec.cache_dir)
+    return path.parents[adapter.file.count("/")]

@@ -1,4 +1,4 @@
-"""How much memory the device and the host have left, and moving a pipeline's parts between them."""
+"""Free memory of device and host, and moves of a pipeline's parts between them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 import psutil
 import torch
 
-GENERATION_COLUMNS = 0.1
-"""Share of a device's memory that is kept for what is computed while generating."""
+ACTIVATIONS_SHARE = 0.1
+"""Share of a device's memory that is reserved for activations."""
 
-FOR_THE_HOST = 0.1
-"""Share of the host's memory that is never filled with waiting models."""
+HOST_SHARE = 0.1
+"""Share of the host's memory that is never filled with offloaded models."""
 
 
 def free_bytes(device: torch.device, allocated: int) -> int:
-    """Bytes of weights that the device still takes, beside the ``allocated`` bytes on it.
+    """Bytes of weights that still fit on the device, beside the ``allocated`` bytes on it.
 
-    IMAGEMILL_DEVICE_GIB in a worker's environment sets how many GiB of weights its device takes in all.
+    IMAGEMILL_DEVICE_GIB in a worker's environment limits the GiB of weights on its device.
     """
     if budget := os.environ.get("IMAGEMILL_DEVICE_GIB"):
         return int(float(budget) * 2**30) - allocated
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        # What torch holds in reserve is free for it.
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(free + held - GENERATION_COLUMNS * total)
+        # Memory that torch has reserved and does not use is free for it.
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + reserved - ACTIVATIONS_SHARE * total)
     if device.type == "mps":
         total = torch.mps.recommended_max_memory()
-        return int(total - torch.mps.driver_allocated_memory() - GENERATION_COLUMNS * total)
+        return int(total - torch.mps.driver_allocated_memory() - ACTIVATIONS_SHARE * total)
     return free_host_bytes()
 
 
 def free_host_bytes() -> int:
-    """Bytes of weights that the host's memory still takes."""
+    """Bytes of weights that still fit into the host's memory."""
     memory = psutil.virtual_memory()
-    return int(memory.available - FOR_THE_HOST * memory.total)
+    return int(memory.available - HOST_SHARE * memory.total)
 
 
 def weights_of(pipeline: Any) -> dict[str, torch.nn.Module]:
@@ -52,13 +52,13 @@ def bytes_of(parts: Iterable[torch.nn.Module]) -> int:
 
 
 def move(parts: Iterable[torch.nn.Module], device: torch.device) -> None:
-    """Move the parts; those that are there already stay."""
+    """Move the parts that are not there yet."""
     for part in parts:
         part.to(device)
 
 
 def free_memory() -> None:
-    """Give back what the device holds for nothing."""
+    """Return unused memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

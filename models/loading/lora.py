@@ -1,4 +1,4 @@
-"""LoRAs put on a pipeline while it is loaded, by diffusers' own loader."""
+"""Loader of LoRAs: diffusers' own, with checks that each one fits."""
 
 from __future__ import annotations
 
@@ -12,40 +12,39 @@ from safetensors.torch import load_file
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.lora import LoraFile
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.hub import fetch_file
 
 _DENOISERS = frozenset({"transformer", "transformer_2", "unet"})
 _ENCODERS = frozenset({"text_encoder", "text_encoder_2", "text_encoder_3"})
 _NAMES_AN_ENCODER = ("text_encoder", "lora_te")
-"""How the tensors of a text encoder are named, by diffusers and by the training scripts of others."""
+"""In the names of a text encoder's tensors, as diffusers and other training scripts write them."""
 
 
 def changed_parts(spec: ModelSpec) -> frozenset[str]:
     """Names of the parts that the spec's LoRAs change."""
-    if not spec.loras:
-        return frozenset()
-    changed = _DENOISERS
-    for lora in spec.loras:
+    loras = spec.adapters.loras
+    changed = _DENOISERS if loras else frozenset()
+    for lora in loras:
         with safe_open(_path(lora, spec.cache_dir), framework="pt") as file:
-            if any(name.startswith(_NAMES_AN_ENCODER) for name in file.keys()):  # noqa: SIM118 - it is no mapping
+            if any(name.startswith(_NAMES_AN_ENCODER) for name in file.keys()):  # noqa: SIM118 - not a mapping
                 changed = changed | _ENCODERS
     return changed
 
 
 def load_loras(pipeline: Any, spec: ModelSpec) -> None:
-    """Put the spec's LoRAs on a pipeline. Raises RecipeError where one does not fit."""
-    if not spec.loras:
+    """Load the spec's LoRAs into a pipeline. Raises RecipeError where one does not fit."""
+    loras = spec.adapters.loras
+    if not loras:
         return
     if not hasattr(pipeline, "load_lora_weights"):
         raise RecipeError(
-            f"the model {spec.name!r} takes no LoRA: diffusers has none for a {type(pipeline).__name__}. "
+            f"the model {spec.name!r} takes no LoRA: diffusers has no loader for a {type(pipeline).__name__}. "
             "Leave lora out."
         )
-    names = [f"lora_{number}" for number in range(len(spec.loras))]
-    for name, lora in zip(names, spec.loras, strict=True):
+    names = [f"lora_{number}" for number in range(len(loras))]
+    for name, lora in zip(names, loras, strict=True):
         tensors = load_file(_path(lora, spec.cache_dir))
         dtype = getattr(torch, spec.dtype)
-        # A scale, alpha, is a single number and stays exact.
+        # A scale (alpha) is a single number and stays exact.
         tensors = {key: value.to(dtype) if value.ndim else value for key, value in tensors.items()}
         try:
             pipeline.load_lora_weights(tensors, adapter_name=name)
@@ -55,13 +54,11 @@ def load_loras(pipeline: Any, spec: ModelSpec) -> None:
             raise RecipeError(_unfit(lora, spec, f" ({_first_line(error)})")) from error
         if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
             raise RecipeError(_unfit(lora, spec, ": it names none of the model's layers"))
-    pipeline.set_adapters(names, adapter_weights=[lora.weight for lora in spec.loras])
+    pipeline.set_adapters(names, adapter_weights=[lora.weight for lora in loras])
 
 
 def _path(lora: LoraFile, cache_dir: str | None) -> Path:
-    if lora.revision is None:
-        return Path(lora.source)
-    return fetch_file("lora", lora.source, lora.revision, lora.file, cache_dir)
+    return lora.source.file("lora", lora.file or "", cache_dir)
 
 
 def _unfit(lora: LoraFile, spec: ModelSpec, why: str) -> str:

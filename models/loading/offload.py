@@ -1,4 +1,4 @@
-"""A recipe's memory settings applied: quantization while a pipeline is loaded, slicing and offload once it is there."""
+"""Memory settings of a recipe: quantization while a pipeline is loaded, slicing and offload afterwards."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from imagemill.data.config.memory import Memory
 from imagemill.data.errors import RecipeError
 
 QUANTIZED = ("transformer", "unet", "text_encoder_2", "text_encoder_3")
-"""Parts that are quantized, where a pipeline has them: the large ones. An autoencoder would show it."""
+"""The large parts, which are quantized where a pipeline has them. In an autoencoder it would be visible."""
 
 
 def quantization(memory: Memory, dtype: torch.dtype, model: str, parts: set[str]) -> dict[str, Any]:
-    """What ``from_pretrained`` is given for it. Raises RecipeError where its package is not installed."""
+    """Arguments of ``from_pretrained`` for quantization. Raises RecipeError where its package is not installed."""
     if memory.quantization == "none":
         return {}
     package = memory.quantization.split("_")[0]
@@ -53,16 +53,16 @@ def _torchao(kind: str, parts: list[str]) -> dict[str, Any]:
         "torchao_float8_dynamic": Float8DynamicActivationFloat8WeightConfig,
     }
     weights = kinds[kind]()
-    # The text encoders are transformers' models, and the rest diffusers'.
+    # Text encoders are models of transformers, the other parts of diffusers.
     return {
         name: (transformers if name.startswith("text_encoder") else diffusers).TorchAoConfig(weights) for name in parts
     }
 
 
 def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: str) -> Any:
-    """The pipeline on the device, or with its parts waiting in host memory; slicing and tiling as the recipe says.
+    """The pipeline on the device, or offloaded to host memory, with slicing and tiling as the recipe has them.
 
-    Raises RecipeError where the pipeline has no such thing.
+    Raises RecipeError where the pipeline does not support a setting.
     """
     vae = getattr(pipeline, "vae", None)
     for setting, is_on, part, method in (
@@ -73,7 +73,9 @@ def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: st
         if not is_on:
             continue
         if not hasattr(part, method):
-            raise RecipeError(f"the model {model!r} has no memory.{setting}: {type(part).__name__} cannot do it.")
+            raise RecipeError(
+                f"the model {model!r} has no memory.{setting}: {type(part).__name__} does not support it. Leave it out."
+            )
         getattr(part, method)()
     if memory.offload == "none" or device.type == "cpu":
         return pipeline.to(device)

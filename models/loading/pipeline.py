@@ -1,4 +1,4 @@
-"""Load a diffusers pipeline as a spec says: safetensors only, no remote code, a pinned revision."""
+"""Loader of diffusers pipelines: safetensors only, no remote code, a pinned revision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading.adapters import check_fit, load_controlnet, load_ip_adapter
+from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.lora import load_loras
 from imagemill.models.loading.offload import apply_offload, quantization
 from imagemill.models.loading.shared_parts import part_folders
@@ -31,30 +31,26 @@ def pick_device() -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """What the manifest calls the device."""
+    """The device's name in the manifest."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def local_folder(spec: ModelSpec) -> Path | None:
-    """Where the model's files lie; those of a repository are fetched. None for a stand-in, which has none."""
+    """Folder of the model's files; a repository's are downloaded. None for a stand-in, which has none."""
     if os.environ.get("IMAGEMILL_PIPELINE"):
         return None
-    if spec.revision is None:
-        return Path(spec.source)
+    if spec.source.files:
+        return Path(spec.source.location)
     with _explain(spec):
         return Path(
             diffusers_class(spec.pipeline).download(
-                spec.source,
-                revision=spec.revision,
-                cache_dir=spec.cache_dir,
-                use_safetensors=True,
-                token=os.environ.get("HF_TOKEN"),
+                spec.source.location, use_safetensors=True, **hub_arguments(spec.source, spec.cache_dir)
             )
         )
 
 
 def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, torch.nn.Module]) -> Any:
-    """The spec's pipeline, on the device, with the parts in ``shared`` in place of its own.
+    """Load the spec's pipeline onto the device, with the parts in ``shared`` in place of its own.
 
     Raises RecipeError where its files cannot be loaded.
 
@@ -67,15 +63,13 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
     names = {path.name for path in part_folders(local_folder(spec))}
     with _explain(spec):
         kind = diffusers_class(spec.pipeline)
-        # It paints images black, which would then be set aside as blank, with no word of why.
+        # It paints images black, which would then be set aside as blank, for a reason that no message gives.
         without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
         pipeline = kind.from_pretrained(
-            spec.source,
-            revision=spec.revision,
-            cache_dir=spec.cache_dir,
+            spec.source.location,
             dtype=dtype,
             use_safetensors=True,
-            token=os.environ.get("HF_TOKEN"),
+            **hub_arguments(spec.source, spec.cache_dir),
             **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
             **without,
             **shared,
@@ -83,12 +77,11 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
     check_fit(pipeline, spec)
     load_loras(pipeline, spec)
     load_ip_adapter(pipeline, spec)
-    return prepare(apply_offload(pipeline, spec.memory, device, spec.name))
+    return _silence(apply_offload(pipeline, spec.memory, device, spec.name))
 
 
 def extra_components(spec: ModelSpec) -> dict[str, Any]:
-    """What the spec's pipeline is loaded with that is not among its own files, in host memory: its ControlNet, and the
-    parts that it borrows.
+    """Load components that are not in the model's own repository into host memory: ControlNet and external parts.
 
     Raises RecipeError where their files cannot be loaded.
     """
@@ -96,22 +89,22 @@ def extra_components(spec: ModelSpec) -> dict[str, Any]:
         return {}
     parts: dict[str, Any] = {}
     for part in spec.external_parts:
-        with _explain(spec, part.source):
-            parts[part.name] = _external_parts(spec, part)
-    if spec.controlnet:
-        with _explain(spec, spec.controlnet.source):
-            parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.controlnet.kind))
+        with _explain(spec, part.source.location):
+            parts[part.name] = _load_external_part(spec, part)
+    if spec.adapters.controlnet:
+        with _explain(spec, spec.adapters.controlnet.source.location):
+            parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.adapters.controlnet.kind))
     return parts
 
 
-def _external_parts(spec: ModelSpec, part: ExternalPart) -> Any:
+def _load_external_part(spec: ModelSpec, part: ExternalPart) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where = {"revision": part.revision, "cache_dir": spec.cache_dir, "token": os.environ.get("HF_TOKEN")}
+    location, arguments = part.source.location, hub_arguments(part.source, spec.cache_dir)
     if part.name.startswith("tokenizer"):
-        return AutoTokenizer.from_pretrained(part.source, **where)
+        return AutoTokenizer.from_pretrained(location, **arguments)
     return AutoModelForCausalLM.from_pretrained(
-        part.source, dtype=getattr(torch, spec.dtype), use_safetensors=True, **where
+        location, dtype=getattr(torch, spec.dtype), use_safetensors=True, **arguments
     )
 
 
@@ -124,18 +117,18 @@ def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
         raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(
-            f"the model {spec.name!r} cannot be loaded from {source or spec.source!r}: {error}"
+            f"the model {spec.name!r} cannot be loaded from {source or spec.source.location!r}: {error}"
         ) from error
 
 
 def diffusers_class(name: str) -> Any:
     """A pipeline class of diffusers, by its name."""
-    # Imported here: it takes seconds, and a stand-in does without.
+    # Imported here: it takes seconds, and a stand-in needs none of it.
     import diffusers
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    # A worker has no terminal: what is loaded is told in one line when it is there.
+    # A worker has no terminal: one event reports a loaded model.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
@@ -143,18 +136,18 @@ def diffusers_class(name: str) -> Any:
 
 
 def pipeline_from_parts(pipeline: Any, spec: ModelSpec) -> Any:
-    """The spec's pipeline around the loaded parts of one of another class; nothing is read or copied."""
+    """The spec's pipeline around the loaded parts of another class's; nothing is read or copied."""
     if os.environ.get("IMAGEMILL_PIPELINE"):
-        # A stand-in is of no class: it serves for each.
+        # A stand-in serves for every class.
         return pipeline
     kind = diffusers_class(spec.pipeline)
-    # Beside the parts a pipeline has settings, such as FLUX.2's is_distilled.
-    has = {**pipeline.config, **pipeline.components}
+    # Beside parts a pipeline has settings, such as FLUX.2's is_distilled.
+    arguments = {**pipeline.config, **pipeline.components}
     takes = inspect.signature(kind.__init__).parameters
-    return prepare(kind(**{name: value for name, value in has.items() if name in takes}))
+    return _silence(kind(**{name: value for name, value in arguments.items() if name in takes}))
 
 
-def prepare(pipeline: Any) -> Any:
-    """Silence the bar that every call would draw."""
+def _silence(pipeline: Any) -> Any:
+    """Switch off the progress bar of every call."""
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -1,6 +1,6 @@
-"""A part of a pipeline that remembers: a batch whose rows were all computed before is put together from memory.
+"""Cache of a pipeline part's output, row by row: a batch whose rows are all cached is assembled, not computed.
 
-What is remembered was computed in a batch of the same shape, so it has the bits that computing it again would give.
+A cached row was computed in a batch of the same shape, so it has the bits that computing it again would give.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 import torch
 
 
-class RowMemory(ABC):
-    """Stands in for a function of batches, row by row; keeps ``size`` bytes of its newest rows, where it puts them."""
+class RowCache(ABC):
+    """Replaces a function of batches; caches ``size`` bytes of rows, least recently used evicted first."""
 
     def __init__(self, function: Callable[..., Any], size: int) -> None:
         self._function = function
-        self._room = size
+        self._free = size
         self._rows: OrderedDict[Hashable, Any] = OrderedDict()
 
     @abstractmethod
     def keys(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Hashable]:
-        """All that decides each row of a call's output, the batch's size too; none where that cannot be told."""
+        """Keys of a call's rows: all that decides each row's output, with the batch's size; none if that is unknown."""
 
     @abstractmethod
     def rows(self, output: Any, count: int) -> list[Any]:
-        """The rows of an output for a batch of ``count``, of tensors of their own; none where it is no such batch."""
+        """Copies of an output's rows, for a batch of ``count``; none if it is not such a batch."""
 
     @abstractmethod
     def whole(self, rows: list[Any]) -> Any:
@@ -42,18 +42,18 @@ class RowMemory(ABC):
             return self.whole([self._rows[key] for key in keys])
         output = self._function(*args, **kwargs)
         for key, row in zip(keys, self.rows(output, len(keys)), strict=False):
-            self._remember(key, row)
+            self._add(key, row)
         return output
 
-    def _remember(self, key: Hashable, row: Any) -> None:
+    def _add(self, key: Hashable, row: Any) -> None:
         if key in self._rows:
             self._rows.move_to_end(key)
             return
         self._rows[key] = row
-        self._room -= bytes_of(row)
-        while self._room < 0:
+        self._free -= bytes_of(row)
+        while self._free < 0:
             _, oldest = self._rows.popitem(last=False)
-            self._room += bytes_of(oldest)
+            self._free += bytes_of(oldest)
 
 
 def is_plain(value: Any) -> bool:
@@ -62,7 +62,7 @@ def is_plain(value: Any) -> bool:
 
 
 def bytes_of(row: Any) -> int:
-    """Of the tensors in a row."""
+    """Size of the tensors in a row."""
     if isinstance(row, torch.Tensor):
         return row.nbytes
     values = row.values() if isinstance(row, Mapping) else row or ()

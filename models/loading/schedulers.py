@@ -1,4 +1,4 @@
-"""Schedulers by name, made with the configuration of the pipeline's own."""
+"""Schedulers by name, configured like the pipeline's own."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _CLASSES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "flow-match dpm++ 2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_FLOW}),
     "flow-match unipc": ("UniPCMultistepScheduler", _FLOW),
 }
-"""Name -> class of diffusers, and what of the own configuration is changed. FlowMatchLCMScheduler is not among them:
-it generates its noise from no generator, so no image could be regenerated."""
+"""Name -> class of diffusers, and changes to the configuration. FlowMatchLCMScheduler is left out: its noise comes from
+no seeded generator, so no image could be regenerated."""
 
 
 def use_scheduler(pipeline: Any, own: Any, name: SchedulerName | None) -> None:
-    """Let the pipeline draw with the named scheduler. ``own``: the one that it was loaded with."""
+    """Give the pipeline the named scheduler. ``own``: the one that it was loaded with."""
     if name is None:
         pipeline.scheduler = own
         return
@@ -46,10 +46,10 @@ def use_scheduler(pipeline: Any, own: Any, name: SchedulerName | None) -> None:
 
     kind, changes = _CLASSES[name]
     config = dict(own.config)
-    # One thing under two names: how far the noise levels are shifted.
+    # One setting under two names: the shift of the noise levels.
     shift = config.get("flow_shift", config.get("shift"))
     shifted = {} if shift is None else {"flow_shift": shift, "shift": shift}
-    made = getattr(diffusers, kind)
-    takes = inspect.signature(made.__init__).parameters
+    scheduler = getattr(diffusers, kind)
+    takes = inspect.signature(scheduler.__init__).parameters
     shift = {name: value for name, value in shifted.items() if name in takes}
-    pipeline.scheduler = made.from_config(own.config, **changes, **shift)
+    pipeline.scheduler = scheduler.from_config(own.config, **changes, **shift)

@@ -1,6 +1,6 @@
-"""The parts of models by what is in their files: an equal part of two models is loaded once.
+"""Parts that models share, by the content of their files: an equal part of two models is loaded once.
 
-FLUX.1-dev and FLUX.1-Kontext-dev, for one, have the same text encoders and the same autoencoder.
+FLUX.1-dev and FLUX.1-Kontext-dev, for instance, have the same text encoders and the same autoencoder.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from imagemill.data.identity import digest
 
-SAYS_NOTHING = ("_name_or_path", "_diffusers_version", "transformers_version", "_commit_hash")
-"""Fields of a config that tell where and with what it was written, and not what the part does."""
+IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "_commit_hash")
+"""Fields of a config that record where and by which version it was written."""
 
 
 def part_folders(model: Path) -> list[Path]:
@@ -24,12 +24,12 @@ def part_folders(model: Path) -> list[Path]:
 
 
 def part_bytes(folder: Path) -> int:
-    """How large a part's weights are on the disk."""
+    """Size of a part's weights on disk."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def find_equal(folder: Path, others: Iterable[Path]) -> Path | None:
-    """That of the other folders which holds the same part. Files are hashed only where their names and sizes agree."""
+    """The one of the other folders that holds the same part. Files are hashed only if names and sizes are equal."""
     shape = _shape(folder)
     return next((other for other in others if _shape(other) == shape and _content(other) == _content(folder)), None)
 
@@ -46,9 +46,9 @@ def _content(folder: Path) -> str:
 def _file(path: Path) -> Any:
     if path.name == "config.json":
         fields = json.loads(path.read_bytes())
-        return {name: value for name, value in fields.items() if name not in SAYS_NOTHING}
+        return {name: value for name, value in fields.items() if name not in IRRELEVANT}
     real = path.resolve()
-    # In the hub's cache a large file is a link to one that is named by its sha256.
+    # In the hub's cache a large file is a link to a blob named by its sha256.
     if real.parent.name == "blobs" and len(real.name) == 64:
         return real.name
     status = real.stat()

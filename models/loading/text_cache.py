@@ -1,7 +1,7 @@
-"""A text encoder that remembers: a batch whose texts were all encoded before is put together from memory.
+"""Cache of text encodings: a batch whose texts were all encoded before is not encoded again.
 
-Every edit of a dataset may have the same instruction, and every image of a prompt the same text: with FLUX's T5 that
-is 4.7 B parameters of work a batch.
+All edits of a dataset may have the same instruction, and all images of a prompt the same text: with FLUX's T5, an
+encoder of 4.7 B parameters is skipped.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Any
 
 import torch
 
-from imagemill.models.loading.row_cache import RowMemory, is_plain
+from imagemill.models.loading.row_cache import RowCache, is_plain
 
-REMEMBERED_BYTES = 256 * 2**20
-"""What a text encoder remembers at the most, on its device: 64 texts of 512 tokens for FLUX.1's T5 in bfloat16, but one
-or two for the language models of FLUX.2 and Qwen-Image, which give every layer's values."""
+MAX_BYTES = 256 * 2**20
+"""On the encoder's device: 64 texts of 512 tokens for FLUX.1's T5 in bfloat16, but one or two for the language models
+of FLUX.2 and Qwen-Image, which return every layer's values."""
 
 
-def remember_texts(pipeline: Any) -> None:
-    """Give each of the pipeline's text encoders a memory, unless it has one."""
+def cache_texts(pipeline: Any) -> None:
+    """Give each of the pipeline's text encoders a cache, unless it has one."""
     for name, encoder in pipeline.components.items():
         is_encoder = name.startswith("text_encoder") and isinstance(encoder, torch.nn.Module)
-        if is_encoder and not isinstance(encoder.forward, TextMemory):
-            encoder.forward = TextMemory(encoder.forward)
+        if is_encoder and not isinstance(encoder.forward, TextCache):
+            encoder.forward = TextCache(encoder.forward)
 
 
-class TextMemory(RowMemory):
-    """Stands in for a text encoder's ``forward``; tensors among its arguments are batches of token ids, (n, tokens)."""
+class TextCache(RowCache):
+    """Replaces a text encoder's ``forward``; tensors among its arguments are batches of token ids, (n, tokens)."""
 
-    def __init__(self, forward: Callable[..., Any], size: int = REMEMBERED_BYTES) -> None:
+    def __init__(self, forward: Callable[..., Any], size: int = MAX_BYTES) -> None:
         super().__init__(forward, size)
 
     def keys(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Hashable]:
-        """For each row its tokens, and all else that the call says."""
+        """For each row its tokens, with all other arguments of the call."""
         named = {**dict(enumerate(args)), **kwargs}
         tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
         others = tuple((name, value) for name, value in named.items() if name not in tensors)
@@ -51,7 +51,7 @@ class TextMemory(RowMemory):
         return [_row(output, number) for number in range(count)] if _has_only_rows(output, count) else []
 
     def whole(self, rows: list[Any]) -> Any:
-        """An output of the same form."""
+        """An output of the same structure."""
         return _stack(rows)
 
 

@@ -1,4 +1,4 @@
-"""A scheduler, and a machine's workers, that run until told to stop: `imagemill scheduler`, `imagemill worker`."""
+"""Services of a cluster: `imagemill scheduler` and `imagemill worker`, which run until interrupted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from imagemill.tasks.runner.gpus import visible_gpus
 
 Emit = Callable[[str], None]
 
-REACH_SECONDS = 5
-"""Seconds in which a scheduler must answer, before the worker says that none does and tries again."""
+CONNECT_TIMEOUT_S = 5.0
+"""Seconds within which a scheduler must answer, before a worker reports it as unreachable and tries again."""
+
+REGISTER_DELAY_S = 1.0
+"""Seconds before a worker that could not register with the scheduler tries again."""
+
+RECONNECT_DELAY_S = 0.5
+"""Seconds before a worker that has lost its scheduler looks for it."""
 
 
-def serve_scheduler(host: str, port: int, insecure: bool, say: Emit) -> None:
-    """Run a scheduler until SIGINT or SIGTERM. Speaks TLS where Dask's settings have certificates.
+def serve_scheduler(host: str, port: int, insecure: bool, emit: Emit) -> None:
+    """Run a scheduler until SIGINT or SIGTERM, with TLS if Dask's settings name certificates.
 
-    Raises RecipeError where clear text would leave this machine, BuildFailed where the port cannot be had.
+    Raises RecipeError if unencrypted traffic would leave this machine, BuildFailed if the port is not available.
     """
     security = Security()
     protocol = "tls" if security.tls_scheduler_cert else "tcp"
@@ -37,20 +43,20 @@ def serve_scheduler(host: str, port: int, insecure: bool, say: Emit) -> None:
             )
         except OSError as error:
             raise BuildFailed(f"cannot listen on {host}:{port}: {error.strerror or error}.") from error
-        say(f"scheduler at {scheduler.address}")
+        emit(f"scheduler at {scheduler.address}")
         await stop.wait()
         await scheduler.close()
 
-    asyncio.run(_until_told(run))
+    asyncio.run(_until_signal(run))
 
 
 def serve_workers(
-    address: str, workers: int | None, host: str | None, insecure: bool, timeout_s: float, say: Emit
+    address: str, workers: int | None, host: str | None, insecure: bool, timeout_s: float, emit: Emit
 ) -> None:
     """Run this machine's workers, by default one per GPU, until SIGINT or SIGTERM.
 
-    A worker that loses its scheduler comes back to it; after ``patience`` seconds without one this raises BuildFailed.
-    Raises RecipeError where clear text would leave this machine.
+    A worker that loses its scheduler reconnects. Raises BuildFailed after ``timeout_s`` without a scheduler, and
+    RecipeError if unencrypted traffic would leave this machine.
     """
     check_address(address, insecure)
     gpus = visible_gpus()
@@ -58,64 +64,64 @@ def serve_workers(
     prepare_workers(gpus)
 
     async def run(stop: asyncio.Event) -> None:
-        keepers = [
-            asyncio.create_task(_keep(number, address, worker_options(number, count, gpus, host), timeout_s, say))
+        supervisors = [
+            asyncio.create_task(_supervise(number, address, worker_options(number, count, gpus, host), timeout_s, emit))
             for number in range(count)
         ]
         stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopped, *keepers], return_when=asyncio.FIRST_COMPLETED)
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        done, _ = await asyncio.wait([stopped, *supervisors], return_when=asyncio.FIRST_COMPLETED)
+        for supervisor in supervisors:
+            supervisor.cancel()
+        await asyncio.gather(*supervisors, return_exceptions=True)
         for ended in done - {stopped}:
             ended.result()
 
     with quiet_workers():
-        asyncio.run(_until_told(run))
+        asyncio.run(_until_signal(run))
 
 
-async def _keep(number: int, address: str, options: dict[str, Any], timeout_s: float, say: Emit) -> None:
-    """One worker, started again whenever it has lost its scheduler."""
+async def _supervise(number: int, address: str, options: dict[str, Any], timeout_s: float, emit: Emit) -> None:
+    """Run one worker, and restart it whenever it has lost its scheduler."""
     loop = asyncio.get_running_loop()
     name = f"{socket.gethostname()}-{options['host'] or ''}-{number}".replace("--", "-")
-    last_seen, told = loop.time(), ""
+    last_seen, reported = loop.time(), ""
     while loop.time() - last_seen < timeout_s:
-        # A Nanny would look for it for as long, and say nothing.
-        if why := await _out_of_reach(address):
-            if why != told:
-                say(f"worker {name} looks for the scheduler at {address}: {why}")
-            told = why
+        # A Nanny would wait for it as long, without a message.
+        if reason := await _connection_error(address):
+            if reason != reported:
+                emit(f"worker {name} looks for the scheduler at {address}: {reason}")
+            reported = reason
             continue
         nanny = Nanny(address, name=name, security=Security(), death_timeout=timeout_s, **options)
         try:
             await nanny
         except (OSError, TimeoutError, RuntimeError):
-            # No scheduler there any more; or it still believes the last worker of this name alive.
+            # The scheduler is gone, or still takes the previous worker of this name for alive.
             await nanny.close()
-            await asyncio.sleep(1)
+            await asyncio.sleep(REGISTER_DELAY_S)
             continue
-        say(f"worker {name} at {nanny.worker_address}")
+        emit(f"worker {name} at {nanny.worker_address}")
         try:
             await nanny.finished()
         finally:
             await nanny.close()
-        last_seen, told = loop.time(), ""
-        say(f"worker {name} has lost its scheduler, and looks for it")
-        await asyncio.sleep(0.5)
-    raise BuildFailed(f"no scheduler at {address} for {timeout_s:g} s{told and f' ({told})'}.")
+        last_seen, reported = loop.time(), ""
+        emit(f"worker {name} has lost its scheduler, and looks for it")
+        await asyncio.sleep(RECONNECT_DELAY_S)
+    raise BuildFailed(f"no scheduler at {address} for {timeout_s:g} s{reported and f' ({reported})'}.")
 
 
-async def _out_of_reach(address: str) -> str | None:
-    """Why no scheduler answers, or None where one does."""
+async def _connection_error(address: str) -> str | None:
+    """Why no scheduler answers; None if one does."""
     try:
-        comm = await connect(address, timeout=REACH_SECONDS, **Security().get_connection_args("worker"))
+        comm = await connect(address, timeout=CONNECT_TIMEOUT_S, **Security().get_connection_args("worker"))
     except OSError as error:
         return root_cause(error)
     comm.abort()
     return None
 
 
-async def _until_told(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _until_signal(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, stop.set)

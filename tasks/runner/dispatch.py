@@ -1,4 +1,4 @@
-"""Where a job is generated: on the cluster's workers, or, where its model is behind an API, from this process."""
+"""Dispatch of jobs: to the cluster's workers, or, for a model behind an API, to an event loop in this process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from imagemill.tasks.runner.gpu_task_runner import Listener, draw_on_gpu
 if TYPE_CHECKING:
     from imagemill.models.api.client import ImagesApi
 
-USUAL_KEY = "OPENAI_API_KEY"
-"""The environment variable that is looked at where the recipe names none."""
+DEFAULT_KEY_ENV = "OPENAI_API_KEY"
+"""Environment variable of the key if the recipe names none."""
 
 
 def draw_job(job: Job) -> StepReport:
-    """Generate a job from inside a task. Raises ImagemillError where trying again would not help."""
+    """Generate a job from inside a task. Raises ImagemillError if a retry would not help."""
     if not isinstance(job.spec, ApiSpec):
         return draw_on_gpu(job)
     key, key_from = find_key(job.spec.api)
@@ -35,9 +35,9 @@ def draw_job(job: Job) -> StepReport:
 
 
 def find_key(api: Api) -> tuple[str | None, str]:
-    """The API's key, if there is one, and where it was found. Raises RecipeError where it is not as the recipe says."""
+    """The API's key, if there is one, and its source. Raises RecipeError if the recipe's source has none."""
     if api.key_block:
-        where = f"the Prefect Secret block {api.key_block!r}"
+        source = f"the Prefect Secret block {api.key_block!r}"
         try:
             key = Secret.load(api.key_block).get()
         except ValueError as error:
@@ -46,8 +46,8 @@ def find_key(api: Api) -> tuple[str | None, str]:
                 "(prefect block create secret), or name the environment variable in api.key_env."
             ) from error
     else:
-        name = api.key_env or USUAL_KEY
-        where = f"the environment variable {name}"
+        name = api.key_env or DEFAULT_KEY_ENV
+        source = f"the environment variable {name}"
         key = os.environ.get(name, "")
         if api.key_env and not key.strip():
             raise RecipeError(
@@ -55,12 +55,12 @@ def find_key(api: Api) -> tuple[str | None, str]:
             )
     key = str(key).strip()
     if not key.isascii() or any(character.isspace() for character in key):
-        raise RecipeError(f"the key in {where} holds characters that no key has: set it anew.")
-    return (key, where) if key else (None, f"none, as {where} is not set")
+        raise RecipeError(f"the key in {source} contains spaces or non-ASCII characters: set it again.")
+    return (key, source) if key else (None, f"none, as {source} is not set")
 
 
 class ApiThread:
-    """The event loop, in a thread of its own, in which all of a flow's requests are made."""
+    """Thread with the event loop for all of a flow's API requests."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -71,7 +71,7 @@ class ApiThread:
     def draw(self, job: Job, key: str | None, key_from: str, listener: Listener | None) -> StepReport:
         """Generate a job and wait for it."""
         future: Future[StepReport] = asyncio.run_coroutine_threadsafe(
-            self._draw(job, key, key_from, listener or _nobody), self._loop
+            self._draw(job, key, key_from, listener or _ignore), self._loop
         )
         try:
             return future.result()
@@ -79,7 +79,7 @@ class ApiThread:
             raise BuildFailed("the build was stopped while it waited for the images API.") from error
 
     async def _draw(self, job: Job, key: str | None, key_from: str, listener: Listener) -> StepReport:
-        # Imported here: a build without an API does without them.
+        # Imported here, since most builds use no API.
         from imagemill.models.api.client import ImagesApi
         from imagemill.models.drawing.api import draw_with_api
 
@@ -89,7 +89,7 @@ class ApiThread:
         return await draw_with_api(job, self._apis[name], listener)
 
     def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel all requests in flight."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -104,5 +104,5 @@ class ApiThread:
             await api.close()
 
 
-def _nobody(event: dict[str, Any]) -> None:
-    """Nobody listens."""
+def _ignore(event: dict[str, Any]) -> None:
+    """Discard an event."""

@@ -1,8 +1,8 @@
-"""GpuTaskRunner: the Prefect engine in threads of the flow's process, the drawing in one worker process per GPU.
+"""GpuTaskRunner: the Prefect engine in threads of the flow's process, the models in one worker process per GPU.
 
-States, retries, caching and logs are Prefect's, in threads. A GPU task's body hands a plain function to a Dask cluster
-with ``draw_on_gpu`` and waits for it there. The cluster starts when the first such call is made, so that a build with
-nothing to draw never waits for a worker.
+States, retries, caching and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
+cluster with ``draw_on_gpu`` and waits for its result. The cluster starts with the first such call, so that a build with
+nothing to generate never waits for a worker.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
@@ -21,7 +21,9 @@ from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.records import StepReport
 from imagemill.models.job import Job
+from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import MachineCluster, check_address, cores, cpu_workers, root_cause
 from imagemill.tasks.runner.gpus import visible_gpus
 from imagemill.tasks.runner.job_message import pack
@@ -31,28 +33,37 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 class Closable(Protocol):
-    """What ends with the flow."""
+    """A resource that ends with the flow."""
 
     def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel everything in flight."""
 
 
 SharedResource = TypeVar("SharedResource", bound=Closable)
 
-PATIENCE = 600.0
-"""Seconds for which a scheduler of another process may be out of reach before the build fails."""
+SCHEDULER_TIMEOUT_S = 600.0
+"""How long an external scheduler may be unreachable, once it has answered, before the build fails."""
+
+FIRST_CONTACT_TIMEOUT_S = 30.0
+"""How long a build looks for an external scheduler that has never answered."""
+
+CONNECT_TIMEOUT_S = 10.0
+"""Timeout of one attempt to connect to it."""
 
 MAX_THREADS = 1024
-"""Shards under way at once, at the most, on a cluster that grows."""
+"""Maximum number of shards in flight on a cluster that grows."""
 
 
 class GpuTaskRunner(ThreadPoolTaskRunner):
     """Runs tasks in threads, and GPU work in single-threaded worker processes, one per GPU.
 
-    ``workers``: how many worker processes; by default one per visible GPU, and without any as many as draw best.
-    ``address``: of a Dask scheduler that is already up, where models stay loaded between builds (by default
-    IMAGEMILL_CLUSTER of the environment); no worker is then started.
-    ``shards``: how many shards are under way at once; by default two a worker, and three with one.
+    Args:
+        workers: Number of worker processes; by default one per visible GPU, on CPU a number chosen for throughput.
+        address: A running Dask scheduler, on whose workers models stay loaded between builds (by default the
+            environment's IMAGEMILL_CLUSTER); no worker is started then.
+        shards: Number of shards in flight; by default two per worker, and three for a single one.
+        own: The cluster of this machine, if it is starting already.
+        on_start: Called with the build's Progress when it begins.
     """
 
     def __init__(
@@ -61,62 +72,66 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         address: str | None = None,
         shards: int | None = None,
         own: MachineCluster | None = None,
+        on_start: Callable[[Progress], None] | None = None,
     ) -> None:
         self._requested_workers = workers
         self.address = address or os.environ.get("IMAGEMILL_CLUSTER") or None
         self.gpus = [] if self.address else visible_gpus()
         self.workers = workers or len(self.gpus) or 1
         self.shards = shards
-        most = _shards_for(max(self.workers, cores()))
-        super().__init__(max_workers=shards or (MAX_THREADS if self.address else most))
+        self.on_start = on_start
         self.listener: Listener | None = None
+        self._max_threads = shards or (MAX_THREADS if self.address else _shards_for(max(self.workers, cores())))
+        super().__init__(max_workers=self._max_threads)
         self._topic = f"imagemill-{uuid4()}"
         self._starting = threading.Lock()
         self._own = own
         self._client: Client | None = None
-        self._stopped = self._was_there = False
-        self._beside: dict[type, Closable] = {}
+        self._stopped = self._has_connected = False
+        self._resources: dict[type, Closable] = {}
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
-        return type(self)(self._requested_workers, self.address, self.shards, self._own)
+        return type(self)(self._requested_workers, self.address, self.shards, self._own, self.on_start)
 
     def prestart(self) -> None:
-        """Start the worker processes now, beside what the build does first: importing torch takes them seconds."""
+        """Start the worker processes while the build is planned: importing torch takes them seconds."""
         if self.address is None and self._own is None:
             self._own = MachineCluster(self.workers, self.gpus)
 
     def size_for(self, shards: int, weights: int | None) -> None:
-        """Settle how many workers there are where nobody said and there is no GPU; see cpu_workers."""
+        """Choose the number of workers if there is no GPU and the user named none; see cpu_workers."""
         if self._requested_workers is None and not self.gpus and self.address is None:
             self.workers = cpu_workers(shards, weights)
 
     def max_in_flight(self) -> int:
-        """How many shards to keep under way now: of a cluster that grows or shrinks, by the workers it has."""
+        """Number of shards to keep in flight now; on a cluster that grows or shrinks, by its current workers."""
         if self.shards:
             return self.shards
         workers = self.client().scheduler_info(n_workers=0)["n_workers"] if self.address else self.workers
         return min(MAX_THREADS, _shards_for(workers))
 
     def submit_call(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Call a function in one of the runner's threads, in the flow's context: tasks that it calls are the flow's.
+        """Call a function in one of the runner's threads, in the flow's context: its tasks belong to the flow.
 
-        Not a task itself: a run of its own for every shard would cost as much as one that does something.
+        The call is not a task: a task run for every shard would cost as much as one that does some work.
         """
-        return self._executor.submit(copy_context().run, function, *arguments)
+        return self._threads.submit(copy_context().run, function, *arguments)
 
-    def draw(self, job: Job) -> Any:
+    def draw(self, job: Job) -> StepReport:
         """Generate a job on a free worker and wait for it. Raises what the worker raised.
 
-        A job whose worker process ends goes to another, which isolates the rows that were being generated. A scheduler of
-        another process that is out of reach is waited for.
+        If its worker process ends, the job goes to another, which isolates the rows that were being generated. If an
+        external scheduler is unreachable, the job waits for it.
         """
-        parcel = pack(job)
-        # Dask gives a job up after four processes; isolating a row takes three.
+        message = pack(job)
+        # Dask abandons a job after four processes; isolating a row takes three.
         for _ in range(len(job.drawings) + 2):
             client = self.client()
             # First come, first served, to the millisecond: the shards of one model then follow each other.
-            future = client.submit(draw_on_worker, parcel, self._topic, self._threads(), pure=False, fifo_timeout=0)
+            future = client.submit(
+                draw_on_worker, message, self._topic, self._cpu_threads(), pure=False, fifo_timeout=0
+            )
             try:
                 return future.result()
             except KilledWorker:
@@ -126,25 +141,25 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             finally:
                 if not future.done():
                     future.cancel()
-        raise BuildFailed(f"worker process after worker process ended while {job.spec.name!r} was to draw.")
+        raise BuildFailed(f"every worker process that generated with {job.spec.name!r} ended; see the worker's log.")
 
-    def _threads(self) -> int | None:
-        """How many threads a worker generates with; None: as many as it was started with."""
+    def _cpu_threads(self) -> int | None:
+        """Number of threads that a worker generates with; None: as many as it was started with."""
         return None if self.address or self.gpus else max(1, cores() // self.workers)
 
     def shared_resource(self, kind: type[SharedResource]) -> SharedResource:
-        """The flow's own one of a kind, made on first need. Raises BuildFailed once the runner is stopped."""
+        """The flow's instance of ``kind``, made on first need. Raises BuildFailed once the runner is stopped."""
         with self._starting:
             if self._stopped:
                 raise BuildFailed("the build was stopped.")
-            if kind not in self._beside:
-                self._beside[kind] = kind()
-            return self._beside[kind]
+            if kind not in self._resources:
+                self._resources[kind] = kind()
+            return self._resources[kind]
 
     def client(self) -> Client:
         """The cluster's client; starts the cluster, or connects to it, on first need.
 
-        Raises BuildFailed once the runner is stopped, and where no scheduler answers.
+        Raises BuildFailed once the runner is stopped, and if no scheduler answers.
         """
         with self._starting:
             if self._client is None and not self._stopped:
@@ -159,22 +174,23 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         if self._own is not None:
             return Client(self._own.running(self.workers), set_as_default=False)
         check_address(self.address)
-        timeout_s, deadline = (PATIENCE if self._was_there else 30), time.monotonic()
+        timeout_s = SCHEDULER_TIMEOUT_S if self._has_connected else FIRST_CONTACT_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             try:
-                found = Client(self.address, set_as_default=False, timeout=10)
+                client = Client(self.address, set_as_default=False, timeout=CONNECT_TIMEOUT_S)
             except OSError as error:
-                if self._stopped or time.monotonic() - deadline > timeout_s:
+                if self._stopped or time.monotonic() > deadline:
                     raise BuildFailed(
                         f"no Dask scheduler answers at {self.address} ({root_cause(error)}). "
-                        "Start one with `imagemill scheduler`, or build without --cluster; what is generated is kept."
+                        "Start one with `imagemill scheduler`, or build without --cluster; generated images are kept."
                     ) from error
             else:
-                self._was_there = True
-                return found
+                self._has_connected = True
+                return client
 
     def _drop(self, lost: Client) -> None:
-        """Forget a client that has lost its scheduler, so that the next job connects anew."""
+        """Discard a client that has lost its scheduler, so that the next job connects again."""
         with self._starting:
             if self._client is lost:
                 self._client = None
@@ -184,22 +200,27 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         if self.listener is not None:
             self.listener(stamped[1])
 
+    def __enter__(self) -> Self:
+        self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="shard")
+        return super().__enter__()
+
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is not None:
-            # First of all: the threads that Prefect now waits for are themselves waiting for the workers.
+            # Before the threads are waited for: they are themselves waiting for the workers.
             self._close()
+        self._threads.shutdown(cancel_futures=True)
         super().__exit__(*exception)
         self._close()
 
     def _close(self) -> None:
-        # Before the lock, which is held while a scheduler is waited for.
+        # Set without the lock, which is held while connecting to a scheduler.
         self._stopped = True
         with self._starting:
-            client, own, beside = self._client, self._own, [*self._beside.values()]
+            client, own, resources = self._client, self._own, [*self._resources.values()]
             self._client = self._own = None
-            self._beside.clear()
-        for one in beside:
-            one.close()
+            self._resources.clear()
+        for resource in resources:
+            resource.close()
         if client is not None:
             client.close()
         if own is not None:
@@ -207,11 +228,11 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
 
 def _shards_for(workers: int) -> int:
-    """One that each worker generates, and one that is ready when that is done, while a third is edited or written."""
+    """Per worker one shard being generated and the next one ready; at least one more being edited or written."""
     return max(2 * workers, workers + 2)
 
 
-def draw_on_gpu(job: Job) -> Any:
+def draw_on_gpu(job: Job) -> StepReport:
     """Generate a job from inside a task, on the workers of the flow's GpuTaskRunner."""
     context = FlowRunContext.get()
     runner = context and context.task_runner

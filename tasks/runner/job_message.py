@@ -1,4 +1,4 @@
-"""What travels to a worker: a job, and what the worker must agree on before it may look at it."""
+"""Message that carries a job to a worker, with the versions and the folder that the worker must share."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ from imagemill.data.errors import BuildFailed
 from imagemill.models.job import Job
 
 PACKAGES = ("imagemill", "torch", "diffusers", "transformers")
-"""What decides how a job is read and which pixels come of it."""
+"""Packages whose versions decide how a job is unpickled and which pixels it gives."""
 
-SEEN_WITHIN = 60.0
-"""Seconds within which a new file is seen on every machine; NFS remembers for up to 60 that a name was not there."""
+STAGING_TIMEOUT_S = 60.0
+"""Seconds within which a worker must see the staging folder; NFS caches for up to 60 s that a name does not exist."""
+
+STAGING_DELAY_S = 0.5
+"""Seconds between two looks for it."""
 
 MARK = "shared"
-"""File in the folder of the staged images by which a worker knows that it is the build's own."""
+"""File in the staging folder that identifies it as the build's."""
 
 _marking = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A job under way to a worker, unread until the worker has the same versions and the same folder."""
+class JobMessage:
+    """A job on its way to a worker, not unpickled before versions and staging folder match."""
 
     job: bytes
     staging: str
     mark: str
-    """What the staging's file MARK holds."""
+    """Content of the file MARK in the staging folder."""
     versions: Mapping[str, str]
 
 
 @cache
 def versions() -> Mapping[str, str]:
-    """The versions of this process; torch's without its build (+cpu, +cu128), in which machines may differ."""
+    """The versions in this process; torch's without its build (+cpu, +cu128), which may differ between machines."""
     found = {"python": "{}.{}".format(*sys.version_info)}
     for name in PACKAGES:
         try:
@@ -52,44 +55,46 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def pack(job: Job) -> Parcel:
-    """The job's parcel. Makes and marks the folder of its staged images."""
+def pack(job: Job) -> JobMessage:
+    """The job's message. Creates and marks its staging folder."""
     staging = Path(job.staging)
     staging.mkdir(parents=True, exist_ok=True)
     mark = staging / MARK
-    # One process at a time holds a build's folder, with many threads.
+    # The build's process holds the folder's lock, but has many threads.
     with _marking:
         if not _read(mark):
-            made = mark.with_suffix(".tmp")
-            made.write_text(uuid4().hex)
-            made.replace(mark)
-    return Parcel(pickle.dumps(job), job.staging, _read(mark), versions())
+            temporary = mark.with_suffix(".tmp")
+            temporary.write_text(uuid4().hex)
+            temporary.replace(mark)
+    return JobMessage(pickle.dumps(job), job.staging, _read(mark), versions())
 
 
-def unpack(parcel: Parcel, within: float = SEEN_WITHIN) -> Job:
-    """The parcel's job. Raises BuildFailed where this worker's versions differ, or it does not see the build's folder.
+def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> Job:
+    """The message's job. Raises BuildFailed if this worker has other versions, or does not see the build's folder.
 
-    A network's file system may take a while to show a new folder: ``within`` seconds are waited for it.
+    A network file system may take a while to show a new folder.
     """
     here = versions()
-    differ = [
-        f"{name} {here.get(name)} (the build: {one})" for name, one in parcel.versions.items() if here[name] != one
+    differing = [
+        f"{name} {here.get(name)} (the build: {theirs})"
+        for name, theirs in message.versions.items()
+        if here[name] != theirs
     ]
-    if differ:
+    if differing:
         raise BuildFailed(
-            f"the worker on {socket.gethostname()} has {', '.join(differ)}: with other versions other pixels would "
-            "come. Install the same versions on every machine (requirements.lock), then start the worker again."
+            f"the worker on {socket.gethostname()} has {', '.join(differing)}: other versions could give other pixels. "
+            "Install the same versions on every machine (requirements.lock), then start the worker again."
         )
-    mark, deadline = Path(parcel.staging) / MARK, time.monotonic() + within
-    while _read(mark) != parcel.mark:
+    mark, deadline = Path(message.staging) / MARK, time.monotonic() + timeout_s
+    while _read(mark) != message.mark:
         if time.monotonic() > deadline:
             raise BuildFailed(
-                f"the worker on {socket.gethostname()} does not see the build's folder {parcel.staging!r}: every "
+                f"the worker on {socket.gethostname()} does not see the build's folder {message.staging!r}: every "
                 "machine of a cluster needs the output's file system, under the same path (for a dataset in object "
                 "storage: that of IMAGEMILL_WORK)."
             )
-        time.sleep(0.5)
-    return pickle.loads(parcel.job)
+        time.sleep(STAGING_DELAY_S)
+    return pickle.loads(message.job)
 
 
 def _read(mark: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a worker process runs. It imports no Prefect: a worker has nothing to do with it."""
+"""Entry point of jobs in a worker process, and the throttle of its progress events. Imports no Prefect."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from distributed.threadpoolexecutor import threads_lock
 
 from imagemill.data.errors import BuildFailed
 from imagemill.data.records import StepReport
-from imagemill.tasks.runner.job_message import Parcel, unpack
+from imagemill.tasks.runner.job_message import JobMessage, unpack
 from imagemill.tasks.runner.worker_setup import imports
 
 
-def draw_on_worker(parcel: Parcel, topic: str, threads: int | None = None) -> StepReport:
-    """Generate a parcel's job, and tell whoever listens to the topic how far it is, and of every load.
+def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) -> StepReport:
+    """Generate the message's job, and log progress and model loads as events of the Dask topic ``topic``.
 
-    ``threads``: cores that it generates with, where the workers of a CPU share them out.
-
-    Where the device does nothing more for this process, the process ends: its nanny starts another, which takes the
-    job up where it was left.
+    ``threads``: this worker's share of the cores, on a CPU. If the device is lost, this process ends; its nanny starts
+    another, which resumes the job.
     """
     if imports.ident is not None:
         imports.join()
@@ -37,8 +35,8 @@ def draw_on_worker(parcel: Parcel, topic: str, threads: int | None = None) -> St
             "of torch and diffusers on the machine of the worker, and run the build again."
         ) from error
 
-    job, worker = unpack(parcel), get_worker()
-    # One that was forked has torch's threads from before it was told of its share.
+    job, worker = unpack(message), get_worker()
+    # A forked process has the number of torch threads of its parent.
     if share := threads or int(os.environ.get("OMP_NUM_THREADS", "0")):
         use_threads(share)
 
@@ -51,43 +49,43 @@ def draw_on_worker(parcel: Parcel, topic: str, threads: int | None = None) -> St
     except DeviceLost:
         os._exit(1)
     finally:
-        # Of a job that fails too: its images are generated.
+        # Also if the job fails: the images before that are generated.
         throttle.flush()
 
 
 def _release_slot() -> None:
-    """Let the worker take its next job, beside what is left to encode of this one."""
-    # Dask keeps the lock while it waits for a closing worker's threads, and to secede takes it too: each would wait for
-    # the other, for half a minute. A worker that closes takes no other job.
+    """Let the worker start its next job while the last images of this one are encoded."""
+    # Dask holds the lock while it waits for a closing worker's threads, and secede() acquires it too: a deadlock of
+    # half a minute. A closing worker takes no other job.
     if not threads_lock.locked():
         secede()
 
 
-EVERY_SECONDS = 0.5
-"""Images that are generated sooner after the last that were told of are told of with the next."""
+EVENT_INTERVAL_S = 0.5
+"""Minimum seconds between two events of generated images; images in between are reported together."""
 
 
 class ProgressThrottle:
-    """Passes events on; those of generated images that follow each other fast as one, with their sum."""
+    """Forwards events, merging frequent ones of generated images into one with their sum."""
 
     def __init__(self, emit: Callable[[dict[str, Any]], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._emit = emit
         self._clock = clock
-        self._told = -EVERY_SECONDS
+        self._emitted = -EVENT_INTERVAL_S
         self._waiting: dict[str, Any] | None = None
 
     def report(self, event: dict[str, Any]) -> None:
-        """Take an event (see tasks.progress.Progress.on_event)."""
+        """Forward an event now or later (see tasks.progress.Progress.on_event)."""
         if event["kind"] != "generated":
             self._emit(event)
             return
         before = self._waiting["images"] if self._waiting else 0
         self._waiting = {**event, "images": before + event["images"]}
-        if self._clock() - self._told >= EVERY_SECONDS:
+        if self._clock() - self._emitted >= EVENT_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
-        """Tell what waits."""
+        """Emit the event that waits, if there is one."""
         if self._waiting:
             self._emit(self._waiting)
-            self._told, self._waiting = self._clock(), None
+            self._emitted, self._waiting = self._clock(), None

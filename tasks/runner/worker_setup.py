@@ -1,4 +1,4 @@
-"""What a worker process does before its first job; Dask calls it (``preload``) in every process it starts.
+"""Dask preload of a worker process: ties its life to its parent's, and starts the imports that models need.
 
 Imports neither Prefect nor torch.
 """
@@ -18,37 +18,37 @@ from typing import Any
 from imagemill.data.staging.in_flight import clear_marks
 
 PR_SET_PDEATHSIG = 1
-"""Linux, prctl(2): the signal that this process gets when the one that started it is gone."""
+"""Option of Linux's prctl(2): the signal that this process gets when its parent ends."""
 
 
 def dask_setup(worker: Any) -> None:
-    """Tie this process's life to its parent's, and to nothing else, and begin its imports."""
+    """Set up this process: it ends with its parent and ignores SIGTERM; imports start in a thread."""
     die_with_parent()
     leave_sigterm()
     imports.start()
 
 
 def die_with_parent() -> None:
-    """End this process when the one that started it has ended, however that happened."""
-    # Dask watches its parent in a thread, which a call into a driver can keep from running; the kernel always can.
+    """End this process when its parent has ended for any reason."""
+    # Dask watches the parent in a thread, which a call into a driver can block; the kernel cannot be blocked.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def leave_sigterm() -> None:
-    """Do nothing when all processes of a build are told to end, as Prefect's worker tells them, and systemd.
+    """Ignore the SIGTERM that Prefect's worker and systemd send to all processes of a build.
 
-    A build ends its workers itself: one that was gone before would be started again, and waited for until it is up.
+    The build ends its workers itself: one that ended before would be restarted, and waited for.
     """
-    # Not SIG_IGN: the programs that this one starts, such as compilers, would inherit that.
+    # Not SIG_IGN, which child processes such as compilers would inherit.
     signal.signal(signal.SIGTERM, lambda sign, frame: None)
 
 
 def import_models() -> None:
-    """Import what every model needs, which takes seconds; at once where that is done."""
+    """Import what every model needs, which takes seconds the first time."""
     importlib.import_module("imagemill.models.drawing.draw")
     if not os.environ.get("IMAGEMILL_PIPELINE"):
-        # Most of what it imports is every family's.
+        # Most of its imports are shared by all families.
         importlib.import_module("imagemill.models.loading.pipeline").diffusers_class("FluxPipeline")
 
 
@@ -61,12 +61,12 @@ def _import_early() -> None:
 imports = threading.Thread(target=_import_early, daemon=True, name="import")
 """The imports, while the build is planned.
 
-To be waited for before a job: transformers gives half a module to a second thread that imports it.
+Join it before a job: a second thread that imports transformers gets a half-initialized module.
 """
 
 
 def dask_teardown(worker: Any) -> None:
-    """This process was told to end: its cluster is being closed, or it has lost its scheduler."""
+    """Prepare the end of this process: its cluster is being closed, or it has lost its scheduler."""
     clear_marks()
-    # Python's own end would take apart torch and all that was imported, which takes seconds.
+    # Skips Python's teardown of torch and the other modules, which takes seconds.
     atexit.register(os._exit, 0)

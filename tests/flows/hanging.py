@@ -1,4 +1,4 @@
-"""A flow that hangs when it is told to end, as one that waits for a server which does not answer."""
+"""A flow that hangs when it is terminated, as one that waits for a server which does not answer."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from prefect import flow
 
-from imagemill.flows.run import cancellation as stopping
+from imagemill.flows.run import cancellation
 
-stopping.END_SECONDS = 1
+cancellation.END_TIMEOUT_S = 1
 
 
 @flow(name="hanging")
 def hanging(began: str) -> None:
-    """Waits for ever, and once more when it is told to end."""
+    """Wait for ever, and again when terminated."""
     try:
-        with stopping.ends_in_time():
+        with cancellation.ends_in_time():
             Path(began).touch()
             threading.Event().wait()
     finally:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL with an empty database, started for a test and gone after it."""
+"""Temporary PostgreSQL server with an empty database."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from tests.conftest import free_port, wait_until
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """The connection URL of an empty database. Skips the test where PostgreSQL's programs are not installed."""
+    """The connection URL of an empty database. Skips the test if PostgreSQL is not installed."""
     if _program("initdb") is None:
         pytest.skip("needs PostgreSQL (Debian: apt-get install postgresql)")
     # It refuses to run as root.
-    who: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    account: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     folder, port = Path(tempfile.mkdtemp(prefix="postgres-")), free_port()
-    if who:
+    if account:
         shutil.chown(folder, "postgres", "postgres")
     at = ["-h", "127.0.0.1", "-p", str(port), "-U", "prefect"]
     try:
         data = str(folder / "data")
         initdb = [_program("initdb"), "-D", data, "-U", "prefect", "-A", "trust", "--no-sync"]
-        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **who)
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **account)
         command = [_program("postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **who)
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **account)
         try:
             ready = [_program("pg_isready"), *at]
             wait_until(lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, "PostgreSQL")
             subprocess.run([_program("createdb"), *at, "prefect"], check=True, capture_output=True)
             yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/prefect"
         finally:
-            # At once: SIGTERM would wait for every client to leave.
+            # SIGTERM would wait for every client to disconnect.
             process.send_signal(signal.SIGINT)
             process.wait()
     finally:
@@ -49,5 +49,5 @@ def running_postgres() -> Iterator[str]:
 
 
 def _program(name: str) -> str | None:
-    """A program of PostgreSQL, which Debian keeps off the path."""
+    """Path of a PostgreSQL program, which Debian keeps off PATH."""
     return shutil.which(name) or next((str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None)

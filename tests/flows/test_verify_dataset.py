@@ -1,4 +1,4 @@
-"""Verify: whatever is not as it was is noticed, and a sample regenerated is the same to the bit."""
+"""Verify notices every change, and a regenerated sample is bit-equal."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def change_a_key(output: Path) -> None:
         (change_a_key, "fingerprint"),
     ],
 )
-def test_verify_notices_what_is_not_as_it_was(
-    mine: dict, report: Callable, imagemill: Run, damage: Callable, kind: str
-):
+def test_verify_notices_every_kind_of_damage(mine: dict, report: Callable, imagemill: Run, damage: Callable, kind: str):
     damage(Path(mine["output"]))
     code, found = report("verify", mine["output"])
     assert (code, found["good"]) == (1, False)
@@ -91,7 +89,7 @@ def test_verify_names_the_row_whose_image_was_changed(mine: dict, report: Callab
 
 
 @pytest.mark.parametrize("kind", ["chain", "generated", "given"])
-def test_rows_generated_again_are_bit_equal(
+def test_regenerated_rows_are_bit_equal(
     build: Build, mine: dict, cluster: str, report: Callable, tmp_path: Path, kind: str
 ):
     if kind == "generated":
@@ -108,7 +106,7 @@ def test_rows_generated_again_are_bit_equal(
     assert state_of(mine["output"]) == before
 
 
-def test_rows_that_another_model_generates_again_are_reported_with_psnr_and_what_differs(
+def test_rows_regenerated_by_another_model_are_reported_with_psnr_and_the_difference(
     mine: dict, cluster: str, report: Callable, tmp_path: Path
 ):
     import torch
@@ -119,31 +117,31 @@ def test_rows_that_another_model_generates_again_are_reported_with_psnr_and_what
     weights = next((other / "transformer").glob("*.safetensors"))
     save_file({name: value + 0.01 * torch.randn_like(value) for name, value in load_file(weights).items()}, weights)
     manifest = Path(mine["output"]) / "manifest.json"
-    said = json.loads(manifest.read_text())
-    said["recipe"]["edit"]["model"] = str(other)
-    manifest.write_text(json.dumps(said))
+    content = json.loads(manifest.read_text())
+    content["recipe"]["edit"]["model"] = str(other)
+    manifest.write_text(json.dumps(content))
     code, found = report("verify", mine["output"], "--regenerate", "2", "--cluster", cluster)
     assert (code, found["good"], found["regenerated"], found["bit_equal"]) == (1, False, 2, 0)
-    assert all(0 < one["psnr"] < 100 for one in found["not_bit_equal"])
+    assert all(0 < row["psnr"] < 100 for row in found["not_bit_equal"])
     assert list(found["differing"]) == ["edit model's files"]
 
 
-def test_rows_kept_from_an_earlier_model_are_skipped_and_said_to_be(mine: dict, cluster: str, report: Callable):
+def test_rows_kept_from_an_earlier_model_are_reported_as_skipped(mine: dict, cluster: str, report: Callable):
     manifest = Path(mine["output"]) / "manifest.json"
-    said = json.loads(manifest.read_text())
-    said["models"]["edit"]["identity"]["files"] = "0" * 32
-    manifest.write_text(json.dumps(said))
+    content = json.loads(manifest.read_text())
+    content["models"]["edit"]["identity"]["files"] = "0" * 32
+    manifest.write_text(json.dumps(content))
     code, found = report("verify", mine["output"], "--regenerate", "1", "--cluster", cluster)
     assert (code, found["bit_equal"]) == (0, 0)
-    assert [one["result"] for one in found["not_bit_equal"]] == ["skipped"]
-    assert "otherwise than the manifest describes" in found["not_bit_equal"][0]["why"]
+    assert [row["result"] for row in found["not_bit_equal"]] == ["skipped"]
+    assert "which is not as the manifest describes" in found["not_bit_equal"][0]["why"]
 
 
-def test_a_recipe_that_cannot_be_used_here_any_more_is_one_clear_message(mine: dict, imagemill: Run, server: str):
+def test_a_recipe_that_is_no_longer_usable_is_one_clear_message(mine: dict, imagemill: Run, server: str):
     manifest = Path(mine["output"]) / "manifest.json"
-    said = json.loads(manifest.read_text())
-    said["recipe"]["edit"]["model"] = "gone/away/model"
-    manifest.write_text(json.dumps(said))
+    content = json.loads(manifest.read_text())
+    content["recipe"]["edit"]["model"] = "gone/away/model"
+    manifest.write_text(json.dumps(content))
     code, text = imagemill("verify", mine["output"], "--regenerate", "1")
     assert code == 1
     assert "the recipe in its manifest cannot be used here: recipe.edit.model is 'gone/away/model'" in text
@@ -155,5 +153,5 @@ def test_a_scheduled_verification_of_a_damaged_dataset_fails(mine: dict, server:
 
     assert verify_dataset(mine["output"])["good"]
     flip_a_byte(Path(mine["output"]))
-    with pytest.raises(DatasetDiffers, match=r"is not what its manifest says \(1 sha256"):
+    with pytest.raises(DatasetDiffers, match=r"differs from its manifest \(1 sha256"):
         verify_dataset(mine["output"], regenerate=1)

@@ -1,4 +1,4 @@
-"""ControlNets, made in the tests: random, and strong enough to be seen."""
+"""Random ControlNets, strong enough to change an image visibly."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def save_controlnet(model: Path, folder: Path, seed: int = 0, **more: Any) -> Pa
     pipeline = diffusers.DiffusionPipeline.from_pretrained(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = _of(pipeline, **more)
-        # It starts with zeros where it adds to the model, so that training begins with the model's own images.
-        for weights in made.parameters():
+        controlnet = _of(pipeline, **more)
+        # Its outputs are zero at first, so that training starts from the model's own images.
+        for weights in controlnet.parameters():
             if not weights.any():
                 torch.nn.init.normal_(weights, std=0.5)
-    made.save_pretrained(folder, safe_serialization=True)
+    controlnet.save_pretrained(folder, safe_serialization=True)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Pipelines that fail on purpose, for IMAGEMILL_PIPELINE: the stand-in of the benchmarks, but for some prompts."""
+"""Pipelines that fail on purpose for some prompts, for IMAGEMILL_PIPELINE; otherwise the benchmarks' stand-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.stand_in import StandIn
 
 
 class Faulty(StandIn):
-    """Generates as the stand-in does, once ``fault`` has let the prompts pass."""
+    """Generates like the stand-in, if ``fault`` lets the prompts pass."""
 
     def __init__(self, device: torch.device) -> None:
         self.calls: list[list[str]] = []
@@ -29,14 +29,14 @@ class Faulty(StandIn):
         return super().__call__(prompt, generator, width, height, output_type)
 
     def fault(self, prompts: list[str]) -> None:
-        """Raise, or end the process, where these prompts are to fail."""
+        """Raise, or end the process, if these prompts are to fail."""
 
 
 class Poisoned(Faulty):
-    """Fails on every batch that has a prompt with the word poison in it."""
+    """Fails on every batch with the word poison in a prompt."""
 
     def fault(self, prompts: list[str]) -> None:
-        if any("poison" in one for one in prompts):
+        if any("poison" in prompt for prompt in prompts):
             raise ValueError("bad prompt")
 
 
@@ -48,25 +48,25 @@ class Broken(Faulty):
 
 
 class Small(Faulty):
-    """A device whose memory holds two images and no more, and none with the word huge in its prompt."""
+    """A device whose memory holds at most two images, and none with the word huge in its prompt."""
 
     def fault(self, prompts: list[str]) -> None:
-        if len(prompts) > 2 or any("huge" in one for one in prompts):
+        if len(prompts) > 2 or any("huge" in prompt for prompt in prompts):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
 
 
 class Asserting(Faulty):
-    """Fails as CUDA does where a kernel's assertion does, on every batch with the word assert in it."""
+    """Fails as CUDA does on a failed assertion in a kernel, on every batch with the word assert in a prompt."""
 
     def fault(self, prompts: list[str]) -> None:
-        if any("assert" in one for one in prompts):
+        if any("assert" in prompt for prompt in prompts):
             raise RuntimeError("CUDA error: device-side assert triggered")
 
 
 class Deadly(Asserting):
-    """Ends its process, hangs or loses its device, as the prompts say; with the word once, the first time only.
+    """Ends its process, hangs or loses its device, as the prompts say; with the word once, only the first time.
 
-    What happened once is remembered as a file in the folder that IMAGEMILL_FAULTS names.
+    A file in the folder that IMAGEMILL_FAULTS names records a fault that happened.
     """
 
     def fault(self, prompts: list[str]) -> None:
@@ -78,7 +78,7 @@ class Deadly(Asserting):
             if "hang" in prompt:
                 time.sleep(600)
             if "seize" in prompt:
-                # As a driver's call that never comes back and holds Python's lock: no other thread runs.
+                # Like a driver's call that never returns and holds Python's global lock: no other thread runs.
                 self._happened(prompt)
                 ctypes.PyDLL(None).sleep(600)
             super().fault([prompt])
@@ -93,9 +93,9 @@ class Deadly(Asserting):
 
 
 class Gated(StandIn):
-    """Holds prompts that end with 12 or more until a worker generates that has IMAGEMILL_OPENS in its environment.
+    """Blocks on prompts that end with 12 or more until a worker with IMAGEMILL_OPENS in its environment generates.
 
-    It says so with the file ``go`` in the folder that IMAGEMILL_FAULTS names.
+    That worker signals with the file ``go`` in the folder that IMAGEMILL_FAULTS names.
     """
 
     def __call__(
@@ -115,7 +115,7 @@ def gated(spec: Any, device: torch.device) -> StandIn:
 
 
 def steady(spec: Any, device: torch.device) -> StandIn:
-    """For IMAGEMILL_PIPELINE: fails on nothing, and remembers its calls."""
+    """For IMAGEMILL_PIPELINE: never fails, and records its calls."""
     return Faulty(device)
 
 

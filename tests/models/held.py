@@ -1,4 +1,4 @@
-"""Pipelines for IMAGEMILL_PIPELINE that are held: in the middle, which lasts then, or until they are called again."""
+"""Pipelines for IMAGEMILL_PIPELINE that block: while a file exists, or until they are called again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from imagemill.data.images.codec import encode_image
 from imagemill.data.staging import store as staging
 
 SECONDS = 0.25
-"""An image's time."""
+"""Per image."""
 
 
-class EmbeddedImage(StandIn):
-    """The stand-in, a quarter of a second an image; it generates none while the file IMAGEMILL_HOLD exists."""
+class Held(StandIn):
+    """The stand-in at a quarter of a second per image; it generates none while the file IMAGEMILL_HOLD exists."""
 
     def __call__(
         self, prompt: list[str], generator: list[torch.Generator], width: int, height: int, output_type: str
@@ -33,7 +33,7 @@ class EmbeddedImage(StandIn):
 
 
 class Counted(StandIn):
-    """The stand-in; nothing of what it generates is encoded before it has been called a second time."""
+    """The stand-in; its images are not encoded before it has been called a second time."""
 
     def __init__(self) -> None:
         self._calls, self._is_called_again = 0, Event()
@@ -49,8 +49,8 @@ class Counted(StandIn):
 
     def _encode(self, *image: Any) -> bytes:
         if not self._is_called_again.wait(60):
-            # An error that no build tries again.
-            raise BuildFailed("nothing more was generated before this image was encoded")
+            # An error that no build retries.
+            raise BuildFailed("no further batch was generated before this image was encoded")
         return encode_image(*image)
 
 
@@ -61,4 +61,4 @@ def counted(spec: Any, device: torch.device) -> StandIn:
 
 def held(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
-    return EmbeddedImage()
+    return Held()

@@ -1,4 +1,4 @@
-"""A small model hub on the loopback: as much of the HTTP API as a download asks for, with faults on demand."""
+"""Small model hub on the loopback interface: the part of the HTTP API that a download uses, with faults on demand."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ REPOSITORY = "studio/painter"
 
 @dataclass
 class Hub:
-    """What the hub has, what it was asked for, and how it is to fail."""
+    """The hub's files, the requests it got, and its faults."""
 
     files: dict[str, bytes]
     token: str | None = None
-    """Without it, downloads are refused as a gated repository's are."""
+    """Without it, downloads are refused as from a gated repository."""
     stall_after: int | None = None
-    """Bytes of a large file after which the hub sends no more until ``go_on`` is set."""
+    """Bytes of a large file after which the hub stalls until ``resumed`` is set."""
     cut_after: int | None = None
-    """Bytes of a large file after which the hub breaks off, once."""
+    """Bytes of a large file after which the hub cuts the connection, once."""
     damage: bool = False
     """Whether the large files' first bytes are wrong."""
-    go_on: Event = field(default_factory=Event)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    resumed: Event = field(default_factory=Event)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
     """(path, Range) of every file that was sent."""
     address: str = ""
 
@@ -82,20 +82,20 @@ class Hub:
                     return self.send_plain(401, b"{}", with_body, {"X-Error-Code": "GatedRepo"})
                 if name not in hub.files:
                     return self.send_plain(404, b"{}", with_body, {"X-Error-Code": "EntryNotFound"})
-                content, facts, asked = hub.files[name], hub.facts(name), self.headers.get("Range")
+                content, facts, requested = hub.files[name], hub.facts(name), self.headers.get("Range")
                 if hub.damage and hub.is_large(name):
                     content = bytes(8) + content[8:]
-                start = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
+                start = int(requested.removeprefix("bytes=").partition("-")[0]) if requested else 0
                 headers = {
                     "X-Repo-Commit": COMMIT,
                     "ETag": f'"{facts["lfs"]["oid"] if hub.is_large(name) else facts["oid"]}"',
                     "Accept-Ranges": "bytes",
                 }
-                if asked:
+                if requested:
                     headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 if with_body:
-                    hub.asked.append((name, asked))
-                self.send_plain(206 if asked else 200, content[start:], with_body, headers, hub.is_large(name))
+                    hub.requests.append((name, requested))
+                self.send_plain(206 if requested else 200, content[start:], with_body, headers, hub.is_large(name))
                 return None
 
             def send_plain(
@@ -116,7 +116,7 @@ class Hub:
                 if is_cut and hub.stall_after is not None:
                     self.send(content[: hub.stall_after])
                     content = content[hub.stall_after :]
-                    hub.go_on.wait(60)
+                    hub.resumed.wait(60)
                 elif is_cut and hub.cut_after is not None:
                     content, hub.cut_after = content[: hub.cut_after], None
                     self.close_connection = True

@@ -1,4 +1,4 @@
-"""A small real HTTP server with an OpenAI-compatible images API. It answers as it is told to, rightly by default."""
+"""Small HTTP server with an OpenAI-compatible images API; its answers can be scripted, and are right by default."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Answer = tuple[int, dict[str, str], bytes]
 """Status, headers, body."""
 
 Behaviour = Callable[["ImagesServer", dict[str, Any]], Answer | None]
-"""Makes an answer to a request's fields; None: the connection is cut."""
+"""Makes the answer to a request's fields; None: the connection is cut."""
 
 
 class ImagesServer:
-    """Listens on the loopback. ``told`` maps a prompt to what its next answers are; after them, images."""
+    """Listens on the loopback interface. ``answers``: prompt -> its next answers; after them, images."""
 
     def __init__(self, key: str | None = None) -> None:
         self.key = key
-        self.told: dict[str, list[Behaviour]] = defaultdict(list)
+        self.answers: dict[str, list[Behaviour]] = defaultdict(list)
         self.always: Behaviour | None = None
-        self.asked: list[dict[str, Any]] = []
-        self.at_once = self.max_batch_of = 0
-        self.on_device_idle = threading.Event()
-        """What `hangs` waits for."""
+        self.requests: list[dict[str, Any]] = []
+        self.in_flight = self.max_in_flight = 0
+        self.stopped = threading.Event()
+        """Ends `hangs`."""
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -45,7 +45,7 @@ class ImagesServer:
 
     @property
     def prompts(self) -> list[str]:
-        return [fields["prompt"] for fields in self.asked]
+        return [fields["prompt"] for fields in self.requests]
 
     @contextmanager
     def running(self) -> Iterator[ImagesServer]:
@@ -54,7 +54,7 @@ class ImagesServer:
         try:
             yield self
         finally:
-            self.on_device_idle.set()
+            self.stopped.set()
             self._http.shutdown()
             self._http.server_close()
             thread.join()
@@ -63,16 +63,16 @@ class ImagesServer:
         if self.key and authorization != f"Bearer {self.key}":
             return refusal(401, "Incorrect API key provided.")
         with self._lock:
-            self.asked.append(fields)
-            self.at_once += 1
-            self.max_batch_of = max(self.max_batch_of, self.at_once)
-            told = self.told[fields["prompt"]]
-            behaviour = told.pop(0) if told else self.always or right
+            self.requests.append(fields)
+            self.in_flight += 1
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            answers = self.answers[fields["prompt"]]
+            behaviour = answers.pop(0) if answers else self.always or right
         try:
             return behaviour(self, fields)
         finally:
             with self._lock:
-                self.at_once -= 1
+                self.in_flight -= 1
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -88,7 +88,7 @@ class ImagesServer:
                 return self._reply(server._answer(fields, self.headers["authorization"]))
 
             def do_GET(self) -> None:
-                # An image's own address is not the API's: it gets no key.
+                # An image's URL may belong to another server: it gets no key.
                 assert self.headers["authorization"] is None
                 self._reply((200, {"content-type": "image/png"}, image(json.loads(_unhex(self.path)))))
 
@@ -104,7 +104,7 @@ class ImagesServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: Any) -> None:
-                """Says nothing."""
+                """Log nothing."""
 
         return Handler
 
@@ -124,25 +124,25 @@ def _unhex(path: str) -> bytes:
 
 
 def image(fields: dict[str, Any]) -> bytes:
-    """A PNG of the size asked for (64 x 64 where none is), its pixels from prompt, seed and source."""
+    """A PNG of the requested size (64 x 64 by default), its pixels from prompt, seed and source."""
     width, height = (int(side) for side in fields.get("size", "64x64").split("x"))
-    shown = random.Random(f"{fields['prompt']} {fields.get('seed')} {fields.get('image')}").randbytes(12)
-    small = Image.frombytes("RGB", (2, 2), shown)
+    pixels = random.Random(f"{fields['prompt']} {fields.get('seed')} {fields.get('image')}").randbytes(12)
+    small = Image.frombytes("RGB", (2, 2), pixels)
     buffer = io.BytesIO()
     small.resize((width, height)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def given(item: Any) -> Answer:
+def answer(item: Any) -> Answer:
     return 200, {"content-type": "application/json"}, json.dumps({"created": 1, "data": [item]}).encode()
 
 
 def right(server: ImagesServer, fields: dict[str, Any]) -> Answer:
-    return given({"b64_json": base64.b64encode(image(fields)).decode()})
+    return answer({"b64_json": base64.b64encode(image(fields)).decode()})
 
 
-def by_address(server: ImagesServer, fields: dict[str, Any]) -> Answer:
-    return given({"url": f"{server.address}/{json.dumps(fields).encode().hex()}"})
+def by_url(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+    return answer({"url": f"{server.address}/{json.dumps(fields).encode().hex()}"})
 
 
 def refusal(status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
@@ -155,11 +155,11 @@ def says(status: int, message: str, headers: dict[str, str] | None = None, **mor
 
 
 def hangs(server: ImagesServer, fields: dict[str, Any]) -> None:
-    server.on_device_idle.wait(60)
+    server.stopped.wait(60)
 
 
 def cuts(server: ImagesServer, fields: dict[str, Any]) -> None:
-    """Cuts the connection without a word."""
+    """Cuts the connection without an answer."""
 
 
 def body(content: bytes) -> Behaviour:
@@ -168,7 +168,7 @@ def body(content: bytes) -> Behaviour:
 
 
 def no_image(server: ImagesServer, fields: dict[str, Any]) -> Answer:
-    return given({"b64_json": base64.b64encode(b"<html>no</html>").decode()})
+    return answer({"b64_json": base64.b64encode(b"<html>no</html>").decode()})
 
 
 def wrong_size(server: ImagesServer, fields: dict[str, Any]) -> Answer:

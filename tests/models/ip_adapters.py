@@ -1,4 +1,4 @@
-"""IP-Adapters with image encoders, made in the tests: random, and strong enough to be seen."""
+"""Random IP-Adapters with image encoders, strong enough to change an image visibly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import transformers
 from safetensors.torch import save_file
 
 TOKENS = 4
-"""How many words an image prompt is worth; diffusers knows no other number."""
+"""Tokens of an image prompt; diffusers knows no other number."""
 SIDE = 16
-"""Of what the image encoder returns for an image, and of the image that it sees."""
+"""Size of the image encoder's input in pixels, and of its output."""
 
 
 def save_ip_adapter(model: Path, folder: Path, seed: int = 0) -> Path:

@@ -1,4 +1,4 @@
-"""A Prefect server and a worker, each a process that can be killed and started again."""
+"""A Prefect server and a worker in processes that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PROJECT = ROOT
 
 
 class Machine:
-    """A Prefect server and a worker, each a process that can be killed and started again."""
+    """A Prefect server and a worker in processes that can be killed and restarted."""
 
     def __init__(self, home: Path, **more: str) -> None:
-        """``more``: for the environment of server, worker and commands."""
+        """``more``: environment variables of server, worker and commands."""
         port = free_port()
         self.home, self.address = home, f"http://127.0.0.1:{port}/api"
         self.environment = {
@@ -79,8 +79,8 @@ class Machine:
 
     def run(self, fields: dict[str, Any]) -> str:
         """Start a run of the deployment text-to-image; returns its id."""
-        asked = {"deployments": {"name": {"any_": ["text-to-image"]}}}
-        deployment = self.ask("/deployments/filter", asked)[0]["id"]
+        by_name = {"deployments": {"name": {"any_": ["text-to-image"]}}}
+        deployment = self.ask("/deployments/filter", by_name)[0]["id"]
         return self.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": {"recipe": fields}})["id"]
 
     def build(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -99,13 +99,13 @@ class Machine:
     def state(self, run: str) -> dict[str, Any]:
         return self.ask(f"/flow_runs/{run}")["state"]
 
-    def wait_for(self, run: str, wanted: str, seconds: float = 600) -> None:
+    def wait_for(self, run: str, name: str, seconds: float = 600) -> None:
         def reached() -> bool:
             state = self.state(run)
-            assert state["name"] == wanted or state["type"] != "FAILED", state["message"]
-            return state["name"] == wanted
+            assert state["name"] == name or state["type"] != "FAILED", state["message"]
+            return state["name"] == name
 
-        wait_until(reached, f"the run to be {wanted}", seconds)
+        wait_until(reached, f"the run to be {name}", seconds)
 
     def flow_processes(self) -> list[psutil.Process]:
         """The process that runs the flow, and its children: the GPU workers."""

@@ -1,4 +1,4 @@
-"""Rows as Arrow columns: exactly what pyarrow makes of them, without what it imports for that."""
+"""Arrow tables of rows are exactly those of pyarrow's own conversion, without its imports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEMA = pa.schema(list(KINDS.items()))
 
 FULL = {
     "image": {"bytes": b"\x00\xff", "path": "ä.png"},
-    "input_images": [{"bytes": b"1", "path": "one"}, {"bytes": b"", "path": "two"}],
+    "input_images": [{"bytes": b"1", "path": "first"}, {"bytes": b"", "path": "second"}],
     "prompt": "a fox, 狐",
     "seed": 2**62,
     "steps": -4,
@@ -39,14 +39,14 @@ EMPTY = {"image": {"bytes": b"", "path": ""}, "input_images": [], "prompt": "", 
     [[FULL], [EMPTY], [FULL, EMPTY, {}] * 5, [{}], [], [{"image": {"bytes": b"1"}}]],
     ids=["full", "empty", "mixed", "null", "none", "part"],
 )
-def test_a_table_is_what_pyarrow_makes_of_the_rows(rows: list[dict]):
-    found = table_of(rows, SCHEMA)
-    found.validate(full=True)
-    assert found.equals(pa.Table.from_pylist(rows, schema=SCHEMA))
+def test_a_table_is_equal_to_pyarrows_own(rows: list[dict]):
+    table = table_of(rows, SCHEMA)
+    table.validate(full=True)
+    assert table.equals(pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 1.5}, {"steps": 2**31}, {"seed": "1"}, {"prompt": "\ud800"}], ids=str)
-def test_a_value_that_does_not_fit_its_column_is_no_silent_other_one(wrong: dict):
+def test_a_value_that_does_not_fit_its_column_is_refused(wrong: dict):
     with pytest.raises((TypeError, OverflowError, UnicodeEncodeError)):
         table_of([FULL | wrong], SCHEMA)
 

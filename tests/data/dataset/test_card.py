@@ -1,4 +1,4 @@
-"""The dataset card has the YAML that the Hub reads, and it agrees with the files."""
+"""The dataset card has the metadata that the Hub reads, in agreement with the files."""
 
 import io
 
@@ -41,7 +41,7 @@ def test_the_head_has_what_the_hub_reads(schema):
 
 def test_its_features_are_the_files_columns(schema):
     head, _ = card_of(schema, generate={})
-    features = {one["name"]: one["dtype"] for one in head["dataset_info"]["features"]}
+    features = {feature["name"]: feature["dtype"] for feature in head["dataset_info"]["features"]}
     assert list(features) == schema.arrow().names
     assert features["image"] == "image"
     assert (features["prompt"], features["seed"], features["steps"], features["score"]) == (
@@ -78,11 +78,11 @@ def test_the_contact_sheet_shows_the_first_rows(tmp_path, schema, dataset_rows):
     assert Image.open(io.BytesIO(contact_sheet([tmp_path / "b.parquet"]))).height > sheet.height
 
 
-def test_the_contact_sheet_of_nothing_is_an_image():
+def test_the_contact_sheet_of_an_empty_dataset_is_an_image():
     assert Image.open(io.BytesIO(contact_sheet([]))).format == "JPEG"
 
 
-def test_the_contact_sheet_shows_rows_without_words(tmp_path, schema, dataset_rows):
+def test_the_contact_sheet_shows_rows_without_a_prompt(tmp_path, schema, dataset_rows):
     write_rows(
         tmp_path / "a.parquet", schema, [{**dataset_rows[0], "prompt": None}, {**dataset_rows[1], "prompt": "狐" * 900}]
     )

@@ -1,4 +1,4 @@
-"""The output folder: nothing of others is touched, one build at a time holds it, nothing half-written is seen."""
+"""The output folder: no file of others is touched, one build at a time locks it, no unfinished file is visible."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event
 from uuid import uuid4
 
@@ -18,8 +17,8 @@ from imagemill.data.errors import BuildFailed, FolderInUse, NotAnImagemillDatase
 from imagemill.data.records import Staged
 from imagemill.data.staging.in_flight import InFlight
 from imagemill.data.staging.store import Staging
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from imagemill.data.dataset.folder import Folder
@@ -35,7 +34,7 @@ def contents(folder):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A real process that holds tmp_path / "out"."""
+    """A real process that holds the lock of tmp_path / "out"."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "out")], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -95,7 +94,7 @@ def test_an_empty_folder_may_be_taken(tmp_path):
     Folder(tmp_path / "out").check_owner("n")
 
 
-def test_a_held_folder_is_refused_with_who_holds_it_and_since_when(tmp_path, holder):
+def test_a_locked_folder_is_refused_with_its_holder_and_time(tmp_path, holder):
     before = contents(tmp_path)
     with pytest.raises(FolderInUse) as caught, Folder(tmp_path / "out").lock("night"):
         pytest.fail("held")
@@ -121,7 +120,7 @@ def test_a_folder_is_free_after_a_build_that_failed(tmp_path):
         pass
 
 
-def test_what_was_decided_once_stays(tmp_path):
+def test_a_pinned_decision_stays(tmp_path):
     folder = Folder(tmp_path / "out")
     with folder.lock("n"):
         assert folder.pin("seed", lambda: 7) == 7
@@ -147,7 +146,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     assert folder.card.read_bytes() == b"one"
 
 
-def test_committed_files_are_known(dataset):
+def test_committed_files_are_recognised(dataset):
     whole, damaged = dataset.committed()
     assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
     assert damaged == []
@@ -171,7 +170,7 @@ def test_a_whole_file_that_replaces_another_is_noticed(dataset):
     assert dataset.committed()[1] == [dataset.data / "train-00000.parquet"]
 
 
-def test_a_copied_or_moved_folder_is_known_by_its_bytes(dataset, tmp_path):
+def test_a_copied_or_moved_folder_is_recognised_by_its_bytes(dataset, tmp_path):
     moved = Folder(tmp_path / "elsewhere")
     dataset.root.rename(moved.root)
     for path in moved.data.iterdir():
@@ -181,24 +180,22 @@ def test_a_copied_or_moved_folder_is_known_by_its_bytes(dataset, tmp_path):
 
 
 def test_a_lost_journal_costs_nothing(dataset):
-    dataset.journal.unlink()
+    dataset.journal.path.unlink()
     assert len(dataset.committed()[0]) == 2
 
 
-def test_unfinished_files_are_not_seen(dataset, tmp_path):
+def test_unfinished_files_are_invisible(dataset, tmp_path):
     dataset.scratch("train-00002.parquet").write_bytes(b"half")
     assert len(dataset.committed()[0]) == 2
     dataset.clear_work()
     assert not dataset.tmp.exists()
 
 
-def test_who_still_generates_for_a_build_that_was_killed_leaves_nothing_in_the_dataset_that_the_next_has_finished(
-    dataset,
-):
+def test_a_straggler_of_a_killed_build_leaves_nothing_in_a_finished_dataset(dataset):
     dataset.staged.mkdir()
     is_staging, is_over = Event(), Event()
 
-    def draw_on() -> None:
+    def stage_on() -> None:
         while not is_over.is_set():
             staged = Staged(uuid4().hex, "0" * 64, 8, 8, 1, "cpu")
             with InFlight(dataset.staged, "killed", [staged.key]).mark([staged.key]):
@@ -206,12 +203,12 @@ def test_who_still_generates_for_a_build_that_was_killed_leaves_nothing_in_the_d
             is_staging.set()
 
     with ThreadPoolExecutor(1) as straggler:
-        drawing = straggler.submit(draw_on)
+        stages = straggler.submit(stage_on)
         try:
             assert is_staging.wait(60)
             dataset.clear_work()
-            with pytest.raises(BuildFailed, match="is gone: the build that asked for them has ended"):
-                drawing.result(60)
+            with pytest.raises(BuildFailed, match="is gone: the build that requested them has ended"):
+                stages.result(60)
         finally:
             is_over.set()
     assert sorted(path.name for path in dataset.state.iterdir()) == ["files.jsonl", "folder.json"]

@@ -1,4 +1,4 @@
-"""The Parquet files open as images where people open them, and what is written is whole."""
+"""The Parquet files open with images in `datasets`, and every committed file is whole."""
 
 import io
 import json
@@ -95,7 +95,7 @@ def test_images_are_neither_compressed_nor_in_a_dictionary(tmp_path, schema, dat
     assert all(column.has_offset_index for column in columns.values())
 
 
-def test_the_image_type_is_the_one_that_is_recognised(schema):
+def test_image_columns_have_the_type_that_datasets_recognises(schema):
     field = schema.arrow().field("image")
     assert field.nullable
     assert field.type == pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -118,7 +118,7 @@ def test_equal_rows_give_equal_files(tmp_path, schema, dataset_rows):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_rows_and_images_are_found_again(tmp_path, schema, dataset_rows):
+def test_rows_and_images_are_read_back(tmp_path, schema, dataset_rows):
     write_rows(tmp_path / "a.parquet", schema, dataset_rows)
     (columns,) = read_columns(tmp_path / "a.parquet", ["id", "input_key"])
     assert columns == {"id": ["row-0", "row-1", "row-2"]}
@@ -128,7 +128,7 @@ def test_rows_and_images_are_found_again(tmp_path, schema, dataset_rows):
     assert found[1][0] == dataset_rows[2]["image"]["bytes"]
 
 
-def test_a_row_that_is_taken_out_leaves_the_others_as_they_are(tmp_path, schema, dataset_rows, open_dataset):
+def test_removing_a_row_leaves_the_others_unchanged(tmp_path, schema, dataset_rows, open_dataset):
     write_rows(tmp_path / "a.parquet", schema, dataset_rows)
     without = {dataset_rows[1]["row_key"]}
     file = merge_files([tmp_path / "a.parquet"], tmp_path / "b.parquet", schema.arrow(), without)
@@ -140,7 +140,7 @@ def test_a_row_that_is_taken_out_leaves_the_others_as_they_are(tmp_path, schema,
     assert (tmp_path / "b.parquet").read_bytes() == (tmp_path / "c.parquet").read_bytes()
 
 
-def test_a_file_that_is_not_whole_has_no_rows_to_count(tmp_path, schema, dataset_rows):
+def test_a_truncated_file_has_no_row_count(tmp_path, schema, dataset_rows):
     write_rows(tmp_path / "a.parquet", schema, dataset_rows)
     content = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(content[:-20])
@@ -180,8 +180,8 @@ def test_no_two_carried_columns_get_one_name():
 def test_carried_values_keep_their_type_or_become_json(values, kind, stored):
     kinds = [carried_kind(value) for value in values]
     merged = kinds[0]
-    for one in kinds[1:]:
-        merged = merge_kinds(merged, one)
+    for kind_of_value in kinds[1:]:
+        merged = merge_kinds(merged, kind_of_value)
     assert merged == kind
     assert [carried_value(value, merged) for value in values] == stored
     assert carried_value(None, merged) is None
@@ -190,7 +190,7 @@ def test_carried_values_keep_their_type_or_become_json(values, kind, stored):
 def test_odd_column_names_survive(tmp_path, load, dataset_rows, open_dataset):
     carried = {"": 1, "a.b": "x", "image.bytes": "y", "image": "z", "source_image": "s", "tête": True}
     loaded = load([{"prompt": "a", **carried}]).loaded
-    schema = schema_of(load_recipe({"prompts": "p", "generate": {}}), loaded)
+    schema = schema_of(load_recipe({"prompts": "p", "generate": {}}), loaded, lambda recipe: ())
     row = {name: value for name, value in dataset_rows[0].items() if name in schema.arrow().names}
     row |= {carried_name(name): value for name, value in carried.items()}
     write_rows(tmp_path / "a.parquet", schema, [row])
@@ -199,12 +199,12 @@ def test_odd_column_names_survive(tmp_path, load, dataset_rows, open_dataset):
     assert found["image"].size == (8, 6)
 
 
-def test_an_image_column_is_told_by_its_type(schema):
+def test_an_image_column_is_recognised_by_its_type(schema):
     assert [field.name for field in schema.arrow() if field.type == IMAGE] == list(schema.image_columns)
 
 
-def test_images_are_kept_byte_for_byte(tmp_path, schema, dataset_rows):
+def test_images_are_stored_byte_for_byte(tmp_path, schema, dataset_rows):
     write_rows(tmp_path / "a.parquet", schema, dataset_rows)
     stored = pq.read_table(tmp_path / "a.parquet")["image"].to_pylist()
-    assert [one["bytes"] for one in stored] == [row["image"]["bytes"] for row in dataset_rows]
+    assert [image["bytes"] for image in stored] == [row["image"]["bytes"] for row in dataset_rows]
     assert Image.open(io.BytesIO(stored[0]["bytes"])).text["parameters"] == "a prompt"

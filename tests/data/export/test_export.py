@@ -1,3 +1,5 @@
+"""An export has every image and column, resumes after a kill, and touches no other file."""
+
 from __future__ import annotations
 
 import hashlib
@@ -18,12 +20,12 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
-from imagemill.data.export import export as exporting
+from imagemill.data.export import export as export_module
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS, Format
 from imagemill.data.images.codec import Encoding
 
-ROWS_A_FILE = 2
+ROWS_PER_FILE = 2
 FILES = 3
 
 
@@ -40,12 +42,12 @@ def finished(folder: Path, edits: bool) -> Path:
     files = []
     for number in range(FILES):
         name = f"train-{number:05d}.parquet"
-        rows = [row(ROWS_A_FILE * number + i, schema.image_columns) for i in range(ROWS_A_FILE)]
+        rows = [row(ROWS_PER_FILE * number + i, schema.image_columns) for i in range(ROWS_PER_FILE)]
         file = write_rows(output.scratch(name), schema, rows)
         output.commit(output.scratch(name), name, file)
         files.append({"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256})
-    known = {"fingerprint": "f", "rows": ROWS_A_FILE * FILES, "files": files, "recipe": {"name": "small"}}
-    output.manifest.write_text(json.dumps({**known, "models": {}, "versions": {}, "hardware": {}}))
+    manifest = {"fingerprint": "f", "rows": ROWS_PER_FILE * FILES, "files": files, "recipe": {"name": "small"}}
+    output.manifest.write_text(json.dumps({**manifest, "models": {}, "versions": {}, "hardware": {}}))
     return folder
 
 
@@ -54,8 +56,8 @@ def row(number: int, columns: tuple[str, ...]) -> dict[str, Any]:
         column: {"bytes": image(10 * number + place), "path": f"{number}-{place}.png"}
         for place, column in enumerate(columns)
     }
-    told = {"prompt": f"prompt {number}", "id": f"row-{number}", "variant": 0, "caption": f"é {number}"}
-    return {**images, **told, **({"edit_prompt": f"edit {number}"} if len(columns) > 1 else {})}
+    others = {"prompt": f"prompt {number}", "id": f"row-{number}", "variant": 0, "caption": f"é {number}"}
+    return {**images, **others, **({"edit_prompt": f"edit {number}"} if len(columns) > 1 else {})}
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -72,20 +74,20 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_datasets_opens_an_export_with_every_image_and_column(form: str, tmp_path: Path):
     output = finished(tmp_path / "out", edits=True)
     export(output, tmp_path / "to", form)
-    where = {"data_dir": str(tmp_path / "to")}
+    source = {"data_dir": str(tmp_path / "to")}
     if form == "webdataset":
-        where = {"data_files": str(tmp_path / "to" / "*.tar")}
-    rows = datasets.load_dataset(form, split="train", **where)
+        source = {"data_files": str(tmp_path / "to" / "*.tar")}
+    rows = datasets.load_dataset(form, split="train", **source)
     before, after = ("input_image", "edited_image") if form == "imagefolder" else ("input.png", "output.png")
-    assert len(rows) == ROWS_A_FILE * FILES
-    for number, one in enumerate(rows):
-        told = one if form == "imagefolder" else one["json"]
-        assert (told["edit_prompt"], told["caption"]) == (f"edit {number}", f"é {number}")
-        assert one[before].getpixel((0, 0)) == (10 * number, 0, 255 - 10 * number)
-        assert one[after].getpixel((0, 0)) == (10 * number + 1, 0, 254 - 10 * number)
+    assert len(rows) == ROWS_PER_FILE * FILES
+    for number, sample in enumerate(rows):
+        fields = sample if form == "imagefolder" else sample["json"]
+        assert (fields["edit_prompt"], fields["caption"]) == (f"edit {number}", f"é {number}")
+        assert sample[before].getpixel((0, 0)) == (10 * number, 0, 255 - 10 * number)
+        assert sample[after].getpixel((0, 0)) == (10 * number + 1, 0, 254 - 10 * number)
 
 
-def test_generated_images_leave_as_dataflow_names_them(tmp_path: Path):
+def test_generated_images_have_dataflows_names(tmp_path: Path):
     export(finished(tmp_path / "out", edits=False), tmp_path / "to", "dataflow")
     lines = [json.loads(line) for line in (tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()]
     assert lines[1]["conversations"] == [{"content": "prompt 1", "role": "user"}]
@@ -93,7 +95,7 @@ def test_generated_images_leave_as_dataflow_names_them(tmp_path: Path):
     assert Path(lines[1]["images"][0]).read_bytes() == image(10)
 
 
-def test_edits_leave_as_dataflow_names_them(tmp_path: Path):
+def test_edits_have_dataflows_names(tmp_path: Path):
     export(finished(tmp_path / "out", edits=True), tmp_path / "to", "dataflow")
     line = json.loads((tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()[5])
     assert line["conversations"] == [{"content": "edit 5", "role": "user"}]
@@ -101,7 +103,7 @@ def test_edits_leave_as_dataflow_names_them(tmp_path: Path):
     assert [Path(path).read_bytes() for path in line["images"] + line["output_image"]] == [image(50), image(51)]
 
 
-def test_plain_files_have_their_prompt_beside_them(tmp_path: Path):
+def test_plain_files_come_with_their_prompts(tmp_path: Path):
     export(finished(tmp_path / "out", edits=False), tmp_path / "to", "files")
     assert (tmp_path / "to" / "000000" / "000000004.txt").read_text() == "prompt 4"
     assert (tmp_path / "to" / "000000" / "000000004.png").read_bytes() == image(40)
@@ -116,7 +118,7 @@ def _killed_in_the_second_part(output: Path, target: Path, form: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         yield from whole.write(target, part, rows)
 
-    exporting.FORMATS[form] = Format(whole.what, write, whole.lines)
+    export_module.FORMATS[form] = Format(whole.what, write, whole.lines)
     export(output, target, form, part_bytes=1)
 
 
@@ -159,15 +161,15 @@ def _other_export(output: Path, to: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fill", "says"), [(_full_folder, "is not an export"), (_other_export, "'webdataset' and not")]
+    ("fill", "message"), [(_full_folder, "is not an export"), (_other_export, "'webdataset' and not")]
 )
 def test_a_folder_that_holds_something_else_is_refused_untouched(
-    fill: Callable[[Path, Path], None], says: str, tmp_path: Path
+    fill: Callable[[Path, Path], None], message: str, tmp_path: Path
 ):
     output = finished(tmp_path / "out", edits=False)
     fill(output, tmp_path / "to")
     before = contents(tmp_path / "to")
-    with pytest.raises(NotAnImagemillDataset, match=says):
+    with pytest.raises(NotAnImagemillDataset, match=message):
         export(output, tmp_path / "to", "files")
     assert contents(tmp_path / "to") == before
 

@@ -1,3 +1,5 @@
+"""A push sends only the files that differ, shows them in one commit, and touches no other repository."""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +19,7 @@ SECOND = "train-00001.parquet"
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """A finished dataset of three data files, with a card, and with what is nobody else's business."""
+    """A finished dataset of three data files, with a card, and with a private file."""
     folder = finished(tmp_path / "out", edits=True)
     (folder / "README.md").write_text("---\nlicense: other\n---\n\n# small\n")
     (folder / "contact_sheet.jpg").write_bytes(b"a sheet")
@@ -34,11 +36,11 @@ def without_attributes(files: dict[str, bytes]) -> dict[str, bytes]:
     return {path: content for path, content in files.items() if path != ".gitattributes"}
 
 
-def test_a_push_makes_a_private_repository_of_data_card_and_manifest_in_one_commit(
+def test_a_push_creates_a_private_repository_of_data_card_and_manifest_in_one_commit(
     dataset_hub: DatasetHub, output: Path
 ):
-    told: list[tuple[int, int]] = []
-    done = push(output, NAME, emit=lambda *sizes: told.append(sizes))
+    progress: list[tuple[int, int]] = []
+    done = push(output, NAME, emit=lambda *sizes: progress.append(sizes))
     repository = dataset_hub.repositories[NAME]
     assert without_attributes(repository.files) == local_files(output)
     assert (repository.private, len(repository.commits)) == (True, 2)
@@ -48,23 +50,25 @@ def test_a_push_makes_a_private_repository_of_data_card_and_manifest_in_one_comm
         f"{dataset_hub.address}/datasets/{NAME}",
         sum(map(len, local_files(output).values())),
     )
-    assert told[-1][0] == told[-1][1] == told[0][1] > 0
+    assert progress[-1][0] == progress[-1][1] == progress[0][1] > 0
 
 
-def test_a_public_repository_is_made_only_on_demand(dataset_hub: DatasetHub, output: Path):
+def test_a_repository_is_public_only_on_demand(dataset_hub: DatasetHub, output: Path):
     push(output, NAME, public=True)
     assert not dataset_hub.repositories[NAME].private
 
 
-def test_only_what_differs_is_sent_and_what_the_dataset_lost_goes(dataset_hub: DatasetHub, output: Path):
+def test_only_files_that_differ_are_sent_and_files_that_the_dataset_lost_are_removed(
+    dataset_hub: DatasetHub, output: Path
+):
     push(output, NAME)
     repository, sent = dataset_hub.repositories[NAME], len(dataset_hub.sent)
     again = push(output, NAME)
     assert (again.sent, again.bytes, again.commit, len(repository.commits)) == (0, 0, repository.head, 2)
-    said = json.loads((output / "manifest.json").read_text())
-    del said["files"][1]
+    manifest = json.loads((output / "manifest.json").read_text())
+    del manifest["files"][1]
     (output / "data" / SECOND).unlink()
-    (output / "manifest.json").write_text(json.dumps(said))
+    (output / "manifest.json").write_text(json.dumps(manifest))
     after = push(output, NAME)
     assert (after.sent, after.removed, len(dataset_hub.sent)) == (1, 1, sent)
     assert without_attributes(repository.files) == local_files(output)
@@ -72,7 +76,7 @@ def test_only_what_differs_is_sent_and_what_the_dataset_lost_goes(dataset_hub: D
 
 def test_an_interrupted_push_shows_nothing_and_sends_no_file_twice(dataset_hub: DatasetHub, output: Path):
     dataset_hub.uploads_left = 1
-    with pytest.raises(UploadFailed, match=r"What has arrived is not sent again: push again to go on\."):
+    with pytest.raises(UploadFailed, match=r"Files that have arrived are not sent again: push again to continue\."):
         push(output, NAME)
     assert without_attributes(dataset_hub.repositories[NAME].files) == {}
     dataset_hub.uploads_left = None
@@ -90,27 +94,27 @@ def test_a_file_that_is_not_the_manifests_is_not_pushed(dataset_hub: DatasetHub,
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
         ({"manifest.json": b'{"recipe": {"name": "other"}}'}, "holds the dataset 'other', and this one is 'small'"),
-        ({"data/train-00000.parquet": b"mine"}, "holds files that are no dataset of imagemill's"),
+        ({"data/train-00000.parquet": b"mine"}, "holds files of no imagemill dataset"),
     ],
 )
-def test_somebody_elses_repository_is_not_touched(dataset_hub: DatasetHub, output: Path, files, words: str):
+def test_another_repository_is_not_touched(dataset_hub: DatasetHub, output: Path, files, message: str):
     push(output, NAME)
     dataset_hub.repositories[NAME].commit(files)
-    with pytest.raises(NotAnImagemillDataset, match=words):
+    with pytest.raises(NotAnImagemillDataset, match=message):
         push(output, NAME)
     assert dataset_hub.repositories[NAME].files == files
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
-    [(403, "You may not write here.* may not write to 'studio/animals': give one that may"), (401, "does not know")],
+    ("status", "message"),
+    [(403, "You may not write here.* no write access to 'studio/animals': give one that has"), (401, "does not know")],
 )
-def test_a_refusal_is_one_message_with_the_hubs_own_words(dataset_hub: DatasetHub, output: Path, status, words: str):
+def test_a_refusal_is_one_error_with_the_hubs_message(dataset_hub: DatasetHub, output: Path, status, message: str):
     dataset_hub.refuse = status
-    with pytest.raises(UploadFailed, match=words):
+    with pytest.raises(UploadFailed, match=message):
         push(output, NAME)
 
 
@@ -124,7 +128,7 @@ def test_without_a_token_a_network_or_a_name_the_message_says_what_to_do(
         push(output, NAME)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(RecipeError, match="no token for the Hub: put one that may write into HF_TOKEN"):
+    with pytest.raises(RecipeError, match="no token for the Hub: set HF_TOKEN to one with write access"):
         push(output, NAME)
     assert dataset_hub.repositories == {}
 
@@ -137,11 +141,11 @@ def test_a_dataset_in_object_storage_is_pushed_through_this_machine(dataset_hub:
     assert without_attributes(dataset_hub.repositories[NAME].files) == local_files(output)
 
 
-def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(dataset_hub: DatasetHub, output: Path):
+def test_a_concurrent_commit_is_not_overwritten(dataset_hub: DatasetHub, output: Path):
     def meddle(sent: int, total: int) -> None:
         if not sent:
             dataset_hub.repositories[NAME].commit({"mine": b"1"})
 
-    with pytest.raises(UploadFailed, match="Somebody else has changed the repository meanwhile"):
+    with pytest.raises(UploadFailed, match="The repository has changed in the meantime"):
         push(output, NAME, emit=meddle)
     assert dataset_hub.repositories[NAME].files == {"mine": b"1"}

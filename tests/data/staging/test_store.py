@@ -1,7 +1,9 @@
-"""Staged images: many in a file, each found by its key, gone with their shard; half a file counts for nothing."""
+"""Staged images: many in a bundle, each found by its key, removed with their shard; an incomplete file is ignored."""
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,63 +18,63 @@ from imagemill.data.staging.store import Generated, StageRequest, Staging
 
 PNG, JPEG = Encoding("png"), Encoding("jpeg", 95)
 DRAWINGS = [Drawing(f"{number:032x}", f"number {number}", number, 1) for number in range(4)]
-NEEDED = {one.key: (PNG, JPEG) for one in DRAWINGS}
+NEEDED = {drawing.key: (PNG, JPEG) for drawing in DRAWINGS}
 
 
 def stage(folder: Path, drawings: list[Drawing], encodings: tuple[Encoding, ...] = (PNG, JPEG)) -> Path:
-    """Stage these together, each of a colour of its own; returns the file."""
+    """Stage these together, each in a different colour; returns the file."""
     before = set(folder.glob("*.staged"))
-    how = Generated("model", 4, "cpu")
-    images = [Image.new("RGB", (8, 8), (50 * one.seed, 0, 0)) for one in drawings]
-    Staging(folder).stage([StageRequest(*both, encodings, how) for both in zip(images, drawings, strict=True)])
+    generated = Generated("model", 4, "cpu")
+    images = [Image.new("RGB", (8, 8), (50 * drawing.seed, 0, 0)) for drawing in drawings]
+    Staging(folder).stage([StageRequest(*both, encodings, generated) for both in zip(images, drawings, strict=True)])
     (path,) = set(folder.glob("*.staged")) - before
     return path
 
 
 def missing(folder: Path) -> list[int]:
-    return [one.seed for one in Staging(folder).missing(DRAWINGS, NEEDED, "model")]
+    return [drawing.seed for drawing in Staging(folder).missing(DRAWINGS, NEEDED, "model")]
 
 
-def test_images_generated_together_are_one_file_and_each_is_read_by_its_key(tmp_path: Path):
+def test_images_staged_together_are_one_file_and_each_is_read_by_its_key(tmp_path: Path):
     stage(tmp_path, DRAWINGS)
     staging = Staging(tmp_path)
-    for one in DRAWINGS:
-        content, staged = staging.read(one.key, "png")
-        assert (staged.key, staged.batch_size) == (one.key, 4)
-        (tmp_path / "one.png").write_bytes(content)
-        assert Image.open(tmp_path / "one.png").getpixel((0, 0)) == (50 * one.seed, 0, 0)
-        assert staging.read(one.key, "jpeg-95")[0][:2] == b"\xff\xd8"
+    for drawing in DRAWINGS:
+        content, staged = staging.read(drawing.key, "png")
+        assert (staged.key, staged.batch_size) == (drawing.key, 4)
+        assert Image.open(io.BytesIO(content)).getpixel((0, 0)) == (50 * drawing.seed, 0, 0)
+        assert staging.read(drawing.key, "jpeg-95")[0][:2] == b"\xff\xd8"
     assert missing(tmp_path) == []
 
 
-def test_what_another_process_stages_or_removes_is_noticed(tmp_path: Path):
+def test_images_that_another_process_stages_or_removes_are_noticed(tmp_path: Path):
     assert missing(tmp_path) == [0, 1, 2, 3]
     code = f"from tests.data.staging.test_store import *; print(stage(Path({str(tmp_path)!r}), DRAWINGS[:2]))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    file = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert missing(tmp_path) == [2, 3]
     reader = Staging(tmp_path)
     assert reader.find(DRAWINGS[0].key, "png").width == 8
-    Path(said.strip()).unlink()
+    Path(file.strip()).unlink()
     assert reader.read(DRAWINGS[0].key, "png") is None
     assert missing(tmp_path) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("left", [0, 10, -1])
-def test_half_a_file_counts_for_nothing(tmp_path: Path, left: int):
+def test_an_incomplete_file_is_ignored(tmp_path: Path, left: int):
     stage(tmp_path, DRAWINGS[2:])
-    # Seen by this process only when it is half: what a power cut leaves.
+    # This process sees only the incomplete file, as after a power cut.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     half = stage(elsewhere, DRAWINGS[:2])
     (tmp_path / half.name).write_bytes(half.read_bytes()[:left])
     (tmp_path / "unfinished.staged.tmp").write_bytes(half.read_bytes())
     assert missing(tmp_path) == [0, 1]
-    assert Staging(tmp_path).names() == {(one.key, name) for one in DRAWINGS[2:] for name in ("png", "jpeg-95")}
+    complete = {(drawing.key, name) for drawing in DRAWINGS[2:] for name in ("png", "jpeg-95")}
+    assert Staging(tmp_path).names() == complete
 
 
-def test_a_file_goes_with_the_last_image_that_is_removed_from_it(tmp_path: Path):
+def test_a_file_is_removed_with_its_last_image(tmp_path: Path):
     path = stage(tmp_path, DRAWINGS)
-    Staging(tmp_path).remove({one.key: (PNG, JPEG) for one in DRAWINGS[:3]})
+    Staging(tmp_path).remove({drawing.key: (PNG, JPEG) for drawing in DRAWINGS[:3]})
     assert path.exists()
     assert missing(tmp_path) == [0, 1, 2]
     Staging(tmp_path).remove({DRAWINGS[3].key: (PNG,)})
@@ -84,23 +86,32 @@ def test_a_file_goes_with_the_last_image_that_is_removed_from_it(tmp_path: Path)
 def test_an_image_that_was_staged_twice_is_removed_from_both_files(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2])
     stage(tmp_path, DRAWINGS[:2])
-    Staging(tmp_path).remove({one.key: (PNG, JPEG) for one in DRAWINGS[:2]})
+    Staging(tmp_path).remove({drawing.key: (PNG, JPEG) for drawing in DRAWINGS[:2]})
     assert list(tmp_path.glob("*.staged")) == []
 
 
-def test_what_is_noted_later_of_an_image_is_what_counts(tmp_path: Path):
+def test_a_measure_that_is_added_later_is_what_counts(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2])
-    Staging(tmp_path).update(DRAWINGS[0].key, (PNG, JPEG), unsafe=False)
+    Staging(tmp_path).add_measures(DRAWINGS[0].key, (PNG, JPEG), {"unsafe": False})
     stage(tmp_path, DRAWINGS[:2])
     key = DRAWINGS[0].key
     code = f"from imagemill.data.staging.store import *; print(Staging(Path({str(tmp_path)!r})).find({key!r}, 'png'))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "unsafe=False" in said
-    assert Staging(tmp_path).find(DRAWINGS[0].key, "jpeg-95").unsafe is False
-    assert Staging(tmp_path).find(DRAWINGS[1].key, "png").unsafe is None
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "measures={'unsafe': False}" in output
+    assert Staging(tmp_path).find(DRAWINGS[0].key, "jpeg-95").measures == {"unsafe": False}
+    assert Staging(tmp_path).find(DRAWINGS[1].key, "png").measures == {}
 
 
-def test_an_encoding_that_lacks_is_made_from_the_lossless_image(tmp_path: Path):
+def test_a_record_of_version_0_1_0_keeps_its_values(tmp_path: Path):
+    fields = {"key": "0" * 32, "sha256": "0" * 64, "width": 8, "height": 8, "batch_size": 1, "device": "cpu"}
+    records = [{**fields, "unsafe": True, "truncated": None}, {**fields, "key": "1" * 32, "truncated": False}]
+    header = json.dumps([["png", 1, record] for record in records])
+    (tmp_path / "earlier.staged").write_bytes(header.encode() + b"\nab")
+    measures = [Staging(tmp_path).find(record["key"], "png").measures for record in records]
+    assert measures == [{"unsafe": True}, {"prompt_truncated": False}]
+
+
+def test_a_missing_encoding_is_made_from_the_lossless_image(tmp_path: Path):
     stage(tmp_path, DRAWINGS[:2], (PNG,))
     stage(tmp_path, DRAWINGS[2:], (JPEG,))
     assert missing(tmp_path) == [2, 3]

@@ -1,4 +1,4 @@
-"""A dataset's folder in an object store, against a real S3 server: one holder, whole objects, nothing of others."""
+"""A dataset's folder in an object store, against a real S3 server: one lock, atomic writes, no other file touched."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def dataset(url: str, schema, dataset_rows) -> Folder:
 
 @pytest.fixture
 def holder(url: str) -> Iterator[subprocess.Popen]:
-    """A real process that holds the remote folder."""
+    """A real process that holds the lock of the remote folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, url], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
@@ -71,11 +71,11 @@ def holder(url: str) -> Iterator[subprocess.Popen]:
 def objects(bucket: str) -> dict[str, bytes]:
     client = boto3.client("s3")
     listed = client.list_objects_v2(Bucket=bucket).get("Contents", [])
-    return {one["Key"]: client.get_object(Bucket=bucket, Key=one["Key"])["Body"].read() for one in listed}
+    return {entry["Key"]: client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in listed}
 
 
-def put_lock(bucket: str, **who: object) -> None:
-    lock = {"pid": 1, "host": "elsewhere", "since": "2026-01-01T00:00:00+00:00", "token": "theirs", **who}
+def put_lock(bucket: str, **holder: object) -> None:
+    lock = {"pid": 1, "host": "elsewhere", "since": "2026-01-01T00:00:00+00:00", "token": "theirs", **holder}
     boto3.client("s3").put_object(Bucket=bucket, Key="sets/night/.imagemill/lock", Body=json.dumps(lock).encode())
 
 
@@ -105,12 +105,12 @@ def test_another_datasets_prefix_is_refused_untouched(bucket: str, dataset: Fold
     assert objects(bucket) == before
 
 
-def test_a_neighbour_whose_name_begins_alike_is_nothing_to_us(bucket: str, url: str):
+def test_a_prefix_whose_name_begins_alike_is_ignored(bucket: str, url: str):
     boto3.client("s3").put_object(Bucket=bucket, Key="sets/night-two/beach.jpg", Body=b"x")
     Folder(url).check_owner("night")
 
 
-def test_a_held_prefix_is_refused_with_who_holds_it_and_since_when(bucket: str, url: str, holder: subprocess.Popen):
+def test_a_locked_prefix_is_refused_with_its_holder_and_time(bucket: str, url: str, holder: subprocess.Popen):
     before = objects(bucket)
     with pytest.raises(FolderInUse) as caught, Folder(url).lock("night"):
         pytest.fail("held")
@@ -137,7 +137,7 @@ def test_another_machines_lock_blocks_until_it_expires(bucket: str, url: str):
         assert json.loads(Folder(url).lock_file.read_bytes())["host"] == socket.gethostname()
 
 
-def test_of_many_that_find_a_dead_holder_one_takes_its_place(bucket: str, url: str):
+def test_of_many_builds_that_find_a_dead_holder_one_gets_the_lock(bucket: str, url: str):
     put_lock(bucket, expires=time.time() - 1)
     results, done = [], threading.Event()
 
@@ -166,47 +166,47 @@ def test_a_process_of_another_container_is_not_taken_for_dead(bucket: str, url: 
 
 
 def test_a_lock_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("imagemill.data.storage.lock.RENEW_SECONDS", 0.1)
+    monkeypatch.setattr("imagemill.data.storage.lock.RENEW_INTERVAL_S", 0.1)
     folder = Folder(url)
     with folder.lock("night"):
         first = json.loads(folder.lock_file.read_bytes())["expires"]
-        wait_until(lambda: json.loads(folder.lock_file.read_bytes())["expires"] > first, "a later end")
+        wait_until(lambda: json.loads(folder.lock_file.read_bytes())["expires"] > first, "a later expiry")
 
 
 def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("imagemill.data.storage.lock.RENEW_SECONDS", 0.1)
+    monkeypatch.setattr("imagemill.data.storage.lock.RENEW_INTERVAL_S", 0.1)
     folder = Folder(url)
     with folder.lock("night"):
 
         def is_noticed() -> bool:
-            # Again and again: the holder may have been writing its own when this was put.
+            # Repeated: the holder may have been writing its own lock at that moment.
             put_lock(bucket, expires=time.time() + 60)
             return all(thread.name != "lock" for thread in threading.enumerate())
 
-        wait_until(is_noticed, "the holder to see that its lock is another's")
-        with pytest.raises(OutputError, match="has lost its hold"):
+        wait_until(is_noticed, "the holder to notice the other lock")
+        with pytest.raises(OutputError, match="has lost its lock"):
             folder.write(folder.card, b"mine")
-        with pytest.raises(OutputError, match="has lost its hold"):
+        with pytest.raises(OutputError, match="has lost its lock"):
             folder.remove("train-00000.parquet")
         check_still_locked(folder.merge)
     assert not folder.card.exists()
     assert json.loads(folder.lock_file.read_bytes())["token"] == "theirs"
 
 
-def test_committed_objects_are_known_without_being_read(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+def test_committed_objects_are_recognised_without_reading_them(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     whole, damaged = dataset.committed()
     assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
     assert damaged == []
 
 
-def test_another_machine_knows_what_was_committed(
+def test_another_machine_recognises_committed_files(
     dataset: Folder, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with dataset.lock("night"):
-        dataset.share_journal()
+        dataset.journal.share()
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
-    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     assert len(Folder(url).committed()[0]) == 2
 
 
@@ -227,7 +227,7 @@ def test_a_damaged_or_replaced_object_is_noticed(bucket: str, dataset: Folder, d
     assert damaged == [dataset.data / "train-00000.parquet"]
 
 
-def test_columns_are_read_without_the_images_beside_them(
+def test_reading_columns_does_not_fetch_the_images_between_them(
     url: str, schema, dataset_rows, monkeypatch: pytest.MonkeyPatch
 ):
     folder, name, fetched = Folder(url), "train-00000.parquet", []
@@ -237,18 +237,18 @@ def test_columns_are_read_without_the_images_beside_them(
         folder.commit(folder.scratch(name), name, file)
     fetch = s3fs.core.S3File._fetch_range
 
-    def noted(self: s3fs.core.S3File, start: int, end: int) -> bytes:
+    def recorded(self: s3fs.core.S3File, start: int, end: int) -> bytes:
         fetched.append(end - start)
         return fetch(self, start, end)
 
-    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", noted)
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", recorded)
     (columns,) = read_columns(folder.data / name, ["row_key", "id"])
     assert columns["id"] == ["row-0", "row-1", "row-2"]
     assert len(fetched) <= 4
     assert sum(fetched) < 200_000 < file.bytes
 
 
-def test_what_was_decided_once_stays_and_runs_are_added(dataset: Folder, url: str):
+def test_pinned_decisions_stay_and_runs_are_appended(dataset: Folder, url: str):
     with dataset.lock("night"):
         assert dataset.pin("seed", lambda: 7) == 7
         dataset.add_run({"generated": 1})
@@ -258,15 +258,15 @@ def test_what_was_decided_once_stays_and_runs_are_added(dataset: Folder, url: st
     assert dataset.runs.read_bytes().splitlines() == [b'{"generated": 1}', b'{"generated": 2}']
 
 
-def test_any_url_that_fsspec_writes_to_will_do(schema, dataset_rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_any_url_that_fsspec_can_write_to_works(schema, dataset_rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path))
     folder, name = Folder("memory://sets/night"), "train-00000.parquet"
     with folder.lock("night"):
         folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows))
-        folder.share_journal()
+        folder.journal.share()
         with pytest.raises(FolderInUse), Folder("memory://sets/night").lock("night"):
             pytest.fail("held")
-    monkeypatch.setattr("imagemill.data.dataset.folder.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     (file,), damaged = Folder("memory://sets/night").committed()
     assert (file.rows, damaged, folder.lock_file.exists()) == (3, [], False)
     folder.remove(name)
@@ -290,12 +290,12 @@ def test_prompts_are_read_from_the_store(bucket: str):
         ("s3://", r"names no bucket. Give it as s3://bucket/name"),
     ],
 )
-def test_a_place_that_cannot_be_used_is_told_in_one_message(bucket: str, output: str, message: str):
+def test_an_unusable_output_is_one_clear_error(bucket: str, output: str, message: str):
     with pytest.raises(OutputError, match=message), Folder(output).lock("night"):
         pytest.fail("held")
 
 
-def test_missing_credentials_are_told_in_one_message(object_store: str):
+def test_missing_credentials_are_one_clear_error(object_store: str):
     code = """
 from imagemill.data.errors import InputError, OutputError
 from imagemill.data.dataset.folder import Folder
@@ -317,21 +317,21 @@ for error, use in ((OutputError, lambda: Folder("s3://b/n").check_owner("n")),
     assert "'s3://b/prompts.jsonl' cannot be read: Unable to locate credentials" in prompts
 
 
-def test_a_missing_package_is_told_by_name(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(OutputError, match=r"gs://bucket/name.*pip install 'imagemill\[s3\]'.*imagemill\[gcs\]"):
         Folder("gs://bucket/name")
 
 
-def test_a_file_url_is_a_folder_of_this_machine(tmp_path: Path):
+def test_a_file_url_is_a_local_folder(tmp_path: Path):
     assert locate(f"file://{tmp_path}/out") == tmp_path / "out"
 
 
-def test_the_work_lies_in_the_cache_or_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    one, other = locate("memory://sets/night/"), locate("memory://sets/day")
-    assert isinstance(one, RemotePath)
+def test_the_work_folder_is_in_the_cache_or_in_imagemill_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    night, day = locate("memory://sets/night/"), locate("memory://sets/day")
+    assert isinstance(night, RemotePath)
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path))
-    assert work_folder(one).parent == work_folder(other).parent == tmp_path
-    assert work_folder(one) == work_folder(locate("memory://sets/night")) != work_folder(other)
+    assert work_folder(night).parent == work_folder(day).parent == tmp_path
+    assert work_folder(night) == work_folder(locate("memory://sets/night")) != work_folder(day)
     monkeypatch.delenv("IMAGEMILL_WORK")
-    assert work_folder(one).parent == Path.home() / ".cache" / "imagemill"
+    assert work_folder(night).parent == Path.home() / ".cache" / "imagemill"

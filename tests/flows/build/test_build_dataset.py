@@ -1,4 +1,4 @@
-"""The main job: a prompts file becomes a dataset, once, and the same one every time."""
+"""A prompts file becomes a dataset, once, and the same one every time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_prompts_become_images_and_edits_that_datasets_opens(build: Build, field
     assert (first["batch_size"], first["model"], first["model_revision"]) == (2, "random", first["edit_model_revision"])
 
 
-def test_the_manifest_says_what_the_dataset_is(build: Build, fields: dict):
+def test_the_manifest_describes_the_dataset(build: Build, fields: dict):
     figures = build(fields)
     manifest = json.loads((Path(fields["output"]) / "manifest.json").read_text())
     assert manifest["fingerprint"] == figures["fingerprint"]
@@ -61,13 +61,13 @@ def test_two_folders_get_the_same_fingerprint(build: Build, fields: dict, tmp_pa
     assert build(fields)["fingerprint"] == build(fields, other)["fingerprint"]
 
 
-def test_nothing_of_the_work_is_left_when_a_build_is_complete(build: Build, fields: dict):
+def test_a_complete_build_leaves_no_work_files(build: Build, fields: dict):
     build(fields)
-    left = sorted(path.name for path in (Path(fields["output"]) / ".imagemill").iterdir())
-    assert left == ["files.jsonl", "folder.json"]
+    files = sorted(path.name for path in (Path(fields["output"]) / ".imagemill").iterdir())
+    assert files == ["files.jsonl", "folder.json"]
 
 
-def test_only_generated_images_where_there_is_no_edit_section(build: Build, fields: dict):
+def test_without_an_edit_section_the_images_are_the_generated_ones(build: Build, fields: dict):
     fields["edit"] = None
     assert build(fields)["generated"] == 4
     row = rows_of(fields["output"])[0]
@@ -75,7 +75,7 @@ def test_only_generated_images_where_there_is_no_edit_section(build: Build, fiel
     assert "edited_image" not in row
 
 
-def test_given_images_are_edited_as_dataflow_writes_them(build: Build, fields: dict, tmp_path: Path):
+def test_images_of_a_dataflow_file_are_edited(build: Build, fields: dict, tmp_path: Path):
     samples = ROOT / "data" / "samples"
     edit = {**fields["edit"], "instructions": []}
     given = {**fields, "generate": None, "edit": edit, "prompts": str(samples / "edits.jsonl")}
@@ -96,7 +96,7 @@ def test_every_dataflow_message_is_a_prompt_and_other_columns_are_carried(build:
 
 
 @pytest.mark.parametrize(("image_format", "magic"), [("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
-def test_images_are_stored_in_the_format_asked_for_and_edited_from_lossless_ones(
+def test_images_are_stored_in_the_recipes_format_and_edited_from_lossless_ones(
     build: Build, fields: dict, tmp_path: Path, image_format: str, magic: bytes
 ):
     build(fields, {"image_format": image_format})
@@ -118,7 +118,7 @@ def test_bad_lines_are_set_aside_with_file_line_and_reason_and_the_rest_is_built
     assert "width is 7" in lines[2]["reason"]
 
 
-def test_an_image_that_is_cut_short_costs_its_row_alone(build: Build, fields: dict, tmp_path: Path):
+def test_a_truncated_image_costs_only_its_row(build: Build, fields: dict, tmp_path: Path):
     samples = ROOT / "data" / "samples"
     whole = samples / "images" / "red-circle.png"
     Image.effect_noise((256, 256), 50).save(tmp_path / "noise.png")
@@ -133,7 +133,7 @@ def test_an_image_that_is_cut_short_costs_its_row_alone(build: Build, fields: di
     assert "undecodable image" in line["reason"]
 
 
-def test_a_bad_line_stops_the_build_where_the_recipe_says_so(build: Build, fields: dict):
+def test_a_bad_line_stops_the_build_if_the_recipe_says_so(build: Build, fields: dict):
     Path(fields["prompts"]).write_text('{"prompt": "a fox"}\nnot json\n')
     with pytest.raises(BuildFailed, match=r"line 2: not JSON .*on_bad_row is 'stop'"):
         build(fields, {"on_bad_row": "stop"})
@@ -151,13 +151,13 @@ def test_an_unknown_model_fails_before_anything_is_written(build: Build, fields:
     assert not Path(fields["output"]).exists()
 
 
-def test_a_seed_left_to_chance_is_generated_once_and_recorded(build: Build, fields: dict, tmp_path: Path):
-    chance = {"generate.seed": -1, "edit": None}
-    first = build(fields, chance)
-    assert build(fields, chance)["generated"] == 0
+def test_a_random_seed_is_drawn_once_and_recorded(build: Build, fields: dict, tmp_path: Path):
+    random_seed = {"generate.seed": -1, "edit": None}
+    first = build(fields, random_seed)
+    assert build(fields, random_seed)["generated"] == 0
     manifest = json.loads((Path(fields["output"]) / "manifest.json").read_text())
     assert manifest["pinned"]["generate.seed"] == manifest["recipe"]["generate"]["seed"] >= 0
-    other = build(fields, {**chance, "output": str(tmp_path / "other")})
+    other = build(fields, {**random_seed, "output": str(tmp_path / "other")})
     assert other["fingerprint"] != first["fingerprint"]
 
 

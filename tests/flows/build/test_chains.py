@@ -1,4 +1,4 @@
-"""Chains of several steps and edits of several turns: a row a turn, each from the image of the one before."""
+"""Chains of several steps and edits of several turns: one row per turn, each from the image of the previous one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def chain(fields):
     return fields
 
 
-def test_every_edit_of_a_chain_is_a_row_that_starts_where_the_one_before_ended(build, chain):
+def test_every_edit_of_a_chain_is_a_row_that_starts_from_the_previous_image(build, chain):
     figures = build(chain)
     rows = rows_of(chain)
     assert figures["generated"] == 2 * (1 + 2 + 2)
@@ -65,7 +65,7 @@ def test_every_edit_of_a_chain_is_a_row_that_starts_where_the_one_before_ended(b
             assert row["edited_image"]["bytes"] != row["input_image"]["bytes"]
 
 
-def test_a_chain_in_two_steps_is_the_short_form(build, fields):
+def test_a_chain_of_two_steps_equals_the_short_form(build, fields):
     build(fields)
     steps = {key: value for key, value in fields.items() if key not in ("generate", "edit")}
     steps["steps"] = [{"generate": fields["generate"]}, {"edit": fields["edit"]}]
@@ -73,7 +73,7 @@ def test_a_chain_in_two_steps_is_the_short_form(build, fields):
     assert (figures["generated"], figures["kept"]) == (0, 4)
 
 
-def test_a_step_that_is_added_generates_itself_alone(build, chain):
+def test_an_added_step_generates_only_its_own_images(build, chain):
     whole, chain["steps"] = chain["steps"], chain["steps"][:2]
     build(chain)
     chain["steps"] = whole
@@ -82,24 +82,24 @@ def test_a_step_that_is_added_generates_itself_alone(build, chain):
     assert build(chain)["generated"] == 0
 
 
-def test_every_turn_of_a_conversation_starts_from_the_image_of_the_turn_before(build, fields, cluster):
+def test_every_turn_of_a_conversation_starts_from_the_previous_turns_image(build, fields, cluster):
     fields.pop("generate")
     fields["edit"] |= {"instructions": [], "multi_turn": True}
     folder = Path(fields["prompts"]).parent
     Image.effect_noise((64, 64), 90).convert("RGB").save(folder / "a.png")
     talk = [{"role": "user", "content": text} for text in ("redder", "now bluer", "now bluer")]
 
-    def say(turns: int) -> None:
+    def write_turns(turns: int) -> None:
         rows = [
             {"id": "a", "images": "a.png", "conversations": talk[:turns]},
             {"id": "b", "images": "a.png", "edit_prompt": "redder"},
         ]
         Path(fields["prompts"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    say(2)
+    write_turns(2)
     assert build(fields)["generated"] == 3
-    say(3)
-    # What is said later is generated alone: the image it starts from comes back from the dataset.
+    write_turns(3)
+    # Only the new turn is generated: its source image is restored from the dataset.
     assert build(fields)["generated"] == 1
     *turns, alone = rows_of(fields)
     assert [row["turn_index"] for row in turns] == [1, 2, 3]
@@ -110,13 +110,13 @@ def test_every_turn_of_a_conversation_starts_from_the_image_of_the_turn_before(b
     assert flow(fields["output"], regenerate=4)["bit_equal"] == 4
 
 
-def test_a_turn_that_cannot_be_generated_takes_the_turns_after_it_with_it_and_none_before(build, chain):
+def test_a_turn_that_fails_costs_the_turns_after_it_and_none_before(build, chain):
     blank = Path(chain["output"]).parent / "blank"
     make_blank(Path(chain["steps"][0]["generate"]["model"]), blank)
     chain["steps"][1]["edit"]["instructions"] = ["redder"]
     third = {"edit": {**chain["steps"][2]["edit"], "instructions": ["larger"]}}
     chain["steps"].append(third)
-    # The step in the middle generates one colour, whatever it is asked for, and the check refuses that.
+    # The middle step generates a single colour for every prompt, which the check refuses.
     chain["steps"][2] = {"edit": {**chain["steps"][2]["edit"], "model": str(blank)}}
     figures = build(chain, {"max_set_aside": 1.0})
     assert (figures["rows"], figures["set_aside"]) == (2, 4)
@@ -125,19 +125,19 @@ def test_a_turn_that_cannot_be_generated_takes_the_turns_after_it_with_it_and_no
     assert {(fault["stage"], fault["reason"]) for fault in faults} == {("edit 2", "the image is of one colour")}
 
 
-def test_an_image_that_cannot_be_generated_costs_itself_and_the_turns_after_it(chain, tmp_path):
+def test_an_image_that_fails_leaves_the_jobs_of_later_turns(chain, tmp_path):
     recipe = load_recipe(chain)
     models = resolve_models(recipe)
     with Worklist.create(tmp_path / "plan.sqlite") as worklist:
         build = make_build(recipe, models, load_rows(recipe, worklist))
         make_plan(recipe, worklist, build.folder, build.schema, build.facts, {})
-        items = worklist.shard(0)
-    assert list(build.turns(items)) == [("generate", 1), ("edit", 1), ("edit 2", 1)]
-    redder = build.job("edit", 1, items, {}).drawings[0]
-    assert len(build.job("edit 2", 1, items, {}).drawings) == 2
-    (left,) = build.job("edit 2", 1, items, {redder.key: Failure("bad")}).drawings
-    assert left.source != redder.key
-    assert build.job("edit 2", 1, items, {redder.source: Failure("bad")}).drawings == ()
+        plans = worklist.shard(0)
+    assert list(build.turns(plans)) == [("generate", 1), ("edit", 1), ("edit 2", 1)]
+    redder = build.job("edit", 1, plans, {}).drawings[0]
+    assert len(build.job("edit 2", 1, plans, {}).drawings) == 2
+    (other,) = build.job("edit 2", 1, plans, {redder.key: Failure("bad")}).drawings
+    assert other.source != redder.key
+    assert build.job("edit 2", 1, plans, {redder.source: Failure("bad")}).drawings == ()
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_an_image_that_cannot_be_generated_costs_itself_and_the_turns_after_it(c
         ([{"edit": {"modl": "x"}}], "recipe.steps.0.edit.modl is not a field: did you mean 'model'?"),
     ],
 )
-def test_a_chain_that_cannot_be_is_one_clear_message(steps, message):
+def test_an_invalid_chain_is_one_clear_message(steps, message):
     with pytest.raises(RecipeError) as error:
         load_recipe({"prompts": "p.jsonl", "steps": steps})
     assert str(error.value).startswith(message)
 
 
-def test_a_field_of_a_step_can_be_set_by_its_place(chain):
+def test_a_field_of_a_step_can_be_set_by_its_index(chain):
     recipe = load_recipe(chain, {"steps.2.edit.seed": 9})
     assert [link.section.seed for link in chain_of(recipe)] == [0, 0, 9]
     with pytest.raises(RecipeError, match="'3' is not a place in a list of 3, which counts from 0"):
@@ -175,5 +175,5 @@ def test_the_contact_sheet_shows_every_turn(tmp_path):
     sheet = decode_image(contact_sheet([tmp_path / "a.parquet"]), "sheet")
     large = [colour for count, colour in sheet.getcolors(sheet.width * sheet.height) if count > 160 * 160 // 2]
     for name in colours:
-        wanted = ImageColor.getrgb(name)
-        assert any(max(abs(a - b) for a, b in zip(wanted, one, strict=True)) < 8 for one in large), name
+        expected = ImageColor.getrgb(name)
+        assert any(max(abs(a - b) for a, b in zip(expected, colour, strict=True)) < 8 for colour in large), name

@@ -1,4 +1,4 @@
-"""Small files are merged while a build goes on, so that nothing is left to wait for when all is generated."""
+"""Compaction: small files are merged while a build runs, not after its last image."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 from tests.conftest import Build, write_prompts
 
 TWELVE = [f"number {number}" for number in range(12)]
@@ -18,7 +19,7 @@ TWELVE = [f"number {number}" for number in range(12)]
 
 @pytest.fixture
 def merged(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The numbers of the files that are merged, group by group; files have the sizes that a test says."""
+    """The numbers of the files that are merged, in groups; the tests choose the files' sizes."""
     groups: list[list[int]] = []
     monkeypatch.setattr(
         "imagemill.data.dataset.compaction._merge", lambda folder, group: groups.append([file.number for file in group])
@@ -42,14 +43,14 @@ def test_neighbours_are_merged_once_they_make_a_whole_file_whatever_their_order(
     assert merged == [[10, 11, 12, 13, 14], [15, 16, 17, 18, 19]]
 
 
-def test_large_files_and_shards_without_a_file_are_passed_over(merged: list):
+def test_large_files_and_shards_without_a_file_are_skipped(merged: list):
     merger = Merger(None, first=0)
     for number, size in enumerate((90, 200, 90, None, 90, 150, 90, 90)):
         merger.add(number, size and file(number, size))
     assert merged == [[2, 4]]
 
 
-def test_each_file_is_merged_once_where_many_threads_finish_shards(merged: list):
+def test_each_file_is_merged_once_when_many_threads_finish_shards(merged: list):
     merger = Merger(None, first=0)
     threads = [
         Thread(target=lambda first=first: [merger.add(n, file(n)) for n in range(first, 400, 8)]) for first in range(8)
@@ -68,7 +69,7 @@ def test_a_build_merges_while_it_generates_and_the_dataset_is_the_same(
     write_prompts(Path(fields["prompts"]), TWELVE)
     expected = build(fields)["fingerprint"]
     size = next((Path(fields["output"]) / "data").glob("*")).stat().st_size
-    # Some three shards of one row make a whole file; what is left for the end is left alone.
+    # About three shards of one row make a whole file; the last compaction is switched off.
     monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", size // 6)
     monkeypatch.setattr("imagemill.data.dataset.compaction.FILE_BYTES", size // 3)
     monkeypatch.setattr("imagemill.tasks.publish.compact", lambda folder: None)
@@ -78,6 +79,6 @@ def test_a_build_merges_while_it_generates_and_the_dataset_is_the_same(
     assert len(files) < len(TWELVE)
     rows = [row for path in files for row in pq.ParquetFile(path).read(["prompt"]).to_pylist()]
     assert [row["prompt"] for row in rows] == TWELVE
-    assert verify_files(str(other)).good
+    assert verify_files(str(other), measures_of).good
     again = build({**fields, "output": str(other), "shard_size": 1})
     assert (again["generated"], again["kept"]) == (0, 12)

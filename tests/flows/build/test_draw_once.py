@@ -1,4 +1,4 @@
-"""Draw once: whatever a month brings, a build generates exactly what is missing, and ends as one from nothing does."""
+"""Draw once: a build generates exactly what is missing, and ends like a build into an empty folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def from_nothing(build: Build, tmp_path: Path) -> Callable[..., str]:
         (["a star", "a cat", "a fox"], 1, 2),
         ([*FOUR, "a fox"], 1, 0),
     ],
-    ids=["appended", "inserted", "deleted", "reordered", "all at once", "said twice"],
+    ids=["appended", "inserted", "deleted", "reordered", "all at once", "duplicated"],
 )
 def test_changed_prompts_generate_exactly_the_missing_images(
     build: Build, fields: dict, from_nothing: Callable, prompts: list[str], missing: int, removed: int
@@ -72,7 +72,7 @@ def test_a_changed_recipe_generates_exactly_the_affected_images(
     build(fields)
     second = build(fields, change)
     assert second["generated"] == generated
-    # With another batch size the pixels may differ in their last bits: it is recorded, and regenerates nothing.
+    # Another batch size may change the last bits of pixels: it is recorded, and regenerates nothing.
     if generated:
         assert second["fingerprint"] == from_nothing(fields, change)
 
@@ -94,7 +94,7 @@ def test_a_moved_folder_generates_nothing(build: Build, fields: dict, tmp_path: 
     assert build(fields, {"output": str(moved)})["generated"] == 0
 
 
-def test_a_carried_column_is_brought_up_to_date_without_drawing(build: Build, fields: dict):
+def test_a_carried_column_is_updated_without_generating(build: Build, fields: dict):
     rows = [{"prompt": prompt, "id": prompt, "label": 1} for prompt in FOUR]
     write_prompts(Path(fields["prompts"]), rows)
     build(fields)
@@ -105,7 +105,7 @@ def test_a_carried_column_is_brought_up_to_date_without_drawing(build: Build, fi
     assert (found["a fox"], found["a star"]) == ((1, None), (2, "x"))
 
 
-def test_rows_whose_prompt_is_gone_stay_where_the_recipe_keeps_them(build: Build, fields: dict):
+def test_rows_whose_prompt_was_removed_stay_if_the_recipe_keeps_them(build: Build, fields: dict):
     build(fields)
     write_prompts(Path(fields["prompts"]), [{"prompt": "a cat", "label": 1}])
     second = build(fields, {"on_removed": "keep"})
@@ -126,7 +126,7 @@ def test_another_format_is_encoded_from_lossless_images_and_refused_from_lossy_o
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "flipped"])
-def test_a_damaged_file_is_noticed_and_its_rows_alone_are_rebuilt(build: Build, fields: dict, damage: str):
+def test_a_damaged_file_is_noticed_and_only_its_rows_are_rebuilt(build: Build, fields: dict, damage: str):
     first = build(fields)
     write_prompts(Path(fields["prompts"]), [*FOUR, *(f"number {number}" for number in range(12))])
     build(fields)
@@ -144,15 +144,15 @@ def test_a_damaged_file_is_noticed_and_its_rows_alone_are_rebuilt(build: Build, 
     assert first["rows"] == 4
 
 
-def test_a_folder_of_something_else_is_refused_and_not_touched(build: Build, fields: dict):
-    theirs = Path(fields["output"])
-    theirs.mkdir()
-    (theirs / "thesis.txt").write_text("mine")
+def test_a_folder_with_other_files_is_refused_and_not_touched(build: Build, fields: dict):
+    folder = Path(fields["output"])
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
     with pytest.raises(
         NotAnImagemillDataset, match="exists and is not an imagemill dataset; nothing in it was touched"
     ):
         build(fields)
-    assert [path.name for path in theirs.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
 def test_another_recipes_folder_is_refused_and_not_touched(build: Build, fields: dict):
@@ -180,14 +180,14 @@ def test_a_hundred_nightly_builds_leave_few_files(tmp_path: Path):
     assert copied <= 10 * 100_000_000
 
 
-def test_small_files_of_one_build_are_merged_and_hold_the_same_rows(build: Build, fields: dict):
+def test_small_files_of_one_build_are_merged_with_the_same_rows(build: Build, fields: dict):
     build(fields)
     merged = only_file(Path(fields["output"]))
     assert merged.name == f"train-00000-{hash_file(merged)[:8]}.parquet"
     assert [row["prompt"] for row in rows_of(fields["output"])] == FOUR
 
 
-def test_more_set_aside_than_allowed_fails_the_build_and_keeps_what_is_good(build: Build, fields: dict):
+def test_more_set_aside_than_allowed_fails_the_build_and_keeps_the_good_rows(build: Build, fields: dict):
     Path(fields["prompts"]).write_text('{"prompt": "a fox"}\nnot json\n{"prompt": "a kite"}\n')
     with pytest.raises(BuildFailed, match=r"1 rows are set aside, more than recipe.max_set_aside allows \(5% of 3\)"):
         build(fields)
@@ -195,19 +195,19 @@ def test_more_set_aside_than_allowed_fails_the_build_and_keeps_what_is_good(buil
     assert build(fields, {"max_set_aside": 0.4})["generated"] == 0
 
 
-def test_images_that_a_check_refuses_are_tried_once_more_then_set_aside_until_asked_for(build: Build, fields: dict):
-    # With all its weights zero the model generates one colour, whatever it is asked for.
+def test_images_that_fail_a_check_are_generated_once_more_then_set_aside_until_a_retry(build: Build, fields: dict):
+    # With all weights zero the model generates a single colour for every prompt.
     blank = Path(fields["output"]).parent / "blank"
     make_blank(Path(fields["generate"]["model"]), blank)
-    asked = {"generate.model": str(blank), "edit": None, "max_set_aside": 1.0}
-    figures = build(fields, asked)
+    overrides = {"generate.model": str(blank), "edit": None, "max_set_aside": 1.0}
+    figures = build(fields, overrides)
     assert (figures["rows"], figures["set_aside"]) == (0, 4)
     line = json.loads((Path(fields["output"]) / "set_aside.jsonl").read_text().splitlines()[0])
     assert (line["stage"], line["attempts"], line["reason"]) == ("generate", 2, "the image is of one colour")
-    again = build(fields, asked)
+    again = build(fields, overrides)
     assert (again["planned"], again["set_aside"]) == (0, 4)
-    assert build(fields, asked, retry_set_aside=True)["planned"] == 4
-    assert build(fields, {**asked, "checks.blank": False}, retry_set_aside=True)["rows"] == 4
+    assert build(fields, overrides, retry_set_aside=True)["planned"] == 4
+    assert build(fields, {**overrides, "checks.blank": False}, retry_set_aside=True)["rows"] == 4
 
 
 def make_blank(model: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""A build whose rows name their images by URL."""
+"""Builds whose rows name their images by URL."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ __all__ = ["site"]
 
 
 @pytest.mark.slow
-def test_edits_of_images_at_urls_are_built_once_and_leave_nothing_behind(
-    build: Build, fields: dict[str, Any], site: Site
-):
+def test_images_at_urls_are_edited_once_and_their_cache_is_removed(build: Build, fields: dict[str, Any], site: Site):
     del fields["generate"]
     names = ("red", "blue", "gone")
     write_prompts(Path(fields["prompts"]), [{"images": [f"{site.address}/{name}.png"], "id": name} for name in names])

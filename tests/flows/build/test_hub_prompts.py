@@ -1,4 +1,4 @@
-"""A build whose prompts lie on the hub."""
+"""Builds whose prompts are on the hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOX, KITE = b'{"prompt": "a fox"}\n', b'{"prompt": "a kite"}\n'
 
 
 @pytest.mark.slow
-def test_a_dataset_keeps_to_the_prompts_of_its_first_build_until_a_revision_is_named(
+def test_a_dataset_keeps_the_prompts_of_its_first_build_until_a_revision_is_named(
     build: Build, fields: dict[str, Any], dataset_hub: DatasetHub
 ):
     repository = dataset_hub.repositories[NAME] = Repository()

@@ -1,4 +1,4 @@
-"""Images of every kind and size go in; each is generated upright, unbent and as large as the docs say."""
+"""Source images of every format and size are edited upright, undistorted and in the documented size."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 @pytest.fixture
 def given(fields: dict) -> dict:
-    """A recipe that edits given images; nothing is written yet."""
+    """A recipe that edits given images; its prompts are not written yet."""
     return {**fields, "generate": None, "shard_size": 100}
 
 
-def ask_for(fields: dict, images: dict[str, Image.Image], **options) -> None:
+def write_images(fields: dict, images: dict[str, Image.Image], **options) -> None:
     folder = Path(fields["prompts"]).parent
     for name, image in images.items():
         image.save(folder / name, **options.get(name, {}))
@@ -60,7 +60,7 @@ def test_images_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
         "odd.webp": noise(70, 41),
         "tiny.bmp": noise(9, 40),
     }
-    ask_for(given, images, **{"turned.jpg": {"exif": turned}})
+    write_images(given, images, **{"turned.jpg": {"exif": turned}})
     assert build(given)["generated"] == 8
     assert sizes_of(given) == {
         "plain.png": (64, 64),
@@ -76,8 +76,10 @@ def test_images_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
     assert all(row["input_image"]["bytes"] == (folder / row["id"]).read_bytes() for row in rows_of(given["output"]))
 
 
-def test_an_image_is_generated_the_same_beside_others_of_its_size_and_of_other_sizes(build, given, tmp_path):
-    ask_for(given, {"a.png": noise(64, 48), "b.png": noise(48, 64), "c.png": noise(64, 48), "d.png": noise(32, 32)})
+def test_an_image_does_not_depend_on_other_images_of_any_size(build, given, tmp_path):
+    write_images(
+        given, {"a.png": noise(64, 48), "b.png": noise(48, 64), "c.png": noise(64, 48), "d.png": noise(32, 32)}
+    )
     build(given)
     together = {row["id"]: row["sha256"] for row in rows_of(given["output"])}
     write_prompts(Path(given["prompts"]), [{"id": "c.png", "images": "c.png"}])
@@ -88,22 +90,22 @@ def test_an_image_is_generated_the_same_beside_others_of_its_size_and_of_other_s
 
 @pytest.fixture
 def models_file(model: Path, tmp_path: Path) -> str:
-    """A person's own models: the small one, at 64 x 64 pixels."""
+    """A user's models file: the small model, at 64 x 64 pixels."""
     entry = {"family": "FluxPipeline", "folder": str(model), "width": 64, "height": 64, "guidance_scale": 1.0}
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"models": {"mine": entry}}))
     return str(tmp_path / "models.yaml")
 
 
-def test_an_edit_at_the_nearest_bucket_can_be_generated_again(build, given, models_file, cluster):
+def test_an_edit_at_the_nearest_bucket_can_be_regenerated(build, given, models_file, cluster):
     given |= {"models_file": models_file, "edit": {**given["edit"], "model": "mine", "size": "bucket"}}
-    ask_for(given, {"wide.png": noise(300, 190), "high.png": noise(100, 170), "square.png": noise(200, 190)})
+    write_images(given, {"wide.png": noise(300, 190), "high.png": noise(100, 170), "square.png": noise(200, 190)})
     build(given)
     assert sizes_of(given) == {"wide.png": (80, 48), "high.png": (48, 80), "square.png": (64, 64)}
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
     assert flow(given["output"], regenerate=3)["bit_equal"] == 3
 
 
-def test_a_rows_shape_goes_before_the_recipes_and_both_before_the_models_size(build, fields, models_file):
+def test_a_rows_shape_overrides_the_recipes_and_both_override_the_models_size(build, fields, models_file):
     fields |= {"models_file": models_file, "edit": None, "columns": {"aspect_ratio": "shape"}}
     fields["generate"] = {"model": "mine", "steps": 1, "batch_size": 2, "aspect_ratio": "3:2"}
     rows = [
@@ -134,13 +136,13 @@ def test_references_go_to_the_model_and_into_the_dataset(build, given, tmp_path,
     images = {}
     for row, (id_, names) in zip(rows_of(given["output"]), rows, strict=True):
         contents = [(tmp_path / name).read_bytes() for name in names[1:]]
-        assert (row["id"], [one["bytes"] for one in row["input_images"]]) == (id_, contents)
+        assert (row["id"], [image["bytes"] for image in row["input_images"]]) == (id_, contents)
         images[id_] = decode_image(row["edited_image"]["bytes"], id_)
     assert {image.size for image in images.values()} == {(64, 64)}
     assert len({image.tobytes() for image in images.values()}) == 3
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
     assert flow(given["output"], regenerate=3)["bit_equal"] == 3
-    # Another reference is another image; the others stay.
+    # Only the image of the changed reference is regenerated.
     noise(80, 80).save(tmp_path / "2.png")
     assert build(given)["generated"] == 1
     opened = load_dataset("parquet", data_files=str(tmp_path / "out/data/*.parquet"), split="train", streaming=True)
@@ -151,7 +153,7 @@ def test_references_go_to_the_model_and_into_the_dataset(build, given, tmp_path,
 
 
 @pytest.mark.slow
-def test_references_stand_beside_the_image_for_a_model_that_takes_one(build, given, tmp_path, cluster):
+def test_references_are_stitched_to_the_image_for_a_model_that_takes_one(build, given, tmp_path, cluster):
     given["edit"] |= {"references": True, "references_layout": "stitch", "instructions": ["put it on"]}
     noise(64, 64).save(tmp_path / "0.png")
     noise(32, 48).save(tmp_path / "1.png")
@@ -160,7 +162,7 @@ def test_references_stand_beside_the_image_for_a_model_that_takes_one(build, giv
     assert build(given)["generated"] == 2
     one, none = rows_of(given["output"])
     assert [image["bytes"] for image in one["input_images"]] == [(tmp_path / "1.png").read_bytes()]
-    # As large as the image that is edited, and changed by the one beside it.
+    # As large as the edited image, and changed by its reference.
     assert (one["width"], one["height"]) == (64, 64)
     assert one["sha256"] != none["sha256"]
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
@@ -169,9 +171,9 @@ def test_references_stand_beside_the_image_for_a_model_that_takes_one(build, giv
 
 def test_references_for_a_model_that_takes_one_image_are_one_clear_message(given):
     recipe = load_recipe({**given, "edit": {**given["edit"], "references": True}})
-    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes no further pic") as told:
+    with pytest.raises(RecipeError, match=r"recipe.edit.references is true, but '.*' takes no further image") as error:
         resolve_models(recipe)
-    assert "It takes them with references_layout: stitch." in str(told.value)
+    assert "It takes them with references_layout: stitch." in str(error.value)
     klein = {"model": "flux.2-klein-4b", "revision": "0" * 40, "references": True, "references_layout": "stitch"}
     with pytest.raises(RecipeError, match=r"no further image side by side .* references_layout: separate"):
         resolve_models(load_recipe({**given, "edit": klein}))
@@ -192,12 +194,12 @@ def test_references_for_a_model_that_takes_one_image_are_one_clear_message(given
         ({"aspect_ratio": "3:2", "width": 64}, "recipe.generate: aspect_ratio is given and width or height too"),
     ],
 )
-def test_a_shape_that_cannot_be_is_one_clear_message(generate, message):
+def test_an_invalid_shape_is_one_clear_message(generate, message):
     with pytest.raises(RecipeError) as error:
         load_recipe({"prompts": "p.jsonl", "generate": generate})
     assert str(error.value).startswith(message)
 
 
-def test_a_shape_without_quotation_marks_is_what_it_looks_like():
+def test_a_shape_needs_no_quotes_in_yaml():
     generate = yaml.safe_load("{aspect_ratio: 16:9}")
     assert load_recipe({"prompts": "p.jsonl", "generate": generate}).generate.aspect_ratio == "16:9"

@@ -1,4 +1,4 @@
-"""A dataset from an images API, through the real flow: generated, edited, resumed, and where the API will not."""
+"""Datasets from an images API, through the real flow: generated, edited, resumed, and with refusals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def recipe(api: ImagesServer, tmp_path: Path) -> dict[str, Any]:
 
 
 def build(recipe: dict[str, Any], retry_set_aside: bool = False, **overrides: Any) -> dict[str, Any]:
-    # Imported here: Prefect reads its settings when it is imported, and the server is up by now.
+    # Imported here: Prefect reads its settings on import, and by now the server runs.
     from imagemill.flows.build_dataset import build_dataset
 
     return build_dataset(recipe, retry_set_aside, {name.replace("__", "."): value for name, value in overrides.items()})
@@ -66,11 +66,11 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
     api: ImagesServer, recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     # One prompt ends the first build; what came before is kept.
-    api.told["a ring"] = [says(404, "The model `painter` does not exist.")]
+    api.answers["a ring"] = [says(404, "The model `painter` does not exist.")]
     with pytest.raises(BuildFailed, match="The model `painter` does not exist"):
         build(recipe)
     assert api.prompts.pop() == "a ring"
-    before = len(api.asked) - 1
+    before = len(api.requests) - 1
 
     run = build(recipe)
     assert sorted(api.prompts) == sorted([*PROMPTS, "a ring", *["make it red"] * 4])
@@ -80,7 +80,7 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
     assert sum(line.get("cost", 0) for line in map(json.loads, (tmp_path / "out/runs.jsonl").open())) == (
         pytest.approx(0.16)
     )
-    sources = {fields["image"] for fields in api.asked if "image" in fields}
+    sources = {fields["image"] for fields in api.requests if "image" in fields}
     pixels = sorted(decode_image(source, "").tobytes() for source in sources)
     assert pixels == sorted(decode_image(row["input_image"]["bytes"], "").tobytes() for row in rows(recipe))
     assert "served by an images API with weights that it does not tell" in (tmp_path / "out/README.md").read_text()
@@ -88,11 +88,11 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
     assert b"secret-1" not in everything
 
     # Where the server is does not decide what is generated; the model's name does.
-    api.asked.clear()
+    api.requests.clear()
     with ImagesServer(key="secret-1").running() as elsewhere:
         moved = {"generate__api__base_url": elsewhere.address, "edit__api__base_url": elsewhere.address}
         assert build(recipe, **moved)["kept"] == 4
-        assert (api.asked, elsewhere.asked) == ([], [])
+        assert (api.requests, elsewhere.requests) == ([], [])
         build(recipe, **moved, edit__model="editor-2")
         assert elsewhere.prompts == ["make it red"] * 4
 
@@ -100,17 +100,17 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer, recipe: dict[str, Any]) -> None:
-    api.told["a kite"] = [says(400, "No kites here.")]
+    api.answers["a kite"] = [says(400, "No kites here.")]
     workers: list[str] = []
-    # Of other tests in this process.
-    before = {one.pid for one in psutil.Process().children(True)}
+    # Children of other tests.
+    before = {process.pid for process in psutil.Process().children(True)}
 
     def look_for_workers(server: ImagesServer, fields: dict[str, Any]) -> Answer:
         workers.extend(
             name
-            for one in psutil.Process().children(True)
-            if one.pid not in before
-            for name in command_of(one)
+            for process in psutil.Process().children(True)
+            if process.pid not in before
+            for name in command_of(process)
             if "spawn_main" in name
         )
         return right(server, fields)
@@ -122,16 +122,16 @@ def test_a_refused_prompt_costs_one_row_and_may_be_tried_again(api: ImagesServer
     fault = json.loads(Path(recipe["output"], "set_aside.jsonl").read_text())
     assert (fault["stage"], fault["line"]) == ("generate", 2)
     assert fault["reason"] == "the API refused: 400 Bad Request: No kites here."
-    asked = len(api.asked)
+    asked = len(api.requests)
     build(recipe)
-    assert len(api.asked) == asked
+    assert len(api.requests) == asked
     assert build(recipe, retry_set_aside=True)["rows"] == 4
-    assert len(api.asked) == asked + 2
+    assert len(api.requests) == asked + 2
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_the_key_may_lie_in_a_secret_block(
+def test_the_key_may_be_in_a_secret_block(
     api: ImagesServer, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.blocks.system import Secret
@@ -149,17 +149,17 @@ def test_the_key_may_lie_in_a_secret_block(
     assert build(recipe)["rows"] == 4
 
 
-def test_stopping_a_build_breaks_off_what_an_api_is_asked(api: ImagesServer, tmp_path: Path) -> None:
+def test_stopping_a_build_cancels_its_api_requests(api: ImagesServer, tmp_path: Path) -> None:
     from imagemill.tasks.runner.dispatch import ApiThread
 
     fox = Drawing(key="f" * 32, prompt="a fox", seed=1, steps=None)
     spec = ApiSpec("painter", None, Api(base_url=api.address), is_edit=False)
     job = Job(spec, (fox,), {fox.key: (Encoding("png"),)}, 1, frozenset(), str(tmp_path))
-    api.told["a fox"] = [hangs]
+    api.answers["a fox"] = [hangs]
     thread = ApiThread()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(thread.draw, job, "secret-1", "the test's", None)
-        wait_until(lambda: api.asked, "the request")
+        wait_until(lambda: api.requests, "the request")
         thread.close()
         with pytest.raises(BuildFailed, match="stopped"):
             waiting.result(10)
@@ -186,7 +186,7 @@ def test_a_build_with_an_api_loads_no_torch(tmp_path: Path) -> None:
         ({"backend": "openai", "api": {"extra": {"seed": 1}}}, "extra holds 'seed'"),
     ],
 )
-def test_a_recipe_that_no_api_can_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_an_api_cannot_serve_is_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
     from imagemill.data.config.load import load_recipe
     from imagemill.tasks.build_context import resolve_models
 

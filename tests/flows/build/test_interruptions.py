@@ -1,4 +1,4 @@
-"""Interrupted builds: killed, told to stop, out of disk; what was generated stays, and readers see whole files only."""
+"""Interrupted builds: killed, stopped, or out of disk; images are kept, and readers see only whole files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def recipe(fields: dict, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(server: str, cluster: str, recipe: Path, launch: Launch) -> Start:
-    """Starts `imagemill build` of the recipe in a process of its own, on the shared cluster."""
+    """Starts `imagemill build` of the recipe in a new process, on the shared cluster."""
 
     def run(*arguments: str, constants: dict[str, int] | None = None) -> Started:
         return launch("build", str(recipe), *(arguments or ("--cluster", cluster)), constants=constants)
@@ -53,7 +53,7 @@ def start(server: str, cluster: str, recipe: Path, launch: Launch) -> Start:
 
 
 def found(output: Path) -> int:
-    """Images that a build of ``output`` would find, committed and staged; a kill may leave one in two places."""
+    """Number of images that a build would reuse, committed or staged; a kill may leave one in both places."""
     committed = {row[key] for row in rows_of(output) for key in ("image_key", "input_key")}
     return len(committed | {key for key, _ in Staging(output / ".imagemill" / "staged").names()})
 
@@ -62,8 +62,8 @@ def runs(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "runs.jsonl").read_text().splitlines()]
 
 
-def begin_anew(output: Path) -> None:
-    # Out of its place first: the cluster's workers are not killed, and may still stage images in it.
+def start_over(output: Path) -> None:
+    # Renamed first: the cluster's workers are still running, and may stage more images in it.
     shutil.rmtree(output.rename(output.with_name(f"old-{uuid4()}")))
 
 
@@ -78,7 +78,7 @@ def has_merged(output: Path) -> bool:
 def all_written(output: Path) -> bool:
     rows = 0
     for path in output.glob("data/*.parquet"):
-        # One that goes meanwhile was merged: its rows are in another, which may not have been listed.
+        # A file that disappears was merged into another, which may not be in this listing.
         with suppress(FileNotFoundError):
             rows += pq.read_metadata(path).num_rows
     return rows >= len(PROMPTS)
@@ -92,17 +92,17 @@ PHASES: dict[str, Callable[[Path], bool]] = {
     "merging": has_merged,
     "publishing": all_written,
 }
-"""By what is seen in the folder that a build has come as far as this, or further."""
+"""Phase -> whether the folder shows that a build has reached it."""
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_of_every_phase_lose_no_image_and_change_no_pixel(
+def test_twenty_kills_in_every_phase_lose_no_image_and_change_no_pixel(
     build: Build, fields: dict, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:
         patch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
         expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
-    # Two shards' files are merged while the others are generated, and what is left at the end.
+    # Files of two shards are merged while others are generated, and the rest at the end.
     size = max(path.stat().st_size for path in tmp_path.glob("undisturbed/data/*"))
     merging = {
         "imagemill.data.dataset.compaction:SMALL_BYTES": size * 3 // 2,
@@ -110,9 +110,9 @@ def test_twenty_kills_at_random_moments_of_every_phase_lose_no_image_and_change_
     }
     chance, finished, reached = random.Random(20), 0, Counter()
     for phase in ([*PHASES] * 4)[:20]:
-        # Each begins where the kill before it has left the build; one that has come too far begins anew.
+        # Each build resumes the killed one, or starts over if that has passed the phase.
         if output.exists() and PHASES[phase](output):
-            begin_anew(output)
+            start_over(output)
         process = start(constants=merging)
         wait_until(lambda p=process, at=PHASES[phase]: at(output) or p.poll() is not None, phase)
         time.sleep(chance.uniform(0, 0.2))
@@ -128,7 +128,7 @@ def test_twenty_kills_at_random_moments_of_every_phase_lose_no_image_and_change_
     assert all(reached[phase] for phase in PHASES), reached
     assert finished < 20
     if finished and (output / "manifest.json").exists():
-        begin_anew(output)
+        start_over(output)
     before = found(output) if output.exists() else 0
     last = build(fields)
     assert last["fingerprint"] == expected
@@ -150,7 +150,7 @@ def test_rerun_after_a_kill_generates_only_the_missing_images(build: Build, fiel
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_build_that_is_told_to_stop_stops_and_can_be_resumed(
+def test_a_build_that_is_interrupted_stops_and_can_be_resumed(
     build: Build, fields: dict, start: Start, tmp_path: Path, sign: signal.Signals
 ):
     output = Path(fields["output"])
@@ -168,7 +168,7 @@ def test_a_build_that_is_told_to_stop_stops_and_can_be_resumed(
 
 
 @pytest.mark.slow
-def test_no_worker_outlives_a_build_that_is_killed_not_even_one_that_hangs(
+def test_no_worker_outlives_a_killed_build_not_even_a_hanging_one(
     start: Start, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:deadly")
@@ -184,8 +184,8 @@ def test_no_worker_outlives_a_build_that_is_killed_not_even_one_that_hangs(
     try:
         wait_until(lambda: not any(map(is_alive, started)), "the workers to end", seconds=10)
     finally:
-        for one in filter(is_alive, started):
-            one.kill()
+        for child in filter(is_alive, started):
+            child.kill()
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -195,18 +195,18 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def test_a_reader_sees_whole_files_only_while_a_build_runs(start: Start, fields: dict):
+def test_a_reader_sees_only_whole_files_while_a_build_runs(start: Start, fields: dict):
     data, process, broken, reads = Path(fields["output"]) / "data", start(), [], []
     is_running = True
     while is_running:
-        # One look more after the end.
+        # Once more after the end.
         is_running = process.poll() is None
         for path in data.glob("*"):
             try:
-                # It opens the file twice: what has a name never becomes another file.
+                # Opens the file twice: the content under a name never changes.
                 reads.append(pq.read_table(path).num_rows)
             except FileNotFoundError:
-                continue  # merged into another file since it was listed
+                continue  # Merged into another file since it was listed.
             except (pa.ArrowException, OSError) as error:
                 broken.append((path.name, error))
     assert process.returncode == 0, process.communicate()
@@ -216,7 +216,7 @@ def test_a_reader_sees_whole_files_only_while_a_build_runs(start: Start, fields:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 KiB; skipped where this user may not mount one."""
+    """A file system of 300 KiB; skips the test if this user may not mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
@@ -226,7 +226,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_stops_the_build_with_one_message_and_keeps_what_is_finished(
+def test_a_full_disk_stops_the_build_with_one_message_and_keeps_finished_images(
     build: Build, fields: dict, recipe: Path, start: Start, small_disk: Path, tmp_path: Path
 ):
     expected = undisturbed(build, fields, tmp_path)
@@ -234,7 +234,7 @@ def test_a_full_disk_stops_the_build_with_one_message_and_keeps_what_is_finished
     recipe.write_text(yaml.safe_dump(fields))
     _, errors = (process := start()).communicate(timeout=300)
     assert process.returncode == 1
-    assert "No space left on device. Make room and run the build again" in errors
+    assert "No space left on device. Free disk space and run the build again" in errors
     assert "Traceback" not in errors
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     figures = build(fields)

@@ -1,4 +1,4 @@
-"""A dataset built into an object store: interrupted, grown, opened and looked at there. See also test_stores.py."""
+"""Datasets built, resumed, grown and read in an object store. See also test_stores.py."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from imagemill.data.errors import DatasetDiffers
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.locations import RemotePath
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 from tests.commands import Launch
 from tests.conftest import Build, wait_until, write_prompts
 from tests.starter import Started
@@ -27,13 +28,13 @@ from tests.starter import Started
 
 @pytest.fixture
 def remote(fields: dict, bucket: str) -> dict[str, Any]:
-    """The fields of a recipe whose dataset goes into the object store."""
+    """The fields of a recipe whose output is in the object store."""
     return {**fields, "output": f"s3://{bucket}/sets/small"}
 
 
 @pytest.fixture
 def start(server: str, cluster: str, tmp_path: Path, launch: Launch) -> Callable[..., Started]:
-    """Starts `imagemill <command>` in a process of its own."""
+    """Starts `imagemill <command>` in a new process."""
 
     def run(command: str, fields: dict[str, Any], *options: str) -> Started:
         recipe = tmp_path / f"{uuid4()}.yaml"
@@ -45,7 +46,7 @@ def start(server: str, cluster: str, tmp_path: Path, launch: Launch) -> Callable
 
 def keys(bucket: str) -> list[str]:
     listed = boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
-    return [one["Key"].removeprefix("sets/small/") for one in listed]
+    return [item["Key"].removeprefix("sets/small/") for item in listed]
 
 
 def runs(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -57,11 +58,11 @@ def rows_of(output: str) -> list[dict[str, Any]]:
     return [row for path in paths for row in pq.read_table(f"s3://{path}").to_pylist()]
 
 
-def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_datasets_opens_it_in_the_store(build: Build, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     build(remote)
     import datasets
 
-    # The tests keep off the Hub; the store is on this machine.
+    # The tests run offline; the store is on this machine.
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     files = f"{remote['output']}/data/train-*.parquet"
     rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
@@ -69,21 +70,21 @@ def test_datasets_opens_it_where_it_lies(build: Build, remote: dict, tmp_path: P
     assert rows[0]["edited_image"].size == (64, 64)
 
 
-def test_prompts_and_output_both_lie_in_the_store(build: Build, remote: dict, bucket: str):
+def test_prompts_and_output_may_both_be_in_the_store(build: Build, remote: dict, bucket: str):
     content = Path(remote["prompts"]).read_bytes()
     boto3.client("s3").put_object(Bucket=bucket, Key="prompts.jsonl", Body=content)
     figures = build(remote, {"prompts": f"s3://{bucket}/prompts.jsonl"})
     assert (figures["status"], figures["generated"]) == ("complete", 8)
 
 
-def test_the_manifest_is_put_after_all_that_it_describes(build: Build, remote: dict, monkeypatch: pytest.MonkeyPatch):
+def test_the_manifest_is_put_after_everything_it_describes(build: Build, remote: dict, monkeypatch: pytest.MonkeyPatch):
     puts, put = [], RemotePath.put
 
-    def noted(path: RemotePath, local: Path) -> None:
+    def recorded(path: RemotePath, local: Path) -> None:
         put(path, local)
         puts.append(path.name)
 
-    monkeypatch.setattr(RemotePath, "put", noted)
+    monkeypatch.setattr(RemotePath, "put", recorded)
     build(remote)
     assert puts[-2:] == ["manifest.json", "runs.jsonl"]
     assert {"train-00000.parquet", "train-00001.parquet", "README.md", "contact_sheet.jpg"} <= set(puts[:-2])
@@ -106,14 +107,14 @@ def test_a_rerun_after_a_kill_generates_only_the_missing_images(
     process.wait()
     before = found()
     assert before >= 6
-    said, errors = (process := start("build", remote, "--cluster", cluster)).communicate(timeout=300)
+    output, errors = (process := start("build", remote, "--cluster", cluster)).communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert f"Fingerprint: {expected}" in said
-    assert f'data_files="{remote["output"]}/data/train-*.parquet"' in said
+    assert f"Fingerprint: {expected}" in output
+    assert f'data_files="{remote["output"]}/data/train-*.parquet"' in output
     assert runs(remote)[-1]["generated"] <= 24 - before
 
 
-def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
+def test_an_interrupted_merge_is_finished_by_another_machine(
     build: Build, remote: dict, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
@@ -127,7 +128,7 @@ def test_a_merge_that_a_kill_interrupted_is_finished_by_another_machine(
     figures = build(remote)
     assert (figures["generated"], figures["rows"], figures["kept"]) == (0, 4, 4)
     assert ".imagemill/merge.json" not in keys(bucket)
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good
 
 
 def test_a_changed_recipe_generates_only_what_is_new_and_the_files_open_together(
@@ -135,17 +136,17 @@ def test_a_changed_recipe_generates_only_what_is_new_and_the_files_open_together
 ):
     monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
     build(remote)
-    # The generated images that the second instruction starts from come back from the bucket.
+    # The source images of the second instruction are restored from the bucket.
     remote["edit"]["instructions"] = ["make it red", "make it blue"]
     assert build(remote)["generated"] == 4
     write_prompts(Path(fields["prompts"]), [{"prompt": "a new one", "rating": 3}])
     figures = build(remote, {"on_removed": "keep"})
     assert (figures["generated"], figures["rows"]) == (3, 10)
     assert {"rating"} <= set.intersection(*(set(row) for row in rows_of(remote["output"])))
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good
 
 
-def test_the_commands_that_look_read_a_remote_dataset(build: Build, remote: dict, cluster: str):
+def test_the_reading_commands_read_a_remote_dataset(build: Build, remote: dict, cluster: str):
     from imagemill.flows.cli.dataset_output import print_difference, print_history, print_verified
     from imagemill.flows.plan_dataset import plan_dataset
     from imagemill.flows.verify_dataset import verify_dataset
@@ -166,7 +167,7 @@ def test_the_commands_that_look_read_a_remote_dataset(build: Build, remote: dict
         flow(remote["output"])
 
 
-def test_a_bucket_that_is_not_there_is_told_in_one_message(remote: dict, start: Callable, cluster: str):
+def test_a_missing_bucket_is_one_clear_message(remote: dict, start: Callable, cluster: str):
     process = start("build", {**remote, "output": "s3://no-such-bucket-here/set", "name": "set"}, "--cluster", cluster)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1

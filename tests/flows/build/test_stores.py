@@ -1,4 +1,4 @@
-"""What holds of a dataset in Amazon's object store and in Google's alike, each with its real client and an emulator."""
+"""Datasets in Amazon's and Google's object stores alike, with the real clients and an emulator each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from imagemill.data.errors import FolderInUse, NotAnImagemillDataset
 from imagemill.data.storage.locations import locate
 from imagemill.data.verify.diff import compare
 from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure import measures_of
 from tests.commands import only_file
 from tests.conftest import Build, free_port, write_prompts
 from tests.flows.google_store import make_bucket, start_store
@@ -26,7 +27,7 @@ from tests.flows.google_store import make_bucket, start_store
 
 @pytest.fixture(scope="module")
 def google_store() -> Iterator[Server]:
-    """The store, which this process's clients take for Google's; they have no credentials and look for none."""
+    """The store, which this process's clients use as Google's, without credentials."""
     port = free_port()
     settings = {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "NO_GCE_CHECK": "true"}
     running = start_store(port)
@@ -41,7 +42,7 @@ def google_store() -> Iterator[Server]:
 def remote(
     request: pytest.FixtureRequest, fields: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """The fields of a recipe whose dataset goes into a new bucket."""
+    """The fields of a recipe whose output is in a new bucket."""
     if request.param == "s3":
         bucket = request.getfixturevalue("bucket")
     else:
@@ -66,13 +67,13 @@ def rows_of(remote: dict) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_build_into_a_store_equals_the_one_into_a_folder_and_generates_once(
+def test_a_build_in_a_store_equals_one_in_a_folder_and_generates_once(
     build: Build, fields: dict, remote: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     local, first = build(fields), build(remote)
     assert (first["generated"], first["fingerprint"]) == (8, local["fingerprint"])
     assert compare(fields["output"], remote["output"]).equal
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good
     merged = f"data/{only_file(Path(fields['output'])).name}"
     dataset = [merged, "README.md", "contact_sheet.jpg", "manifest.json", "runs.jsonl"]
     assert names(remote) == sorted([".imagemill/files.jsonl", ".imagemill/folder.json", *dataset])
@@ -82,7 +83,7 @@ def test_a_build_into_a_store_equals_the_one_into_a_folder_and_generates_once(
     assert (second["generated"], second["model_loads"], second["kept"]) == (0, 0, 4)
     assert second["fingerprint"] == local["fingerprint"]
 
-    # From here on another machine, which has nothing of the first one's work.
+    # From here on another machine, without the first one's work files.
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
     write_prompts(Path(fields["prompts"]), ["a new one", "a fox", "a kite", "a ring"])
     grown = build(remote)
@@ -93,7 +94,7 @@ def test_a_build_into_a_store_equals_the_one_into_a_folder_and_generates_once(
     assert [json.loads(run)["generated"] for run in runs] == [8, 0, 2]
 
 
-def test_only_the_first_of_two_makes_a_lock(remote: dict):
+def test_only_the_first_of_two_creates_a_lock(remote: dict):
     lock = locate(remote["output"]) / ".imagemill" / "lock"
     lock.create(b"mine")
     with pytest.raises(FileExistsError):
@@ -101,7 +102,7 @@ def test_only_the_first_of_two_makes_a_lock(remote: dict):
     assert lock.read_bytes() == b"mine"
 
 
-def test_a_second_build_at_once_is_refused_with_who_holds_it(build: Build, remote: dict):
+def test_a_concurrent_build_is_refused_with_the_holder_named(build: Build, remote: dict):
     with Folder(remote["output"]).lock("small"), pytest.raises(FolderInUse, match=rf"process {os.getpid()} on"):
         build(remote)
     assert build(remote)["generated"] == 8
@@ -115,7 +116,7 @@ def test_a_foreign_prefix_is_refused_untouched(build: Build, remote: dict):
 
 
 @pytest.mark.parametrize("damage", ["corrupted", "deleted"])
-def test_only_a_damaged_objects_rows_are_built_again(
+def test_only_the_rows_of_a_damaged_object_are_rebuilt(
     build: Build, remote: dict, damage: str, monkeypatch: pytest.MonkeyPatch
 ):
     # Small files are not merged here, so that one of two is damaged.
@@ -129,7 +130,7 @@ def test_only_a_damaged_objects_rows_are_built_again(
         content = bytearray(files.cat_file(damaged))
         content[len(content) // 2] ^= 1
         files.pipe_file(damaged, bytes(content))
-    assert verify_files(remote["output"]).good is False
+    assert verify_files(remote["output"], measures_of).good is False
     figures = build(remote)
     assert (figures["generated"], figures["kept"], figures["fingerprint"]) == (4, 2, expected)
-    assert verify_files(remote["output"]).good
+    assert verify_files(remote["output"], measures_of).good

@@ -1,4 +1,4 @@
-"""A template and a sweep are one build, and growing them generates only what is new."""
+"""Templates and sweeps in one build; growing them generates only what is new."""
 
 from __future__ import annotations
 
@@ -51,16 +51,14 @@ def test_growing_a_list_or_a_sweep_generates_only_what_is_new(build: Build, mode
         ),
     ],
 )
-def test_a_sweep_that_the_model_cannot_generate_is_refused_before_anything_is_generated(
-    model: Path, tmp_path: Path, sweep, words
-):
+def test_a_sweep_beyond_the_model_is_refused_before_anything_is_generated(model: Path, tmp_path: Path, sweep, words):
     fields = {"prompts": "p.jsonl", "output": str(tmp_path), "generate": {"model": str(model)}, "sweep": sweep}
     with pytest.raises(RecipeError) as caught:
         resolve_models(load_recipe(fields))
     assert str(caught.value).startswith(words)
 
 
-def test_the_example_is_what_its_page_says():
+def test_the_example_recipe_is_that_of_its_page():
     recipe = (RECIPES / "sweep.yaml").read_text()
     page = (RECIPES.parents[1] / "docs" / "templates.md").read_text()
     assert yaml.safe_load(recipe) == yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])

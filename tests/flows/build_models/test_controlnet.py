@@ -1,4 +1,4 @@
-"""A row's control image steers its image, is kept beside it, and regenerates exactly that row when it changes."""
+"""A row's control image conditions its image, is stored beside it, and regenerates only that row when it changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def guided(tmp_path: Path, models: tuple[Path, Path]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_changed_control_image_regenerates_its_row_alone(
+def test_a_changed_control_image_regenerates_only_its_row(
     build: Build, report: Report, cluster: str, guided: dict, tmp_path: Path
 ):
     first = build(guided)
@@ -64,9 +64,7 @@ def test_a_changed_control_image_regenerates_its_row_alone(
 
 
 @pytest.mark.slow
-def test_edits_go_on_from_an_image_with_control(
-    build: Build, report: Report, cluster: str, guided: dict, models: tuple
-):
+def test_an_image_with_control_can_be_edited(build: Build, report: Report, cluster: str, guided: dict, models: tuple):
     edit = {"model": str(models[0]), "task": "image-to-image", "instructions": ["a crow"], "steps": 3, "batch_size": 2}
     assert build({**guided, "edit": edit})["generated"] == 4
     assert {row["control_image"]["path"] for row in rows_of(Path(guided["output"]))} == {"slope.png", "ring.png"}
@@ -89,7 +87,7 @@ def test_rows_without_a_usable_control_image_are_set_aside(build: Build, guided:
         assert words in reasons
 
 
-def test_rows_that_all_lack_the_control_image_stop_the_build(build: Build, guided: dict, tmp_path: Path):
+def test_a_build_stops_if_every_row_lacks_the_control_image(build: Build, guided: dict, tmp_path: Path):
     write_prompts(tmp_path / "prompts.jsonl", ["a fox"])
     with pytest.raises(InputError, match="no control image: the row has no 'control_image'"):
         build(guided)

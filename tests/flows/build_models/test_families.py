@@ -1,4 +1,4 @@
-"""Every family of pipelines goes the whole way: from a recipe that names its folder to images in Parquet."""
+"""Every family of pipelines, from a recipe that names its folder to images in Parquet."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from imagemill.data.images.codec import decode_image
+from imagemill.models.catalog.tried import SAVED, TRIED
 from tests.commands import Report, recipe_file
 from tests.conftest import Build, write_prompts
-from tests.models.families import DRAWN, SAVED
 from tests.models.tiny import save_tiny
 
-SAVED_ONES = [(family, task) for family, tasks in DRAWN.items() for task, how in tasks.items() if how == SAVED]
+SAVED_ONES = [(family, task) for family, tasks in TRIED.items() for task, how in tasks.items() if how == SAVED]
 EDITORS = [(family, task) for family, task in SAVED_ONES if task not in ("text-to-image", "inpaint")]
 GENERATORS = [family for family, task in SAVED_ONES if task == "text-to-image"]
 PAIRS = [

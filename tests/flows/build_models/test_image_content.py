@@ -1,4 +1,4 @@
-"""What a build's images show is what was asked for: the judge reads them out of the dataset's Parquet files."""
+"""A build's images show what their prompts say: the judge reads them from the dataset's Parquet files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = 32
 
 
 @pytest.mark.slow
-def test_nine_in_ten_prompts_and_edits_of_a_build_show_what_was_asked_for(build: Build, tmp_path: Path):
+def test_nine_in_ten_images_of_a_build_match_their_prompts_and_edits(build: Build, tmp_path: Path):
     rng = np.random.default_rng(11)
     rows = [
         {"prompt": describe(before, rng), "edit_prompt": instruct(before, kind, after, rng)}

@@ -1,4 +1,4 @@
-"""Inpainting: white is repainted and black kept, with a row's own mask, which is kept beside the images."""
+"""Inpainting with a row's mask, stored beside the images: white is repainted, black is unchanged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def painted(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_white_is_repainted_and_black_is_the_sources_own(
+def test_white_is_repainted_and_black_is_unchanged(
     build: Build, report: Report, cluster: str, painted: dict, tmp_path: Path
 ):
     assert build(painted)["generated"] == 2
@@ -61,21 +61,23 @@ def test_white_is_repainted_and_black_is_the_sources_own(
 
 def test_images_and_masks_in_parquet_are_those_of_the_files(build: Build, painted: dict, tmp_path: Path):
     rows = [json.loads(line) for line in Path(painted["prompts"]).read_text().splitlines()]
-    held = [
+    embedded = [
         {**row, "images": (tmp_path / row["images"]).read_bytes(), "mask": (tmp_path / row["mask"]).read_bytes()}
         for row in rows
     ]
     # As `datasets` writes images, and as plain bytes.
-    held[0]["mask"], held[1]["mask"] = ({"bytes": row["mask"], "path": row["id"] + "-mask.png"} for row in held)
-    pq.write_table(pa.Table.from_pylist(held), tmp_path / "held.parquet")
-    assert build(painted, {"prompts": str(tmp_path / "held.parquet")})["generated"] == 2
+    embedded[0]["mask"], embedded[1]["mask"] = (
+        {"bytes": row["mask"], "path": row["id"] + "-mask.png"} for row in embedded
+    )
+    pq.write_table(pa.Table.from_pylist(embedded), tmp_path / "embedded.parquet")
+    assert build(painted, {"prompts": str(tmp_path / "embedded.parquet")})["generated"] == 2
     for row, given in zip(rows_of(painted["output"]), rows, strict=True):
         assert row["mask_image"] == {"bytes": (tmp_path / given["mask"]).read_bytes(), "path": row["id"] + "-mask.png"}
         assert row["input_image"]["bytes"] == (tmp_path / given["images"]).read_bytes()
     assert build(painted)["planned"] == 0
 
 
-def test_a_changed_mask_regenerates_its_row_alone(build: Build, painted: dict, tmp_path: Path):
+def test_a_changed_mask_regenerates_only_its_row(build: Build, painted: dict, tmp_path: Path):
     build(painted)
     mask = Image.new("L", (64, 96))
     mask.paste(255, (40, 0, 64, 96))
@@ -84,7 +86,7 @@ def test_a_changed_mask_regenerates_its_row_alone(build: Build, painted: dict, t
     assert build(painted, {"edit.keep_unmasked": False})["generated"] == 2
 
 
-def test_masks_that_cannot_be_used_set_their_rows_aside(build: Build, painted: dict, tmp_path: Path):
+def test_rows_with_unusable_masks_are_set_aside(build: Build, painted: dict, tmp_path: Path):
     Image.new("L", (64, 64), 255).save(tmp_path / "small.png")
     Image.new("L", (64, 96)).save(tmp_path / "black.png")
     masks = ["right.png", "small.png", "black.png", "absent.png", None]

@@ -1,4 +1,4 @@
-"""A row's image prompt decides its image, is kept beside it, and regenerates exactly that row when it changes."""
+"""A row's image prompt conditions its image, is stored beside it, and regenerates only that row when it changes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.models.tiny import save_tiny
 
 
 @pytest.mark.slow
-def test_a_changed_image_prompt_regenerates_its_row_alone(build: Build, report: Report, cluster: str, tmp_path: Path):
+def test_a_changed_image_prompt_regenerates_only_its_row(build: Build, report: Report, cluster: str, tmp_path: Path):
     model = save_tiny("StableDiffusionPipeline", tmp_path)
     adapter = save_ip_adapter(model, tmp_path / "adapter")
     for name, image in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
         image.resize((50, 40)).save(tmp_path / f"{name}.png")
     rows = [{"id": name, "prompt": "a fox", "look": f"{name}.png"} for name in ("slope", "ring")]
     write_prompts(tmp_path / "prompts.jsonl", [*rows, {"id": "none", "prompt": "a fox"}])
-    named = {"model": str(adapter), "subfolder": "models", "weight_name": "adapter.safetensors"}
+    ip_adapter = {"model": str(adapter), "subfolder": "models", "weight_name": "adapter.safetensors"}
     fields = {
         "prompts": str(tmp_path / "prompts.jsonl"),
         "output": str(tmp_path / "out"),
         "columns": {"image_prompt": "look"},
-        "generate": {"model": str(model), "ip_adapter": named, "width": 64, "height": 96, "steps": 2},
+        "generate": {"model": str(model), "ip_adapter": ip_adapter, "width": 64, "height": 96, "steps": 2},
         "max_set_aside": 1.0,
     }
     first = build(fields)

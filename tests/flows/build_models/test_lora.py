@@ -1,4 +1,4 @@
-"""A LoRA in a recipe generates again exactly what it changes."""
+"""A LoRA in a recipe regenerates exactly the images that it changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's own safety checker notes what it finds, or sets the row aside; it changes no image and regenerates none."""
+"""A model's safety checker flags images or sets their rows aside; it changes and regenerates none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from tests.models.drawing.test_generate import job
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from imagemill.data.images.codec import decode_image
@@ -23,6 +22,7 @@ from imagemill.tasks.task_options import StepCachePolicy
 from tests.commands import Report
 from tests.conftest import Build, small_fields
 from tests.flows.build.test_build_dataset import rows_of
+from tests.models.jobs import make_job
 from tests.models.tiny import save_tiny
 
 TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -30,7 +30,7 @@ VISION = {**TOWER, "image_size": 32, "patch_size": 16}
 
 
 def checker_of(images: list[Image.Image]) -> tuple[StableDiffusionSafetyChecker, CLIPImageProcessor]:
-    """A small random checker which of these images finds something in the first alone."""
+    """A small random checker that flags only the first of these images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=TOWER, vision_config=VISION, projection_dim=8))
@@ -40,7 +40,7 @@ def checker_of(images: list[Image.Image]) -> tuple[StableDiffusionSafetyChecker,
         embeds = torch.nn.functional.normalize(checker.visual_projection(checker.vision_model(seen)[1]))
         concept = embeds[0] - embeds[1:].mean(0)
         scores = torch.nn.functional.cosine_similarity(embeds, concept[None])
-        # No cosine is over 2.
+        # No cosine similarity exceeds 2.
         checker.concept_embeds_weights.fill_(2)
         checker.special_care_embeds_weights.fill_(2)
         checker.concept_embeds[0] = concept
@@ -54,7 +54,7 @@ def images_of(output: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def generated(build: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The fields of a recipe that has generated its images unchecked, by a model that finds something in the first."""
+    """The fields of a recipe whose images were generated unchecked; the model's checker would flag the first."""
     folder = tmp_path_factory.mktemp("checked")
     fields = small_fields(folder, save_tiny("StableDiffusionPipeline", folder))
     del fields["edit"]
@@ -76,7 +76,7 @@ def generated(build: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return fields
 
 
-def test_what_was_generated_unchecked_is_checked_and_not_generated_again(build: Build, generated: dict, report: Report):
+def test_images_generated_unchecked_are_checked_and_not_regenerated(build: Build, generated: dict, report: Report):
     output, before = Path(generated["output"]), images_of(generated["output"])
     assert "unsafe" not in pq.read_schema(next((output / "data").iterdir())).names
 
@@ -92,7 +92,7 @@ def test_what_was_generated_unchecked_is_checked_and_not_generated_again(build: 
 
     figures = build(generated, {"generate.safety": "set_aside"})
     assert (figures["generated"], figures["rows"], figures["set_aside"]) == (0, 3, 1)
-    assert images_of(generated["output"]) == {prompt: one for prompt, one in before.items() if prompt != "a fox"}
+    assert images_of(generated["output"]) == {prompt: image for prompt, image in before.items() if prompt != "a fox"}
     (aside,) = map(json.loads, (output / "set_aside.jsonl").read_text().splitlines())
     assert aside["line"] == 1
     assert "the model's safety checker has found something in the image" in aside["reason"]
@@ -100,7 +100,7 @@ def test_what_was_generated_unchecked_is_checked_and_not_generated_again(build: 
     assert (again["planned"], again["set_aside"]) == (0, 1)
 
 
-def test_a_new_image_is_checked_as_it_is_generated_and_kept_as_it_is(build: Build, generated: dict, tmp_path: Path):
+def test_a_new_image_is_checked_and_not_changed(build: Build, generated: dict, tmp_path: Path):
     flagged = {"generate.safety": "flag", "output": str(tmp_path / "flagged")}
     assert build(generated, flagged)["generated"] == 4
     assert [row["unsafe"] for row in rows_of(tmp_path / "flagged")] == [True, False, False, False]
@@ -114,21 +114,21 @@ def test_an_image_that_is_set_aside_is_not_edited(build: Build, generated: dict,
     chain = {**generated, "edit": edit, "output": str(tmp_path / "out")}
     figures = build(chain, {"generate.safety": "set_aside"})
     assert (figures["generated"], figures["rows"], figures["set_aside"]) == (6, 3, 1)
-    # What was set aside counts for the setting that set it aside.
+    # A row set aside by one setting is generated under another.
     assert build(chain, {"generate.safety": "flag"})["generated"] == 2
     unsafe = {row["prompt"]: row["unsafe"] for row in rows_of(tmp_path / "out")}
     assert unsafe == {"a fox": True, "a kite": False, "a ring": False, "a star": False}
 
 
-def test_what_an_interrupted_build_has_staged_unchecked_is_checked(generated: dict, tmp_path: Path):
-    asked = job(Path(generated["generate"]["model"]), tmp_path, ["a fox", "a kite"])
-    checked = replace(asked, safety="flag")
-    draw(asked, lambda event: None)
-    assert [Staging(tmp_path).find(one.key, "png").unsafe for one in asked.drawings] == [None, None]
+def test_images_staged_unchecked_by_an_interrupted_build_are_checked(generated: dict, tmp_path: Path):
+    job = make_job(Path(generated["generate"]["model"]), tmp_path, ["a fox", "a kite"])
+    checked = replace(job, measures={"unsafe": "flag"})
+    draw(job, lambda event: None)
+    assert [Staging(tmp_path).find(drawing.key, "png").measures for drawing in job.drawings] == [{}, {}]
     report = draw(checked, lambda event: None)
-    # Of the pipeline nothing is loaded for it.
-    assert (report.generated, [load["model"] for load in report.loads]) == (0, [f"{asked.spec.name}'s safety checker"])
-    assert None not in [Staging(tmp_path).find(one.key, "png").unsafe for one in asked.drawings]
-    # Nor does the step's cached result stand for one that looks.
+    # The pipeline is not loaded for it.
+    assert (report.generated, [load["model"] for load in report.loads]) == (0, [f"{job.spec.name}'s safety checker"])
+    assert None not in [Staging(tmp_path).find(drawing.key, "png").measures["unsafe"] for drawing in job.drawings]
+    # The cached result of the unchecked step does not count for the checked one.
     context = SimpleNamespace(task=SimpleNamespace(name="generate"))
-    assert len({StepCachePolicy().compute_key(context, {"job": one}, {}) for one in (asked, checked)}) == 2
+    assert len({StepCachePolicy().compute_key(context, {"job": step}, {}) for step in (job, checked)}) == 2

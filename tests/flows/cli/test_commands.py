@@ -1,4 +1,4 @@
-"""The commands that look: what they say is so, what is not so they notice, and they change nothing."""
+"""The reading commands report the truth, notice damage, and change nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOUR = ["a fox", "a kite", "a ring", "a star"]
 
 
 def appended_and_deleted(fields: dict[str, Any]) -> None:
-    rows = [{"prompt": "a cat"}, {"prompt": ""}, {"prompt": "a dog"}, *({"prompt": one} for one in FOUR[1:])]
+    rows = [{"prompt": "a cat"}, {"prompt": ""}, {"prompt": "a dog"}, *({"prompt": prompt} for prompt in FOUR[1:])]
     write_prompts(Path(fields["prompts"]), rows)
 
 
@@ -41,7 +41,7 @@ def nothing(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [appended_and_deleted, another_instruction, a_damaged_file, nothing])
-def test_a_plan_says_what_the_build_then_does(build: Build, mine: dict, report: Callable, change: Callable):
+def test_a_plan_predicts_the_build(build: Build, mine: dict, report: Callable, change: Callable):
     change(mine)
     mine["max_set_aside"] = 1.0
     code, plan = report("plan", recipe_file(mine))
@@ -56,7 +56,7 @@ def test_a_plan_says_what_the_build_then_does(build: Build, mine: dict, report: 
     assert sum(plan["draw"].values()) == plan["images"]
 
 
-def test_a_plan_counts_what_an_interrupted_build_has_staged(
+def test_a_plan_counts_the_images_that_an_interrupted_build_staged(
     built: dict, build: Build, report: Callable, tmp_path: Path
 ):
     output = tmp_path / "new"
@@ -71,14 +71,14 @@ def test_a_plan_counts_what_an_interrupted_build_has_staged(
     assert (plan["staged"], plan["images"]) == (2, 6) == (figures["reused"], figures["generated"])
 
 
-def test_a_plan_does_not_count_on_lossy_images_to_edit_from(build: Build, fields: dict, report: Callable):
+def test_a_plan_does_not_reuse_lossy_images_as_sources(build: Build, fields: dict, report: Callable):
     build(fields, {"edit": None, "image_format": "jpeg"})
     plan = report("plan", recipe_file({**fields, "image_format": "jpeg"}))[1]
     figures = build(fields, {"image_format": "jpeg"})
     assert (plan["images"], plan["restored"]) == (figures["generated"], 0) == (8, 0)
 
 
-def test_a_plan_estimates_time_and_disk_from_the_datasets_own_runs(mine: dict, report: Callable):
+def test_a_plan_estimates_time_and_disk_from_the_datasets_runs(mine: dict, report: Callable):
     run = json.loads((Path(mine["output"]) / "runs.jsonl").read_text())
     size = json.loads((Path(mine["output"]) / "manifest.json").read_text())["bytes"]
     write_prompts(Path(mine["prompts"]), [*FOUR, *(f"number {number}" for number in range(4))])
@@ -87,7 +87,7 @@ def test_a_plan_estimates_time_and_disk_from_the_datasets_own_runs(mine: dict, r
     assert (plan["bytes_added"], plan["bytes"]) == (size, 2 * size)
 
 
-def test_a_plan_touches_nothing_even_where_a_build_holds_the_folder(mine: dict, imagemill: Run, tmp_path: Path):
+def test_a_plan_touches_nothing_even_while_a_build_holds_the_folder(mine: dict, imagemill: Run, tmp_path: Path):
     write_prompts(Path(mine["prompts"]), ["a cat"])
     recipe = recipe_file(mine)
     with Folder(mine["output"]).lock("small"):
@@ -99,7 +99,7 @@ def test_a_plan_touches_nothing_even_where_a_build_holds_the_folder(mine: dict, 
 
 
 @pytest.mark.parametrize("command", ["--help", "plan", "verify", "history", "diff"])
-def test_commands_that_look_import_neither_torch_nor_prefect(built: dict, command: str):
+def test_reading_commands_import_neither_torch_nor_prefect(built: dict, command: str):
     output = built["output"]
     arguments = {"plan": [recipe_file(built)], "verify": [output], "history": [output], "diff": [output, output]}
     heavy = ["torch", "diffusers", "transformers", "prefect", *(["pyarrow", "numpy"] if command == "--help" else [])]

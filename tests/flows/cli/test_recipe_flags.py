@@ -1,4 +1,4 @@
-"""A recipe on the command line: what does not fit is told in one line, as in a recipe file."""
+"""Recipes on the command line: an invalid flag is one line, as in a recipe file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.commands import Run
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "told"),
+    ("flag", "value", "message"),
     [
         ("--generate.steps", "abc", "recipe.generate.steps is 'abc': it must be a whole number from 1 to 1000."),
         (
@@ -21,7 +21,7 @@ from tests.commands import Run
         ("--workers", "x", 'Invalid value for --workers: unable to convert "x" into int.'),
     ],
 )
-def test_a_flag_that_does_not_fit_is_told_in_one_line(imagemill: Run, flag: str, value: str, told: str):
+def test_an_invalid_flag_is_one_line(imagemill: Run, flag: str, value: str, message: str):
     code, text = imagemill("build", "--prompts", "x.txt", flag, value)
     assert (code, text.count("\n")) == (2, 1)
-    assert text.startswith(f"imagemill: {told}")
+    assert text.startswith(f"imagemill: {message}")

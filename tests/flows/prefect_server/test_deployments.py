@@ -1,4 +1,4 @@
-"""What prefect.yaml deploys, and `imagemill setup-prefect`, on a real server."""
+"""The deployments of prefect.yaml, and `imagemill setup-prefect`, on a real server."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DEPLOYED = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 
 @pytest.fixture(scope="session")
 def deployed(server: str, ask: Ask) -> dict[str, dict[str, Any]]:
-    """The deployments by name, made by setup-prefect, on a server that had a work pool and automations already."""
+    """Deployments by name, made by setup-prefect on a server that already had a work pool and automations."""
     from imagemill.flows.prefect_server.setup import make_pool_and_automations, set_up
 
     list(make_pool_and_automations(runs_at_once=3, silent_seconds=30))
     set_up(runs_at_once=1, silent_seconds=90)
-    return {one["name"]: one for one in ask("/deployments/filter", {})}
+    return {deployment["name"]: deployment for deployment in ask("/deployments/filter", {})}
 
 
 def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, ask: Ask):
@@ -31,14 +31,14 @@ def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, ask: Ask)
     assert len(ask("/automations/filter", {})) == 5
     assert ask("/work_pools/gpu")["concurrency_limit"] == 1
     for name, strategy in (("text-to-image", "ENQUEUE"), ("nightly", "CANCEL_NEW"), ("verify-weekly", "CANCEL_NEW")):
-        one = deployed[name]
-        assert one["global_concurrency_limit"]["limit"] == 1
-        assert one["concurrency_options"]["collision_strategy"] == strategy
-        assert "imagemill" in one["tags"]
-        assert one["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+        deployment = deployed[name]
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == strategy
+        assert "imagemill" in deployment["tags"]
+        assert deployment["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
-def test_a_server_that_is_started_in_the_project_has_the_settings_with_which_builds_come_back(deployed: dict):
+def test_a_server_started_in_the_project_has_the_settings_for_crash_recovery(deployed: dict):
     from imagemill.flows.prefect_server.connection import missing_settings
 
     assert missing_settings(tomllib.loads((PROJECT / "prefect.toml").read_text())) == []
@@ -46,10 +46,10 @@ def test_a_server_that_is_started_in_the_project_has_the_settings_with_which_bui
     assert missing_settings(other) == ["PREFECT_SERVER_EVENTS_MESSAGING_BROKER=another"]
 
 
-def test_a_deployed_schedule_brings_runs(deployed: dict, ask: Ask):
-    """Fails where the server runs and its schedules silently do not, as they do with a SQLAlchemy it does not know."""
-    asked = {"deployments": {"id": {"any_": [deployed["nightly"]["id"]]}}}
-    runs = wait_until(lambda: ask("/flow_runs/filter", asked), "runs of the schedule")
+def test_a_deployed_schedule_creates_runs(deployed: dict, ask: Ask):
+    """Guards against a server whose schedules silently do nothing, as with an unsupported SQLAlchemy."""
+    nightly = {"deployments": {"id": {"any_": [deployed["nightly"]["id"]]}}}
+    runs = wait_until(lambda: ask("/flow_runs/filter", nightly), "runs of the schedule")
     assert {run["state"]["type"] for run in runs} == {"SCHEDULED"}
     assert all(run["auto_scheduled"] for run in runs)
 
@@ -74,19 +74,19 @@ def test_a_bad_recipe_is_refused_by_the_server_with_the_fields_name(
 def test_the_form_has_a_title_and_a_help_text_for_every_field(deployed: dict):
     schema = deployed["text-to-image"]["parameter_openapi_schema"]
     assert schema["properties"]["recipe"]["anyOf"][0] == {"$ref": "#/definitions/Recipe"}
-    assert all(one["description"] for one in schema["properties"].values())
+    assert all(parameter["description"] for parameter in schema["properties"].values())
     for name, section in schema["definitions"].items():
-        for field, one in section["properties"].items():
-            assert "title" in one or "$ref" in one, f"{name}.{field}"
-            assert one.get("description"), f"{name}.{field}"
-            assert "default" in one or field in section.get("required", ()), f"{name}.{field} has no default"
+        for field, facts in section["properties"].items():
+            assert "title" in facts or "$ref" in facts, f"{name}.{field}"
+            assert facts.get("description"), f"{name}.{field}"
+            assert "default" in facts or field in section.get("required", ()), f"{name}.{field} has no default"
 
 
 def test_the_recipes_of_the_deployments_are_those_in_data_recipes():
-    for one in DEPLOYED:
-        recipe = one["parameters"].get("recipe")
+    for deployment in DEPLOYED:
+        recipe = deployment["parameters"].get("recipe")
         if isinstance(recipe, dict):
-            assert recipe == yaml.safe_load((PROJECT / f"data/recipes/{one['name']}.yaml").read_text())
+            assert recipe == yaml.safe_load((PROJECT / f"data/recipes/{deployment['name']}.yaml").read_text())
 
 
 def test_an_unreachable_server_is_one_clear_message(imagemill: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -95,7 +95,7 @@ def test_an_unreachable_server_is_one_clear_message(imagemill: Run, tmp_path: Pa
     (tmp_path / "p.txt").write_text("a fox\n")
     arguments = ("build", "--prompts", tmp_path / "p.txt", "--output", tmp_path / "out", "--generate.model", "bundled")
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
-        code, said = imagemill(*arguments)
+        code, text = imagemill(*arguments)
     assert code == 1
-    assert "no Prefect server answers at http://127.0.0.1:" in said
-    assert "Traceback" not in said
+    assert "no Prefect server answers at http://127.0.0.1:" in text
+    assert "Traceback" not in text

@@ -1,3 +1,5 @@
+"""Events are not lost while the server's database is busy or starting."""
+
 from __future__ import annotations
 
 import asyncio
@@ -25,7 +27,7 @@ BUSY = [
 
 
 @pytest.mark.parametrize("error", BUSY, ids=lambda error: type(error).__name__)
-def test_an_event_waits_for_a_database_that_is_busy_longer_than_prefect_tries(error: Exception):
+def test_an_event_is_retried_longer_than_prefect_would(error: Exception):
     tries = []
 
     async def handle(message: object) -> None:
@@ -37,7 +39,7 @@ def test_an_event_waits_for_a_database_that_is_busy_longer_than_prefect_tries(er
     deliver(handle, lambda: len(tries) == 6)
 
 
-def test_an_event_that_reads_before_it_writes_is_not_refused_for_what_another_writes_meanwhile(tmp_path: Path):
+def test_an_events_transaction_may_read_before_it_writes_beside_another_writer(tmp_path: Path):
     database, tries = tmp_path / "server.db", []
     with closing(sqlite3.connect(database, timeout=0)) as other, other:
         other.execute("create table counted (by text)")
@@ -51,7 +53,7 @@ def test_an_event_that_reads_before_it_writes_is_not_refused_for_what_another_wr
                     other.execute("insert into counted values ('another')")
                     other.commit()
                 except sqlite3.OperationalError:
-                    # It is this one's turn to wait, which it has no time for here.
+                    # The event holds the lock, and this connection has no timeout.
                     pass
             await session.execute(text("insert into counted values ('an event')"))
         done.append(message)
@@ -63,7 +65,7 @@ def test_an_event_that_reads_before_it_writes_is_not_refused_for_what_another_wr
 
 
 def deliver(handle: MessageHandler, done: Callable[[], object]) -> None:
-    """Hand one event to the handler, as Prefect's server does, until ``done()``."""
+    """Pass one event to the handler, as Prefect's server does, until ``done()``."""
 
     async def run() -> None:
         consumer = Consumer("events")

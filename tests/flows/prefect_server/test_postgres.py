@@ -1,4 +1,4 @@
-"""A Prefect server on a real PostgreSQL, behind a password; skipped where PostgreSQL's programs are not installed."""
+"""A Prefect server on a real PostgreSQL, with a password; skipped if PostgreSQL is not installed."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_a_build_that_is_killed_with_its_worker_comes_back(
     write_prompts(Path(fields["prompts"]), [f"number {number}" for number in range(16)])
     fields = fields | {"edit": None}
     undisturbed = build(fields, {"output": str(tmp_path / "undisturbed")})["fingerprint"]
-    # Less than the 30 s between two heartbeats: it would not do for a build that lives, and this one does not.
+    # Less than the 30 s between two heartbeats, which is enough for a build that is dead.
     machine.set_up_automations(silent_seconds=10)
     run, output = machine.run(fields), Path(fields["output"])
     wait_until(lambda: list(output.glob("data/*.parquet")), "a committed file")
     processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
-    # The worker first, which else would tell of the crash.
-    for one in reversed(processes):
-        one.kill()
+    # The worker first, since it would report the crash.
+    for process in reversed(processes):
+        process.kill()
     assert not (output / "manifest.json").exists()
     wait_until(lambda: machine.state(run)["name"] == "AwaitingRetry", "the run to be seen as crashed")
     machine.set_up_automations(silent_seconds=90)
@@ -70,7 +70,7 @@ def test_a_build_that_is_killed_with_its_worker_comes_back(
 def test_a_wrong_password_is_one_clear_message(machine: Machine):
     with pytest.raises(AssertionError) as refused:
         Machine.set_up(_with_password(machine, "admin:wrong"))
-    assert "refuses to be used (HTTP 401): set PREFECT_API_AUTH_STRING" in str(refused.value)
+    assert "denies access (HTTP 401): set PREFECT_API_AUTH_STRING" in str(refused.value)
     assert "Traceback" not in str(refused.value)
 
 

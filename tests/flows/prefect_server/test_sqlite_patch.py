@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sqlite3
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,13 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 import imagemill.flows.prefect_server.sqlite_patch  # noqa: F401 - what is tried here
 
 
-def test_a_statement_that_failed_does_not_hold_up_the_event_loop_while_its_connection_waits_for_the_lock(
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Garbage stays until a test collects it."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_failed_statement_does_not_hold_up_the_event_loop_while_its_connection_waits_for_the_lock(
     tmp_path: Path,
-):
+) -> None:
     database = tmp_path / "server.db"
 
     async def run() -> None:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": 30})
+        engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": 5})
         async with engine.connect() as connection:
             await fail(connection)
             with closing(sqlite3.connect(database, isolation_level=None)) as other:

@@ -1,4 +1,4 @@
-"""Builds without PREFECT_API_URL, which have a server of Prefect's own for as long as they run."""
+"""Builds without PREFECT_API_URL start a temporary server, which ends with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def build(fields: dict, cluster: str, empty_home: Path, tmp_path: Path) -> Iterator[subprocess.Popen]:
-    """`imagemill build` without a server's address, when it has taken hold of its folder."""
+    """`imagemill build` without a server's address, once it has locked its folder."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
     home = shutil.copytree(empty_home, tmp_path / "home")
     environment = {**os.environ, "PREFECT_HOME": str(home), "PYTHONPATH": str(PROJECT)}
@@ -45,14 +45,14 @@ def build(fields: dict, cluster: str, empty_home: Path, tmp_path: Path) -> Itera
         process.wait()
 
 
-def test_the_server_of_a_killed_build_ends_too_and_its_run_is_seen_from_a_server_with_the_same_home(
+def test_the_server_of_a_killed_build_ends_too_and_its_run_is_kept_in_prefect_home(
     build: subprocess.Popen, tmp_path: Path
 ):
     started = psutil.Process(build.pid).children(recursive=True)
-    assert any("uvicorn" in command_of(one) for one in started)
+    assert any("uvicorn" in command_of(process) for process in started)
     build.kill()
     build.wait()
-    wait_until(lambda: not any(one.is_running() for one in started), "everything that it started to end")
+    wait_until(lambda: not any(process.is_running() for process in started), "its child processes to end")
     machine = Machine(tmp_path / "home")
     try:
         machine.start_server()

@@ -1,4 +1,4 @@
-"""Runs that come back by themselves: a real server, a real worker, real SIGKILLs, and nobody who does anything."""
+"""Crashed runs restart without intervention: a real server, a real worker, real SIGKILLs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from imagemill.data.dataset.attempts import MOST, record_attempt
+from imagemill.data.dataset.attempts import MAX_ATTEMPTS, record_attempt
 from imagemill.data.dataset.folder import Folder
-from imagemill.flows.prefect_server.automations import COMING_BACK, TOO_OFTEN
+from imagemill.flows.prefect_server.automations import COMING_BACK, MAX_CRASHES
 from tests.conftest import small_fields, wait_until, write_prompts
 from tests.tasks.machine import Machine
 
@@ -29,13 +29,13 @@ PROMPTS = [f"number {number}" for number in range(16)]
 
 @pytest.fixture(scope="module")
 def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nothing is generated while there is this file."""
+    """Workers wait while this file exists."""
     return tmp_path_factory.mktemp("held") / "hold"
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, hold: Path) -> Iterator[Machine]:
-    """A server that setup-prefect has made ready, and a worker whose builds draw on one cluster."""
+    """A server that setup-prefect has set up, and a worker whose builds share one cluster."""
     from imagemill.tasks.runner.cluster import start_cluster
 
     home = shutil.copytree(empty_home, tmp_path_factory.mktemp("machine"), dirs_exist_ok=True)
@@ -69,13 +69,13 @@ def recipe_in(folder: Path, model: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def undisturbed(machine: Machine, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The fingerprint of that recipe's dataset, built in peace."""
+    """The fingerprint of that recipe's dataset, built without a crash."""
     return machine.build(recipe_in(tmp_path_factory.mktemp("undisturbed"), model))["fingerprint"]
 
 
 @contextmanager
 def in_the_middle(machine: Machine, fields: dict[str, Any], hold: Path) -> Iterator[str]:
-    """A run that has committed a file and has some seconds to draw yet, and generates nothing in here."""
+    """A run that has committed a file and has more to generate, and waits inside the block."""
     run = machine.run(fields)
     wait_until(lambda: list(Path(fields["output"]).glob("data/*.parquet")), "a committed file")
     hold.touch()
@@ -89,7 +89,7 @@ def fingerprint(fields: dict[str, Any]) -> str:
     return json.loads((Path(fields["output"]) / "manifest.json").read_text())["fingerprint"]
 
 
-def test_a_build_whose_process_is_killed_and_whose_server_is_started_again_is_completed(
+def test_a_killed_build_is_completed_across_a_restart_of_the_server(
     machine: Machine, recipe: dict, undisturbed: str, hold: Path
 ):
     with in_the_middle(machine, recipe, hold) as run:
@@ -101,27 +101,27 @@ def test_a_build_whose_process_is_killed_and_whose_server_is_started_again_is_co
     assert fingerprint(recipe) == undisturbed
 
 
-def test_a_build_that_is_cancelled_is_gone_with_its_workers_and_can_be_resumed(
+def test_a_cancelled_build_ends_with_its_workers_and_can_be_resumed(
     machine: Machine, recipe: dict, undisturbed: str, hold: Path
 ):
     with in_the_middle(machine, recipe, hold) as run:
         processes = machine.flow_processes()
-        # What the dashboard's button does.
+        # As the dashboard's button does.
         machine.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
         machine.wait_for(run, "Cancelled")
-        wait_until(lambda: not any(one.is_running() for one in processes), "its processes to end")
+        wait_until(lambda: not any(process.is_running() for process in processes), "its processes to end")
     assert not (Path(recipe["output"]) / "manifest.json").exists()
     figures = machine.build(recipe)
     assert figures["generated"] < len(PROMPTS)
     assert figures["fingerprint"] == undisturbed
 
 
-def test_a_build_that_crashes_and_crashes_with_nothing_to_show_gives_up_and_says_why(machine: Machine, recipe: dict):
+def test_a_build_that_crashes_repeatedly_without_progress_gives_up_with_the_reason(machine: Machine, recipe: dict):
     worker = machine.processes["worker"]
     worker.send_signal(signal.SIGSTOP)
     run, folder = machine.run(recipe), Folder(recipe["output"])
     with folder.lock(recipe["name"]):
-        for _ in range(MOST):
+        for _ in range(MAX_ATTEMPTS):
             record_attempt(folder, run)
     worker.send_signal(signal.SIGCONT)
     machine.wait_for(run, "GaveUp")
@@ -130,18 +130,18 @@ def test_a_build_that_crashes_and_crashes_with_nothing_to_show_gives_up_and_says
     assert machine.state(run)["name"] == "GaveUp"
 
 
-def test_a_build_that_is_killed_with_its_worker_is_completed_when_there_is_a_worker_again(
+def test_a_build_killed_with_its_worker_is_completed_when_a_worker_starts(
     machine: Machine, recipe: dict, undisturbed: str, hold: Path
 ):
-    # Less than the 30 s between two heartbeats: it would not do for a build that lives, and this one does not.
+    # Less than the 30 s between two heartbeats, which is enough for a build that is dead.
     machine.set_up_automations(silent_seconds=10)
     with in_the_middle(machine, recipe, hold) as run:
         processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
-        for one in reversed(processes):
-            one.kill()
+        for process in reversed(processes):
+            process.kill()
     wait_until(lambda: machine.state(run)["name"] == "AwaitingRetry", "the run to be seen as crashed")
     machine.set_up_automations(silent_seconds=90)
-    # As whatever looks after services does.
+    # As a service manager does.
     machine.start_worker()
     machine.wait_for(run, "Completed")
     assert fingerprint(recipe) == undisturbed
@@ -155,16 +155,16 @@ def without_a_worker(machine: Machine) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("without_a_worker")
-def test_a_build_that_crashes_before_it_can_count_gives_up(machine: Machine, recipe: dict):
+def test_a_build_that_crashes_before_it_can_count_its_attempts_gives_up(machine: Machine, recipe: dict):
     run = machine.run(recipe)
-    for _ in range(TOO_OFTEN):
+    for _ in range(MAX_CRASHES):
         machine.set_state(run, "CRASHED", COMING_BACK)
     machine.wait_for(run, "GaveUp")
     assert "It crashed 10 times in 10 minutes" in machine.state(run)["message"]
 
 
 @pytest.mark.usefixtures("without_a_worker")
-def test_builds_of_a_machine_that_was_off_for_an_hour_come_back(machine: Machine, recipe: dict):
+def test_builds_of_a_machine_that_was_off_for_an_hour_restart(machine: Machine, recipe: dict):
     running, pending = machine.run(recipe), machine.run(recipe)
     machine.set_state(running, "RUNNING")
     machine.emit(heartbeat(running))

@@ -1,4 +1,4 @@
-"""A build on Prefect's dashboard: names, tags, artifacts and events, as a real server has them."""
+"""Names, tags, artifacts and events of a build on a real Prefect server."""
 
 from __future__ import annotations
 
@@ -18,71 +18,73 @@ from tests.conftest import Build, small_fields, wait_until, write_prompts
 
 
 @pytest.fixture(scope="module")
-def shown(build: Build, ask: Ask, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the server has of the second build of a dataset, whose prompts have a bad line."""
-    fields = small_fields(tmp_path_factory.mktemp("shown"), model) | {"name": "Winter.animals", "max_set_aside": 1}
+def recorded(build: Build, ask: Ask, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The server's records of the second build of a dataset whose prompts have a bad line."""
+    fields = small_fields(tmp_path_factory.mktemp("recorded"), model) | {"name": "Winter.animals", "max_set_aside": 1}
     prompts = Path(fields["prompts"])
     build(fields)
     write_prompts(prompts, ["a fox", "a kite", "a ring", "a star", "a bird", "a house", {"prompt": ""}])
     build(fields)
-    asked = {"flow_runs": {"name": {"any_": ["Winter.animals, run 2"]}}}
-    run = ask("/flow_runs/filter", asked)[0]
+    by_name = {"flow_runs": {"name": {"any_": ["Winter.animals, run 2"]}}}
+    run = ask("/flow_runs/filter", by_name)[0]
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
-    keyed = [one for one in ask("/artifacts/filter", of_run) if one["key"]]
-    assert len({one["key"] for one in keyed}) == len(keyed)
+    artifacts = [artifact for artifact in ask("/artifacts/filter", of_run) if artifact["key"]]
+    assert len({artifact["key"] for artifact in artifacts}) == len(artifacts)
     events = {"filter": {"event": {"prefix": ["imagemill."]}, "related": {"id": [f"prefect.flow-run.{run['id']}"]}}}
     finished = "imagemill.build.finished"
-    wait_until(lambda: finished in [one["event"] for one in ask("/events/filter", events)["events"]], finished)
+    wait_until(lambda: finished in [event["event"] for event in ask("/events/filter", events)["events"]], finished)
     return {
         "run": run,
-        "artifacts": {one["key"]: one for one in keyed},
+        "artifacts": {artifact["key"]: artifact for artifact in artifacts},
         "events": ask("/events/filter", events)["events"],
         "output": fields["output"],
         "of_run": of_run,
     }
 
 
-def test_runs_are_named_and_tagged_for_a_person(shown: dict, ask: Ask, model: Path):
-    assert {"dataset:Winter.animals", f"model:{model}"} <= set(shown["run"]["tags"])
-    wanted = {"generate 1/1", "edit 1/1", "write 1/1", "publish Winter.animals"}
+def test_runs_have_readable_names_and_tags(recorded: dict, ask: Ask, model: Path):
+    assert {"dataset:Winter.animals", f"model:{model}"} <= set(recorded["run"]["tags"])
+    names = {"generate 1/1", "edit 1/1", "write 1/1", "publish Winter.animals"}
 
     def tasks() -> list[dict[str, Any]]:
-        found = [one for one in ask("/task_runs/filter", shown["of_run"]) if one["name"] in wanted]
-        return found if len(found) == len(wanted) else []
+        found = [task for task in ask("/task_runs/filter", recorded["of_run"]) if task["name"] in names]
+        return found if len(found) == len(names) else []
 
-    for one in wait_until(tasks, f"the task runs {wanted}"):
-        assert "dataset:Winter.animals" in one["tags"]
+    for task in wait_until(tasks, f"the task runs {names}"):
+        assert "dataset:Winter.animals" in task["tags"]
 
 
-def test_the_report_ends_with_the_contact_sheet_and_where_the_dataset_is(shown: dict):
-    text = shown["artifacts"]["winter-animals-report"]["data"]
+def test_the_report_ends_with_the_dataset_s_location_and_the_contact_sheet(recorded: dict):
+    text = recorded["artifacts"]["winter-animals-report"]["data"]
     assert "**Complete: 6 rows, 1 set aside.**" in text
     assert "| rows | 6 in the prompts; 4 finished before, 0 to be removed |" in text
     assert "| generated | 4 |" in text
-    assert f'data_files="{shown["output"]}/data/train-*.parquet"' in text
+    assert f'data_files="{recorded["output"]}/data/train-*.parquet"' in text
     image = re.search(r"\(data:image/jpeg;base64,([^)]+)\)", text)[1]
     assert Image.open(io.BytesIO(base64.b64decode(image))).format == "JPEG"
 
 
-def test_progress_and_tables_are_those_of_the_build(shown: dict):
-    artifacts = shown["artifacts"]
+def test_progress_and_tables_match_the_build(recorded: dict):
+    artifacts = recorded["artifacts"]
     assert artifacts["winter-animals-progress"]["data"] == 100
     (bad,) = json.loads(artifacts["winter-animals-set-aside"]["data"])
     assert (bad["line"], bad["step"]) == (7, "load")
     (shard,) = json.loads(artifacts["winter-animals-shards"]["data"])
     assert (shard["shard"], shard["rows"], shard["images"]) == ("1/1", 2, 4)
-    assert shown["output"] in artifacts["winter-animals-dataset"]["data"]
+    assert recorded["output"] in artifacts["winter-animals-dataset"]["data"]
 
 
-def test_a_build_tells_of_itself_in_events(shown: dict):
-    payloads = {one["event"]: one["payload"] for one in shown["events"]}
+def test_a_build_emits_events(recorded: dict):
+    payloads = {event["event"]: event["payload"] for event in recorded["events"]}
     assert set(payloads) == {"imagemill.shard.committed", "imagemill.row.set_aside", "imagemill.build.finished"}
     assert payloads["imagemill.build.finished"]["status"] == "complete"
     assert payloads["imagemill.row.set_aside"]["line"] == 7
-    assert {one["resource"]["prefect.resource.id"] for one in shown["events"]} == {"imagemill.dataset.Winter.animals"}
+    assert {event["resource"]["prefect.resource.id"] for event in recorded["events"]} == {
+        "imagemill.dataset.Winter.animals"
+    }
 
 
-def test_a_large_contact_sheet_is_made_to_fit_the_report():
+def test_a_large_contact_sheet_is_shrunk_to_fit_the_report():
     noise, buffer = Image.effect_noise((800, 800), 200).convert("RGB"), io.BytesIO()
     noise.save(buffer, "JPEG", quality=95)
     assert len(buffer.getvalue()) > 300_000

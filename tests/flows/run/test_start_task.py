@@ -1,4 +1,4 @@
-"""A task whose beginning meets a server that is away waits for it, and the run goes on."""
+"""A task waits for an unreachable server before it starts, and the run continues."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ build()
 
 @pytest.fixture
 def machine(tmp_path: Path, empty_home: Path) -> Iterator[Machine]:
-    """A server of the test's own, which it stops and starts."""
+    """A server that the test stops and starts."""
     machine = Machine(shutil.copytree(empty_home, tmp_path / "home"))
     try:
         machine.start_server()
@@ -54,22 +54,22 @@ def machine(tmp_path: Path, empty_home: Path) -> Iterator[Machine]:
         machine.stop()
 
 
-def test_a_task_that_begins_while_the_server_is_away_waits_and_is_run_once_it_is_back(machine: Machine, tmp_path: Path):
-    ready, go, said = tmp_path / "ready", tmp_path / "go", tmp_path / "said"
+def test_a_task_started_while_the_server_is_down_runs_once_it_is_back(machine: Machine, tmp_path: Path):
+    ready, go, log = tmp_path / "ready", tmp_path / "go", tmp_path / "log"
     command = [sys.executable, "-c", RUN, str(ready), str(go)]
-    with said.open("wb") as output:
+    with log.open("wb") as output:
         run = subprocess.Popen(command, stdout=output, stderr=output, cwd=PROJECT, env=machine.environment)
     try:
         wait_until(ready.exists, "the flow to run")
         machine.stop_server()
         go.touch()
-        waits = "server is out of reach"
-        wait_until(lambda: waits in said.read_text() or run.poll() is not None, "the task that cannot begin")
-        assert run.poll() is None, said.read_text()
+        waits = "server is unreachable"
+        wait_until(lambda: waits in log.read_text() or run.poll() is not None, "the task that cannot start")
+        assert run.poll() is None, log.read_text()
         machine.start_server()
-        assert run.wait(300) == 0, said.read_text()
+        assert run.wait(300) == 0, log.read_text()
     finally:
         run.kill()
         run.wait()
-    assert "result 2\n" in said.read_text()
-    assert "raised bad number\n" in said.read_text()
+    assert "result 2\n" in log.read_text()
+    assert "raised bad number\n" in log.read_text()

@@ -1,4 +1,4 @@
-"""Images from an images API: one job against a server that answers rightly, wrongly, late, or not at all."""
+"""Images from an images API: one job against a server with right, wrong, late or no answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed
-from imagemill.data.images.codec import Encoding, decode_image
+from imagemill.data.images.codec import decode_image
 from imagemill.data.records import Drawing, StepReport
 from imagemill.data.staging.store import Staging
-from imagemill.models.api import client as images_api
+from imagemill.models.api import client
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.job import Job
@@ -23,7 +23,7 @@ from tests.models.images_server import (
     Answer,
     ImagesServer,
     body,
-    by_address,
+    by_url,
     cuts,
     hangs,
     image,
@@ -33,6 +33,7 @@ from tests.models.images_server import (
     says,
     wrong_size,
 )
+from tests.models.jobs import PNG
 
 CHECKS = frozenset({"size", "blank", "not_finite", "unchanged"})
 
@@ -45,67 +46,65 @@ def api() -> Iterator[ImagesServer]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images_api, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client, "FIRST_RETRY_DELAY_S", 0.01)
 
 
 def drawing(prompt: str, **more: Any) -> Drawing:
     return Drawing(key=f"{prompt:x<32}".replace(" ", "-"), prompt=prompt, seed=7, steps=None, **more)
 
 
-def ask(server: ImagesServer, folder: Path, *drawings: Drawing, **settings: Any) -> StepReport:
+def generate(server: ImagesServer, folder: Path, *drawings: Drawing, **settings: Any) -> StepReport:
     spec = ApiSpec("painter", None, Api(base_url=server.address, **settings), is_edit=False)
-    encodings = {one.key: (Encoding("png"),) for one in drawings}
+    encodings = {drawing.key: (PNG,) for drawing in drawings}
     job = Job(spec, drawings, encodings, 1, CHECKS, str(folder))
     events: list[dict[str, Any]] = []
 
     async def run() -> StepReport:
-        client = images_api.ImagesApi(spec.api, "sk", "the test's")
+        images_api = client.ImagesApi(spec.api, "sk", "the test's")
         try:
-            return await draw_with_api(job, client, events.append)
+            return await draw_with_api(job, images_api, events.append)
         finally:
-            await client.close()
+            await images_api.close()
 
     report = asyncio.run(run())
     assert sum(event["images"] for event in events if event["kind"] == "generated") == report.generated
     return report
 
 
-def staged(folder: Path, one: Drawing) -> Any:
-    found = Staging(folder).read(one.key, "png")
-    return found and decode_image(found[0], one.key).tobytes()
+def staged(folder: Path, drawing: Drawing) -> Any:
+    found = Staging(folder).read(drawing.key, PNG.name)
+    return found and decode_image(found[0], drawing.key).tobytes()
 
 
-def test_an_image_is_asked_for_by_the_standards_names_and_staged_pixel_for_pixel(
+def test_a_request_has_the_standards_field_names_and_its_image_is_staged_pixel_by_pixel(
     api: ImagesServer, tmp_path: Path
 ) -> None:
     fox = drawing("a fox", width=96, height=64, guidance_scale=3.5)
-    report = ask(api, tmp_path, fox, quality="high", extra={"true_cfg_scale": 4.0})
+    report = generate(api, tmp_path, fox, quality="high", extra={"true_cfg_scale": 4.0})
     assert (report.generated, report.failed) == (1, {})
     fields = {"model": "painter", "prompt": "a fox", "n": 1, "size": "96x64", "quality": "high", "seed": 7}
-    assert api.asked == [{**fields, "guidance_scale": 3.5, "true_cfg_scale": 4.0}]
-    assert staged(tmp_path, fox) == decode_image(image(api.asked[0]), "").tobytes()
+    assert api.requests == [{**fields, "guidance_scale": 3.5, "true_cfg_scale": 4.0}]
+    assert staged(tmp_path, fox) == decode_image(image(api.requests[0]), "").tobytes()
 
 
-def test_an_image_that_is_given_by_its_address_is_fetched_without_the_key(api: ImagesServer, tmp_path: Path) -> None:
+def test_an_image_behind_a_url_is_fetched_without_the_key(api: ImagesServer, tmp_path: Path) -> None:
     fox = drawing("a fox")
-    api.told["a fox"] = [by_address]
-    assert ask(api, tmp_path, fox, send_seed=False).generated == 1
-    assert api.asked == [{"model": "painter", "prompt": "a fox", "n": 1}]
-    assert staged(tmp_path, fox) == decode_image(image(api.asked[0]), "").tobytes()
+    api.answers["a fox"] = [by_url]
+    assert generate(api, tmp_path, fox, send_seed=False).generated == 1
+    assert api.requests == [{"model": "painter", "prompt": "a fox", "n": 1}]
+    assert staged(tmp_path, fox) == decode_image(image(api.requests[0]), "").tobytes()
 
 
 @pytest.mark.parametrize(
     "trouble", [says(500, "oops"), says(429, "slow down"), cuts, says(503, "busy", {"retry-after": "0"})]
 )
-def test_what_may_pass_is_asked_again(api: ImagesServer, tmp_path: Path, trouble: Any) -> None:
-    api.told["a fox"] = [trouble, trouble]
-    assert ask(api, tmp_path, drawing("a fox")).generated == 1
+def test_a_transient_failure_is_retried(api: ImagesServer, tmp_path: Path, trouble: Any) -> None:
+    api.answers["a fox"] = [trouble, trouble]
+    assert generate(api, tmp_path, drawing("a fox")).generated == 1
     assert api.prompts == ["a fox"] * 3
 
 
-def test_a_retry_after_holds_back_every_request(
-    api: ImagesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_after_delays_every_request(api: ImagesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     sleep = asyncio.sleep
 
@@ -116,10 +115,10 @@ def test_a_retry_after_holds_back_every_request(
             clock[0] += seconds
 
     clock = [0.0]
-    monkeypatch.setattr(images_api.asyncio, "sleep", note)
-    monkeypatch.setattr(images_api.ImagesApi, "_now", lambda self: clock[0])
-    api.told["a fox"] = [says(429, "slow down", {"retry-after": "30"})]
-    assert ask(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1).generated == 2
+    monkeypatch.setattr(client.asyncio, "sleep", note)
+    monkeypatch.setattr(client.ImagesApi, "_now", lambda self: clock[0])
+    api.answers["a fox"] = [says(429, "slow down", {"retry-after": "30"})]
+    assert generate(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1).generated == 2
     assert [wait for wait in waits if wait > 1] == [30.0]
     assert api.prompts == ["a fox", "a kite", "a fox"] or api.prompts == ["a fox", "a fox", "a kite"]
 
@@ -135,12 +134,12 @@ def test_a_retry_after_holds_back_every_request(
         (wrong_size, "32 x 32 pixels, not 64 x 64"),
     ],
 )
-def test_a_wrong_answer_is_asked_for_once_more_and_then_costs_that_row_alone(
+def test_after_a_wrong_answer_one_more_request_is_made_and_then_that_row_alone_fails(
     api: ImagesServer, tmp_path: Path, answer: Any, reason: str
 ) -> None:
     fox, kite = (drawing(prompt, width=64, height=64) for prompt in ("a fox", "a kite"))
-    api.told["a fox"] = [answer, answer]
-    report = ask(api, tmp_path, fox, kite)
+    api.answers["a fox"] = [answer, answer]
+    report = generate(api, tmp_path, fox, kite)
     assert report.generated == 1
     assert reason in report.failed[fox.key].reason
     assert sorted(api.prompts) == ["a fox", "a fox", "a kite"]
@@ -148,8 +147,10 @@ def test_a_wrong_answer_is_asked_for_once_more_and_then_costs_that_row_alone(
 
 def test_a_refused_prompt_is_set_aside_with_the_apis_own_message(api: ImagesServer, tmp_path: Path) -> None:
     fox = drawing("a fox")
-    api.told["a fox"] = [says(400, "Your request was rejected by the safety system.", code="content_policy_violation")]
-    report = ask(api, tmp_path, fox, drawing("a kite"))
+    api.answers["a fox"] = [
+        says(400, "Your request was rejected by the safety system.", code="content_policy_violation")
+    ]
+    report = generate(api, tmp_path, fox, drawing("a kite"))
     assert report.failed[fox.key].reason.endswith("Bad Request: Your request was rejected by the safety system.")
     assert sorted(api.prompts) == ["a fox", "a kite"]
 
@@ -160,60 +161,60 @@ def test_a_refused_prompt_is_set_aside_with_the_apis_own_message(api: ImagesServ
         (says(401, "Incorrect API key provided."), "does not accept the key (its key is the test's)"),
         (says(404, "The model `painter` does not exist."), "The model `painter` does not exist."),
         (says(400, "Unknown parameter: 'seed'.", param="seed"), "set api.send_seed to false"),
-        (says(429, "You exceeded your quota.", code="insufficient_quota"), "paid first"),
-        (says(429, "Come back tomorrow.", {"retry-after": "86400"}), "come back in 86400 s"),
+        (says(429, "You exceeded your quota.", code="insufficient_quota"), "requires payment"),
+        (says(429, "Come back tomorrow.", {"retry-after": "86400"}), "retry after 86400 s"),
     ],
 )
-def test_what_concerns_every_row_ends_the_build_at_once(
+def test_a_failure_that_concerns_every_row_ends_the_build_at_once(
     api: ImagesServer, tmp_path: Path, answer: Any, message: str
 ) -> None:
     api.always = answer
     with pytest.raises(BuildFailed) as error:
-        ask(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1)
+        generate(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1)
     assert message in str(error.value)
-    assert len(api.asked) == 1
+    assert len(api.requests) == 1
 
 
-def test_an_api_that_is_not_there_ends_the_build_and_a_row_that_ends_it_does_not(
+def test_an_unreachable_api_ends_the_build_and_a_row_that_breaks_the_connection_does_not(
     api: ImagesServer, tmp_path: Path
 ) -> None:
     fox = drawing("a fox")
-    api.told["a fox"] = [cuts] * 3
-    report = ask(api, tmp_path, fox, drawing("a kite"), retries=2)
+    api.answers["a fox"] = [cuts] * 3
+    report = generate(api, tmp_path, fox, drawing("a kite"), retries=2)
     assert report.failed[fox.key].attempts == 3
     api._http.server_close()
-    with pytest.raises(BuildFailed, match="nobody answers there"):
-        ask(api, tmp_path / "other", drawing("a fox"), retries=1)
+    with pytest.raises(BuildFailed, match="no server answers there"):
+        generate(api, tmp_path / "other", drawing("a fox"), retries=1)
 
 
-def test_an_answer_that_takes_too_long_is_given_up(api: ImagesServer, tmp_path: Path) -> None:
+def test_an_answer_that_takes_too_long_fails_its_row(api: ImagesServer, tmp_path: Path) -> None:
     fox = drawing("a fox")
-    api.told["a fox"] = [hangs, hangs]
-    report = ask(api, tmp_path, fox, drawing("a kite"), timeout=0.5, retries=1)
+    api.answers["a fox"] = [hangs, hangs]
+    report = generate(api, tmp_path, fox, drawing("a kite"), timeout=0.5, retries=1)
     assert report.failed[fox.key].reason == "the API did not answer within 0.5 s (2 requests)"
 
 
-def test_where_a_plain_image_fails_too_no_row_is_to_blame(api: ImagesServer, tmp_path: Path) -> None:
+def test_if_a_plain_image_fails_too_no_row_is_at_fault(api: ImagesServer, tmp_path: Path) -> None:
     api.always = says(400, "height must be at least 512")
     with pytest.raises(BuildFailed, match=r"a plain one too, so no single row is at fault: .*at least 512"):
-        ask(api, tmp_path, drawing("a fox"), drawing("a kite"))
+        generate(api, tmp_path, drawing("a fox"), drawing("a kite"))
     api.always = lambda server, fields: (
         right(server, fields) if fields["prompt"] == "an image" else refusal(400, "No animals.")
     )
-    assert len(ask(api, tmp_path, drawing("a fox"), drawing("a kite")).failed) == 2
+    assert len(generate(api, tmp_path, drawing("a fox"), drawing("a kite")).failed) == 2
 
 
-def test_no_more_images_are_asked_for_at_once_than_the_recipe_says(api: ImagesServer, tmp_path: Path) -> None:
+def test_no_more_requests_are_in_flight_than_the_recipe_allows(api: ImagesServer, tmp_path: Path) -> None:
     fourth = threading.Event()
 
-    def look_around(server: ImagesServer, fields: dict[str, Any]) -> Answer:
-        if server.at_once > 3:
+    def wait_for_a_fourth(server: ImagesServer, fields: dict[str, Any]) -> Answer:
+        if server.in_flight > 3:
             fourth.set()
-        # Long enough for one too many to come; the first three wait for it together.
-        if not fourth.is_set() and len(server.asked) <= 3:
+        # Long enough for one request too many; the first three wait for it together.
+        if not fourth.is_set() and len(server.requests) <= 3:
             fourth.wait(0.5)
         return right(server, fields)
 
-    api.always = look_around
-    assert ask(api, tmp_path, *(drawing(f"fox {number}") for number in range(6)), concurrency=3).generated == 6
-    assert api.max_batch_of == 3
+    api.always = wait_for_a_fourth
+    assert generate(api, tmp_path, *(drawing(f"fox {number}") for number in range(6)), concurrency=3).generated == 6
+    assert api.max_in_flight == 3

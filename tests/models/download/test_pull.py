@@ -1,4 +1,4 @@
-"""`imagemill models` and `imagemill models pull`, against a small hub of HTTP."""
+"""`imagemill models` and `imagemill models pull`, against a small hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 
 from imagemill.data.config.steps import Generate
 from imagemill.models.catalog.entries import read_catalog
-from imagemill.models.catalog.resolve import known_models, resolve
+from imagemill.models.catalog.resolve import resolve
 from imagemill.models.loading.pipeline import load_pipeline
 from tests.commands import Run
 from tests.conftest import wait_until
@@ -27,33 +27,33 @@ UNNEEDED += ["text_encoder/pytorch_model.bin", "README.md", "all-in-one.safetens
 LARGE = "transformer/diffusion_pytorch_model.safetensors"
 MIB = 2**20
 LONG = bytes(range(256)) * (20 * MIB // 256)
-"""The hub's client writes pieces of 10 MiB: a file that can be cut short has more."""
+"""The hub's client writes chunks of 10 MiB: a file that can be cut short has more."""
 
 
 @pytest.fixture
 def hub(model: Path) -> Iterator[Hub]:
-    """A hub with one repository: a small model, and beside it what nobody loads."""
+    """A hub with one repository: a small model, and files that no build loads."""
     hub = Hub.of(model)
-    hub.files |= dict.fromkeys(UNNEEDED, b"nobody loads this")
+    hub.files |= dict.fromkeys(UNNEEDED, b"not loaded")
     server = hub.start()
     yield hub
-    hub.go_on.set()
+    hub.resumed.set()
     server.shutdown()
     server.server_close()
 
 
 class Machine:
-    """A machine of its own: a home for the hub's cache, and a models file that names the hub's repository."""
+    """Environment of another machine: an empty cache, and a models file that names the hub's repository."""
 
     def __init__(self, folder: Path, hub: Hub) -> None:
-        self.cache, self.own = folder / "cache", folder / "models.yaml"
+        self.cache, self.models_file = folder / "cache", folder / "models.yaml"
         entry = {"family": "FluxPipeline", "repository": REPOSITORY, "licence": "my own"}
-        self.own.write_text(yaml.safe_dump({"models": {"painter": entry}}))
+        self.models_file.write_text(yaml.safe_dump({"models": {"painter": entry}}))
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "HF_TOKEN")},
             "HF_ENDPOINT": hub.address,
             "HF_HUB_CACHE": str(self.cache),
-            "IMAGEMILL_MODELS": str(self.own),
+            "IMAGEMILL_MODELS": str(self.models_file),
         }
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
@@ -66,10 +66,11 @@ class Machine:
         out, err = process.communicate(timeout=300)
         return process.returncode, out + err
 
-    def shelf(self) -> dict[str, Any]:
+    def listed(self) -> dict[str, Any]:
+        """The repository's entry in the list of models."""
         code, text = self.run("--json")
         assert code == 0
-        return next(book for book in json.loads(text) if book["key"] == "painter")
+        return next(entry for entry in json.loads(text) if entry["key"] == "painter")
 
 
 @pytest.fixture
@@ -77,62 +78,65 @@ def machine(tmp_path: Path, hub: Hub) -> Machine:
     return Machine(tmp_path, hub)
 
 
-def test_a_pulled_model_is_whole_without_a_hub_and_nothing_else_was_sent(machine: Machine, hub: Hub):
-    assert machine.shelf()["cached"] == "none"
+def test_a_pulled_model_is_complete_offline_and_nothing_else_was_sent(machine: Machine, hub: Hub):
+    assert machine.listed()["cached"] == "none"
     code, text = machine.run("pull", "painter")
     assert (code, f"painter: {REPOSITORY} at {COMMIT[:12]}" in text) == (0, True)
-    assert not {name for name, _ in hub.asked} & set(UNNEEDED)
-    assert (machine.shelf()["cached"], machine.shelf()["cached_commit"]) == ("whole", COMMIT)
-    sent = len(hub.asked)
+    assert not {name for name, _ in hub.requests} & set(UNNEEDED)
+    assert (machine.listed()["cached"], machine.listed()["cached_commit"]) == ("whole", COMMIT)
+    sent = len(hub.requests)
     assert "it was there already" in machine.run("pull", "painter")[1]
-    assert [name for name, _ in hub.asked[sent:]] == ["model_index.json"]
+    assert [name for name, _ in hub.requests[sent:]] == ["model_index.json"]
     assert "it was there already" in machine.run("pull", "painter", HF_HUB_OFFLINE="1")[1]
-    ask = f"from imagemill.models.hub import resolve_commit; print(resolve_commit('model', {REPOSITORY!r}, None, None))"
-    nobody = machine.environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    answer = subprocess.run([sys.executable, "-c", ask], env=nobody, capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == COMMIT
-    # This process is offline: it has what the cache has.
-    spec = resolve("generate", Generate(model="painter"), str(machine.cache), models_file=str(machine.own))
-    assert spec.revision == COMMIT
+    code = (
+        f"from imagemill.models.hub import resolve_commit; print(resolve_commit('model', {REPOSITORY!r}, None, None))"
+    )
+    offline = machine.environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    resolved = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True, check=True)
+    assert resolved.stdout.strip() == COMMIT
+    # This process is offline too.
+    spec = resolve("generate", Generate(model="painter"), str(machine.cache), models_file=str(machine.models_file))
+    assert spec.source.commit == COMMIT
     assert load_pipeline(spec, torch.device("cpu"), {}).transformer is not None
 
 
 @pytest.mark.parametrize("where", ["cache", "folder"])
-def test_a_download_that_is_killed_goes_on_with_the_next_byte(machine: Machine, hub: Hub, tmp_path: Path, where: str):
+def test_a_killed_download_is_resumed_at_the_next_byte(machine: Machine, hub: Hub, tmp_path: Path, where: str):
     to = ["--to", str(tmp_path / "painter")] if where == "folder" else []
     hub.files[LARGE], hub.stall_after = LONG, 15 * MIB
     process = machine.start("pull", "painter", *to)
-    begun = machine.cache if where == "cache" else tmp_path / "painter"
-    wait_until(lambda: 10 * MIB in [path.stat().st_size for path in begun.rglob("*.part")], "half of the file")
+    target = machine.cache if where == "cache" else tmp_path / "painter"
+    wait_until(lambda: 10 * MIB in [path.stat().st_size for path in target.rglob("*.part")], "half of the file")
     process.kill()
     process.communicate()
     hub.stall_after = None
-    hub.go_on.set()
-    assert machine.shelf()["cached"] == ("part" if where == "cache" else "none")
-    hub.asked.clear()
+    hub.resumed.set()
+    assert machine.listed()["cached"] == ("part" if where == "cache" else "none")
+    hub.requests.clear()
     code, text = machine.run("pull", "painter", *to, "--json")
     assert code == 0, text
-    assert [asked for name, asked in hub.asked if name == LARGE] == [f"bytes={10 * MIB}-"]
-    assert not [*begun.rglob("*.part")]
+    assert [requested for name, requested in hub.requests if name == LARGE] == [f"bytes={10 * MIB}-"]
+    assert not [*target.rglob("*.part")]
     assert (Path(json.loads(text)["folder"]) / LARGE).read_bytes() == LONG
 
 
-def test_a_folder_of_its_own_is_a_model_and_holds_nothing_else(machine: Machine, hub: Hub, tmp_path: Path):
+def test_a_model_pulled_into_a_folder_is_complete_and_has_no_other_files(machine: Machine, hub: Hub, tmp_path: Path):
     assert machine.run("pull", REPOSITORY, "--to", str(tmp_path / "painter"))[0] == 0
-    held = {str(path.relative_to(tmp_path / "painter")) for path in (tmp_path / "painter").rglob("*") if path.is_file()}
-    assert held - {".pull.lock"} == set(hub.files) - set(UNNEEDED)
-    spec = resolve("generate", Generate(model=str(tmp_path / "painter")), None)
+    folder = tmp_path / "painter"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files - {".pull.lock"} == set(hub.files) - set(UNNEEDED)
+    spec = resolve("generate", Generate(model=str(folder)))
     assert load_pipeline(spec, torch.device("cpu"), {}).transformer is not None
 
 
-def test_a_connection_that_breaks_off_is_taken_up_again(machine: Machine, hub: Hub):
+def test_a_download_is_resumed_after_a_broken_connection(machine: Machine, hub: Hub):
     hub.files[LARGE], hub.cut_after = LONG, 15 * MIB
     code, text = machine.run("pull", "painter")
     assert code == 0, text
-    assert [asked for name, asked in hub.asked if name == LARGE] == [None, f"bytes={10 * MIB}-"]
+    assert [requested for name, requested in hub.requests if name == LARGE] == [None, f"bytes={10 * MIB}-"]
 
 
-def test_a_file_that_arrives_damaged_is_not_kept(machine: Machine, hub: Hub):
+def test_a_file_that_arrives_damaged_is_deleted(machine: Machine, hub: Hub):
     hub.damage = True
     code, text = machine.run("pull", "painter")
     assert code == 1
@@ -141,7 +145,7 @@ def test_a_file_that_arrives_damaged_is_not_kept(machine: Machine, hub: Hub):
     assert machine.run("pull", "painter")[0] == 0
 
 
-def test_a_gated_model_wants_a_token_and_says_so(machine: Machine, hub: Hub):
+def test_a_gated_model_without_a_token_says_what_to_do(machine: Machine, hub: Hub):
     hub.token = "hf_mine"
     code, text = machine.run("pull", "painter")
     assert (code, text) == (
@@ -161,16 +165,16 @@ def test_a_gated_model_wants_a_token_and_says_so(machine: Machine, hub: Hub):
         ("painter", {"HF_ENDPOINT": "http://127.0.0.1:9"}, 1, "the hub cannot be reached, or broke off (ConnectErr"),
     ],
 )
-def test_a_model_that_cannot_be_had_is_one_clear_message(machine: Machine, key, environment, code, words):
+def test_a_model_that_cannot_be_downloaded_is_one_clear_message(machine: Machine, key, environment, code, words):
     ended, text = machine.run("pull", key, **environment)
     assert (ended, text.count("\n")) == (code, 1)
     assert words in text
 
 
-def test_the_shelf_names_every_model_with_its_licence(imagemill: Run):
+def test_the_list_has_every_model_with_its_licence(imagemill: Run):
     code, text = imagemill("models")
     assert code == 0
-    lines = text.splitlines()
-    assert [line.split()[0] for line in lines[1 : 1 + len(known_models())]] == known_models()
-    for name, line in zip(known_models(), lines[1:]):
-        assert line.rstrip().endswith(read_catalog().models[name].licence)
+    models, lines = read_catalog().models, text.splitlines()[1:]
+    assert [line.split()[0] for line in lines[: len(models)]] == list(models)
+    for entry, line in zip(models.values(), lines):
+        assert line.rstrip().endswith(entry.licence)

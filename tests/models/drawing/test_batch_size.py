@@ -1,4 +1,4 @@
-"""`batch_size: auto`: found by trial, once per model, image size and device, and remembered."""
+"""`batch_size: auto`: found by trial, once per model, image size and device, and cached."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.drawing.test_generate import job
 
 from imagemill.models.drawing import recovery
 from imagemill.models.drawing.batch_size import find_knee
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
 from imagemill.models.loading.pipeline_cache import resident_pipeline
-from tests.models.drawing.test_recovery import batch_sizes, silent
+from tests.models.jobs import batch_sizes, loaded_as, make_job, silent
 
 
 @pytest.fixture
@@ -26,42 +25,43 @@ def auto(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv("IMAGEMILL_PIPELINE", f"tests.models.faulty:{kind}")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.setattr(recovery, "_fits", {})
-        asked = job(model, tmp_path / "staging", [f"number {n}" for n in range(11)], batch_size=64)
-        return replace(asked, finds_batch_size=True, spec=replace(asked.spec, files=kind), **changes)
+        prompts = [f"number {number}" for number in range(11)]
+        job = make_job(model, tmp_path / "staging", prompts, batch_size=64, finds_batch_size=True, **changes)
+        return loaded_as(job, kind)
 
     return make
 
 
-def test_the_batch_doubles_until_images_a_second_grow_no_more():
+def test_the_batch_doubles_until_images_per_second_stop_growing():
     # A device that works on up to eight images side by side, and one that works on one.
-    assert knee(lambda size: max(1.0, size / 8), most=64) == 8
-    assert knee(lambda size: max(1.0, size / 8), most=4) == 4
-    assert knee(float, most=64) == 1
+    assert knee(lambda size: max(1.0, size / 8), largest=64) == 8
+    assert knee(lambda size: max(1.0, size / 8), largest=4) == 4
+    assert knee(float, largest=64) == 1
 
 
 def test_a_size_that_does_not_fit_is_not_taken_however_fast(auto: Any):
-    asked = auto("small")
-    assert draw(asked, silent).generated == 11
-    assert set(batch_sizes(asked)) <= {1, 2}
+    job = auto("small")
+    assert draw(job, silent).generated == 11
+    assert set(batch_sizes(job)) <= {1, 2}
 
 
-def test_the_size_is_recorded_with_each_image_and_kept_for_the_next_process(auto: Any, monkeypatch: Any):
-    asked = auto("steady")
-    draw(asked, silent)
-    (found,) = set(batch_sizes(asked))
-    tried = len(resident_pipeline(asked.spec, silent).calls)
-    # What another process has: nothing but the file.
+def test_the_size_is_recorded_with_each_image_and_cached_for_the_next_process(auto: Any, monkeypatch: Any):
+    job = auto("steady")
+    draw(job, silent)
+    (found,) = set(batch_sizes(job))
+    tried = len(resident_pipeline(job.spec, silent).calls)
+    # Another process has nothing but the file.
     monkeypatch.setattr(recovery, "_fits", {})
-    Path(f"{asked.staging}-2").mkdir()
-    draw(replace(asked, staging=f"{asked.staging}-2"), silent)
-    assert len(resident_pipeline(asked.spec, silent).calls) - tried == -(-11 // found)
+    Path(f"{job.staging}-2").mkdir()
+    draw(replace(job, staging=f"{job.staging}-2"), silent)
+    assert len(resident_pipeline(job.spec, silent).calls) - tried == -(-11 // found)
 
 
-def knee(seconds: Callable[[int], float], most: int) -> int:
-    """What is found where a batch takes so many seconds, by a clock that only batches move."""
+def knee(seconds: Callable[[int], float], largest: int) -> int:
+    """The size found where a batch takes this long, by a clock that only batches advance."""
     passed = [0.0]
 
     def draw_for(size: int) -> None:
         passed[0] += seconds(size)
 
-    return find_knee(draw_for, most, clock=lambda: passed[0])
+    return find_knee(draw_for, largest, clock=lambda: passed[0])

@@ -1,4 +1,4 @@
-"""ControlNets: a row's own image steers its drawing, and one that does not fit is one message that says why."""
+"""ControlNets: a row's control image steers its image, and a ControlNet that does not fit is one message."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.resolve import read_catalog, resolve
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.catalog.tried import WITH_CONTROLNET
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.controlnets import save_controlnet
-from tests.models.drawing.test_families import generated
-from tests.models.families import WITH_CONTROLNET
+from tests.models.jobs import generated, silent
 from tests.models.tiny import save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(folder: Path) -> Callable[[str], tuple[Path, Path]]:
-    """Family -> the folders of a tiny pipeline and of a ControlNet for it, made when they are first asked for."""
+    """Family -> the folders of a tiny pipeline and of a ControlNet for it, made on first need."""
 
     def made(family: str) -> tuple[Path, Path]:
         model, controlnet = folder / family, folder / f"{family}-controlnet"
@@ -51,17 +51,17 @@ def tiny(folder: Path) -> Callable[[str], tuple[Path, Path]]:
 
 @pytest.fixture(scope="module")
 def images(folder: Path) -> list[Path]:
-    """Two control images, larger than what is generated and of its shape."""
+    """Two control images, larger than the generated ones and of their shape."""
     for name, image in (("slope", Image.linear_gradient("L")), ("ring", Image.radial_gradient("L"))):
         image.resize((128, 192)).save(folder / f"{name}.png")
     return [folder / "slope.png", folder / "ring.png"]
 
 
 def spec_with(model: Path, controlnet: Any) -> ModelSpec:
-    return resolve("generate", Generate(model=str(model), controlnet=controlnet), None)
+    return resolve("generate", Generate(model=str(model), controlnet=controlnet))
 
 
-def asked(number: int, image: Path, prompt: str = "a fox") -> Drawing:
+def drawing(number: int, image: Path, prompt: str = "a fox") -> Drawing:
     guide = ("control_image", str(image), sha256(image.read_bytes()).hexdigest())
     size = {"width": 64, "height": 96}
     return Drawing(f"{number:032x}", prompt, seed=3, steps=2, guidance_scale=3.0, guides=(guide,), **size)
@@ -72,11 +72,13 @@ def test_the_control_image_and_the_scale_decide_and_neighbours_do_not(tiny, imag
     model, controlnet = tiny(family)
     slope, ring = images
     first, other, again = generated(
-        spec_with(model, str(controlnet)), tmp_path, [asked(0, slope), asked(1, ring, "a kite"), asked(2, slope)]
+        spec_with(model, str(controlnet)),
+        tmp_path,
+        [drawing(0, slope), drawing(1, ring, "a kite"), drawing(2, slope)],
     )
-    (turned,) = generated(spec_with(model, str(controlnet)), tmp_path, [asked(3, ring)])
+    (turned,) = generated(spec_with(model, str(controlnet)), tmp_path, [drawing(3, ring)])
     weaker, ended = (
-        generated(spec_with(model, {"model": str(controlnet), **less}), tmp_path, [asked(number, slope)])[0]
+        generated(spec_with(model, {"model": str(controlnet), **less}), tmp_path, [drawing(number, slope)])[0]
         for number, less in enumerate(({"scale": 0.0}, {"end": 0.4}), 4)
     )
     assert (first == again).all()
@@ -85,27 +87,27 @@ def test_the_control_image_and_the_scale_decide_and_neighbours_do_not(tiny, imag
 
 def test_at_scale_zero_stable_diffusion_generates_as_it_does_alone(tiny, images, tmp_path):
     model, controlnet = tiny(SD)
-    (weakest,) = generated(spec_with(model, {"model": str(controlnet), "scale": 0}), tmp_path, [asked(0, images[0])])
-    (alone,) = generated(spec_with(model, None), tmp_path, [asked(1, images[0])])
+    (weakest,) = generated(spec_with(model, {"model": str(controlnet), "scale": 0}), tmp_path, [drawing(0, images[0])])
+    (alone,) = generated(spec_with(model, None), tmp_path, [drawing(1, images[0])])
     assert np.array_equal(weakest, alone)
 
 
-def test_a_control_image_of_another_shape_is_cut_and_not_bent(tiny, images, tmp_path):
+def test_a_control_image_of_another_shape_is_cut_and_not_distorted(tiny, images, tmp_path):
     model, controlnet = tiny(SD)
     wide = Image.new("L", (256, 192), 255)
     wide.paste(Image.open(images[1]), (64, 0))
     wide.save(tmp_path / "wide.png")
     spec = spec_with(model, str(controlnet))
-    first, second = generated(spec, tmp_path, [asked(0, images[1]), asked(1, tmp_path / "wide.png")])
+    first, second = generated(spec, tmp_path, [drawing(0, images[1]), drawing(1, tmp_path / "wide.png")])
     assert np.array_equal(first, second)
 
 
-def test_a_models_parts_are_loaded_once_for_it_alone_and_with_a_controlnet(tiny, monkeypatch):
-    monkeypatch.setattr(resident, "_resident", {})
+def test_a_models_parts_are_loaded_once_with_and_without_a_controlnet(tiny, monkeypatch):
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
     model, controlnet = tiny(SD)
     plain, steered, weaker = (
-        resident_pipeline(spec_with(model, one), lambda event: None)
-        for one in (None, str(controlnet), {"model": str(controlnet), "scale": 0.5})
+        resident_pipeline(spec_with(model, section), silent)
+        for section in (None, str(controlnet), {"model": str(controlnet), "scale": 0.5})
     )
     assert weaker is steered
     assert [
@@ -113,13 +115,13 @@ def test_a_models_parts_are_loaded_once_for_it_alone_and_with_a_controlnet(tiny,
     ] == []
 
 
-def test_the_files_and_the_settings_are_in_the_identity_and_the_place_is_not(tiny, tmp_path):
+def test_the_files_and_the_settings_are_in_the_identity_and_the_path_is_not(tiny, tmp_path):
     model, controlnet = tiny(SD)
     moved = shutil.copytree(controlnet, tmp_path / "moved")
     identity = spec_with(model, str(controlnet)).identity
     assert spec_with(model, str(moved)).identity == identity
-    for other in ({"scale": 0.5}, {"start": 0.1}, {"end": 0.9}):
-        assert spec_with(model, {"model": str(controlnet), **other}).identity != identity
+    for change in ({"scale": 0.5}, {"start": 0.1}, {"end": 0.9}):
+        assert spec_with(model, {"model": str(controlnet), **change}).identity != identity
     (moved / "config.json").write_text((moved / "config.json").read_text() + " ")
     assert spec_with(model, str(moved)).identity != identity
     assert "controlnet" not in spec_with(model, None).identity
@@ -138,7 +140,7 @@ def test_a_repository_is_known_by_its_commit(tiny, tmp_path, monkeypatch):
         **{"repository": "studio/edges", "revision": COMMIT, "subfolder": "canny"},
         **{"scale": 1.0, "start": 0.0, "end": 1.0},
     }
-    assert type(resident_pipeline(spec, lambda event: None)).__name__ == "StableDiffusionControlNetPipeline"
+    assert type(resident_pipeline(spec, silent)).__name__ == "StableDiffusionControlNetPipeline"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_repository_is_known_by_its_commit(tiny, tmp_path, monkeypatch):
     ],
     ids=["absent", "empty", "of another kind", "mode", "revision"],
 )
-def test_what_is_no_controlnet_for_the_model_is_one_error_that_names_the_field(tiny, tmp_path, write, words):
+def test_anything_but_a_controlnet_for_the_model_is_one_error_that_names_the_field(tiny, tmp_path, write, words):
     with pytest.raises(RecipeError, match=rf"^recipe\.generate\.controlnet.*{words}"):
         spec_with(tiny(SD)[0], write(tmp_path))
 
@@ -177,11 +179,9 @@ def test_a_union_controlnet_wants_its_mode(tiny, tmp_path):
     assert spec_with(model, {"model": str(union), "mode": 2}).identity["controlnet"]["mode"] == 2
 
 
-def test_a_model_that_generates_with_none_says_which_do(tmp_path):
+def test_a_model_that_takes_no_controlnet_says_which_do(tmp_path):
     model = save_tiny("ZImagePipeline", tmp_path)
-    with pytest.raises(
-        RecipeError, match=r"recipe\.generate\.controlnet is given, but .* generates with none\. .*: .*sd-1\.5"
-    ):
+    with pytest.raises(RecipeError, match=r"recipe\.generate\.controlnet is given, but .* takes none\. .*: .*sd-1\.5"):
         spec_with(model, "a/b")
 
 
@@ -189,10 +189,10 @@ def test_a_controlnet_of_another_model_is_one_error_that_names_both(tiny):
     model, _ = tiny("StableDiffusionXLPipeline")
     _, controlnet = tiny(SD)
     with pytest.raises(RecipeError, match=r"StableDiffusionPipeline-controlnet' does not fit the model 'Stable.*XL"):
-        resident_pipeline(spec_with(model, str(controlnet)), lambda event: None)
+        resident_pipeline(spec_with(model, str(controlnet)), silent)
 
 
-def test_every_familys_pipeline_takes_what_it_is_called_with():
+def test_every_familys_pipeline_takes_the_arguments_of_its_calls():
     for name, family in read_catalog().families.items():
         for task, call in family.tasks.items():
             if call.controlnet is None:

@@ -1,4 +1,4 @@
-"""Every family of pipelines: what a row asks for is in its image, and its neighbours in the batch are not."""
+"""Every family of pipelines: an image depends on all that its row asks for, and not on its neighbours in the batch."""
 
 from __future__ import annotations
 
@@ -7,36 +7,30 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from imagemill.data.config.recipe import Checks
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
-from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing
-from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.resolve import read_catalog, resolve
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.drawing.draw import draw
-from imagemill.models.job import Job
-from imagemill.models.loading import pipeline_cache as resident
-from tests.models.families import DRAWN, IN_MEMORY, LARGE, SAVED
+from imagemill.models.catalog.tried import IN_MEMORY, LARGE, SAVED, TRIED
+from imagemill.models.loading import pipeline_cache
+from tests.models.jobs import generated
 from tests.models.tiny import save_tiny
 
-PNG = Encoding("png")
 WIDTH, HEIGHT = 64, 128
 DISTILLED = ["Flux2KleinPipeline"]
-"""Families whose tiny pipeline was distilled, and heeds no guidance."""
-CASES = [(family, task) for family, tasks in DRAWN.items() for task, how in tasks.items() if how == SAVED]
+"""Families whose tiny pipeline is distilled, and makes no use of guidance."""
+CASES = [(family, task) for family, tasks in TRIED.items() for task, how in tasks.items() if how == SAVED]
 MEGAPIXELS = [
     pytest.param(family, task, marks=pytest.mark.slow)
-    for family, tasks in DRAWN.items()
+    for family, tasks in TRIED.items()
     for task, how in tasks.items()
     if how == LARGE
 ]
@@ -44,13 +38,13 @@ MEGAPIXELS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tiny pipelines lie."""
+    """Folder of the tiny pipelines."""
     return tmp_path_factory.mktemp("tiny")
 
 
 @pytest.fixture
 def tiny(folder: Path) -> Callable[[str], Path]:
-    """Family -> the folder of its tiny pipeline, which is made when it is first asked for."""
+    """Family -> the folder of its tiny pipeline, made on first need."""
     return lambda family: folder / family if (folder / family).is_dir() else save_tiny(family, folder)
 
 
@@ -72,13 +66,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def spec_of(folder: Path, task: str, **settings: Any) -> ModelSpec:
     """The model in a folder, for a task."""
     if task == "text-to-image":
-        return resolve("generate", Generate(model=str(folder)), None)
-    return resolve("edit", Edit(model=str(folder), task=task, **settings), None)
+        return resolve("generate", Generate(model=str(folder)))
+    return resolve("edit", Edit(model=str(folder), task=task, **settings))
 
 
-def asked(task: str, source: Path, **changes: Any) -> Drawing:
-    """One drawing, of a key of its own. Of less than four steps image-to-image would leave out none."""
-    asked.count += 1
+numbers = count(1)
+
+
+def drawing(task: str, source: Path, **changes: Any) -> Drawing:
+    """A drawing with a new key. Of fewer than four steps image-to-image would leave out none."""
     own = (
         {"width": WIDTH, "height": HEIGHT}
         if task == "text-to-image"
@@ -87,32 +83,16 @@ def asked(task: str, source: Path, **changes: Any) -> Drawing:
     if task == "inpaint":
         mask = source.with_name("mask.png")
         own |= {"mask_path": str(mask), "mask_hash": sha256(mask.read_bytes()).hexdigest()}
-    plain = Drawing(f"{asked.count:032x}", "a fox in the snow", seed=3, steps=4, guidance_scale=3.0, **own)
+    plain = Drawing(f"{next(numbers):032x}", "a fox in the snow", seed=3, steps=4, guidance_scale=3.0, **own)
     return replace(plain, **changes)
-
-
-asked.count = 0
-
-
-def generated(spec: ModelSpec, folder: Path, drawings: list[Drawing], batch_size: int = 2) -> list[np.ndarray]:
-    """The drawings' images, (height, width, 3) of bytes; fails where one is not there."""
-    keys = {one.key: (PNG,) for one in drawings}
-    batch_size = min(batch_size, spec.max_batch or batch_size)
-    folder.mkdir(exist_ok=True)
-    job = Job(spec, tuple(drawings), keys, batch_size, frozenset(Checks.model_fields), str(folder))
-    report = draw(job, lambda event: None)
-    assert not report.failed
-    assert report.generated == len(drawings)
-    staged = [Staging(folder).read(one.key, PNG.name) for one in drawings]
-    return [np.asarray(Image.open(BytesIO(content))) for content, _ in staged]
 
 
 @pytest.mark.parametrize(("family", "task"), CASES)
 def test_a_rows_image_does_not_depend_on_its_neighbours_or_its_place(tiny, sources, tmp_path, family, task):
     spec = spec_of(tiny(family), task)
-    fox = asked(task, sources[0])
-    other = asked(task, sources[1], prompt="a kite", seed=4)
-    again = [replace(one, key=f"{number:032x}") for number, one in enumerate((other, fox, fox), start=10**6)]
+    fox = drawing(task, sources[0])
+    other = drawing(task, sources[1], prompt="a kite", seed=4)
+    again = [replace(row, key=f"{next(numbers):032x}") for row in (other, fox, fox)]
     first, second = generated(spec, tmp_path, [fox, other])
     moved_second, moved_first, alone = generated(spec, tmp_path, again)
     assert first.shape == (HEIGHT, WIDTH, 3)
@@ -123,7 +103,7 @@ def test_a_rows_image_does_not_depend_on_its_neighbours_or_its_place(tiny, sourc
 
 
 @pytest.mark.parametrize(("family", "task"), [*CASES, *MEGAPIXELS])
-def test_what_a_row_asks_for_decides_its_image(tiny, sources, tmp_path, family, task):
+def test_all_that_a_row_asks_for_decides_its_image(tiny, sources, tmp_path, family, task):
     spec, section = spec_of(tiny(family), task), read_catalog().families[family]
     changes = {"prompt": {"prompt": "a castle"}, "seed": {"seed": 9}, "steps": {"steps": 7}}
     if (family, task) not in CASES:
@@ -132,54 +112,57 @@ def test_what_a_row_asks_for_decides_its_image(tiny, sources, tmp_path, family, 
         changes["guidance"] = {"guidance_scale": 6.0}
     if section.negative_prompt:
         changes["negative prompt"] = {"negative_prompt": "blurry"}
-    drawings = [asked(task, sources[0]), *(asked(task, sources[0], **change) for change in changes.values())]
+    drawings = [
+        drawing(task, sources[0]),
+        *(drawing(task, sources[0], **change) for change in changes.values()),
+    ]
     if task != "text-to-image":
         changes["source"] = {}
-        drawings.append(asked(task, sources[1]))
+        drawings.append(drawing(task, sources[1]))
     plain, *changed = generated(spec, tmp_path, drawings, batch_size=1)
     same = [name for name, image in zip(changes, changed, strict=True) if (image == plain).all()]
     assert same == []
 
 
-@pytest.mark.parametrize("family", [family for family, tasks in DRAWN.items() if list(tasks.values()).count(SAVED) > 1])
-def test_a_pipeline_around_another_ones_parts_generates_as_one_loaded_by_itself(
+@pytest.mark.parametrize("family", [family for family, tasks in TRIED.items() if list(tasks.values()).count(SAVED) > 1])
+def test_a_pipeline_around_the_parts_of_another_generates_as_one_loaded_by_itself(
     tiny, sources, tmp_path, family, monkeypatch
 ):
     folder = tiny(family)
     if family == "StableDiffusionXLPipeline":
-        # A setting that is no part: what stands for an empty negative prompt.
+        # A setting that is no part: how an empty negative prompt is encoded.
         folder = shutil.copytree(folder, tmp_path / "model")
         index = json.loads((folder / "model_index.json").read_text())
         (folder / "model_index.json").write_text(json.dumps({**index, "force_zeros_for_empty_prompt": False}))
-    specs = {task: spec_of(folder, task) for task in DRAWN[family]}
+    specs = {task: spec_of(folder, task) for task in TRIED[family]}
     shared, alone = {}, {}
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
     for task, spec in specs.items():
-        shared[task] = generated(spec, tmp_path, [asked(task, sources[0])])[0]
+        shared[task] = generated(spec, tmp_path, [drawing(task, sources[0])])[0]
     for task, spec in specs.items():
-        monkeypatch.setattr(resident, "_resident", {})
-        alone[task] = generated(spec, tmp_path, [asked(task, sources[0])])[0]
+        monkeypatch.setattr(pipeline_cache, "_resident", {})
+        alone[task] = generated(spec, tmp_path, [drawing(task, sources[0])])[0]
     assert [task for task in specs if (shared[task] != alone[task]).any()] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "task"),
-    [(family, task) for family, tasks in DRAWN.items() for task, how in tasks.items() if how == IN_MEMORY],
+    [(family, task) for family, tasks in TRIED.items() for task, how in tasks.items() if how == IN_MEMORY],
 )
-def test_an_instruction_and_its_source_decide_the_edit_of_a_pipeline_that_makes_sources_large(
+def test_an_instruction_and_its_source_decide_the_edit_where_a_pipeline_enlarges_sources(
     sources, tmp_path, monkeypatch, family, task
 ):
-    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.tiny:qwen_edit")
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.tiny.qwen:qwen_edit")
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": family}))
     spec, few = spec_of(tmp_path, task), {"steps": 2}
     shape = (HEIGHT, WIDTH, 3)
     if task == "inpaint":
-        # As large as it generates, since what else is asked for it does not heed.
+        # The size that it generates: it ignores any other.
         few, shape = {**few, "width": 1024, "height": 1024}, (1024, 1024, 3)
-    drawings = [asked(task, sources[0], **few), asked(task, sources[1], **few)]
-    drawings += [asked(task, sources[0], prompt="a castle", **few)]
+    drawings = [drawing(task, sources[0], **few), drawing(task, sources[1], **few)]
+    drawings += [drawing(task, sources[0], prompt="a castle", **few)]
     plain, other_source, other_prompt = generated(spec, tmp_path / "staged", drawings)
     assert plain.shape == shape
     assert (plain != other_source).any()
@@ -193,4 +176,4 @@ def test_a_model_whose_part_needs_a_missing_package_says_so(tiny, sources, tmp_p
     (folder / "model_index.json").write_text(json.dumps(index))
     spec = spec_of(folder, "text-to-image")
     with pytest.raises(RecipeError, match=r"'model' needs a package that is not installed: .*onnxruntime"):
-        generated(spec, tmp_path / "staged", [asked("text-to-image", sources[0])])
+        generated(spec, tmp_path / "staged", [drawing("text-to-image", sources[0])])

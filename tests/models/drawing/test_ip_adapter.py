@@ -1,4 +1,4 @@
-"""IP-Adapters: a row's own image is a prompt beside the words, and one that does not fit is one message."""
+"""IP-Adapters: a row's image is a prompt beside the text, and an IP-Adapter that does not fit is one message."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.catalog.tried import WITH_IP_ADAPTER
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.controlnets import save_controlnet
-from tests.models.drawing.test_families import generated
-from tests.models.families import WITH_IP_ADAPTER
 from tests.models.ip_adapters import save_ip_adapter
+from tests.models.jobs import generated, silent
 from tests.models.tiny import save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(folder: Path) -> Callable[[str], tuple[Path, Path]]:
-    """Family -> the folders of a tiny pipeline and of an IP-Adapter for it, made when they are first asked for."""
+    """Family -> the folders of a tiny pipeline and of an IP-Adapter for it, made on first need."""
 
     def made(family: str) -> tuple[Path, Path]:
         model, adapter = folder / family, folder / f"{family}-adapter"
@@ -50,7 +50,7 @@ def tiny(folder: Path) -> Callable[[str], tuple[Path, Path]]:
 
 @pytest.fixture(scope="module")
 def images(folder: Path) -> list[Path]:
-    """Two image prompts, of sizes that nothing is generated at."""
+    """Two image prompts, of other sizes than the generated images."""
     Image.linear_gradient("L").resize((90, 50)).convert("RGB").save(folder / "slope.png")
     Image.radial_gradient("L").resize((40, 40)).convert("RGB").save(folder / "ring.png")
     return [folder / "slope.png", folder / "ring.png"]
@@ -58,11 +58,11 @@ def images(folder: Path) -> list[Path]:
 
 def spec_with(model: Path, adapter: Path | None, **more: Any) -> ModelSpec:
     named = {"subfolder": "models", "weight_name": "adapter.safetensors"}
-    given = None if adapter is None else {"model": str(adapter), **named, **more.pop("named", {})}
-    return resolve("generate", Generate(model=str(model), ip_adapter=given, **more), None)
+    section = None if adapter is None else {"model": str(adapter), **named, **more.pop("named", {})}
+    return resolve("generate", Generate(model=str(model), ip_adapter=section, **more))
 
 
-def asked(number: int, image: Path, prompt: str = "a fox", **guides: Path) -> Drawing:
+def drawing(number: int, image: Path, prompt: str = "a fox", **guides: Path) -> Drawing:
     found = tuple(
         (role, str(path), sha256(path.read_bytes()).hexdigest())
         for role, path in {"image_prompt": image, **guides}.items()
@@ -76,19 +76,19 @@ def test_the_image_prompt_and_the_scale_decide_and_neighbours_do_not(tiny, image
     model, adapter = tiny(family)
     slope, ring = images
     spec, weak = spec_with(model, adapter), spec_with(model, adapter, named={"scale": 0.5})
-    first, other, again = generated(spec, tmp_path, [asked(0, slope), asked(1, ring, "a kite"), asked(2, slope)])
-    (turned,) = generated(spec, tmp_path, [asked(3, ring)])
-    (weaker,) = generated(weak, tmp_path, [asked(4, slope)])
-    (back,) = generated(spec, tmp_path, [asked(5, slope)])
+    first, other, again = generated(spec, tmp_path, [drawing(0, slope), drawing(1, ring, "a kite"), drawing(2, slope)])
+    (turned,) = generated(spec, tmp_path, [drawing(3, ring)])
+    (weaker,) = generated(weak, tmp_path, [drawing(4, slope)])
+    (back,) = generated(spec, tmp_path, [drawing(5, slope)])
     assert (first == again).all()
     assert (first == back).all()
     assert [name for name in (other, turned, weaker) if (name == first).all()] == []
 
 
-def test_at_scale_zero_it_generates_as_the_model_alone_does(tiny, images, tmp_path):
+def test_at_scale_zero_it_generates_as_the_model_does_alone(tiny, images, tmp_path):
     model, adapter = tiny(SD)
-    (weakest,) = generated(spec_with(model, adapter, named={"scale": 0}), tmp_path, [asked(0, images[0])])
-    (alone,) = generated(spec_with(model, None), tmp_path, [asked(1, images[0])], batch_size=1)
+    (weakest,) = generated(spec_with(model, adapter, named={"scale": 0}), tmp_path, [drawing(0, images[0])])
+    (alone,) = generated(spec_with(model, None), tmp_path, [drawing(1, images[0])], batch_size=1)
     assert np.array_equal(weakest, alone)
 
 
@@ -98,21 +98,23 @@ def test_it_generates_together_with_a_controlnet(tiny, images, tmp_path):
     spec = spec_with(model, adapter, controlnet=controlnet)
     slope, ring = images
     pairs = [(slope, slope), (slope, ring), (ring, slope)]
-    found = generated(spec, tmp_path, [asked(n, one, control_image=two) for n, (one, two) in enumerate(pairs)])
+    found = generated(
+        spec, tmp_path, [drawing(n, prompt, control_image=control) for n, (prompt, control) in enumerate(pairs)]
+    )
     assert len({image.tobytes() for image in found}) == 3
 
 
 def test_only_what_an_ip_adapter_changes_is_loaded_again(tiny, monkeypatch):
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
     model, adapter = tiny(SD)
-    plain = resident_pipeline(spec_with(model, None), lambda event: None).components
-    steered = resident_pipeline(spec_with(model, adapter), lambda event: None).components
+    plain = resident_pipeline(spec_with(model, None), silent).components
+    steered = resident_pipeline(spec_with(model, adapter), silent).components
     assert plain["unet"] is not steered["unet"]
     assert plain["unet"].config.encoder_hid_dim_type is None
     assert [plain[name] is steered[name] for name in ("vae", "text_encoder")] == [True, True]
 
 
-def test_the_files_and_the_scale_are_in_the_identity_and_the_place_is_not(tiny, tmp_path):
+def test_the_files_and_the_scale_are_in_the_identity_and_the_path_is_not(tiny, tmp_path):
     model, adapter = tiny(SD)
     moved = shutil.copytree(adapter, tmp_path / "moved")
     identity = spec_with(model, adapter).identity
@@ -131,12 +133,12 @@ def test_a_repository_is_known_by_its_commit(tiny, tmp_path, monkeypatch):
     shutil.copytree(adapter, repository / "snapshots" / COMMIT)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(COMMIT)
-    given = {"model": "studio/look", "subfolder": "models", "weight_name": "adapter.safetensors"}
-    spec = resolve("generate", Generate(model=str(model), ip_adapter=given), str(tmp_path))
-    named = {"file": "models/adapter.safetensors", "encoder": "models/image_encoder"}
-    where = {"repository": "studio/look", "revision": COMMIT}
-    assert spec.identity["ip_adapter"] == {**where, **named, "scale": 1.0}
-    assert resident_pipeline(spec, lambda event: None).image_encoder is not None
+    section = {"model": "studio/look", "subfolder": "models", "weight_name": "adapter.safetensors"}
+    spec = resolve("generate", Generate(model=str(model), ip_adapter=section), str(tmp_path))
+    files = {"file": "models/adapter.safetensors", "encoder": "models/image_encoder"}
+    source = {"repository": "studio/look", "revision": COMMIT}
+    assert spec.identity["ip_adapter"] == {**source, **files, "scale": 1.0}
+    assert resident_pipeline(spec, silent).image_encoder is not None
 
 
 @pytest.mark.parametrize(
@@ -148,12 +150,12 @@ def test_a_repository_is_known_by_its_commit(tiny, tmp_path, monkeypatch):
             "is not in .*; the .safetensors there: adapter.safetensors, w",
         ),
         ({"weight_name": "w.safetensors"}, "is no IP-Adapter: of its 1 tensors, such as 'w'"),
-        ({"weight_name": "adapter.bin"}, "loads safetensors alone"),
+        ({"weight_name": "adapter.bin"}, "loads safetensors only"),
         ({"image_encoder": "absent"}, "'absent', but .* has no config.json"),
         ({"revision": "v1"}, "has no revisions"),
     ],
 )
-def test_what_is_no_ip_adapter_is_one_error_that_names_the_field(tiny, tmp_path, change, words):
+def test_anything_but_an_ip_adapter_is_one_error_that_names_the_field(tiny, tmp_path, change, words):
     model, adapter = tiny(SD)
     folder = shutil.copytree(adapter, tmp_path / "adapter")
     save_file({"w": np.ones(2)}, folder / "models/w.safetensors")
@@ -164,15 +166,13 @@ def test_what_is_no_ip_adapter_is_one_error_that_names_the_field(tiny, tmp_path,
 def test_an_ip_adapter_of_another_model_is_one_error_that_names_both(tiny):
     model, (_, adapter) = tiny("StableDiffusionXLPipeline")[0], tiny(SD)
     with pytest.raises(RecipeError, match=r"adapter\.safetensors' does not fit the model 'StableDiffusionXLPipeline'"):
-        resident_pipeline(spec_with(model, adapter), lambda event: None)
+        resident_pipeline(spec_with(model, adapter), silent)
 
 
-def test_what_leaves_no_place_for_one_is_refused(tiny, tmp_path):
+def test_settings_and_models_that_exclude_an_ip_adapter_are_refused(tiny, tmp_path):
     model, adapter = tiny(SD)
-    with pytest.raises(RecipeError, match=r"memory\.attention_slicing is true, which leaves no place"):
+    with pytest.raises(RecipeError, match=r"memory\.attention_slicing is true, which excludes"):
         spec_with(model, adapter, memory={"attention_slicing": True})
     other = save_tiny("ZImagePipeline", tmp_path)
-    with pytest.raises(
-        RecipeError, match=r"recipe\.generate\.ip_adapter is given, but .* generates with none\. .*sd-1\.5"
-    ):
+    with pytest.raises(RecipeError, match=r"recipe\.generate\.ip_adapter is given, but .* takes none\. .*sd-1\.5"):
         spec_with(other, adapter)

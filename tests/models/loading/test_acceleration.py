@@ -1,3 +1,5 @@
+"""Speed settings: applied to a pipeline, part of its model's identity where they change pixels, or refused."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,40 +13,38 @@ from diffusers import FluxPipeline
 from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
-from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.capabilities import check_settings
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
-from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.acceleration import cache_steps, speed_up
-
-PNG = Encoding("png")
+from tests.models.jobs import PNG, silent
 
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
 
 
 def spec_of(model: Path, **speed: Any):
-    return resolve("generate", Generate(model=str(model), speed=Speed(**speed)), None)
+    return resolve("generate", Generate(model=str(model), speed=Speed(**speed)))
 
 
 def images(model: Path, folder: Path, steps: int = 6, **speed: Any) -> list[bytes]:
     drawings = tuple(Drawing(str(n) * 32, "a fox", n, steps, width=64, height=64) for n in range(2))
-    spec = replace(spec_of(model, **speed), max_sequence_length=16)
+    spec = spec_of(model, **speed)
+    spec = replace(spec, call=replace(spec.call, max_sequence_length=16))
     folder.mkdir(exist_ok=True)
-    job = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, 2, frozenset(), str(folder))
-    report = draw(job, lambda event: None)
-    assert not report.failed
-    return [Staging(folder).read(one.key, "png")[0] for one in drawings]
+    job = Job(spec, drawings, {drawing.key: (PNG,) for drawing in drawings}, 2, frozenset(), str(folder))
+    assert not draw(job, silent).failed
+    return [Staging(folder).read(drawing.key, PNG.name)[0] for drawing in drawings]
 
 
 @pytest.mark.parametrize("cache", ["taylorseer", "magcache"])
-def test_a_step_cache_changes_the_images_alike_in_every_call(cache: str, model: Path, tmp_path: Path):
+def test_a_step_cache_changes_the_images_in_the_same_way_in_every_call(cache: str, model: Path, tmp_path: Path):
     plain = images(model, tmp_path / "plain")
     first = images(model, tmp_path / "first", step_cache=cache)
     images(model, tmp_path / "others", steps=4, step_cache=cache)
@@ -59,7 +59,7 @@ def test_fused_and_reordered_weights_generate_the_same_scene(model: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_compiled_blocks_are_kept_between_runs(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_compiled_blocks_are_cached_between_runs(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     pipeline = FluxPipeline.from_pretrained(model)
@@ -71,14 +71,14 @@ def test_compiled_blocks_are_kept_between_runs(model: Path, tmp_path: Path, monk
     assert list((tmp_path / "imagemill" / "compiled").rglob("*.so"))
 
 
-def test_what_changes_pixels_is_in_the_models_identity_and_what_does_not_is_not(model: Path):
+def test_only_settings_that_change_pixels_are_in_the_models_identity(model: Path):
     plain = spec_of(model).identity
     assert spec_of(model, remember_texts=False, remember_sources=False).identity == plain
     for setting in ({"compile": True}, {"attention": "flash"}, {"step_cache": "taylorseer"}, {"fuse_qkv": True}):
         assert spec_of(model, **setting).identity == {**plain, "speed": setting}
 
 
-def test_a_step_cache_that_decides_for_a_whole_batch_asks_for_batches_of_one(model: Path):
+def test_a_step_cache_that_decides_for_a_whole_batch_needs_batches_of_one(model: Path):
     spec = spec_of(model, step_cache="first_block")
     with pytest.raises(RecipeError, match="batch_size to 1"):
         check_settings("generate", Generate(speed=Speed(step_cache="first_block"), batch_size=2), spec)
@@ -86,7 +86,7 @@ def test_a_step_cache_that_decides_for_a_whole_batch_asks_for_batches_of_one(mod
 
 
 def test_an_attention_backend_that_is_not_installed_is_one_clear_error(model: Path, tmp_path: Path):
-    with pytest.raises(RecipeError, match=r"cannot be generated with speed.attention: flash here: .*flash-attn"):
+    with pytest.raises(RecipeError, match=r"cannot generate with speed.attention: flash on this machine: .*flash-attn"):
         images(model, tmp_path, attention="flash")
 
 

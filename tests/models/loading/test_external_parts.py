@@ -1,4 +1,4 @@
-"""HiDream: it generates a megapixel alone, and its Llama is another repository's."""
+"""HiDream: its Llama comes from another repository, and it generates a megapixel only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.capabilities import check_settings
 from imagemill.models.catalog.resolve import resolve
-from imagemill.models.loading import pipeline_cache as resident
-from tests.models.drawing.test_families import generated
+from imagemill.models.loading import pipeline_cache
+from tests.models.jobs import generated
 from tests.models.tiny import save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,23 +28,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny("HiDreamImagePipeline", tmp_path_factory.mktemp("hidream"))
 
 
-def asked(number: int, **changes: object) -> Drawing:
-    # As many pixels as the tiny pipeline generates.
+def drawing(number: int, **changes: object) -> Drawing:
+    # The number of pixels that the tiny pipeline generates.
     plain = {"prompt": "a fox", "seed": 3, "steps": 1, "guidance_scale": 3.0, "width": 64, "height": 256}
     return Drawing(f"{number:032x}", **{**plain, **changes})
 
 
 @pytest.mark.slow
-def test_what_a_row_asks_for_decides_its_image_and_neighbours_do_not(whole: Path, tmp_path: Path):
-    spec = resolve("generate", Generate(model=str(whole)), None)
+def test_all_that_a_row_asks_for_decides_its_image(whole: Path, tmp_path: Path):
+    spec = resolve("generate", Generate(model=str(whole)))
     changes = [{}, {"prompt": "a kite"}, {}, {"negative_prompt": "blurry"}, {"guidance_scale": 6.0}]
-    first, *changed = generated(spec, tmp_path, [asked(number, **change) for number, change in enumerate(changes)])
+    first, *changed = generated(spec, tmp_path, [drawing(number, **change) for number, change in enumerate(changes)])
     assert first.shape == (256, 64, 3)
     assert [(image == first).all() for image in changed] == [False, True, False, False]
 
 
 @pytest.mark.slow
-def test_parts_that_the_repository_lacks_are_borrowed_at_a_commit(
+def test_parts_that_the_repository_lacks_come_from_another_at_a_commit(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -61,19 +61,17 @@ def test_parts_that_the_repository_lacks_are_borrowed_at_a_commit(
     models.write_text(yaml.safe_dump({"models": {"mine": {**entry, "parts": dict.fromkeys(LLAMA, "studio/llama")}}}))
     spec = resolve("generate", Generate(model="mine"), str(tmp_path / "cache"), models_file=str(models))
     assert spec.identity["parts"] == {part: {"repository": "studio/llama", "revision": COMMIT} for part in LLAMA}
-    (external_parts,) = generated(spec, tmp_path / "staged", [asked(0)])
-    monkeypatch.setattr(resident, "_resident", {})
-    (own,) = generated(resolve("generate", Generate(model=str(whole)), None), tmp_path / "staged", [asked(1)])
-    assert (external_parts == own).all()
+    (composed,) = generated(spec, tmp_path / "staged", [drawing(0)])
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
+    (complete,) = generated(resolve("generate", Generate(model=str(whole))), tmp_path / "staged", [drawing(1)])
+    assert (composed == complete).all()
 
 
-def test_a_size_that_it_would_make_another_one_is_refused(whole: Path):
+def test_a_size_that_it_would_not_generate_is_refused(whole: Path):
     section = Generate(model=str(whole), width=512, height=512)
-    with pytest.raises(
-        RecipeError, match=r"asks for 512 x 512 pixels, .* generates no others than 1024 x 1024, 768 x 1360"
-    ):
-        check_settings("generate", section, resolve("generate", section, None))
-    for width, height in resolve("generate", section, None).buckets:
-        # What the pipeline makes of a size.
+    with pytest.raises(RecipeError, match=r"asks for 512 x 512 pixels, .* generates only 1024 x 1024, 768 x 1360"):
+        check_settings("generate", section, resolve("generate", section))
+    for width, height in resolve("generate", section).limits.buckets:
+        # The pipeline's own arithmetic.
         scale = (1024 * 1024 / (width * height)) ** 0.5
         assert [int(side * scale // 16 * 16) for side in (width, height)] == [width, height]

@@ -1,4 +1,4 @@
-"""LoRAs: exactly one file each, put on exactly the model that names them, or one message that says why not."""
+"""LoRAs: exactly one file each, loaded onto the model that names them and no other, or one message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from tests.models.drawing.test_generate import job
 
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
@@ -19,9 +18,10 @@ from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.draw import draw
-from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.adapters import save_lora
+from tests.models.jobs import PNG, make_job, silent
 from tests.models.tiny import save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -35,7 +35,7 @@ def lora(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
 
 
 @pytest.fixture
@@ -44,49 +44,46 @@ def generated(model: Path, tmp_path: Path) -> Callable[..., np.ndarray]:
     number = iter(range(100))
 
     def run(lora: Any) -> np.ndarray:
-        spec = resolve("generate", Generate(model=str(model), lora=lora), None)
         folder = tmp_path / str(next(number))
-        asked = job(model, folder, ["a fox"], spec=spec)
-        draw(asked, lambda event: None)
-        content, _ = Staging(folder).read(asked.drawings[0].key, "png")
+        job = make_job(model, folder, ["a fox"], spec=spec_with(model, lora))
+        draw(job, silent)
+        content, _ = Staging(folder).read(job.drawings[0].key, PNG.name)
         return np.frombuffer(content, np.uint8)
 
     return run
 
 
 def spec_with(model: Path, lora: Any) -> ModelSpec:
-    return resolve("generate", Generate(model=str(model), lora=lora), None)
+    return resolve("generate", Generate(model=str(model), lora=lora))
 
 
 def test_two_sets_of_loras_on_one_model_do_not_mix(generated: Callable, model: Path, lora: Path, tmp_path: Path):
     other = save_lora(model, tmp_path / "other.safetensors", seed=1)
     sets = [None, str(lora), str(other), [str(lora), str(other)], {"source": str(lora), "weight": 0.5}]
-    first = [generated(one).tobytes() for one in sets]
+    first = [generated(loras).tobytes() for loras in sets]
     assert len(set(first)) == len(sets)
-    assert [generated(one).tobytes() for one in sets] == first
+    assert [generated(loras).tobytes() for loras in sets] == first
 
 
-def test_a_weight_of_zero_generates_as_the_model_alone_does(generated: Callable, lora: Path):
+def test_a_weight_of_zero_generates_as_the_model_does_alone(generated: Callable, lora: Path):
     assert np.array_equal(generated({"source": str(lora), "weight": 0}), generated(None))
 
 
 def test_only_what_a_lora_changes_is_loaded_again(model: Path, lora: Path):
-    plain, styled = (
-        resident_pipeline(spec_with(model, one), lambda event: None).components for one in (None, str(lora))
-    )
+    plain, styled = (resident_pipeline(spec_with(model, source), silent).components for source in (None, str(lora)))
     shared = {name for name, part in plain.items() if isinstance(part, torch.nn.Module) and styled[name] is part}
     assert shared == {"text_encoder", "text_encoder_2", "vae"}
 
 
-def test_a_text_encoder_that_a_lora_changes_is_nobody_elses(tmp_path: Path):
+def test_a_text_encoder_that_a_lora_changes_is_not_shared(tmp_path: Path):
     model = save_tiny("StableDiffusionPipeline", tmp_path)
     lora = save_lora(model, tmp_path / "words.safetensors", part="text_encoder")
-    plain, styled = (resident_pipeline(spec_with(model, one), lambda event: None) for one in (None, str(lora)))
+    plain, styled = (resident_pipeline(spec_with(model, source), silent) for source in (None, str(lora)))
     assert plain.text_encoder is not styled.text_encoder
     assert plain.vae is styled.vae
 
 
-def test_the_bytes_and_the_weight_are_in_the_identity_and_the_place_is_not(model: Path, lora: Path, tmp_path: Path):
+def test_the_bytes_and_the_weight_are_in_the_identity_and_the_path_is_not(model: Path, lora: Path, tmp_path: Path):
     moved = shutil.copy(lora, tmp_path / "moved.safetensors")
     identity = spec_with(model, str(lora)).identity
     assert spec_with(model, str(moved)).identity == identity
@@ -106,7 +103,7 @@ def test_a_repository_is_known_by_its_commit(model: Path, lora: Path, tmp_path: 
     assert spec.identity["lora"] == [
         {"repository": "studio/style", "revision": COMMIT, "name": "style.safetensors", "weight": 1.0}
     ]
-    pipeline = resident_pipeline(spec, lambda event: None)
+    pipeline = resident_pipeline(spec, silent)
     assert pipeline.get_active_adapters() == ["lora_0"]
 
 
@@ -121,17 +118,17 @@ def test_a_repository_is_known_by_its_commit(model: Path, lora: Path, tmp_path: 
     ],
     ids=["absent", "no LoRA", "damaged", "empty", "several"],
 )
-def test_a_file_that_is_no_lora_is_one_error_that_names_the_field(
+def test_anything_but_a_lora_is_one_error_that_names_the_field(
     model: Path, tmp_path: Path, write: Callable, words: str
 ):
-    named = write(tmp_path)
-    source = named if isinstance(named, str) else str(tmp_path)
+    written = write(tmp_path)
+    source = written if isinstance(written, str) else str(tmp_path)
     with pytest.raises(RecipeError, match=rf"^recipe\.edit\.lora\.0\..*{words}"):
-        resolve("edit", Edit(model=str(model), lora=source), None)
+        resolve("edit", Edit(model=str(model), lora=source))
 
 
 @pytest.mark.parametrize("family", ["StableDiffusionPipeline", "StableDiffusion3Pipeline"])
 def test_a_lora_of_another_model_is_one_error_that_names_both(lora: Path, tmp_path: Path, family: str):
     model = save_tiny(family, tmp_path)
     with pytest.raises(RecipeError, match=rf"style\.safetensors' does not fit the model '{family}'"):
-        resident_pipeline(spec_with(model, str(lora)), lambda event: None)
+        resident_pipeline(spec_with(model, str(lora)), silent)

@@ -1,4 +1,4 @@
-"""Schedulers by name: each generates its own image with the model's own configuration, or is refused."""
+"""Schedulers by name: each generates its own image with the configuration of the model's own, or is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from tests.models.drawing.test_generate import job
 
 from imagemill.data.config.load import parse_recipe
 from imagemill.data.config.schedulers import SchedulerName
@@ -17,16 +16,17 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import resolve
+from imagemill.models.catalog.tried import TRIED
 from imagemill.models.drawing.draw import draw
-from imagemill.models.loading import pipeline_cache as resident
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
-from tests.models.families import DRAWN
+from tests.models.jobs import PNG, make_job, silent
 from tests.models.tiny import save_tiny
 
 NOISE = [name for name in get_args(SchedulerName) if not name.startswith("flow-match")]
 FLOWS = {
     family: call.schedulers
-    for family, tasks in DRAWN.items()
+    for family, tasks in TRIED.items()
     if (call := read_catalog().families[family].tasks.get("text-to-image")) and "text-to-image" in tasks
     if call.schedulers
 }
@@ -40,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
 
 
 @pytest.fixture
@@ -51,21 +51,18 @@ def images(tmp_path: Path) -> Callable[..., list[bytes]]:
     def run(model: Path, names: list[str | None]) -> list[bytes]:
         files = []
         for name in names:
-            spec, folder = (
-                resolve("generate", Generate(model=str(model), scheduler=name), None),
-                tmp_path / f"{next(number)}",
-            )
-            plain = job(model, folder, ["a fox"], spec=spec, batch_size=1)
-            report = draw(replace(plain, drawings=(replace(plain.drawings[0], steps=4),)), lambda event: None)
+            spec, folder = resolve("generate", Generate(model=str(model), scheduler=name)), tmp_path / f"{next(number)}"
+            job = make_job(model, folder, ["a fox"], spec=spec, batch_size=1)
+            report = draw(replace(job, drawings=(replace(job.drawings[0], steps=4),)), silent)
             assert (report.generated, report.failed) == (1, {})
-            files.append(Staging(folder).read(plain.drawings[0].key, "png")[0])
+            files.append(Staging(folder).read(job.drawings[0].key, PNG.name)[0])
         return files
 
     return run
 
 
 @pytest.mark.slow
-def test_every_scheduler_generates_an_image_of_its_own_and_the_same_again(tiny: Callable, images: Callable):
+def test_every_scheduler_generates_another_image_and_the_same_one_again(tiny: Callable, images: Callable):
     # The small model's own is a PNDM scheduler.
     generated = images(tiny("StableDiffusionPipeline"), [*NOISE, None])
     assert len(set(generated)) == len(NOISE)
@@ -77,7 +74,7 @@ def test_every_scheduler_generates_an_image_of_its_own_and_the_same_again(tiny: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "names"), FLOWS.items(), ids=list(FLOWS))
-def test_flow_matching_models_generate_with_what_the_catalog_says(
+def test_flow_matching_models_generate_with_the_schedulers_of_the_catalog(
     tiny: Callable, images: Callable, family: str, names: list[str]
 ):
     generated = images(tiny(family), [None, *names])
@@ -89,9 +86,7 @@ def test_a_scheduler_has_the_models_own_configuration(tiny: Callable):
     model = str(tiny("StableDiffusionPipeline"))
 
     def made(name: str | None) -> Any:
-        return resident_pipeline(
-            resolve("generate", Generate(model=model, scheduler=name), None), lambda _: None
-        ).scheduler
+        return resident_pipeline(resolve("generate", Generate(model=model, scheduler=name)), silent).scheduler
 
     own = made(None)
     for name, karras in (("dpm++ 2m karras", True), ("dpm++ 2m", False), ("euler a", None)):
@@ -106,7 +101,7 @@ def test_a_scheduler_has_the_models_own_configuration(tiny: Callable):
     ("section", "words"),
     [
         (Generate(model="flux.1-dev", scheduler="dpm++ 2m"), r"predicts a flow, not noise.*flow-match unipc"),
-        (Generate(model="sd-1.5", scheduler="flow-match euler"), r"it can be generated with euler, euler a, heun"),
+        (Generate(model="sd-1.5", scheduler="flow-match euler"), r"it can generate with euler, euler a, heun"),
         (Edit(model="flux.1-dev", task="image-to-image", scheduler="flow-match unipc"), r"with flow-match euler\."),
         (Generate(model="sana-sprint-1.6b", scheduler="euler"), r"has its own scheduler; leave it out"),
     ],
@@ -114,13 +109,13 @@ def test_a_scheduler_has_the_models_own_configuration(tiny: Callable):
 )
 def test_a_scheduler_that_does_not_fit_is_refused(section: Generate | Edit, words: str):
     with pytest.raises(RecipeError, match=rf"^recipe\.step\.scheduler is .*{words}"):
-        resolve("step", section, None, lambda repository, revision: "0" * 40)
+        resolve("step", section.model_copy(update={"revision": "0" * 40}))
 
 
 def test_a_scheduler_is_part_of_the_identity_however_it_is_written(tiny: Callable):
     model = str(tiny("StableDiffusionPipeline"))
     named = [
-        resolve("generate", Generate(model=model, scheduler=name), None).identity
+        resolve("generate", Generate(model=model, scheduler=name)).identity
         for name in ("DPM++ 2M  Karras", "dpm++_2m_karras", "", None)
     ]
     assert named[0] == named[1]

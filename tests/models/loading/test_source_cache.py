@@ -1,4 +1,4 @@
-"""An image that several edits start from: encoded once, and the edits keep every bit."""
+"""Cache of encoded source images: several edits of one source encode it once and keep every bit."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from PIL import Image
 
 from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit
-from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
-from imagemill.models.loading import pipeline_cache as resident
-from imagemill.models.loading.source_cache import SourceMemory
-from tests.models import tiny
+from imagemill.models.loading import pipeline_cache
+from imagemill.models.loading.source_cache import SourceCache
+from tests.models.jobs import PNG, silent
+from tests.models.tiny import save_tiny
+from tests.models.tiny.flux import flux2_parts
+from tests.models.tiny.parts import vae as tiny_vae
+from tests.models.tiny.qwen import qwen_parts
 
-PNG = Encoding("png")
 INSTRUCTIONS = ["a fox in the snow", "a castle", "at night", "a kite"]
 
 
@@ -39,7 +41,7 @@ def sources(tmp_path: Path) -> list[Path]:
 
 def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: bool) -> tuple[list[bytes], int]:
     """All instructions applied to all sources, in batches of two; and how often the VAE encoded something."""
-    spec = resolve("edit", Edit(model=str(model), task=task, speed=Speed(remember_sources=remember)), None)
+    spec = resolve("edit", Edit(model=str(model), task=task, speed=Speed(remember_sources=remember)))
     drawings = tuple(
         Drawing(
             f"{seed:032x}",
@@ -52,12 +54,13 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
         )
         for seed, (source, prompt) in enumerate((source, prompt) for source in sources for prompt in INSTRUCTIONS)
     )
-    pipeline, encoded = resident.resident_pipeline(spec, lambda event: None), []
+    pipeline, encoded = pipeline_cache.resident_pipeline(spec, silent), []
     pipeline.vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
     folder.mkdir(exist_ok=True)
-    job = Job(spec, drawings, {one.key: (PNG,) for one in drawings}, spec.max_batch or 2, frozenset(), str(folder))
-    assert not draw(job, lambda event: None).failed
-    return [Staging(folder).read(one.key, PNG.name)[0] for one in drawings], len(encoded)
+    keys = {drawing.key: (PNG,) for drawing in drawings}
+    job = Job(spec, drawings, keys, spec.limits.max_batch or 2, frozenset(), str(folder))
+    assert not draw(job, silent).failed
+    return [Staging(folder).read(drawing.key, PNG.name)[0] for drawing in drawings], len(encoded)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +68,9 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
     [
         # It takes the mode, row by row.
         ("FluxKontextPipeline", "instruction", 8),
-        # It generates from the distribution with the row's generator, which generates its noise then.
+        # It samples the distribution with the row's generator, which makes its noise afterwards.
         ("FluxPipeline", "image-to-image", 8),
-        # So does this one, and its convolutions go on in the order in memory that the VAE has left.
+        # So does this one, and its convolutions keep the memory format that the VAE returned.
         ("StableDiffusionPipeline", "image-to-image", 8),
         # A whole batch at once.
         ("StableDiffusionInstructPix2PixPipeline", "instruction", 4),
@@ -76,8 +79,8 @@ def edited(model: Path, task: str, sources: list[Path], folder: Path, remember: 
 def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
     family: str, task: str, encodes: int, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(resident, "_resident", {})
-    model = tiny.save_tiny(family, tmp_path)
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
+    model = save_tiny(family, tmp_path)
     plain, often = edited(model, task, sources, tmp_path / "plain", remember=False)
     remembered, seldom = edited(model, task, sources, tmp_path / "remembered", remember=True)
     assert (often, seldom) == (encodes, len(sources))
@@ -85,41 +88,41 @@ def test_edits_of_one_source_encode_it_once_and_keep_every_bit(
     assert len(set(plain)) == len(plain)
 
 
-@pytest.mark.parametrize("parts", [tiny.flux2_parts(guided=False), tiny.qwen_parts()], ids=["flux2", "qwen"])
-def test_the_vaes_of_other_families_are_remembered_too(parts: dict[str, Any]):
+@pytest.mark.parametrize("parts", [flux2_parts(guided=False), qwen_parts()], ids=["flux2", "qwen"])
+def test_the_vaes_of_other_families_are_cached_too(parts: dict[str, Any]):
     vae = parts["vae"]
-    # Qwen's takes films, of one image here.
+    # Qwen's takes videos, of one frame here.
     images = torch.rand((2, 3, 1, 64, 64) if isinstance(vae, AutoencoderKLQwenImage) else (2, 3, 64, 64))
-    encoded, memory = [], SourceMemory(vae.encode)
+    encoded, cache = [], SourceCache(vae.encode)
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    first = memory(images).latent_dist
+    first = cache(images).latent_dist
     often = len(encoded)
-    again = memory(images).latent_dist
+    again = cache(images).latent_dist
     assert len(encoded) == often
     assert torch.equal(again.mode(), first.mode())
-    assert torch.equal(*(one.sample(torch.Generator().manual_seed(5)) for one in (first, again)))
+    assert torch.equal(*(latent.sample(torch.Generator().manual_seed(5)) for latent in (first, again)))
 
 
-def test_a_remembered_image_has_the_order_in_memory_of_an_encoded_one():
-    vae, images = tiny.vae(16), torch.rand((2, 3, 96, 64))
+def test_a_cached_image_has_the_memory_format_of_an_encoded_one():
+    vae, images = tiny_vae(16), torch.rand((2, 3, 96, 64))
     last = images.to(memory_format=torch.channels_last)
-    memory = SourceMemory(vae.encode)
+    cache = SourceCache(vae.encode)
     for batch in (images, last):
-        first, again = (memory(batch).latent_dist.parameters for _ in range(2))
+        first, again = (cache(batch).latent_dist.parameters for _ in range(2))
         assert again.stride() == first.stride() == vae.encode(batch).latent_dist.parameters.stride()
         assert torch.equal(again, first)
 
 
-def test_a_vae_forgets_the_images_that_were_longest_unused():
-    vae, encoded = tiny.vae(16), []
+def test_the_least_recently_used_images_are_evicted():
+    vae, encoded = tiny_vae(16), []
     vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
     images = [torch.full((1, 3, 64, 64), value) for value in (0.1, 0.2, 0.3)]
     row = vae.encode(images[0]).latent_dist.parameters[0].nbytes
-    memory = SourceMemory(vae.encode, size=2 * row)
+    cache = SourceCache(vae.encode, size=2 * row)
     encoded.clear()
     for which, again in ((0, True), (1, True), (0, False), (2, True), (0, False), (1, True)):
         encoded.clear()
-        assert torch.equal(memory(images[which]).latent_dist.mode(), vae.encode(images[which]).latent_dist.mode())
+        assert torch.equal(cache(images[which]).latent_dist.mode(), vae.encode(images[which]).latent_dist.mode())
         assert len(encoded) == 1 + again
 
 
@@ -130,22 +133,22 @@ def test_an_image_of_the_same_bytes_in_another_shape_or_type_is_encoded_anew():
         calls.append(images.shape)
         return AutoencoderKL.encode(vae, images)
 
-    vae, zeros = tiny.vae(16), torch.zeros(1, 3, 64, 128)
-    memory = SourceMemory(encode)
+    vae, zeros = tiny_vae(16), torch.zeros(1, 3, 64, 128)
+    cache = SourceCache(encode)
     for images in (zeros, zeros.reshape(1, 3, 128, 64), zeros.repeat(2, 1, 1, 1)):
-        memory(images)
-        assert len(memory(images).latent_dist.mode()) == len(images)
+        cache(images)
+        assert len(cache(images).latent_dist.mode()) == len(images)
     assert len(calls) == 3
 
 
-def test_an_output_of_another_kind_is_not_remembered():
+def test_an_output_of_another_kind_is_not_cached():
     calls = []
 
     def encode(images: torch.Tensor) -> EncoderOutput:
         calls.append(1)
         return EncoderOutput(latent=images)
 
-    memory = SourceMemory(encode)
+    cache = SourceCache(encode)
     for _ in range(2):
-        assert memory(torch.zeros(1, 3, 8, 8)).latent.shape == (1, 3, 8, 8)
+        assert cache(torch.zeros(1, 3, 8, 8)).latent.shape == (1, 3, 8, 8)
     assert len(calls) == 2

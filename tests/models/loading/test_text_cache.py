@@ -1,3 +1,5 @@
+"""Cache of text encodings: a batch of known texts is not encoded again and keeps every bit."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,7 +8,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 
-from imagemill.models.loading.text_cache import TextMemory, remember_texts
+from imagemill.models.loading.text_cache import TextCache, cache_texts
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def pipeline(model: Path) -> FluxPipeline:
     return loaded
 
 
-def draw(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
+def generate(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
     generators = [torch.Generator().manual_seed(1) for _ in prompts]
     return pipeline(
         prompts,
@@ -31,19 +33,19 @@ def draw(pipeline: FluxPipeline, prompts: list[str]) -> torch.Tensor:
 
 def test_a_batch_of_known_texts_is_not_encoded_again_and_its_images_keep_every_bit(pipeline: FluxPipeline):
     prompts = ["a fox", "a kite", "a fox", "a ring"]
-    plain = draw(pipeline, prompts)
+    plain = generate(pipeline, prompts)
     encoded = []
     pipeline.text_encoder_2.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    remember_texts(pipeline)
-    remember_texts(pipeline)
-    assert torch.equal(draw(pipeline, prompts), plain)
+    cache_texts(pipeline)
+    cache_texts(pipeline)
+    assert torch.equal(generate(pipeline, prompts), plain)
     assert len(encoded) == 1
-    again = draw(pipeline, ["a ring", "a ring", "a fox", "a kite"])
+    again = generate(pipeline, ["a ring", "a ring", "a fox", "a kite"])
     assert len(encoded) == 1
     assert torch.equal(again[[2, 3, 2, 0]], plain)
 
 
-def test_a_text_encoder_forgets_the_texts_that_were_longest_unused():
+def test_the_least_recently_used_texts_are_evicted():
     calls = []
 
     def encode(ids: torch.Tensor) -> torch.Tensor:
@@ -51,20 +53,20 @@ def test_a_text_encoder_forgets_the_texts_that_were_longest_unused():
         return ids.float()
 
     # Two texts of one number, 4 bytes each.
-    memory = TextMemory(encode, size=8)
+    cache = TextCache(encode, size=8)
     for text in (1, 2, 1, 3, 1, 2):
-        memory(torch.tensor([[text]]))
+        cache(torch.tensor([[text]]))
     assert calls == [[[1]], [[2]], [[3]], [[2]]]
 
 
-def test_an_output_that_is_not_row_by_row_is_not_remembered():
+def test_an_output_that_is_not_row_by_row_is_not_cached():
     calls = []
 
     def encode(ids: torch.Tensor) -> tuple[torch.Tensor, object]:
         calls.append(1)
         return ids.float(), object()
 
-    memory = TextMemory(encode)
-    memory(torch.tensor([[1]]))
-    memory(torch.tensor([[1]]))
+    cache = TextCache(encode)
+    cache(torch.tensor([[1]]))
+    cache(torch.tensor([[1]]))
     assert len(calls) == 2

@@ -1,4 +1,4 @@
-"""Clusters of several machines: workers that join and leave, schedulers out of reach, TLS; no clear text."""
+"""Clusters of several machines: workers that join and leave, unreachable schedulers, TLS, no unencrypted traffic."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Serve = Callable[..., subprocess.Popen]
 
 @pytest.fixture(autouse=True)
 def sleeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All workers draw with a stand-in that takes a moment for a batch, as a GPU does, and no processor."""
+    """All workers use a stand-in that takes a moment per batch, as a GPU does, and no CPU."""
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "benchmarks.stand_in:make_sleeper")
     monkeypatch.setenv("IMAGEMILL_STAND_IN_SECONDS", "0.3")
 
 
 @pytest.fixture(scope="module")
 def expected(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The fingerprint of what one worker generates from the prompts, undisturbed."""
+    """The fingerprint of the dataset that one worker generates from the prompts, undisturbed."""
     from imagemill.flows.build_dataset import build_dataset
     from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
@@ -61,7 +61,7 @@ def fields(tmp_path: Path, model: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts `imagemill scheduler` or `imagemill worker` in a process of its own; what it says goes into a file."""
+    """Starts `imagemill scheduler` or `imagemill worker` in a new process; its output goes to a file."""
     started: list[subprocess.Popen] = []
 
     def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen:
@@ -83,8 +83,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         process.wait(300)
 
 
-def said(process: subprocess.Popen, pattern: str) -> str:
-    """The first group of the pattern in what the process says, once it has said it."""
+def output_of(process: subprocess.Popen, pattern: str) -> str:
+    """The first group of the pattern in the process's output, once it appears."""
 
     def found() -> re.Match[str] | None:
         assert process.poll() is None, process.log.read_text()
@@ -102,20 +102,20 @@ def build_on(address: str, fields: dict[str, Any], **overrides: Any) -> dict[str
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    """The worker processes of an `imagemill worker`: forked, so children of a child."""
+    """The worker processes of `imagemill worker`: forked, so grandchildren."""
     return [worker for child in psutil.Process(process.pid).children() for worker in child.children()]
 
 
 @pytest.mark.slow
-def test_four_workers_on_three_addresses_one_killed_and_one_late_generate_what_one_worker_generates(
+def test_four_workers_on_three_addresses_one_killed_and_one_late_generate_the_same_as_one(
     serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:gated")
     monkeypatch.setenv("IMAGEMILL_FAULTS", str(tmp_path))
-    address = said(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
+    address = output_of(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
     serve("worker", address, "--host", "127.0.0.2", "--workers", "2")
     doomed = serve("worker", address, "--host", "127.0.0.3")
-    said(doomed, r"worker (\S+) at")
+    output_of(doomed, r"worker (\S+) at")
     late: list[subprocess.Popen] = []
     staged = Path(fields["output"]) / ".imagemill" / "staged"
 
@@ -137,29 +137,29 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_generate_what_o
 
 
 @pytest.mark.slow
-def test_two_builds_share_a_cluster_and_a_machine_that_is_told_to_leave_hands_its_shards_to_another(
+def test_two_builds_share_a_cluster_and_a_machine_that_leaves_passes_its_shards_to_another(
     serve: Serve, expected: str, fields: dict[str, Any], tmp_path: Path
 ):
-    address = said(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
+    address = output_of(serve("scheduler", "--port", "0"), r"scheduler at (\S+)")
     leaving = serve("worker", address, "--host", "127.0.0.2")
-    said(leaving, r"worker (\S+) at")
+    output_of(leaving, r"worker (\S+) at")
     both = [{**fields, "output": str(tmp_path / name)} for name in ("one", "other")]
     with ThreadPoolExecutor(2) as pool:
-        builds = [pool.submit(build_on, address, one) for one in both]
-        for one in both:
-            staged = Path(one["output"]) / ".imagemill" / "staged"
+        builds = [pool.submit(build_on, address, recipe) for recipe in both]
+        for recipe in both:
+            staged = Path(recipe["output"]) / ".imagemill" / "staged"
             wait_until(lambda staged=staged: list(staged.glob("*.staged")), "an image of each build")
         leaving.terminate()
         assert leaving.wait(300) == 0
         serve("worker", address, "--host", "127.0.0.3")
         figures = [build.result(300) for build in builds]
-    assert [one["fingerprint"] for one in figures] == [expected, expected]
-    assert [one["set_aside"] for one in figures] == [0, 0]
+    assert [run["fingerprint"] for run in figures] == [expected, expected]
+    assert [run["set_aside"] for run in figures] == [0, 0]
 
 
 @pytest.mark.slow
-def test_a_build_outlasts_a_scheduler_that_is_out_of_reach(serve: Serve, expected: str, fields: dict[str, Any]):
-    address = said(serve("scheduler", "--port", "0"), r"scheduler at tcp://(\S+)")
+def test_a_build_outlasts_an_unreachable_scheduler(serve: Serve, expected: str, fields: dict[str, Any]):
+    address = output_of(serve("scheduler", "--port", "0"), r"scheduler at tcp://(\S+)")
     with Wire(address) as wire:
         serve("worker", f"tcp://{wire.address}")
         staged = Path(fields["output"]) / ".imagemill" / "staged"
@@ -177,7 +177,7 @@ def test_a_build_outlasts_a_scheduler_that_is_out_of_reach(serve: Serve, expecte
 
 
 class Wire:
-    """A way to an address, byte by byte, that can be cut: every connection breaks, and new ones are refused."""
+    """A proxy that can be cut: all connections break, and new ones are refused."""
 
     def __init__(self, target: str) -> None:
         host, port = target.rsplit(":", 1)
@@ -204,25 +204,25 @@ class Wire:
                 near, _ = listener.accept()
                 far = socket.create_connection(self.target)
                 self._open += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
 
     @staticmethod
-    def _copy(one: socket.socket, other: socket.socket) -> None:
+    def _copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
-            while content := one.recv(65536):
-                other.sendall(content)
+            while content := source.recv(65536):
+                target.sendall(content)
         with suppress(OSError):
-            other.shutdown(socket.SHUT_RDWR)
+            target.shutdown(socket.SHUT_RDWR)
 
     def _hang_up(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for one in self._open:
+        for connection in self._open:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
         self._open.clear()
 
     def cut(self, seconds: float) -> None:
@@ -233,7 +233,7 @@ class Wire:
 
 
 def tls_settings(folder: Path) -> dict[str, str]:
-    """The environment in which Dask speaks TLS with the certificates in a folder."""
+    """The environment in which Dask uses TLS with the certificates in a folder."""
     settings = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "ca.pem")}
     for role in ("SCHEDULER", "WORKER", "CLIENT"):
         settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(folder / "cert.pem")
@@ -243,7 +243,7 @@ def tls_settings(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes certificates with the commands of docs/clusters.md, and an authority of their own."""
+    """Creates certificates, and their authority, with the commands of docs/clusters.md."""
     commands = re.search(r"```sh\n(openssl.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.DOTALL)[1]
 
     def make(name: str) -> Path:
@@ -258,7 +258,7 @@ def certificates(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.slow
-def test_a_cluster_with_the_documented_certificates_speaks_tls_and_refuses_those_without(
+def test_a_cluster_with_the_documented_certificates_uses_tls_and_refuses_others(
     server: str, serve: Serve, fields: dict[str, Any], certificates: Callable[[str], Path]
 ):
     from dask import config
@@ -266,7 +266,7 @@ def test_a_cluster_with_the_documented_certificates_speaks_tls_and_refuses_those
 
     ours = certificates("ours")
     settings = tls_settings(ours)
-    address = said(serve("scheduler", "--port", "0", env=settings), r"scheduler at (tls://\S+)")
+    address = output_of(serve("scheduler", "--port", "0", env=settings), r"scheduler at (tls://\S+)")
     serve("worker", address, env=settings)
     stranger = serve("worker", address, env=tls_settings(certificates("theirs")))
     with pytest.raises((OSError, TypeError)), Client(address, set_as_default=False, timeout=5):
@@ -274,7 +274,7 @@ def test_a_cluster_with_the_documented_certificates_speaks_tls_and_refuses_those
     here = {"ca-file": ours / "ca.pem", "client.cert": ours / "cert.pem", "client.key": ours / "key.pem"}
     with config.set({f"distributed.comm.tls.{name}": str(path) for name, path in here.items()}):
         assert build_on(address, fields)["status"] == "complete"
-    assert "certificate" in said(stranger, r"looks for the scheduler at tls://\S+: (.*)")
+    assert "certificate" in output_of(stranger, r"looks for the scheduler at tls://\S+: (.*)")
 
 
 @pytest.mark.parametrize(
@@ -286,13 +286,13 @@ def test_a_cluster_with_the_documented_certificates_speaks_tls_and_refuses_those
     ],
     ids=lambda command: command[0],
 )
-def test_clear_text_beyond_the_loopback_is_refused(imagemill: Run, command: tuple[str, ...]):
+def test_unencrypted_traffic_beyond_the_loopback_is_refused(imagemill: Run, command: tuple[str, ...]):
     code, text = imagemill(*command)
     assert code == 2
     assert "is not encrypted and lies beyond this machine's loopback" in text
     assert "--insecure" in text
 
 
-def test_an_address_that_is_none_is_told_with_how_to_write_one(imagemill: Run):
+def test_an_invalid_address_is_refused_with_the_right_form(imagemill: Run):
     code, text = imagemill("worker", "127.0.0.1:8786")
     assert (code, "write tcp://host:port or tls://host:port" in text) == (2, True)

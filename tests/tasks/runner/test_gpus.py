@@ -1,4 +1,4 @@
-"""Which GPUs a worker gets, from what the drivers' tools and variables say; and what is told of each worker."""
+"""The GPUs of each worker, from the drivers' tools and variables, and the statistics of each worker."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from imagemill.data.errors import RecipeError
-from imagemill.data.records import StepReport, StepTiming
+from imagemill.data.records import StepReport, WorkerStats
+from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import worker_options
 from imagemill.tasks.runner.gpus import choose_gpus, gpu_environment, parse_nvidia, visible_gpus
-from imagemill.tasks.worker_stats import WorkerFigures, log_line, watched
+from imagemill.tasks.worker_stats import log_line, run_figures
 
 LISTED = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
@@ -22,30 +23,30 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-e97f6f5c-1b3a-8d0e-8a34-1fd0d5e4f9c2)
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No driver's tool and no driver's variable, whatever this machine has."""
+    """No driver tools or variables, whatever this machine has."""
     monkeypatch.setenv("PATH", "")
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
 
 
-def tool(folder: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "said").write_text(says)
-    (folder / name).write_text(f"#!/bin/sh\n/bin/cat {folder}/said\n")
+def tool(folder: Path, name: str, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "output").write_text(output)
+    (folder / name).write_text(f"#!/bin/sh\n/bin/cat {folder}/output\n")
     (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
 
 
-def test_a_gpu_that_is_cut_into_mig_slices_counts_as_its_slices():
+def test_a_partitioned_gpu_counts_as_its_mig_slices():
     first, second = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb"
     assert parse_nvidia(LISTED) == [first, second, "1"]
 
 
-def test_the_driver_s_tool_is_asked_where_no_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_drivers_tool_lists_the_gpus_if_no_variable_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tool(tmp_path, "nvidia-smi", "GPU 0: A (UUID: GPU-a)\nGPU 1: B (UUID: GPU-b)\n", monkeypatch)
     assert visible_gpus() == ["0", "1"]
 
 
-def test_rocm_s_gpus_are_found_and_given_by_rocm_s_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_rocm_gpus_are_found_and_assigned_by_rocms_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tool(tmp_path, "rocm-smi", "GPU[0]\t\t: Device: MI300X\nGPU[0]\t\t: GUID: 1\nGPU[1]\t\t: Device\n", monkeypatch)
     assert visible_gpus() == ["0", "1"]
     assert gpu_environment("1")["HIP_VISIBLE_DEVICES"] == "1"
@@ -60,12 +61,12 @@ def test_rocm_s_gpus_are_found_and_given_by_rocm_s_variable(tmp_path: Path, monk
         ("-1", []),
     ],
 )
-def test_cuda_visible_devices_decides_which_gpus_there_are(value: str, found: list[str], monkeypatch):
+def test_cuda_visible_devices_limits_the_gpus(value: str, found: list[str], monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert visible_gpus() == found
 
 
-def test_each_worker_sees_one_of_the_gpus_that_were_chosen(monkeypatch: pytest.MonkeyPatch):
+def test_each_worker_sees_one_of_the_chosen_gpus(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     choose_gpus("0,2")
     gpus = visible_gpus()
@@ -73,7 +74,7 @@ def test_each_worker_sees_one_of_the_gpus_that_were_chosen(monkeypatch: pytest.M
     assert seen == ["0", "2"]
 
 
-def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_gpu_is_refused_with_the_visible_ones(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(RecipeError, match=r"--gpus is '0,7', and the GPUs that this process may use are 0, 1"):
         choose_gpus("0,7")
@@ -84,20 +85,21 @@ def test_without_a_gpu_the_workers_share_the_cores(monkeypatch: pytest.MonkeyPat
     assert [worker_options(0, count, [], None)["env"]["OMP_NUM_THREADS"] for count in (1, 4, 16)] == ["8", "2", "1"]
 
 
-def test_a_system_that_cannot_tell_which_cores_a_process_has_counts_them_all(monkeypatch: pytest.MonkeyPatch):
+def test_without_cpu_affinity_all_cores_count(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     assert worker_options(0, 2, [], None)["env"]["OMP_NUM_THREADS"] == "3"
 
 
-def test_a_worker_s_time_memory_and_pace_are_told_and_how_long_devices_waited():
-    one = WorkerFigures()
-    for utilisation in (90.0, 70.0):
-        spent = StepTiming(loading=4.0, drawing=9.5, waiting=0.5, moves=1, peak_gib=12.5, utilisation=utilisation)
-        one.add(StepReport(generated=10, device="NVIDIA A100", worker="a", spent=spent))
-    run = watched({"a": one})
+def test_the_steps_of_a_worker_add_up_to_its_statistics():
+    progress = Progress()
+    for device, peak, utilisation in (("NVIDIA A100", 12.5, 270.0), (None, 3.0, 210.0)):
+        stats = WorkerStats(device, 10, 14.0, 4.0, 9.5, 0.5, moves=1, peak_gib=peak, utilisation=utilisation, samples=3)
+        progress.step_done(StepReport(worker="a", stats=stats))
+    run = run_figures(progress.workers)
+    assert (progress.generated, progress.worker_seconds) == (20, 28.0)
     assert (run["device_idle"], run["model_moves"]) == (0.05, 2)
     assert log_line("a", run["workers"]["a"]) == (
-        "Worker a (NVIDIA A100): 20 images, 1.0 a second; 8.0 s loading, 19.0 s drawing, 1.0 s waiting; "
+        "Worker a (NVIDIA A100): 20 images, 1.0 images/s; 8.0 s loading, 19.0 s generating, 1.0 s waiting; "
         "peak memory 12.5 GiB, utilisation 80 %."
     )

@@ -1,4 +1,4 @@
-"""Two models on a device that holds one: the shards of one model are generated one after the other."""
+"""Two models on a device that holds one: the shards of one model are generated in sequence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARDS, WINDOW = 12, 6
 
 
 @pytest.mark.slow
-def test_models_change_places_as_often_as_the_window_asks_and_not_as_often_as_there_are_shards(
+def test_models_are_exchanged_once_per_window_not_once_per_shard(
     server: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from imagemill.flows.build_dataset import build_dataset
@@ -33,5 +33,5 @@ def test_models_change_places_as_often_as_the_window_asks_and_not_as_often_as_th
     flow = build_dataset.with_options(task_runner=GpuTaskRunner(workers=1, shards=WINDOW))
     figures = flow(load_recipe(fields, {"max_resident": 1}))
     assert (figures["status"], figures["model_loads"]) == ("complete", 2)
-    # Each model once a window, two of these loads. Shard by shard it would be almost twice a shard.
+    # Each model once per window, two of these loads. Shard by shard it would be almost two moves per shard.
     assert figures["model_moves"] <= 2 * (SHARDS // WINDOW)

@@ -1,4 +1,4 @@
-"""The cluster that a build starts for itself on a machine without a GPU: where its worker processes come from."""
+"""The cluster of one build on a machine without a GPU: how its worker processes start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not can_fork([]), reason="workers are forked on 
 
 
 def about() -> dict[str, Any]:
-    """What a worker process is, as it sees itself."""
+    """Facts about a worker process."""
     parent = psutil.Process().parent()
     return {
         "parent": parent.pid,
@@ -31,10 +31,10 @@ def about() -> dict[str, Any]:
     }
 
 
-def test_workers_are_forked_from_one_process_that_has_imported_what_models_need(monkeypatch: pytest.MonkeyPatch):
+def test_workers_are_forked_from_a_process_that_has_imported_the_models_libraries(monkeypatch: pytest.MonkeyPatch):
     with start_cluster(1, []):
         pass
-    # Set after the process was started that they are forked from.
+    # Set after the start of the process that they are forked from.
     monkeypatch.setenv("NIGHT", "12")
     with start_cluster(2, []) as cluster, cluster.get_client() as client:
         first, second = client.run(about).values()
@@ -45,7 +45,7 @@ def test_workers_are_forked_from_one_process_that_has_imported_what_models_need(
 def test_a_forked_worker_computes_with_its_share_of_the_cores(build: Build, fields: dict[str, Any], cluster: str):
     build(fields)
     with Client(cluster, set_as_default=False) as client:
-        # Of the thread that generates: each has a number of its own.
+        # In the thread that generates, since the number is per thread.
         shares = [
             client.submit(lambda: sys.modules["torch"].get_num_threads(), workers=[worker], pure=False).result()
             for worker in client.scheduler_info()["workers"]
@@ -53,7 +53,7 @@ def test_a_forked_worker_computes_with_its_share_of_the_cores(build: Build, fiel
     assert shares == [max(1, cores() // 2)] * 2
 
 
-def test_a_script_that_builds_at_its_top_builds_once(fields: dict[str, Any], server: str, tmp_path: Path):
+def test_a_script_that_builds_at_top_level_builds_once(fields: dict[str, Any], server: str, tmp_path: Path):
     script = tmp_path / "build.py"
     script.write_text(
         "from imagemill.flows.build_dataset import build_dataset\n"
@@ -74,11 +74,11 @@ from imagemill.tasks.runner.fork_server import start_fork_server, stop_fork_serv
 from tests.conftest import command_of, wait_until
 
 def servers():
-    return [one for one in psutil.Process().children() if "forkserver" in " ".join(command_of(one))]
+    return [child for child in psutil.Process().children() if "forkserver" in " ".join(command_of(child))]
 
 start_fork_server()
 [server] = servers()
-wait_until(lambda: server.cpu_times().user > 1, "imports that are under way")
+wait_until(lambda: server.cpu_times().user > 1, "the start of its imports")
 stop_fork_server()
 wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE, "the end of the process")
 start_fork_server()
@@ -86,6 +86,6 @@ assert servers() != [server]
 """
 
 
-def test_imports_begun_for_a_build_that_turns_out_to_generate_nothing_are_broken_off_and_can_begin_again():
+def test_the_imports_of_a_build_with_nothing_to_generate_are_cancelled_and_can_restart():
     done = subprocess.run([sys.executable, "-c", BEGIN_AND_STOP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

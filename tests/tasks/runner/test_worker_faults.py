@@ -1,4 +1,4 @@
-"""Worker processes that die, hang or lose their device in the middle of a build: replaced, and the build completes."""
+"""Worker processes that die, hang or lose their device during a build are replaced, and the build completes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOOD = ["a fox", "a kite", "once hang", "a ring", "a cat", "once assert", "a sta
 
 @pytest.fixture(scope="module")
 def disturbed(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A build whose rows hang or break their worker once, or always kill it; and one of the good rows, undisturbed."""
+    """A build with rows that hang or break their worker once, or always kill it; and a build without these."""
     from imagemill.flows.build_dataset import build_dataset
     from imagemill.tasks.runner.cluster import start_cluster
     from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner

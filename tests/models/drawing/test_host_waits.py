@@ -1,4 +1,4 @@
-"""A denoising step waits for nothing: while it is computed on a device, the next is already given to it."""
+"""Denoising steps never wait for the device: the host queues the next one while this one is computed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from imagemill.data.config.steps import Generate
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.resolve import resolve
+from imagemill.models.catalog.tried import SAVED, TRIED
 from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.pipeline_call import draw_batch
 from imagemill.models.loading.pipeline import load_pipeline
-from tests.models.families import DRAWN, SAVED
 from tests.models.tiny import save_tiny
 
-ASKING = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique_dim", "_unique2"}
-"""Operations whose result the host waits for, since what it does next depends on a value."""
+READS = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique_dim", "_unique2"}
+"""Operations whose result the host waits for, since its next step depends on a value."""
 
 WAITING = {"StableDiffusionPipeline", "StableDiffusionXLPipeline"}
-"""Families whose default scheduler looks at a value at each step: PNDM, and Euler, which keeps it on the host."""
+"""Families whose default scheduler reads a value at each step: PNDM, and Euler, which keeps it on the host."""
 
-FAMILIES = [name for name, how in DRAWN.items() if how.get("text-to-image") == SAVED and name not in WAITING]
+FAMILIES = [name for name, how in TRIED.items() if how.get("text-to-image") == SAVED and name not in WAITING]
 
 
 class Values(TorchDispatchMode):
@@ -37,13 +37,13 @@ class Values(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = operation.overloadpacket.__name__
-        self.counted.update([name] if name in ASKING else [])
+        self.counted.update([name] if name in READS else [])
         return operation(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_more_steps_ask_the_device_for_no_more_values(family: str, tmp_path: Path):
-    spec = resolve("generate", Generate(model=str(save_tiny(family, tmp_path))), None)
+def test_more_steps_read_no_more_values_from_the_device(family: str, tmp_path: Path):
+    spec = resolve("generate", Generate(model=str(save_tiny(family, tmp_path))))
     pipeline = load_pipeline(spec, torch.device("cpu"), {})
     found = []
     for steps in (4, 8):

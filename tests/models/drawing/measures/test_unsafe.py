@@ -1,4 +1,4 @@
-"""A safety checker is asked for in the recipe, and only of a model that ships one."""
+"""Safety checkers: a recipe asks for one, and only a model that ships one accepts that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagemill.models.catalog.resolve import resolve
 
 def test_a_model_that_ships_no_checker_is_refused_with_what_to_do(model: Path):
     with pytest.raises(RecipeError) as refused:
-        resolve("generate", Generate(model=str(model), safety="flag"), None)
+        resolve("generate", Generate(model=str(model), safety="flag"))
     for words in ("recipe.generate.safety is 'flag'", "ships no", "set it to 'off'", "Stable Diffusion 1.5"):
         assert words in str(refused.value)
 

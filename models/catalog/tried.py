@@ -1,20 +1,24 @@
-"""Which tasks of which families the tests draw, and how; docs/models.md is made from this."""
+"""Record of which tasks of which families have been run, and how: the tests run them, docs/models.md lists them.
+
+None was run with its published weights. A tiny pipeline has the family's class and kinds of parts, far smaller, with
+random weights.
+"""
 
 from __future__ import annotations
 
 SAVED = "saved and loaded"
-"""A tiny pipeline with random weights, saved to a folder that the recipe names: the whole way that a model goes."""
+"""A tiny pipeline, saved to a folder that the recipe names, and loaded and called by a build."""
 
 IN_MEMORY = "made in memory"
-"""A tiny pipeline with random weights that the worker makes itself, since this family's cannot be saved here."""
+"""A tiny pipeline that the worker makes itself, since this family's cannot be saved here."""
 
-LARGE = "saved and loaded, generated alone"
-"""The same without a build: whatever is asked for, it generates a megapixel and makes it smaller."""
+LARGE = "saved and loaded, called without a build"
+"""The same without a build: whatever size is requested, it generates a megapixel and scales that down."""
 
-OWN_SIZES = "saved and loaded, generated alone at a size of its own"
-"""The same without a build: it generates one number of pixels alone."""
+OWN_SIZES = "saved and loaded, called without a build at a size of its own"
+"""The same without a build: it generates one number of pixels only."""
 
-DRAWN: dict[str, dict[str, str]] = {
+TRIED: dict[str, dict[str, str]] = {
     "StableDiffusionPipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "StableDiffusionInpaintPipeline": {"inpaint": SAVED},
     "StableDiffusionInstructPix2PixPipeline": {"instruction": SAVED},
@@ -34,9 +38,10 @@ DRAWN: dict[str, dict[str, str]] = {
     "SanaPipeline": {"text-to-image": SAVED},
     "SanaSprintPipeline": {"text-to-image": LARGE},
 }
+"""Family -> task -> how it was run."""
 
 WITH_CONTROLNET = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline", "QwenImagePipeline")
-"""Families that the tests draw along a control image, with a tiny random ControlNet, saved and loaded."""
+"""Families that were run with a ControlNet: a tiny one with random weights, saved and loaded."""
 
 WITH_IP_ADAPTER = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-"""Families that the tests draw with an image prompt, with a tiny random IP-Adapter, saved and loaded."""
+"""Families that were run with an IP-Adapter: a tiny one with random weights, saved and loaded."""

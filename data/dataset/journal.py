@@ -1,0 +1,107 @@
+"""Journal of the committed files: a line for each, which lets a build trust a file without reading it.
+
+The line is appended before the file is moved into place. A remote dataset's journal is in its work folder on this
+machine; a copy beside the dataset is for builds on other machines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.dataset.parquet import count_rows
+from imagemill.data.dataset.shard_files import GLOB, CommittedFile
+from imagemill.data.storage.jsonl import append_line, json_line, read_lines
+from imagemill.data.storage.locations import Location, hash_file, size_and_version
+
+
+class Journal:
+    """The journal of one dataset. ``publish`` and ``write`` are its Folder's."""
+
+    def __init__(
+        self,
+        path: Path,
+        shared: Location,
+        manifest: Location,
+        publish: Callable[[Path, Location], None],
+        write: Callable[[Location, bytes], None],
+    ) -> None:
+        self.path = path
+        self.shared = shared
+        """The same file as ``path`` unless the dataset is remote."""
+        self._manifest = manifest
+        self._publish = publish
+        self._write = write
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether builds on other machines have journals too."""
+        return self.shared != self.path
+
+    def commit(self, temporary: Path, target: Location, file: CommittedFile) -> None:
+        """Move a whole and synced Parquet file into place, replacing one of the same name."""
+        # The journal first: after a kill in between either file is known by its sha256.
+        entry = {**asdict(file), "name": target.name}
+        if not self.is_remote:
+            append_line(self.path, entry | size_and_version(temporary)[1])
+            self._publish(temporary, target)
+            return
+        append_line(self.path, entry)
+        if target.exists():
+            self.share()
+        self._publish(temporary, target)
+        append_line(self.path, entry | size_and_version(target)[1])
+
+    def committed(self, data: Location) -> tuple[list[CommittedFile], list[Location]]:
+        """The Parquet files in ``data``, by name: those that are as they were committed, and the damaged ones.
+
+        A file is trusted by size and time of change, a remote one by size and its store's version of it; where these
+        are not as recorded (a copied folder, a lost journal, an edited file), its sha256 decides.
+        """
+        known = self._known()
+        whole, damaged = [], []
+        for path in sorted(data.glob(GLOB)):
+            file = _recognise(path, known.get(path.name, []))
+            if file is None:
+                damaged.append(path)
+            else:
+                whole.append(file)
+        return whole, damaged
+
+    def share(self) -> None:
+        """Copy a remote dataset's journal beside it, so that builds on other machines need not read its files.
+
+        Needed only when a file is replaced and when the dataset is complete: a new file is accepted if it is whole.
+        """
+        if self.is_remote:
+            self._write(self.shared, self.path.read_bytes())
+
+    def fetch(self) -> None:
+        """Merge the shared journal into this machine's, each line once."""
+        lines = [json_line(entry) for journal in (self.shared, self.path) for entry in read_lines(journal)]
+        self._write(self.path, b"".join(dict.fromkeys(lines)))
+
+    def _known(self) -> dict[str, list[dict[str, Any]]]:
+        """File name -> all its entries in the manifest and the journals."""
+        entries = json.loads(self._manifest.read_bytes())["files"] if self._manifest.exists() else []
+        known: dict[str, list[dict[str, Any]]] = {}
+        for journal in dict.fromkeys((self.path, self.shared)):
+            entries += read_lines(journal)
+        for entry in entries:
+            known.setdefault(entry["name"], []).append(entry)
+        return known
+
+
+def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | None:
+    """The file at ``path`` if it is as it was committed, or whole and without any entry; otherwise None."""
+    size, version = size_and_version(path)
+    for entry in known:
+        if entry["bytes"] == size and version.items() <= entry.items():
+            return CommittedFile(path.name, entry["rows"], entry["bytes"], entry["sha256"])
+    sha256, rows = hash_file(path), count_rows(path)
+    if rows is None or (known and all(entry["sha256"] != sha256 for entry in known)):
+        return None
+    return CommittedFile(path.name, rows, size, sha256)

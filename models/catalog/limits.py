@@ -1,0 +1,35 @@
+"""Defaults and limits of the settings that a recipe or a row can give a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Settings of an image where neither the recipe nor its row gives them; None: the model has none."""
+
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What can be asked of a model."""
+
+    size_multiple: int
+    """Width and height are multiples of this many pixels."""
+    negative_prompt: bool
+    """Whether it makes use of one."""
+    uses_guidance: bool = True
+    """Whether it makes use of a guidance scale."""
+    min_steps: int = 1
+    """The fewest denoising steps that make sense with its strength (models.catalog.capabilities.fewest_steps)."""
+    max_batch: int | None = None
+    """The most rows of one call; None: any number."""
+    buckets: tuple[tuple[int, int], ...] = ()
+    """Widths and heights that it generates best, in pixels, its own first."""
+    only_buckets: bool = False
+    """Whether it generates no other sizes."""

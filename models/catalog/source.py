@@ -1,0 +1,116 @@
+"""Exact source of a model's files: a path on this machine known by a hash, or a repository of the Hub at a commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagemill.data.errors import RecipeError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Files of a model, LoRA, ControlNet, ..., known exactly. Travels to the workers."""
+
+    location: str
+    """A local path, or an 'org/name' repository."""
+    commit: str | None = None
+    """Of a repository; None for local files."""
+    files: str | None = None
+    """Hash of local files; None for a repository."""
+    requested: str | None = None
+    """The revision that the recipe or the catalog names; None: the default branch."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All of it that decides pixels. The path of local files does not."""
+        return {"files": self.files} if self.files else {"repository": self.location, "revision": self.commit}
+
+    @property
+    def version(self) -> str | None:
+        """The commit, or the hash of local files."""
+        return self.commit or self.files
+
+    @property
+    def key(self) -> str | tuple[str, str | None]:
+        """Equal for equal files."""
+        return self.files or (self.location, self.commit)
+
+    @property
+    def pin(self) -> str:
+        """Name under which a dataset records the commit (data.dataset.folder.Folder.pin)."""
+        return _pin(self.location, self.requested)
+
+    def file(self, field: str, name: str, cache_dir: str | None) -> Path:
+        """The local path of one of the files; a repository's is downloaded. Raises RecipeError, naming the field."""
+        if self.commit is None:
+            return Path(self.location) / name
+        from imagemill.models.hub import fetch_file
+
+        return fetch_file(field, self.location, self.commit, name, cache_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Finds what a recipe names, on this machine or on the Hub.
+
+    The Hub is asked for the newest commit once a dataset: a later build takes the pinned one, so that a commit to a
+    repository's readme regenerates nothing.
+    """
+
+    cache_dir: str | None = None
+    """The Hub's cache; None: the default."""
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """ModelSource.pin -> commit."""
+
+    def locate(self, field: str, key: str, name: str, revision: str | None, local: str) -> Path | ModelSource:
+        """The path on this machine that ``name`` is, else the repository, at a commit.
+
+        ``field`` is the recipe's section that has ``name`` under ``key``; ``local`` says what may lie on this machine.
+        Raises RecipeError and UnknownModel, naming the field.
+        """
+        path = Path(name).expanduser()
+        if path.exists():
+            check_no_revision(field, name, revision)
+            return path
+        if not is_repository(name) or path.suffix == ".safetensors":
+            raise RecipeError(f"{field}.{key} is {name!r}, which is neither {local} nor an 'org/name' repository.")
+        return self.at_commit(f"{field}.{key}", name, revision)
+
+    def at_commit(self, field: str, repository: str, revision: str | None) -> ModelSource:
+        """A repository at a revision's commit; None: its default branch's. Raises RecipeError and UnknownModel."""
+        commit = revision if _COMMIT.fullmatch(revision or "") else self.pinned.get(_pin(repository, revision))
+        if commit is None:
+            from imagemill.models.hub import resolve_commit
+
+            commit = resolve_commit(field, repository, revision, self.cache_dir)
+        return ModelSource(repository, commit=commit, requested=revision)
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name has the form 'org/name'."""
+    return bool(_REPOSITORY.fullmatch(name))
+
+
+def check_no_revision(field: str, name: str, revision: str | None) -> None:
+    """Raises RecipeError where a revision is given for local files."""
+    if revision:
+        raise RecipeError(
+            f"{field}.revision is {revision!r}, but {name!r} is on this machine, where it has no revisions: "
+            "leave it out."
+        )
+
+
+def joined(*parts: str | None) -> str:
+    """A path inside a folder or repository; empty parts are left out."""
+    return "/".join(filter(None, parts))
+
+
+def _pin(repository: str, revision: str | None) -> str:
+    return f"{repository}@{revision or 'default'}"
