@@ -29,7 +29,7 @@ from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import RowPlanner, make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import ModelFacts
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
 
 ROWS = (10_000, 100_000, 1_000_000)

@@ -104,7 +104,7 @@ class Staged:
     batch_size: int
     device: str
     measures: Mapping[str, Any] = field(default_factory=dict)
-    """Measure (data.dataset.measures) -> the image's value; missing where it was not measured."""
+    """Measure (data.dataset.measure_columns) -> the image's value; missing where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

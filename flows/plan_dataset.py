@@ -18,7 +18,7 @@ from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models
 
 

@@ -22,7 +22,7 @@ from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner

@@ -34,4 +34,4 @@ class Job:
     max_resident: int | None = None
     """The most models that stay on a worker's device at once; None: as many as fit."""
     measures: Mapping[str, Any] = field(default_factory=dict)
-    """Measure (models.drawing.measure) -> its setting for these images."""
+    """Measure (models.drawing.measure_registry) -> its setting for these images."""

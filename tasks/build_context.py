@@ -23,7 +23,7 @@ from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
 from imagemill.models.catalog.source import Locator
 from imagemill.models.catalog.spec import Model, Step
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
 
 MAX_AUTO_BATCH = 64

@@ -15,7 +15,7 @@ from prefect.context import TaskRunContext
 
 from imagemill.data.errors import ImagemillError
 from imagemill.data.identity import digest
-from imagemill.models.drawing.measure import registry
+from imagemill.models.drawing.measure_registry import registry
 from imagemill.models.job import Job
 
 MAX_DRAW_RETRIES = 2

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagemill.data.dataset.measures import MeasureColumn
+from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.dataset.schema import DatasetSchema, carried_name, carried_value
 from imagemill.data.errors import BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding

@@ -10,7 +10,7 @@ from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Generate
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.measures import MeasuresOf
+from imagemill.data.dataset.measure_columns import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, RecipeError

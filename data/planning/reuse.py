@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.measures import MeasureColumn
+from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.dataset.parquet import read_columns, read_encoding, read_image_rows
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.dataset.rows import encodings_of, unique_drawings

@@ -20,7 +20,7 @@ from imagemill.data.config.guides import guide_columns, plain_guides
 from imagemill.data.config.recipe import GUIDES
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import fingerprint
-from imagemill.data.dataset.measures import MeasureColumn, MeasuresOf
+from imagemill.data.dataset.measure_columns import MeasureColumn, MeasuresOf
 from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.dataset.schema import DatasetSchema, own_columns

@@ -22,7 +22,7 @@ from imagemill.data.export.formats import FORMATS
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:

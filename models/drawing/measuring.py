@@ -12,7 +12,7 @@ from PIL import Image
 from imagemill.data.images.codec import decode_image
 from imagemill.data.records import Drawing, Failure
 from imagemill.data.staging.store import Staging
-from imagemill.models.drawing.measure import Measure, MeasureContext, registry
+from imagemill.models.drawing.measure_registry import Measure, MeasureContext, registry
 from imagemill.models.job import Job
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from imagemill.data.config.chain import plain_steps
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.drawing.measure import Measure, MeasureContext
+from imagemill.models.drawing.measure_registry import Measure, MeasureContext
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, bool]:

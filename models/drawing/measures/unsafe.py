@@ -15,7 +15,7 @@ from imagemill.data.config.chain import plain_steps
 from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.drawing.measure import Measure, MeasureContext
+from imagemill.models.drawing.measure_registry import Measure, MeasureContext
 
 if TYPE_CHECKING:
     import torch

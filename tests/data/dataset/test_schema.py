@@ -9,7 +9,7 @@ import pytest
 
 from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 
 UNTRUNCATED = {"prompt_truncated": False}
 TRUNCATED = {"prompt_truncated": True}

@@ -11,7 +11,7 @@ import pytest
 from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.verify.integrity import verify_files
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from tests.conftest import Build, write_prompts
 
 TWELVE = [f"number {number}" for number in range(12)]

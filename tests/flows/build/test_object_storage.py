@@ -20,7 +20,7 @@ from imagemill.data.errors import DatasetDiffers
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.locations import RemotePath
 from imagemill.data.verify.integrity import verify_files
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from tests.commands import Launch
 from tests.conftest import Build, wait_until, write_prompts
 from tests.starter import Started

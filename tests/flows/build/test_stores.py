@@ -19,7 +19,7 @@ from imagemill.data.errors import FolderInUse, NotAnImagemillDataset
 from imagemill.data.storage.locations import locate
 from imagemill.data.verify.diff import compare
 from imagemill.data.verify.integrity import verify_files
-from imagemill.models.drawing.measure import measures_of
+from imagemill.models.drawing.measure_registry import measures_of
 from tests.commands import only_file
 from tests.conftest import Build, free_port, write_prompts
 from tests.flows.google_store import make_bucket, start_store

@@ -30,7 +30,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing import measures
 from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.drawing.draw import draw
-from imagemill.models.drawing.measure import measures_of, registry
+from imagemill.models.drawing.measure_registry import measures_of, registry
 from imagemill.models.job import Job
 from tests.models.drawing.test_draw import PNG, job
 
@@ -39,7 +39,7 @@ BRIGHTNESS = '''"""Column ``brightness``: the mean of an image's values, 0 to 1.
 import numpy as np
 
 from imagemill.data.config.chain import plain_steps
-from imagemill.models.drawing.measure import Measure
+from imagemill.models.drawing.measure_registry import Measure
 
 MEASURE = Measure(
     name="brightness",
@@ -151,7 +151,7 @@ def test_a_measure_is_named_as_its_file_and_as_no_other_column():
 
 def test_reading_the_registry_imports_no_torch():
     code = (
-        "import sys; from imagemill.models.drawing.measure import registry; import imagemill.models.drawing.measuring;"
+        "import sys; from imagemill.models.drawing.measure_registry import registry; import imagemill.models.drawing.measuring;"
         "assert registry(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagemill.data.dataset.measures import MeasureColumn, MeasureKind
+from imagemill.data.dataset.measure_columns import MeasureColumn, MeasureKind
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.spec import Model
 from imagemill.models.drawing import measures
