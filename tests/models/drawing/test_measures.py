@@ -151,7 +151,8 @@ def test_a_measure_is_named_as_its_file_and_as_no_other_column():
 
 def test_reading_the_registry_imports_no_torch():
     code = (
-        "import sys; from imagemill.models.drawing.measure_registry import registry; import imagemill.models.drawing.measuring;"
+        "import sys; from imagemill.models.drawing.measure_registry import registry;"
+        "import imagemill.models.drawing.measuring;"
         "assert registry(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
