@@ -74,7 +74,7 @@ def make_dataset(folder: Path, rows: int) -> None:
     with output.lock(recipe.name), Worklist.create(output.plan) as worklist:
         schema = schema_of(recipe, load_rows(recipe, worklist))
         make = RowPlanner(recipe, models_of(recipe), schema)
-        keys = [(one.row_key, row.id, one.way[-1].key) for row in worklist.rows() for [one] in make.wanted(row)]
+        keys = [(new.row_key, row.id, new.path[-1].key) for row in worklist.rows() for [new] in make.planned_rows(row)]
         for number, first in enumerate(range(0, rows, ROWS_A_FILE)):
             name = f"train-{number:05d}.parquet"
             table = (

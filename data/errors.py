@@ -69,3 +69,9 @@ class UploadFailed(ImagemillError):
 
 class BadRow(ImagemillError):
     """A single row cannot be built, for the reason given. Every other row is."""
+
+
+def one_line(text: object, limit: int | None = 200) -> str:
+    """Join a message's lines and cut it to ``limit`` characters; the class name for an exception without a message."""
+    joined = " ".join(str(text).split())[:limit]
+    return joined or (type(text).__name__ if isinstance(text, BaseException) else "")

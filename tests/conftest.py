@@ -30,10 +30,10 @@ ROOT = Path(__file__).parents[1]
 pytest_plugins = ["tests.commands"]
 
 os.environ |= {
+    # Stand-ins for pipelines, and functions that tests send to workers, are imported by name in other processes.
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     # With two test processes on two cores, torch threads that wait must sleep and free the core.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # Workers import the tests' stand-ins, and never look for modules in their working directory.
-    "PYTHONPATH": str(ROOT),
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

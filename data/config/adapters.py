@@ -1,64 +1,52 @@
-"""What a step puts on its model, or beside it: LoRAs, a ControlNet, an IP-Adapter, as a recipe gives them."""
+"""Recipe sections for a step's adapters: LoRAs, a ControlNet, an IP-Adapter."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-def _blank(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+from imagemill.data.config.fields import MaybeText, Section, Text, as_list
 
 
-_MaybeText = Annotated[str | None, BeforeValidator(_blank)]
+class Lora(Section):
+    """A LoRA applied to the model, in safetensors format. A plain text is its source."""
 
-
-class Lora(BaseModel):
-    """A LoRA that the model is generated with, in safetensors. A plain text is its source."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: _Text = Field(
-        title="Source", description="A .safetensors file, a folder that has one, or an 'org/name' repository."
+    source: Text = Field(
+        title="Source", description="A .safetensors file, a folder containing one, or an 'org/name' repository."
     )
     weight: float = Field(
-        1.0, ge=-10, le=10, allow_inf_nan=False, title="Weight", description="How strongly it counts; 1 is as trained."
+        1.0, ge=-10, le=10, allow_inf_nan=False, title="Weight", description="Strength of the LoRA; 1 is as trained."
     )
-    weight_name: _MaybeText = Field(
-        None, title="File", description="Which .safetensors file of the folder or repository, where it has several."
+    weight_name: MaybeText = Field(
+        None, title="File", description="The .safetensors file to use if the folder or repository has several."
     )
-    revision: _MaybeText = Field(
+    revision: MaybeText = Field(
         None, title="Revision", description="Commit, tag or branch of the repository; empty: its default branch."
     )
 
 
-def _as_list(value: Any) -> Any:
-    """One is a list of one, a text is a source; what else is wrong with it is pydantic's to say."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return []
-    given = value if isinstance(value, list | tuple) else [value]
-    return [{"source": one} if isinstance(one, str) else one for one in given]
+def _as_loras(value: Any) -> Any:
+    """Wrap a single LoRA in a list and read a plain text as its source; pydantic checks the rest."""
+    loras = as_list(value)
+    loras = loras if isinstance(loras, list | tuple) else [loras]
+    return [{"source": lora} if isinstance(lora, str) else lora for lora in loras]
 
 
-Loras = Annotated[list[Lora], BeforeValidator(_as_list)]
+Loras = Annotated[list[Lora], BeforeValidator(_as_loras)]
 
 
-class Controlnet(BaseModel):
-    """A ControlNet that lets each row's own image steer the drawing. A plain text is its model."""
+class Controlnet(Section):
+    """A ControlNet that guides generation with an image from each row. A plain text is its model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: _Text = Field(
+    model: Text = Field(
         title="Model", description="A folder with config.json and safetensors, or an 'org/name' repository."
     )
-    revision: _MaybeText = Field(
+    revision: MaybeText = Field(
         None, title="Revision", description="Commit, tag or branch of the repository; empty: its default branch."
     )
-    subfolder: _MaybeText = Field(
-        None, title="Subfolder", description="Which folder of the repository or folder has it; empty: the top."
+    subfolder: MaybeText = Field(
+        None, title="Subfolder", description="Subfolder of the folder or repository that contains it; empty: the root."
     )
     scale: float = Field(
         1.0,
@@ -66,44 +54,54 @@ class Controlnet(BaseModel):
         le=10,
         allow_inf_nan=False,
         title="Scale",
-        description="How strongly it counts (controlnet_conditioning_scale); at 0 not at all.",
+        description="Strength of the ControlNet (controlnet_conditioning_scale); 0 has no effect.",
     )
     start: float = Field(
-        0.0, ge=0, le=1, allow_inf_nan=False, title="Start", description="Share of the steps after which it sets in."
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        title="Start",
+        description="Fraction of the steps at which the ControlNet starts to apply.",
     )
     end: float = Field(
-        1.0, ge=0, le=1, allow_inf_nan=False, title="End", description="Share of the steps after which it stops."
+        1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        title="End",
+        description="Fraction of the steps at which the ControlNet stops applying.",
     )
     mode: int | None = Field(
-        None, ge=0, le=99, title="Mode", description="FLUX's union ControlNets only: the number of the kind of control."
+        None, ge=0, le=99, title="Mode", description="FLUX union ControlNets only: the number of the control type."
     )
 
     @model_validator(mode="after")
     def _starts_before_it_ends(self) -> Controlnet:
         if self.start >= self.end:
-            raise ValueError(f"start is {self.start:g} and end {self.end:g}: it has to set in before it stops")
+            raise ValueError(f"start is {self.start:g} and end is {self.end:g}: start must be smaller than end")
         return self
 
 
-class IpAdapter(BaseModel):
-    """An IP-Adapter, which lets each row's own image be a prompt beside the words."""
+class IpAdapter(Section):
+    """An IP-Adapter that uses an image from each row as a prompt in addition to the text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: _Text = Field(title="Model", description="A folder, or an 'org/name' repository.")
-    weight_name: _Text = Field(
-        title="File", description="Which .safetensors file of it, such as ip-adapter_sd15.safetensors."
+    model: Text = Field(title="Model", description="A folder, or an 'org/name' repository.")
+    weight_name: Text = Field(
+        title="File", description="The .safetensors file to load, such as ip-adapter_sd15.safetensors."
     )
-    revision: _MaybeText = Field(
+    revision: MaybeText = Field(
         None, title="Revision", description="Commit, tag or branch of the repository; empty: its default branch."
     )
-    subfolder: _MaybeText = Field(
-        None, title="Subfolder", description="Which folder of the repository or folder has the file; empty: the top."
+    subfolder: MaybeText = Field(
+        None,
+        title="Subfolder",
+        description="Subfolder of the folder or repository that contains the file; empty: the root.",
     )
-    image_encoder: _Text = Field(
+    image_encoder: Text = Field(
         "image_encoder",
         title="Image encoder",
-        description="Folder of the adapter's image encoder: a name is beside the file, a path is from the top.",
+        description="Folder of the adapter's image encoder: a name is relative to the file, a path to the root.",
     )
     scale: float = Field(
         1.0,
@@ -111,12 +109,12 @@ class IpAdapter(BaseModel):
         le=10,
         allow_inf_nan=False,
         title="Scale",
-        description="How strongly the image counts beside the words; at 0 not at all.",
+        description="Strength of the image relative to the text; 0 has no effect.",
     )
 
 
 def _as_section(value: Any) -> Any:
-    """A plain text is the model."""
+    """Read a plain text as the model; a blank one as no ControlNet."""
     if isinstance(value, str):
         return {"model": value} if value.strip() else None
     return value

@@ -1,4 +1,4 @@
-"""The steps of a recipe in order, whichever way it gives them: `generate` and `edit`, or a list of `steps`."""
+"""The recipe's steps in order, from either form: `generate` and `edit`, or a list of `steps`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ class Link(NamedTuple):
     """One step of a recipe."""
 
     name: str
-    """``generate``, ``edit``, ``edit 2`` and so on: what models, task runs and the manifest call it."""
+    """``generate``, ``edit``, ``edit 2`` and so on: its name for models, task runs and the manifest."""
     field: str
-    """Where the recipe has it: ``edit``, ``steps.1.edit``."""
+    """Its place in the recipe: ``edit``, ``steps.1.edit``."""
     section: Generate | Edit
 
     @property
     def is_edit(self) -> bool:
-        """Whether it generates from an image."""
+        """Whether the step starts from an image."""
         return isinstance(self.section, Edit)
 
 
 def chain_of(recipe: Recipe) -> tuple[Link, ...]:
-    """The recipe's steps, in the order in which they draw."""
+    """The recipe's steps, in the order in which they run."""
     if not recipe.steps:
-        given = (("generate", recipe.generate), ("edit", recipe.edit))
-        return tuple(Link(name, name, section) for name, section in given if section is not None)
+        sections = (("generate", recipe.generate), ("edit", recipe.edit))
+        return tuple(Link(name, name, section) for name, section in sections if section is not None)
     links: list[Link] = []
     for number, step in enumerate(recipe.steps):
         if step.generate is not None:
@@ -40,44 +40,44 @@ def chain_of(recipe: Recipe) -> tuple[Link, ...]:
 
 
 def generate_of(recipe: Recipe) -> Generate | None:
-    """How the recipe generates images from prompts; None where they come from the rows."""
+    """The recipe's generate section; None if the rows supply the images."""
     return next((link.section for link in chain_of(recipe) if not link.is_edit), None)
 
 
 def edits_of(recipe: Recipe) -> tuple[Link, ...]:
-    """The steps that draw from an image."""
+    """The recipe's edit steps, in order."""
     return tuple(link for link in chain_of(recipe) if link.is_edit)
 
 
 def has_turns(recipe: Recipe) -> bool:
-    """Whether an image may be edited more than once, so that the dataset has a row a turn."""
+    """Whether an image may be edited more than once, so that the dataset has one row per turn."""
     edits = edits_of(recipe)
     return len(edits) > 1 or any(link.section.multi_turn for link in edits)
 
 
 def has_masks(recipe: Recipe) -> bool:
-    """Whether rows have a mask, for an edit that paints where it is white."""
+    """Whether an edit inpaints, so that every row needs a mask."""
     return any(link.section.task == "inpaint" for link in edits_of(recipe))
 
 
 def has_references(recipe: Recipe) -> bool:
-    """Whether the model is given a row's further images too."""
+    """Whether an edit also uses a row's further images."""
     return any(link.section.references for link in edits_of(recipe))
 
 
 def checked_steps(recipe: Recipe) -> dict[str, str]:
-    """The steps whose model's safety checker looks at their images, and what is done with what it finds."""
+    """The steps that run the model's safety checker, with the action for images that it flags."""
     return {link.name: link.section.safety for link in chain_of(recipe) if link.section.safety != "off"}
 
 
 def plain_chain(recipe: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """``generate`` or ``edit``, and the fields, of each step of a recipe as a manifest has it."""
+    """(``generate`` or ``edit``, its fields) of each step of a manifest's recipe."""
     steps = recipe.get("steps") or [{"generate": recipe["generate"]}, {"edit": recipe["edit"]}]
     return [(kind, step[kind]) for step in steps for kind in ("generate", "edit") if step.get(kind) is not None]
 
 
 def with_sections(recipe: Recipe, changed: Mapping[str, Generate | Edit]) -> Recipe:
-    """The recipe with other sections, by their steps' names."""
+    """A copy of the recipe with some sections replaced. ``changed``: step name -> new section."""
     if not recipe.steps:
         return recipe.model_copy(update=dict(changed))
     links = chain_of(recipe)

@@ -1,4 +1,4 @@
-"""Images that steer a generation beside its prompt, a row's own: what a ControlNet is given, for one."""
+"""Guide images of a recipe: each row's control image for a ControlNet, its image prompt for an IP-Adapter."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from imagemill.data.config.chain import generate_of, plain_chain
 from imagemill.data.config.recipe import GUIDES, Recipe
 
 Guide = tuple[str, str, str]
-"""What it is for (a key of GUIDES), its path, and the sha256 of its bytes."""
+"""Its role (a key of GUIDES), its path, and the sha256 of its bytes."""
 
 
 def guides_of(recipe: Recipe) -> tuple[str, ...]:
-    """Which images every row of the recipe has to give: keys of GUIDES."""
+    """Roles (keys of GUIDES) of the guide images that every row must supply."""
     section = generate_of(recipe)
     return tuple(role for role, field in GUIDES.items() if section is not None and getattr(section, field) is not None)
 
 
 def plain_guides(recipe: Mapping[str, Any]) -> tuple[str, ...]:
-    """The same for a recipe as a manifest has it."""
+    """The same for a manifest's recipe."""
     section = dict(plain_chain(recipe)).get("generate") or {}
     return tuple(role for role, field in GUIDES.items() if section.get(field) is not None)
 
 
 def guide_columns(roles: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The dataset's columns for them: the image's, and that of the sha256 of its bytes."""
+    """(image column, sha256 column) of each role in the dataset."""
     return [(role, f"{role}_sha256") for role in roles]

@@ -1,4 +1,4 @@
-"""From what a person gave (a YAML file, flags, dotted overrides) to a Recipe, with one clear message where it fails."""
+"""Recipe loader: a YAML file, a mapping and dotted overrides, validated into a Recipe or one clear error message."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pydantic import BaseModel, ValidationError
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.secrets import refuse_tokens
 from imagemill.data.config.shipped import find_recipe
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import RecipeError, one_line
 
 
 def load_recipe(source: Recipe | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Return the checked recipe.
+    """Load and validate a recipe.
 
     ``source`` is a Recipe, a mapping of its fields, the path of a YAML file, or the name of a shipped recipe.
-    ``overrides`` maps dotted field names to values (``{"generate.seed": 7}``) and wins over the source. Raises RecipeError.
+    ``overrides`` maps dotted field names to values (``{"generate.seed": 7}``) and takes precedence over the source.
+    Raises RecipeError.
     """
     if isinstance(source, Recipe):
         fields = source.model_dump(exclude_unset=True)
@@ -34,13 +35,13 @@ def load_recipe(source: Recipe | Mapping[str, Any] | str | Path, overrides: Mapp
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a recipe file. Raises RecipeError when there is none."""
+    """Read the mapping in a recipe file. Raises RecipeError if there is none."""
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {str(path)!r}: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the recipe {str(path)!r} is not valid YAML: {' '.join(str(error).split())}.") from error
+        raise RecipeError(f"the recipe {str(path)!r} is not valid YAML: {one_line(error, None)}.") from error
     if not isinstance(fields, dict):
         raise RecipeError(
             f"the recipe {str(path)!r} must be a mapping such as 'prompts: prompts.jsonl', not {fields!r}."
@@ -49,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """``generate.seed=7`` -> ``("generate.seed", 7)``; the value is read as YAML."""
+    """Parse ``generate.seed=7`` into ``("generate.seed", 7)``; the value is YAML. Raises RecipeError."""
     dotted, equals, value = text.partition("=")
     if not equals or not dotted.strip():
         raise RecipeError(f"--set {text!r} is not of the form field=value, for instance --set generate.seed=7.")
@@ -60,30 +61,31 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def set_field(fields: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set ``fields["a"]["b"]`` for ``"a.b"``, making the section where the recipe has none yet.
+    """Set ``fields["a"]["b"]`` for ``"a.b"``, adding missing sections.
 
-    In a list a number counts from 0: ``steps.1.edit.seed``. Raises RecipeError where the list has no such place.
+    List positions count from 0: ``steps.1.edit.seed``. Raises RecipeError for a position that the list does not have.
     """
     *sections, last = dotted.split(".")
-    here: Any = fields
+    parent: Any = fields
     for section in sections:
-        place = _place(here, section, dotted)
-        inner = here[place] if isinstance(here, list) else here.get(place)
-        here[place] = list(inner) if isinstance(inner, list) else dict(inner) if isinstance(inner, Mapping) else {}
-        here = here[place]
-    here[_place(here, last, dotted)] = value
+        key = _key_in(parent, section, dotted)
+        child = parent[key] if isinstance(parent, list) else parent.get(key)
+        # Copied, so that the caller's mapping stays as it is.
+        parent[key] = list(child) if isinstance(child, list) else dict(child) if isinstance(child, Mapping) else {}
+        parent = parent[key]
+    parent[_key_in(parent, last, dotted)] = value
 
 
-def _place(here: Any, name: str, dotted: str) -> str | int:
-    if not isinstance(here, list):
+def _key_in(parent: Any, name: str, dotted: str) -> str | int:
+    if not isinstance(parent, list):
         return name
-    if not name.isdecimal() or int(name) >= len(here):
-        raise RecipeError(f"{dotted!r}: {name!r} is not a place in a list of {len(here)}, which counts from 0.")
+    if not name.isdecimal() or int(name) >= len(parent):
+        raise RecipeError(f"{dotted!r}: {name!r} is not a place in a list of {len(parent)}, which counts from 0.")
     return int(name)
 
 
 def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
-    """Check the fields. Raises RecipeError that names the first faulty field, its value and what is allowed."""
+    """Validate the fields. Raises RecipeError that names the first invalid field, its value and what is allowed."""
     refuse_tokens(fields)
     try:
         return Recipe.model_validate(fields)
@@ -92,12 +94,12 @@ def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
 
 
 def explain_faults(faults: Sequence[Mapping[str, Any]]) -> str:
-    """The first of a recipe's faults, as pydantic gives them: the field, its value and what is allowed."""
+    """Describe the first of pydantic's errors: the field, its value and what is allowed."""
     more = f" ({len(faults) - 1} more after this one.)" if len(faults) > 1 else ""
-    return _explain(faults[0]) + more
+    return _explain_fault(faults[0]) + more
 
 
-def _explain(fault: Mapping[str, Any]) -> str:
+def _explain_fault(fault: Mapping[str, Any]) -> str:
     field = ".".join(str(part) for part in ("recipe", *fault["loc"]))
     kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
     match kind:
@@ -112,36 +114,36 @@ def _explain(fault: Mapping[str, Any]) -> str:
             return f"{field}: {context['error']}."
         case "model_type":
             known = _section(fault["loc"]).model_fields
-            return f"{field} is {value!r}: it must be a section, such as {{{next(iter(known))}: ...}}, or be left out."
+            return f"{field} is {value!r}: it must be a section, such as {{{next(iter(known))}: ...}}, or left out."
         case "string_type" if isinstance(value, bool):
-            return f"{field} is {value!r}: YAML reads yes, no, on and off so; put the text in quotes."
+            return f"{field} is {value!r}: YAML reads yes, no, on and off as booleans; put the text in quotes."
         case "string_pattern_mismatch":
             return f"{field} is {value!r}, which does not fit: {_describe(fault['loc'])}"
         case _:
-            fits = _fits(fault["loc"]) or f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
-            return f"{field} is {value!r}: {fits}. {_describe(fault['loc'])}".strip()
+            allowed = _allowed_numbers(fault["loc"]) or f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+            return f"{field} is {value!r}: {allowed}. {_describe(fault['loc'])}".strip()
 
 
 def _section(path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The class that describes the section at ``path``."""
-    here: type[BaseModel] = Recipe
+    """The class of the section at ``path``."""
+    section: type[BaseModel] = Recipe
     for part in path:
         if isinstance(part, int):
             continue
-        field = here.model_fields.get(str(part))
+        field = section.model_fields.get(str(part))
         inner = field and next((t for t in (field.annotation, *get_args(field.annotation)) if _is_model(t)), None)
         if inner is None:
             break
-        here = inner
-    return here
+        section = inner
+    return section
 
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _fits(path: tuple[str | int, ...]) -> str:
-    """What a field of numbers may hold; empty for other fields."""
+def _allowed_numbers(path: tuple[str | int, ...]) -> str:
+    """The range of a numeric field, in words; empty for other fields."""
     *section, name = [str(part) for part in path if not isinstance(part, int)] or [""]
     schema = _section(tuple(section)).model_json_schema()["properties"].get(name, {})
     words = "".join(f", or {kind['const']!r}" for kind in schema.get("anyOf", ()) if "const" in kind)

@@ -1,10 +1,12 @@
-"""A step's memory settings, as a recipe gives them: how a model fits into less memory than it asks for."""
+"""Recipe section for a step's memory settings: offloading, slicing, tiling, quantization."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from imagemill.data.config.fields import Section
 
 Offload = Literal["none", "model", "sequential", "group"]
 Quantization = Literal[
@@ -12,33 +14,33 @@ Quantization = Literal[
 ]
 
 
-class Memory(BaseModel):
-    """How a step's model is made to fit. Quantization and tiling change pixels; the others at most their last bit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Memory(Section):
+    """Settings that reduce a model's memory use. Quantization and tiling change pixels; the rest at most rounding."""
 
     offload: Offload = Field(
         "none",
         title="Offload",
-        description="What waits in host memory until it is needed: whole parts (model), groups of layers (group), or "
-        "single layers (sequential, the slowest). On a CPU there is nothing to offload.",
+        description="What stays in host memory until it is needed: whole components (model), groups of layers (group) "
+        "or single layers (sequential, the slowest). Has no effect on a CPU.",
     )
     attention_slicing: bool = Field(
-        False, title="Attention slicing", description="Attention a slice at a time; for older models, UNets above all."
+        False,
+        title="Attention slicing",
+        description="Compute attention in slices; for older models, mainly those with a UNet.",
     )
-    vae_slicing: bool = Field(False, title="VAE slicing", description="Decode a batch image by image.")
+    vae_slicing: bool = Field(False, title="VAE slicing", description="Decode a batch one image at a time.")
     vae_tiling: bool = Field(
         False,
         title="VAE tiling",
-        description="Decode large images tile by tile; blends the tiles, so changes pixels.",
+        description="Decode large images in tiles; tiles are blended, which changes pixels.",
     )
     quantization: Quantization = Field(
         "none",
         title="Quantization",
-        description="Weights in fewer bits; changes pixels. torchao_float8_dynamic computes in float8, too: for speed, "
-        "with compile, on an H100 or newer. Needs imagemill[bitsandbytes] or imagemill[torchao].",
+        description="Store weights in fewer bits; changes pixels. torchao_float8_dynamic also computes in float8, for "
+        "speed: use it with compile on an H100 or newer. Needs imagemill[bitsandbytes] or imagemill[torchao].",
     )
 
     def identity(self) -> dict[str, Any]:
-        """What of these decides pixels and is not as it is by default; empty for the plain run."""
+        """The non-default settings that decide pixels; empty if there are none."""
         return self.model_dump(exclude_defaults=True, include={"quantization", "vae_tiling"})

@@ -1,6 +1,6 @@
-"""The recipe: everything a person decides about a dataset, checked once, at the border.
+"""Recipe schema: every setting of a dataset, validated once when it is loaded.
 
-The command line, the dashboard's form and docs/recipe.md are all generated from these classes.
+The command line, the dashboard form and docs/recipe.md are generated from these classes.
 """
 
 from __future__ import annotations
@@ -11,152 +11,166 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from imagemill.data.config.fields import MaybeText, OwnOrEmpty, Section, Text
+from imagemill.data.config.fields import MaybeText, Section, Text, TextOrEmpty
 from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
 
 GUIDES = {"control_image": "controlnet", "image_prompt": "ip_adapter"}
-"""Images of a row that steer its generation: field of recipe.columns -> the field of `generate` that wants one."""
+"""Images of a row that guide its generation: field of recipe.columns -> the field of `generate` that needs it."""
 
 
 class Columns(Section):
-    """Which field of the prompts file is what. Names match exactly, else without regard to case."""
+    """Names of the fields to read from the prompts file. An exact match wins over one that differs in case."""
 
     prompt: Text = Field("prompt", title="Prompt", description="Field with the prompt.")
     conversations: Text = Field(
         "conversations",
         title="Conversations",
-        description="Field with chat messages: each user message is one prompt; the last is an edit's instruction.",
+        description="Field with chat messages: each user message is a prompt; an edit uses the last one.",
     )
     images: Text = Field(
         "images",
         title="Images",
-        description="Field with the image to edit: a path or a URL, in Parquet also its bytes; or a list of one.",
+        description="Field with the image to edit: a path, a URL or (in Parquet) bytes, or a list with one of these.",
     )
     edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
     mask: Text = Field(
         "mask",
         title="Mask",
-        description="Field with an inpainting's mask, given as an image is; where it is white is repainted.",
+        description="Field with the mask for inpainting, in the same forms as an image; white areas are repainted.",
     )
     control_image: Text = Field(
         "control_image",
         title="Control image",
-        description="With generate.controlnet: field with the image that it follows, given as an image is.",
+        description="Field with the control image for generate.controlnet, in the same forms as an image.",
     )
     image_prompt: Text = Field(
         "image_prompt",
         title="Image prompt",
-        description="With generate.ip_adapter: field with the image that counts beside the words, given so too.",
+        description="Field with the image prompt for generate.ip_adapter, in the same forms as an image.",
     )
     id: Text = Field(
-        "id", title="Id", description="Field with the row's own id; rows without one are named by content."
+        "id", title="Id", description="Field with the row's id; rows without one get an id derived from their content."
     )
     aspect_ratio: MaybeText = Field(
         None,
         title="Aspect ratio",
-        description="Field with the shape to generate, such as 3:2; empty: no field is read for it.",
+        description="Field with the aspect ratio to generate, such as 3:2; empty: none is read.",
     )
 
 
 class Checks(Section):
-    """What is looked for in every image before it is kept; one that fails is drawn once more, then set aside."""
+    """Checks on every image before it is stored. An image that fails is generated once more, then set aside."""
 
-    not_finite: bool = Field(True, title="Not finite", description="Values that are not numbers (NaN or infinite).")
-    blank: bool = Field(True, title="Blank", description="Images of one colour, or black all over.")
-    size: bool = Field(True, title="Size", description="Images of another size than was asked for.")
-    unchanged: bool = Field(True, title="Unchanged", description="Edits that are identical to their source.")
+    not_finite: bool = Field(True, title="Not finite", description="Reject images with NaN or infinite values.")
+    blank: bool = Field(True, title="Blank", description="Reject black images and images of a single colour.")
+    size: bool = Field(True, title="Size", description="Reject images that are not of the requested size.")
+    unchanged: bool = Field(True, title="Unchanged", description="Reject edits that are identical to their source.")
 
 
 class Recipe(Section):
-    """A dataset to build: which prompts, which models, and where it goes."""
+    """A dataset to build: its prompts, models, settings and output."""
 
-    name: OwnOrEmpty = Field(
+    name: TextOrEmpty = Field(
         "",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$",
         title="Name",
-        description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's.",
+        description="The dataset's name: letters, digits, dot, dash, underscore; empty: the output folder's name.",
     )
-    prompts: OwnOrEmpty = Field(
+    prompts: TextOrEmpty = Field(
         "",
         title="Prompts",
-        description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template makes them all. A "
+        description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template makes all prompts. A "
         "path, a URL, or on the Hub hf://datasets/org/name/path or hf:org/name:config:split.",
     )
     template: Template | None = Field(
-        None, title="Template", description="Makes prompts of a text with names in braces; absent: the file's own."
+        None,
+        title="Template",
+        description="Builds prompts from a text with placeholders in braces; absent: prompts are used as they are.",
     )
     sweep: Sweep | None = Field(
-        None, title="Sweep", description="Generates every prompt with each combination of settings; absent: once."
+        None,
+        title="Sweep",
+        description="Generates every prompt with each combination of settings; absent: each prompt once.",
     )
-    output: OwnOrEmpty = Field(
+    output: TextOrEmpty = Field(
         "",
         title="Output",
-        description="The folder for the dataset, or a URL such as s3://bucket/name; empty: out/<name>.",
+        description="Folder for the dataset, or a URL such as s3://bucket/name; empty: out/<name>.",
     )
     generate: Generate | None = Field(
-        None, title="Generate", description="Generate images from prompts; absent: images come from the rows."
+        None, title="Generate", description="Generate images from prompts; absent: the rows supply the images."
     )
     edit: Edit | None = Field(None, title="Edit", description="Edit each image; absent: images are not edited.")
     steps: list[ChainStep] = Field(
         [],
         title="Steps",
-        description="A longer chain in place of generate and edit: a list such as [{generate: {}}, {edit: {}}, ...].",
+        description="A longer chain, instead of generate and edit: a list such as [{generate: {}}, {edit: {}}, ...].",
     )
-    columns: Columns = Field(Columns(), title="Columns", description="Which field of the prompts file is what.")
+    columns: Columns = Field(Columns(), title="Columns", description="Names of the fields in the prompts file.")
     cache_dir: MaybeText = Field(
-        None, title="Model cache", description="Folder of the models from the hub; empty: the hub's own (HF_HOME)."
+        None,
+        title="Model cache",
+        description="Folder for models from the Hub; empty: the Hub's default cache (HF_HOME).",
     )
     models_file: MaybeText = Field(
-        None, title="Models file", description="YAML file with models of your own; empty: the one in IMAGEMILL_MODELS."
+        None,
+        title="Models file",
+        description="YAML file with user-defined models; empty: the file named in IMAGEMILL_MODELS.",
     )
-    shard_size: int = Field(64, ge=1, le=100_000, title="Shard size", description="Rows built and committed together.")
+    shard_size: int = Field(
+        64, ge=1, le=100_000, title="Shard size", description="Rows per shard; a shard is built and committed as one."
+    )
     image_format: Literal["png", "jpeg", "webp"] = Field(
-        "png", title="Image format", description="How images are stored; png is lossless."
+        "png", title="Image format", description="File format of the images; png is lossless."
     )
     quality: int = Field(
-        95, ge=1, le=100, title="Quality", description="For jpeg and webp: 1 (small) to 100 (best); png ignores it."
+        95,
+        ge=1,
+        le=100,
+        title="Quality",
+        description="Quality of jpeg and webp, 1 (small) to 100 (best); png ignores it.",
     )
     on_removed: Literal["drop", "keep"] = Field(
         "drop",
         title="On a removed prompt",
-        description="Rows whose prompt is gone from the prompts file leave the dataset, or are kept.",
+        description="Drop rows from the dataset once their prompt has left the prompts file, or keep them.",
     )
     prompt_truncated: bool | None = Field(
         None,
         title="Prompt truncated",
-        description="Columns that tell which prompts and instructions their model read only in part; empty: a new "
-        "dataset has them, an older one stays as it is.",
+        description="Add columns that flag prompts and instructions truncated by their model; empty: new datasets get "
+        "them, existing ones stay as they are.",
     )
-    checks: Checks = Field(Checks(), title="Checks", description="What is looked for in every image.")
+    checks: Checks = Field(Checks(), title="Checks", description="Checks on every image before it is stored.")
     max_set_aside: float = Field(
         0.05,
         ge=0,
         le=1,
-        title="Most rows set aside",
-        description="Share of rows (0 to 1) that may be set aside; with more the build fails, the good rows kept.",
+        title="Maximum set aside",
+        description="Fraction of rows that may be set aside; above it the build fails, but keeps its good rows.",
     )
     on_bad_row: Literal["set_aside", "stop"] = Field(
-        "set_aside", title="On a bad row", description="Set the row aside and go on, or stop the build."
+        "set_aside", title="On a bad row", description="Set the row aside and continue, or stop the build."
     )
     on_oom: Literal["halve_batch", "set_aside", "stop"] = Field(
         "halve_batch",
         title="Out of memory",
-        description="When a batch does not fit into the device: draw smaller batches, set its rows aside, or stop.",
+        description="If a batch does not fit in device memory: halve the batch, set its rows aside, or stop.",
     )
     max_resident: int | None = Field(
         None,
         ge=1,
         title="Models on a device",
-        description="The most models that stay on one device; the others wait in host memory. Empty: as many as fit.",
+        description="Maximum number of models on one device; others move to host memory. Empty: as many as fit.",
     )
     batch_timeout: float = Field(
         3600.0,
         gt=0,
         le=86_400,
         title="Batch timeout",
-        description="Seconds after which a batch is taken to hang: its worker process is replaced.",
+        description="Seconds after which a batch counts as hung and its worker process is replaced.",
     )
 
     @model_validator(mode="after")
@@ -166,8 +180,8 @@ class Recipe(Section):
         self._check_columns()
         if self.generate is None and self.edit is None and not self.steps:
             raise ValueError(
-                "nothing to draw: give a 'generate' section, an 'edit' section, or both "
-                "('generate: {}' is one that leaves everything open)"
+                "nothing to generate: give a 'generate' section, an 'edit' section, or both "
+                "('generate: {}' uses the defaults)"
             )
         for field in ("prompts", "output", "cache_dir", "models_file"):
             path = getattr(self, field)
@@ -181,12 +195,12 @@ class Recipe(Section):
 
     @property
     def rows_from(self) -> str:
-        """Where the rows come from, for messages and the rows' own record."""
+        """Source of the rows, for messages and for the rows themselves."""
         return self.prompts or "recipe.template"
 
     @property
     def prompts_path(self) -> str:
-        """Where the prompts are read from: ``prompts``, or the sample in the package that it names."""
+        """Path or URL to read the prompts from: ``prompts``, or the packaged sample that it names."""
         return find_sample(self.prompts)
 
     def _check_prompts(self) -> None:
@@ -195,36 +209,39 @@ class Recipe(Section):
         if self.template is None:
             missing = {"type": "missing", "loc": ("prompts",), "input": None}
             raise ValidationError.from_exception_data("Recipe", [missing])
-        lacking = sorted(placeholders(self.template) - set(self.template.values))
-        if lacking:
+        undefined = sorted(placeholders(self.template) - set(self.template.values))
+        if undefined:
             raise ValueError(
-                f"the template has {{{lacking[0]}}}, but template.values has no list of that name, and no prompts file "
-                "is given that could have such a column"
+                f"the template has {{{undefined[0]}}}, but template.values has no list of that name, and no prompts "
+                "file is given that could have such a column"
             )
 
     def _check_columns(self) -> None:
         sections = [self.generate, *(step.generate for step in self.steps)]
         for role, field in GUIDES.items():
             name = getattr(self.columns, role)
-            if name != Columns.model_fields[role].default and not any(one and getattr(one, field) for one in sections):
+            if name != Columns.model_fields[role].default and not any(
+                getattr(section, field, None) for section in sections
+            ):
                 raise ValueError(
                     f"columns.{role} is {name!r}, but no 'generate' section has the {field} that would read "
-                    f"it: give generate.{field}, or leave columns.{role} out"
+                    f"it: set generate.{field}, or leave out columns.{role}"
                 )
 
     def _check_steps(self) -> None:
         if self.steps and (self.generate is not None or self.edit is not None):
-            raise ValueError("'steps' is given and 'generate' or 'edit' too: put them all into 'steps'")
+            raise ValueError("'steps' is given as well as 'generate' or 'edit': move them all into 'steps'")
         for number, step in enumerate(self.steps):
             if number and step.generate is not None:
                 raise ValueError(f"steps.{number} generates, but a chain generates first and then edits")
         edits = [step.edit for step in self.steps if step.edit is not None]
         generates = self.generate is not None or any(step.generate is not None for step in self.steps)
-        given = [] if generates else (edits or [self.edit])[:1]
-        if any(edit is not None and edit.references and edit not in given for edit in [self.edit, *edits]):
-            raise ValueError("'references' are a row's own images: only the first edit of given images has them")
+        edits_of_row_images = [] if generates else (edits or [self.edit])[:1]
+        for edit in [self.edit, *edits]:
+            if edit is not None and edit.references and edit not in edits_of_row_images:
+                raise ValueError("'references' are images from the row: only the first edit of given images has them")
         for number, edit in enumerate(edits[1:], 2):
             if not edit.instructions:
                 raise ValueError(
-                    f"the chain's edit number {number} has no 'instructions': a row's own are for the first edit alone"
+                    f"the chain's edit number {number} has no 'instructions': a row's own are for its first edit only"
                 )

@@ -1,4 +1,4 @@
-"""The schedulers (samplers) that a recipe can name."""
+"""Names of the schedulers (samplers) that a recipe can use."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ SchedulerName = Literal[
 ]
 
 
-def _written(value: Any) -> Any:
-    """``DPM++ 2M`` and ``dpm++_2m`` are one; an empty text is none."""
+def _normalized(value: Any) -> Any:
+    """Ignore case, underscores and extra spaces (``DPM++ 2M`` is ``dpm++_2m``); a blank name is None."""
     return " ".join(value.lower().replace("_", " ").split()) or None if isinstance(value, str) else value
 
 
-Scheduler = Annotated[SchedulerName | None, BeforeValidator(_written)]
+Scheduler = Annotated[SchedulerName | None, BeforeValidator(_normalized)]

@@ -1,4 +1,4 @@
-"""Tokens, keys and passwords in a recipe: it is stored, shown and published with the dataset, so they are refused."""
+"""Credential check for recipes, which are stored, displayed and published with the dataset."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PATTERNS = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 
 
 def refuse_tokens(fields: Mapping[str, Any]) -> None:
-    """Raises RecipeError, which does not repeat it, where any text of the recipe holds what looks like a token."""
+    """Raise RecipeError if any text in the recipe looks like a credential. The message does not repeat it."""
     for field, text in _texts(fields, "recipe"):
         for kind, pattern in _PATTERNS.items():
             if pattern.search(text):
                 raise RecipeError(
-                    f"{field} holds {kind}, and a recipe is stored by Prefect, and published in manifest.json. "
-                    "Take it out, revoke it, and give a new one through the environment of the process that builds "
+                    f"{field} contains {kind}, and a recipe is stored by Prefect and published in manifest.json. "
+                    "Remove it, revoke it, and supply a new one through the environment of the build process "
                     "(HF_TOKEN, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ...) or a Prefect Secret block."
                 )
 

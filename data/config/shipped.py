@@ -1,4 +1,4 @@
-"""Recipes and samples that come with the package: found by their names wherever imagemill is installed."""
+"""Lookup of the recipes and samples that ship with the package, by name."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def find_recipe(given: Path) -> Path:
-    """The recipe file that a path or a shipped recipe's name means: ``my.yaml``, ``demo``, ``data/recipes/demo.yaml``.
+def find_recipe(path: Path) -> Path:
+    """Resolve a path, or the name of a shipped recipe: ``my.yaml``, ``demo``, ``data/recipes/demo.yaml``.
 
-    A file in the working directory goes first. Raises RecipeError where there is neither.
+    A file in the working directory takes precedence. Raises RecipeError if there is neither.
     """
-    if given.exists():
-        return given
-    name = given.name.removesuffix(".yaml")
-    is_name = str(given) == name or given.parent == PurePath("data/recipes")
+    if path.exists():
+        return path
+    name = path.name.removesuffix(".yaml")
+    is_name = str(path) == name or path.parent == PurePath("data/recipes")
     if is_name and name in shipped_recipes():
         return RECIPES / f"{name}.yaml"
     raise RecipeError(
-        f"there is no recipe {str(given)[:80]!r}: give the path of a YAML file, or the name of one that comes with "
+        f"there is no recipe {str(path)[:80]!r}: give the path of a YAML file, or the name of one that comes with "
         f"imagemill ({', '.join(shipped_recipes())})."
     )
 
 
 def find_sample(path: str) -> str:
-    """A prompts path; ``data/samples/...`` that is not in the working directory is the package's."""
+    """Resolve a prompts path; ``data/samples/...`` falls back to the packaged sample."""
     sample = PurePath(path)
     if sample.parts[:2] != ("data", "samples") or ".." in sample.parts or Path(path).exists():
         return path

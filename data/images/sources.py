@@ -1,4 +1,4 @@
-"""Source images of a drawing, read back and checked against their recorded sha256."""
+"""Reader of a drawing's source images, verified against their recorded sha256."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from imagemill.data.records import Drawing
 
 
 def read_given(edit: Drawing) -> bytes:
-    """The bytes of the image that an edit starts from. Raises BadRow where they are not those that were planned."""
+    """The bytes of an edit's source image. Raises BadRow if they have changed since planning."""
     return _read_unchanged("image", edit.source_path, edit.source_hash)
 
 
 def read_references(edit: Drawing) -> list[bytes]:
-    """The bytes of an edit's further images. Raises BadRow where they are not those that were planned."""
+    """The bytes of an edit's further images. Raises BadRow if they have changed since planning."""
     return [_read_unchanged("image", path, sha256) for path, sha256 in edit.references]
 
 
 def read_guides(drawing: Drawing) -> dict[str, bytes]:
-    """The bytes of the images that steer a generation. Raises BadRow where they are not those that were planned."""
+    """Role -> bytes of the guide images. Raises BadRow if they have changed since planning."""
     return {role: _read_unchanged(role.replace("_", " "), path, sha256) for role, path, sha256 in drawing.guides}
 
 
 def read_mask(edit: Drawing) -> bytes:
-    """The bytes of an inpainting's mask. Raises BadRow where they are not those that were planned."""
+    """The bytes of an inpainting mask. Raises BadRow if they have changed since planning."""
     return _read_unchanged("mask", edit.mask_path, edit.mask_hash)
 
 

@@ -1,4 +1,4 @@
-"""From the prompts to the rows of the worklist, bad lines set aside."""
+"""Loader of the prompts into the worklist; bad lines are set aside with their reasons."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row_maker import RowMaker
 from imagemill.data.records import Loaded, SetAside
 
-AHEAD = 64
-"""Records that are read before their turn, so that images which rows name by URL are fetched a few at a time."""
+LOOKAHEAD = 64
+"""Records read in advance, so that several images named by URL are downloaded at once."""
 
 
-def load_rows(recipe: Recipe, worklist: Worklist, given: Path | None = None) -> Loaded:
-    """Read the recipe's prompts into the worklist, bad lines with their reasons beside the good ones.
+def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = None) -> Loaded:
+    """Read the recipe's prompts into the worklist: good rows, and bad lines with their reasons.
 
-    Images that rows name by URL go into the folder ``given``, by default the build's. Raises InputError where no line
-    is good, or servers do not answer, BuildFailed at the first bad line if the recipe says stop.
+    Images named by URL are downloaded into ``image_folder``, by default the build's. Raises InputError if no line
+    is good or image servers do not answer, BuildFailed at the first bad line if on_bad_row is stop.
     """
-    with ImageFetcher(given or Folder(recipe.output).given) as images:
+    with ImageFetcher(image_folder or Folder(recipe.output).given) as images:
         return _load(recipe, worklist, RowMaker(recipe, images))
 
 
-def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
-    vary = Variations(recipe)
+def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
+    variations = Variations(recipe)
     kinds: dict[str, Kind] = {}
     rows = faults = 0
 
@@ -44,23 +44,23 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
             raise BuildFailed(f"{fault.file}, line {line}: {fault.reason} (on_bad_row is 'stop').") from error
         worklist.add_fault(fault)
 
-    for record in _records(recipe, make):
+    for record in _records(recipe, row_maker):
         try:
             if record.fields is None:
                 raise BadRow(record.fault)
-            variants = vary.of(record.fields)
+            variants = variations.of(record.fields)
         except BadRow as error:
-            set_aside(record.line, make.own_id(record.fields), error)
+            set_aside(record.line, row_maker.own_id(record.fields), error)
             faults += 1
             continue
         for fields, mark in variants:
             try:
-                asked = list(make.rows(fields, record.line, mark))
+                rows_of_variant = list(row_maker.rows(fields, record.line, mark))
             except BadRow as error:
-                set_aside(record.line, make.own_id(fields), error)
+                set_aside(record.line, row_maker.own_id(fields), error)
                 faults += 1
                 continue
-            for own_id, row in asked:
+            for own_id, row in rows_of_variant:
                 try:
                     worklist.add_row(own_id, row)
                 except BadRow as error:
@@ -71,27 +71,27 @@ def _load(recipe: Recipe, worklist: Worklist, make: RowMaker) -> Loaded:
                     rows += 1
     if not rows:
         first = next(worklist.faults(), None)
-        why = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
-        what = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
-        raise InputError(f"{what} has no good row ({why}).")
+        reason = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
+        source = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
+        raise InputError(f"{source} has no good row ({reason}).")
     return Loaded(rows, faults, dict(sorted(kinds.items())))
 
 
-def _records(recipe: Recipe, make: RowMaker) -> Iterable[Record]:
+def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, make.image_fields)
-    return _ahead(records, make) if make.image_roles else records
+    records = read_records(recipe.prompts_path, row_maker.image_fields)
+    return _with_prefetch(records, row_maker) if row_maker.image_roles else records
 
 
-def _ahead(records: Iterator[Record], make: RowMaker) -> Iterator[Record]:
-    waiting: deque[Record] = deque()
+def _with_prefetch(records: Iterator[Record], row_maker: RowMaker) -> Iterator[Record]:
+    pending: deque[Record] = deque()
     for record in records:
-        make.fetch_ahead(record.fields)
-        waiting.append(record)
-        if len(waiting) >= AHEAD:
-            yield waiting.popleft()
-    yield from waiting
+        row_maker.prefetch(record.fields)
+        pending.append(record)
+        if len(pending) >= LOOKAHEAD:
+            yield pending.popleft()
+    yield from pending
 
 
 def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, Kind]) -> None:

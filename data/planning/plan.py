@@ -1,4 +1,4 @@
-"""From rows to what is still missing: each image's key and seed, the anti-join with what is finished, the shards."""
+"""Planner: derives each row's image keys and seeds, skips finished rows, and packs the missing ones into shards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imagemill.data.records import Drawing, Loaded, ModelFacts, Plan, RowPlan, S
 
 
 class DrawingSpec(NamedTuple):
-    """A drawing to be: its step's name, its image key, and the other fields of the Drawing."""
+    """A drawing before it is built: its step, its image key, and the other fields of the Drawing."""
 
     step: str
     key: str
@@ -30,29 +30,29 @@ class DrawingSpec(NamedTuple):
 
 
 EditPath = tuple[DrawingSpec, ...]
-"""The drawings that an image goes through."""
+"""The drawings that lead to an image, in order."""
 
 
 class PlannedRow(NamedTuple):
-    """A row of the dataset to be, of which only the key is made: of most, the dataset turns out to have them."""
+    """A row of the future dataset, reduced to its key: most turn out to be finished, and need no RowPlan."""
 
     row_key: str
     row: Row
     variant: int
-    way: EditPath
+    path: EditPath
 
 
 CHUNK = 1000
-"""Rows that are held against what is finished in one go."""
+"""Rows compared with the finished ones at a time."""
 
 
 def schema_of(recipe: Recipe, loaded: Loaded) -> DatasetSchema:
-    """The dataset's columns."""
+    """The schema of the dataset."""
     return DatasetSchema.of(recipe, {carried_name(name): kind for name, kind in loaded.carried.items()})
 
 
 class RowPlanner:
-    """Makes what a row asks for: first the keys of all of it, then the items of what is missing."""
+    """Plans the dataset rows of a prompt row: first all their keys, then a RowPlan for each missing one."""
 
     def __init__(self, recipe: Recipe, models: Mapping[str, ModelFacts], schema: DatasetSchema) -> None:
         self.generate = generate_of(recipe)
@@ -61,40 +61,40 @@ class RowPlanner:
         self.facts = models
         self.schema_key = schema.digest()
 
-    def wanted(self, row: Row) -> Iterator[list[PlannedRow]]:
-        """Yield what the row asks for, what shares an image together. Raises BadRow."""
+    def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
+        """Yield the row's planned rows, in groups that share an image. Raises BadRow."""
         for variant in range(self.generate.images_per_prompt if self.generate else 1):
             start = (self._generate(row, variant),) if self.generate else ()
-            ways = self._edit_paths(row, variant, start) if self.edits else [start]
-            yield [PlannedRow(self._row_key(row, variant, way), row, variant, way) for way in ways]
+            paths = self._edit_paths(row, variant, start) if self.edits else [start]
+            yield [PlannedRow(self._row_key(row, variant, path), row, variant, path) for path in paths]
 
-    def item(self, wanted: PlannedRow) -> RowPlan:
-        """The item of one of ``wanted``."""
-        row_key, row, variant, way = wanted
-        steps = tuple(sketch.step for sketch in way)
-        drawings = tuple(Drawing(key=sketch.key, **sketch.fields) for sketch in way)
-        turn = len(way) - (self.generate is not None) if self.has_turns else None
+    def row_plan(self, planned: PlannedRow) -> RowPlan:
+        """The complete plan of a planned row."""
+        row_key, row, variant, path = planned
+        steps = tuple(spec.step for spec in path)
+        drawings = tuple(Drawing(key=spec.key, **spec.fields) for spec in path)
+        turn = len(path) - (self.generate is not None) if self.has_turns else None
         return RowPlan(row_key, row.id, variant, steps, drawings, row.prompt, row.carried, row.file, row.line, turn)
 
     def _edit_paths(self, row: Row, variant: int, start: EditPath) -> list[EditPath]:
-        """What each of the row's edited images goes through, from its first drawing to itself."""
-        found: list[EditPath] = []
-        ends = [start]
+        """The path of each of the row's edited images, from its first drawing to the image itself."""
+        paths: list[EditPath] = []
+        sources = [start]
         for link in self.edits:
-            texts, grown = link.section.instructions or row.edit_prompts, []
-            for end in ends:
-                turns = [end]
-                for text in texts:
-                    source = turns[-1] if link.section.multi_turn else end
-                    turns.append((*source, self._edit(row, variant, link, source, text)))
-                found += turns[1:]
-                grown += turns[-1:] if link.section.multi_turn else turns[1:]
-            ends = grown
-        return found
+            instructions, results = link.section.instructions or row.edit_prompts, []
+            for source in sources:
+                turns = [source]
+                for instruction in instructions:
+                    base = turns[-1] if link.section.multi_turn else source
+                    turns.append((*base, self._edit(row, variant, link, base, instruction)))
+                paths += turns[1:]
+                results += turns[-1:] if link.section.multi_turn else turns[1:]
+            sources = results
+        return paths
 
     def _generate(self, row: Row, variant: int) -> DrawingSpec:
         section, facts = self.generate, self.facts["generate"]
-        width, height = _own_size(row, section, facts)
+        width, height = _image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
             "negative_prompt": row.negative_prompt or section.negative_prompt,
@@ -105,8 +105,8 @@ class RowPlanner:
             "guidance_scale": _first(row.guidance_scale, section.guidance_scale, facts.guidance_scale),
         }
         self._check(row, decides, facts)
-        also = {role: sha256 for role, _, sha256 in row.guides}
-        key = image_key("text-to-image", facts.identity, {**decides, **also} if also else decides)
+        guides = {role: sha256 for role, _, sha256 in row.guides}
+        key = image_key("text-to-image", facts.identity, {**decides, **guides} if guides else decides)
         return DrawingSpec("generate", key, {**decides, "guides": row.guides})
 
     def _check(self, row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> None:
@@ -116,10 +116,10 @@ class RowPlanner:
                 raise BadRow(f"{name} is {value}: {facts.name!r} generates multiples of {facts.size_multiple} pixels")
         if facts.only_buckets and drawing["width"] and (drawing["width"], drawing["height"]) not in facts.buckets:
             sizes = ", ".join(f"{width} x {height}" for width, height in facts.buckets)
-            asked = f"{drawing['width']} x {drawing['height']}"
-            raise BadRow(f"the size is {asked} pixels: {facts.name!r} generates no others than {sizes}")
+            size = f"{drawing['width']} x {drawing['height']}"
+            raise BadRow(f"the size is {size} pixels: {facts.name!r} only generates {sizes}")
         if facts.width is None and (drawing["width"] is None) != (drawing["height"] is None):
-            raise BadRow(f"{facts.name!r} takes both width and height, or neither")
+            raise BadRow(f"{facts.name!r} needs both width and height, or neither")
         if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
             raise BadRow(
                 f"steps is {drawing['steps']}: with its strength {facts.name!r} needs at least {facts.min_steps}"
@@ -131,7 +131,7 @@ class RowPlanner:
 
     def _edit(self, row: Row, variant: int, link: Link, source: EditPath, instruction: str) -> DrawingSpec:
         section, facts = link.section, self.facts[link.name]
-        # In a chain, a row's own settings are its first step's: the edits after it have the recipe's.
+        # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
         own = self.generate is None and link is self.edits[0]
         decides = {
             "prompt": instruction,
@@ -149,24 +149,24 @@ class RowPlanner:
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
         references = row.references if section.references else ()
-        also = {"source": start, "mask": row.mask_hash if inpaints else None}
-        also["references"] = [sha256 for _, sha256 in references] or None
-        key = image_key("edit", facts.identity, {**decides, **also})
-        given = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
-        return DrawingSpec(link.name, key, {**decides, **mask, **given, "references": references})
+        inputs = {"source": start, "mask": row.mask_hash if inpaints else None}
+        inputs["references"] = [sha256 for _, sha256 in references] or None
+        key = image_key("edit", facts.identity, {**decides, **inputs})
+        origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
+        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references})
 
-    def _row_key(self, row: Row, variant: int, way: EditPath) -> str:
-        keys = [sketch.key for sketch in way]
+    def _row_key(self, row: Row, variant: int, path: EditPath) -> str:
+        keys = [spec.key for spec in path]
         return digest([self.schema_key, row.id, variant, keys, row.prompt, row.carried])
 
 
-def _own_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:
-    """Width and height, in pixels, of a generated image whose row names no size, but perhaps a shape."""
+def _image_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:
+    """Default width and height in pixels: by the aspect ratio of the row or the recipe, or else by recipe and model."""
     ratio = row.aspect_ratio or (section.aspect_ratio and parse_ratio(section.aspect_ratio))
     if not ratio:
         return section.width or facts.width, section.height or facts.height
     if not facts.buckets:
-        raise BadRow(f"a shape is asked for, and the sizes of {facts.name!r} are not known: give width and height")
+        raise BadRow(f"an aspect ratio is given, but the sizes of {facts.name!r} are not known: give width and height")
     return nearest(facts.buckets, ratio)
 
 
@@ -185,44 +185,46 @@ def make_plan(
     models: Mapping[str, ModelFacts],
     known_failures: Mapping[str, SetAside],
 ) -> Plan:
-    """Put every missing item into a shard of the worklist and return the sums. ``known_failures``: row key -> why it
-    was set aside before; such a row is not tried again."""
+    """Assign every missing row to a shard of the worklist and return the totals.
+
+    ``known_failures``: row key -> why it was set aside before; such a row is not tried again.
+    """
     files, _ = folder.committed()
     for file in files:
         for columns in read_columns(folder.data / file.name, ["row_key", "id"]):
             worklist.add_finished(file.name, columns["row_key"], columns["id"])
     worklist.index_finished()
 
-    make = RowPlanner(recipe, models, schema)
+    planner = RowPlanner(recipe, models, schema)
     rows = reused = failed = shard = filled = 0
-    for requested in _chunks(worklist.rows(), CHUNK):
+    for chunk in _chunks(worklist.rows(), CHUNK):
         groups: list[list[PlannedRow]] = []
-        for row in requested:
+        for row in chunk:
             try:
-                groups += list(make.wanted(row))
+                groups += list(planner.planned_rows(row))
             except BadRow as error:
                 failed += 1
                 worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
-        finished = worklist.want([one.row_key for group in groups for one in group])
+        finished = worklist.mark_wanted([planned.row_key for group in groups for planned in group])
         for group in groups:
             rows += len(group)
-            missing = [one for one in group if one.row_key not in finished]
+            missing = [planned for planned in group if planned.row_key not in finished]
             reused += len(group) - len(missing)
-            asked = [one for one in missing if one.row_key not in known_failures]
-            for one in missing:
-                if one.row_key in known_failures:
-                    worklist.add_fault(known_failures[one.row_key])
-            failed += len(missing) - len(asked)
-            if not asked:
+            to_build = [planned for planned in missing if planned.row_key not in known_failures]
+            for planned in missing:
+                if planned.row_key in known_failures:
+                    worklist.add_fault(known_failures[planned.row_key])
+            failed += len(missing) - len(to_build)
+            if not to_build:
                 continue
-            # An image that two rows ask for is drawn once, in one shard.
-            home = worklist.shard_of(asked[0].way[0].key)
-            if home is None:
-                if filled and filled + len(asked) > recipe.shard_size:
+            # An image that two rows share is generated once, in one shard.
+            target = worklist.shard_of(to_build[0].path[0].key)
+            if target is None:
+                if filled and filled + len(to_build) > recipe.shard_size:
                     shard, filled = shard + 1, 0
-                home, filled = shard, filled + len(asked)
-            for item in map(make.item, asked):
-                worklist.add_planned_row(home, item, [models[step].name for step in item.steps])
+                target, filled = shard, filled + len(to_build)
+            for row_plan in map(planner.row_plan, to_build):
+                worklist.add_planned_row(target, row_plan, [models[step].name for step in row_plan.steps])
     if rows > reused + failed:
         lossy = sum(find_images(worklist, folder.data / file.name, schema) for file in files)
         if lossy:

@@ -1,4 +1,4 @@
-"""Images that a build asks for and the dataset holds already, in other rows or with other columns."""
+"""Reuse of images that the dataset already has in other rows or with other columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imagemill.data.storage.locations import Location
 
 
 def find_images(worklist: Worklist, path: Location, schema: DatasetSchema) -> int:
-    """Note which of the images to draw a committed file holds; returns how many it holds in no usable encoding."""
+    """Record which of the images to generate are in a committed file; returns how many are in no usable encoding."""
     encoding = read_encoding(path)
     lossy = first = 0
     for columns in read_columns(path, ["image_key", "input_key", "turn_index"]):
@@ -29,45 +29,45 @@ def find_images(worklist: Worklist, path: Location, schema: DatasetSchema) -> in
             lossy += worklist.count_drawings(final)
             continue
         image = "image" if source is None else "edited_image"
-        # A lossy image may be kept as it is, but nothing can be generated from it.
+        # A lossy image can be kept as it is, but nothing may be generated from it.
         if encoding.lossless or image == schema.image_columns[-1]:
             worklist.restore_from(path.name, first, image, final)
         if source is not None and encoding.lossless:
-            # A later turn's source is the turn before, whose own row tells how it was generated.
+            # The source of a later turn is the previous turn, whose own row records how it was generated.
             turns = columns.get("turn_index") or [None] * len(source)
-            firsts = [key if turn in (None, 1) else None for key, turn in zip(source, turns, strict=True)]
-            worklist.restore_from(path.name, first, "input_image", firsts)
+            first_sources = [key if turn in (None, 1) else None for key, turn in zip(source, turns, strict=True)]
+            worklist.restore_from(path.name, first, "input_image", first_sources)
         first += len(final)
     return lossy
 
 
 def would_regenerate(images: int, folder: Folder, files: Sequence[CommittedFile], schema: DatasetSchema) -> str:
-    """The message that these images would have to be regenerated, since only lossy copies of them are kept."""
-    kept = sorted({read_encoding(folder.data / file.name).name for file in files} - {schema.encoding.name})
+    """Error text for images that would have to be regenerated, since the dataset has only lossy copies."""
+    lossy = sorted({read_encoding(folder.data / file.name).name for file in files} - {schema.encoding.name})
     speed = next((run["images_per_second"] for run in reversed(read_runs(folder)) if run["generated"]), None)
     cost = f", about {images / speed:,.0f} s at the last build's pace" if speed else ""
     return (
         f"recipe.image_format and quality ask for {schema.encoding.name}, but {images} finished images are kept "
-        f"only as {', '.join(kept)}, which has lost pixels: they would have to be regenerated{cost}. Set the format "
+        f"only as {', '.join(lossy)}, which has lost pixels: they would have to be regenerated{cost}. Set the format "
         "back, or give recipe.output another folder."
     )
 
 
 def restore_images(
-    folder: Folder, schema: DatasetSchema, items: list[RowPlan], found: list[tuple[str, str, int, str]]
+    folder: Folder, schema: DatasetSchema, plans: list[RowPlan], found: list[tuple[str, str, int, str]]
 ) -> int:
-    """Stage those of the items' images that lie in the dataset already; returns how many.
+    """Stage the images of these plans that are in the dataset already; returns how many.
 
-    ``found`` is the worklist's: (image key, file, row in it, image column), by file and row.
+    ``found`` comes from the worklist: (image key, file, row in it, image column), by file and row.
     """
-    staging, needed, drawings = Staging(folder.staged), encodings_of(items, schema), unique_drawings(items)
-    by_place = sorted(found, key=lambda one: (one[1], one[3], one[2]))
-    for (file, image), group in groupby(by_place, key=lambda one: (one[1], one[3])):
+    staging, needed, drawings = Staging(folder.staged), encodings_of(plans, schema), unique_drawings(plans)
+    by_column = sorted(found, key=lambda entry: (entry[1], entry[3], entry[2]))
+    for (file, image), group in groupby(by_column, key=lambda entry: (entry[1], entry[3])):
         path = folder.data / file
         encoding = read_encoding(path)
-        places = list(group)
+        entries = list(group)
         for (key, *_), (content, fields) in zip(
-            places, read_image_rows(path, image, [row for _, _, row, _ in places]), strict=True
+            entries, read_image_rows(path, image, [row for _, _, row, _ in entries]), strict=True
         ):
             staged = _staged_from(key, image, content, fields)
             staging.put(content, staged, encoding.name)

@@ -1,7 +1,7 @@
-"""The worklist: rows asked for, rows finished and items to build, in an SQLite file beside the dataset.
+"""Worklist of a build: requested rows, finished rows and row plans, in an SQLite file next to the dataset.
 
-It is made anew by each build and holds nothing that is not elsewhere. On disk, and not in memory, so that a build of
-millions of rows needs no more memory than one of a hundred.
+Every build creates it from scratch, and it contains nothing that is not stored elsewhere. It is on disk so that a build
+of millions of rows needs no more memory than one of a hundred.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from imagemill.data.identity import dump, load, numbered
 from imagemill.data.prompts.row import Row, content_ids
 from imagemill.data.records import RowPlan, SetAside
 
-# Of the file nothing is needed once its build has ended, well or not.
+# Durability is not needed: the file is worthless once its build has ended, in success or failure.
 _SCRATCH = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
 """
 
-# While it is filled nobody else reads it: to lock it anew for each row would take a quarter of the time of adding that.
+# It has no other reader while it is filled, and locking it for every row would take a quarter as long as the insert.
 _TABLES = """
 PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE rows (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, line INTEGER, row TEXT NOT NULL);
@@ -45,7 +45,7 @@ CREATE INDEX items_of_shard ON items (shard);
 CREATE INDEX drawings_of_shard ON drawings (shard);
 """
 
-# An index over all rows at once is sorted, and takes a third of the time of one that grows row by row.
+# Indexing all rows at once sorts them, and takes a third of the time of growing the index row by row.
 _INDEX_FINISHED = """
 CREATE INDEX finished_by_key ON finished (row_key);
 CREATE TEMP TABLE again AS
@@ -55,7 +55,7 @@ INSERT INTO twice SELECT row_key, file FROM finished WHERE number IN (SELECT num
 DELETE FROM finished WHERE number IN (SELECT number FROM again);
 """
 
-# A thousand keys in one statement take a third of the time of a statement each.
+# A thousand keys in one statement take a third of the time of one statement per key.
 _EACH = "SELECT value FROM json_each(?)"
 
 _EDIT_PROMPTS, _REFERENCES = Row._fields.index("edit_prompts"), Row._fields.index("references")
@@ -63,7 +63,7 @@ _GUIDES = Row._fields.index("guides")
 
 
 class Worklist:
-    """One build's worklist. A connection belongs to one thread; open another for another."""
+    """The worklist of one build. A connection belongs to one thread; open another one per thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
@@ -71,7 +71,7 @@ class Worklist:
     @classmethod
     @contextmanager
     def create(cls, path: Path) -> Iterator[Worklist]:
-        """A new, empty worklist in place of any that is there."""
+        """Create an empty worklist, replacing an existing one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         with cls.open(path) as worklist:
@@ -81,7 +81,7 @@ class Worklist:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[Worklist]:
-        """The worklist at ``path``; what was written is kept when the block ends without an error."""
+        """Open the worklist at ``path``; changes are committed when the block ends without an error."""
         connection = sqlite3.connect(path)
         try:
             connection.executescript(_SCRATCH)
@@ -91,20 +91,20 @@ class Worklist:
             connection.close()
 
     def add_row(self, own_id: str | None, row: Row) -> None:
-        """Add a row under its own id, or under one made from ``row``'s content. Raises BadRow."""
+        """Add a row under its own id, or under one derived from its content. Raises BadRow."""
         if own_id:
             if not self._insert(own_id, own_id, row):
                 first = self._db.execute("SELECT line FROM rows WHERE id = ?", (own_id,)).fetchone()[0]
                 raise BadRow(f"duplicate id {own_id!r}: line {first} has it too, and comes first")
             return
-        content, shown = content_ids(row)
-        if not self._insert(content, shown, row):
+        content_id, image_id = content_ids(row)
+        if not self._insert(content_id, image_id, row):
             query = "INSERT INTO repeats VALUES (?, 2) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
-            times = self._db.execute(query, (content,)).fetchone()[0]
-            self._insert(numbered(content, times), numbered(shown, times), row)
+            times = self._db.execute(query, (content_id,)).fetchone()[0]
+            self._insert(numbered(content_id, times), numbered(image_id, times), row)
 
     def _insert(self, row_id: str, seed_id: str, row: Row) -> bool:
-        """Insert a row under these ids; False where the first is taken."""
+        """Insert a row under these ids; False if the first is taken."""
         try:
             values = (row_id, row.line, dump((row_id, seed_id, *row[2:])))
             return self._db.execute("INSERT OR IGNORE INTO rows (id, line, row) VALUES (?, ?, ?)", values).rowcount == 1
@@ -112,11 +112,11 @@ class Worklist:
             raise BadRow(f"text that is not valid Unicode: {error.reason}") from error
 
     def add_fault(self, fault: SetAside) -> None:
-        """Record a line of the prompts file that gave no row."""
+        """Record a line of the prompts file that yielded no row."""
         self._db.execute("INSERT INTO faults (fault) VALUES (?)", (dump(asdict(fault)),))
 
     def faults(self) -> Iterator[SetAside]:
-        """The lines that gave no row, in order."""
+        """The lines that yielded no row, in order."""
         for (fault,) in self._db.execute("SELECT fault FROM faults ORDER BY number"):
             yield SetAside(**load(fault))
 
@@ -130,94 +130,91 @@ class Worklist:
             yield Row._make(values)
 
     def add_finished(self, file: str, row_keys: Sequence[str], ids: Sequence[str]) -> None:
-        """Note rows of a committed file; ``index_finished`` comes after the last."""
+        """Record the rows of a committed file; call ``index_finished`` after the last one."""
         self._db.executemany(
             "INSERT INTO finished (row_key, file, id) VALUES (?, ?, ?)", zip(row_keys, repeat(file), ids)
         )
 
     def index_finished(self) -> None:
-        """Make what is finished ready to be asked for; of a row that is there twice the first counts."""
+        """Index the finished rows for lookup; of duplicate rows, the first counts."""
         self._db.executescript(_INDEX_FINISHED)
 
-    def want(self, row_keys: Sequence[str]) -> set[str]:
-        """Those of these rows that are finished; they are wanted still."""
+    def mark_wanted(self, row_keys: Sequence[str]) -> set[str]:
+        """Mark these rows as wanted; returns the keys of those that are finished."""
         query = f"UPDATE finished SET wanted = 1 WHERE row_key IN ({_EACH}) RETURNING row_key"
         return {key for (key,) in self._db.execute(query, (orjson.dumps(row_keys).decode(),))}
 
     def unwanted(self, keep_removed: bool) -> dict[str, set[str]]:
-        """Committed file -> the keys of its rows that are to leave it; files without any are left out.
+        """Committed file -> keys of the rows to remove from it; files without any are left out.
 
-        With ``keep_removed`` rows stay whose id nobody asks for any more; those that were asked for anew never do.
+        With ``keep_removed``, rows stay if their prompt is gone; rows that have been replaced never do.
         """
-        found: dict[str, set[str]] = {}
+        keys: dict[str, set[str]] = {}
         for file, key in self._db.execute(f"SELECT file, row_key FROM ({_unwanted(keep_removed)})"):
-            found.setdefault(file, set()).add(key)
-        return found
+            keys.setdefault(file, set()).add(key)
+        return keys
 
     def count_unwanted(self, keep_removed: bool) -> int:
-        """How many finished rows are to leave the dataset."""
+        """Number of finished rows to remove from the dataset."""
         return self._db.execute(f"SELECT COUNT(*) FROM ({_unwanted(keep_removed)})").fetchone()[0]
 
     def shard_of(self, key: str) -> int | None:
-        """The shard that generates this image, or None where none does yet."""
-        found = self._db.execute("SELECT shard FROM drawings WHERE key = ?", (key,)).fetchone()
-        return found and found[0]
+        """The shard that generates this image; None if it is in none yet."""
+        match = self._db.execute("SELECT shard FROM drawings WHERE key = ?", (key,)).fetchone()
+        return match and match[0]
 
-    def add_planned_row(self, shard: int, item: RowPlan, models: Iterable[str]) -> None:
-        """Put an item into a shard; ``models`` names the model of each of its drawings."""
-        self._db.execute(
-            "INSERT INTO items (shard, item) VALUES (?, ?)",
-            (shard, dump(item.to_json())),
-        )
-        for drawing, model in zip(item.drawings, models, strict=True):
+    def add_planned_row(self, shard: int, row_plan: RowPlan, models: Iterable[str]) -> None:
+        """Add a planned row to a shard; ``models`` names the model of each of its drawings."""
+        self._db.execute("INSERT INTO items (shard, item) VALUES (?, ?)", (shard, dump(row_plan.to_json())))
+        for drawing, model in zip(row_plan.drawings, models, strict=True):
             self._db.execute(
                 "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)", (drawing.key, shard, model)
             )
 
     def restore_from(self, file: str, first_row: int, image: str, keys: Iterable[str]) -> None:
-        """Note that a committed file's rows, from ``first_row`` on, hold these images in the column ``image``."""
+        """Record that a committed file has these images in the column ``image``, from ``first_row`` on."""
         self._db.executemany(
             "UPDATE drawings SET file = ?, row = ?, image = ? WHERE key = ? AND file IS NULL",
             ((file, first_row + offset, image, key) for offset, key in enumerate(keys)),
         )
 
     def count_drawings(self, keys: Iterable[str | None]) -> int:
-        """How many of these images are to be generated."""
+        """Number of these images that are to be generated."""
         query = "SELECT COUNT(*) FROM drawings WHERE key = ?"
         return sum(self._db.execute(query, (key,)).fetchone()[0] for key in keys)
 
     def restorable(self, shard: int) -> list[tuple[str, str, int, str]]:
-        """(image key, file, row in it, image column) of a shard's images that the dataset has, in order."""
+        """(image key, file, row in it, image column) of the shard's images that are in the dataset, in order."""
         query = "SELECT key, file, row, image FROM drawings WHERE shard = ? AND file IS NOT NULL ORDER BY file, row"
         return self._db.execute(query, (shard,)).fetchall()
 
     def shard(self, number: int) -> list[RowPlan]:
-        """A shard's items, in order."""
+        """The planned rows of a shard, in order."""
         query = "SELECT item FROM items WHERE shard = ? ORDER BY number"
-        return [RowPlan.from_json(load(item)) for (item,) in self._db.execute(query, (number,))]
+        return [RowPlan.from_json(load(fields)) for (fields,) in self._db.execute(query, (number,))]
 
     def totals(self) -> tuple[dict[str, int], int]:
-        """Drawings to make per model, and how many of all lie in the dataset already."""
+        """(images to generate per model, number of them that are in the dataset already)."""
         per_model = dict(self._db.execute("SELECT model, COUNT(*) FROM drawings GROUP BY model ORDER BY model"))
         restorable = self._db.execute("SELECT COUNT(*) FROM drawings WHERE file IS NOT NULL").fetchone()[0]
         return per_model, restorable
 
     def missing(self) -> dict[str, int]:
-        """Model -> images to draw that lie in no committed file."""
+        """Model -> number of images to generate that are in no committed file."""
         query = "SELECT model, COUNT(*) FROM drawings WHERE file IS NULL GROUP BY model ORDER BY model"
         return dict(self._db.execute(query))
 
     def model_of(self, key: str) -> str | None:
-        """The model of an image to draw that lies in no committed file; None where it is not such a one."""
-        found = self._db.execute("SELECT model FROM drawings WHERE key = ? AND file IS NULL", (key,)).fetchone()
-        return found and found[0]
+        """The model of an image to generate; None if it is not one, or is in a committed file."""
+        match = self._db.execute("SELECT model FROM drawings WHERE key = ? AND file IS NULL", (key,)).fetchone()
+        return match and match[0]
 
     def count_planned_rows(self) -> int:
-        """How many rows are in shards."""
+        """Number of rows in shards."""
         return self._db.execute("SELECT COUNT(*) FROM items").fetchone()[0]
 
     def count_rows(self) -> int:
-        """How many rows were loaded."""
+        """Number of rows that were loaded."""
         return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
 
 
@@ -226,5 +223,5 @@ def _tuples(values: list[list[str]]) -> tuple[tuple[str, ...], ...]:
 
 
 def _unwanted(keep_removed: bool) -> str:
-    gone = " AND id IN (SELECT id FROM rows)" if keep_removed else ""
-    return f"SELECT file, row_key FROM finished WHERE NOT wanted{gone} UNION ALL SELECT file, row_key FROM twice"
+    replaced = " AND id IN (SELECT id FROM rows)" if keep_removed else ""
+    return f"SELECT file, row_key FROM finished WHERE NOT wanted{replaced} UNION ALL SELECT file, row_key FROM twice"

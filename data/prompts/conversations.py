@@ -1,4 +1,4 @@
-"""A row's texts: its prompt, or the messages of a conversation."""
+"""Parser for a row's texts: plain fields and the user messages of a conversation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from imagemill.data.errors import BadRow
 
 
-def talks(asked: Mapping[str, Any]) -> bool:
-    """Whether the row has a conversation; an empty one counts as none, so that its prompt is read."""
-    return asked.get("conversations") not in (None, "", [])
+def has_conversation(values: Mapping[str, Any]) -> bool:
+    """Whether the row has a conversation. An empty one does not count, so that the row's prompt is read."""
+    return values.get("conversations") not in (None, "", [])
 
 
 def user_messages(conversations: Any, name: str) -> list[str]:
-    """The texts of the user's messages, in order. ``name``: the field's, for the reason. Raises BadRow."""
+    """The texts of the user messages, in order. ``name``: the field, for the error. Raises BadRow."""
     if isinstance(conversations, str):
         try:
             conversations = json.loads(conversations)
@@ -36,7 +36,7 @@ def _is_user(message: Mapping[str, Any]) -> bool:
 
 
 def text_of(value: Any, name: str) -> str:
-    """The field's text without the blanks around it; empty where it is null. Raises BadRow."""
+    """The field's text, stripped; empty if the field is null. Raises BadRow."""
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -1,7 +1,7 @@
-"""From one record to the records that a recipe's template and sweep make of it.
+"""Expansion of a record into its variants, by the recipe's template and sweep.
 
-Which combinations a sample takes is decided by each combination's own hash: a larger sample keeps those of a smaller
-one, and a longer list changes a few.
+Samples are stable: combinations are chosen by hash, so a larger sample contains the smaller one, and a value added to a
+list changes only a few.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from imagemill.data.config.template import Template, placeholders
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import digest
 
-RANKED = 2**20
-"""So many combinations are each given a hash, a few seconds' work; of more a sample is generated value by value."""
+MAX_RANKED = 2**20
+"""Up to this many combinations are all hashed, in a few seconds; of more, a sample is taken value by value."""
 
-_DRAWS = 2048
-"""Combinations that are generated at a time."""
+_CHUNK = 2048
+"""Combinations that are sampled at a time."""
 
 Variant = tuple[Mapping[str, Any], str]
-"""A record's fields, and what marks them beside the record's own id: empty where there is one variant only."""
+"""A record's fields, and the suffix that distinguishes them from the record's other variants; empty if it has one."""
 
 
 class Variations:
-    """The variants of a recipe's records."""
+    """Expands the records of one recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._columns = recipe.columns
@@ -42,82 +42,82 @@ class Variations:
         self._swept = [dict(zip(self._sweep, values)) for values in product(*self._sweep.values())]
 
     def of(self, fields: Mapping[str, Any]) -> Iterator[Variant]:
-        """Yield the record's variants. Raises BadRow before the first where a name of the template has no value."""
+        """Yield the record's variants. Raises BadRow, before the first, if a placeholder has no value."""
         if self._template is None and not self._sweep:
             return iter([(fields, "")])
         if self._template is None:
-            filled: Iterator[Variant] = iter([(fields, "")])
+            texts: Iterator[Variant] = iter([(fields, "")])
         else:
             self._check(self._template, fields)
-            filled = self._fill(self._template, fields)
-        return self._with_settings(filled)
+            texts = self._fill(self._template, fields)
+        return self._with_settings(texts)
 
-    def _with_settings(self, filled: Iterator[Variant]) -> Iterator[Variant]:
-        for fields, mark in filled:
+    def _with_settings(self, variants: Iterator[Variant]) -> Iterator[Variant]:
+        for fields, mark in variants:
             for settings in self._swept:
-                # A row's own spelling of a swept column would be read beside it.
-                kept = {name: value for name, value in fields.items() if name.lower() not in self._sweep}
+                # Whatever its spelling, the row's own column would be read in addition to the swept one.
+                unswept = {name: value for name, value in fields.items() if name.lower() not in self._sweep}
                 marks = [*([mark] if mark else []), *([digest(settings)[:8]] if settings else [])]
-                yield {**kept, **settings}, "-".join(marks)
+                yield {**unswept, **settings}, "-".join(marks)
 
     def _check(self, template: Template, fields: Mapping[str, Any]) -> None:
         for name in sorted(self._names - set(template.values)):
             value = fields.get(name)
             if value is None or isinstance(value, list | dict) or not str(value).strip():
-                has = ", ".join(map(repr, list(fields)[:8])) or "nothing"
+                present = ", ".join(map(repr, list(fields)[:8])) or "nothing"
                 raise BadRow(
-                    f"the template has {{{name}}}, for which the row has no text or number (it has {has}) and "
+                    f"the template has {{{name}}}, for which the row has no text or number (it has {present}) and "
                     "recipe.template.values no list"
                 )
 
     def _fill(self, template: Template, fields: Mapping[str, Any]) -> Iterator[Variant]:
         lists = {"": template.text, **template.values}
-        # By the row's id, else by what it puts into the template: a label that changes leaves the sample as it is.
-        own = fields.get(self._columns.id) or {name: fields[name] for name in self._names - set(template.values)}
-        seed = digest([template.sample_seed, own])
-        for chosen in _sample(lists, template.sample, seed):
-            text, values = chosen[""], {name: chosen[name] for name in template.values}
-            known = {**fields, **values}
-            made = {**known, self._columns.prompt: _fill_in(text, known)}
+        # Seeded by the row's id or by the values it puts into the template: a changed label leaves the sample as it is.
+        source = fields.get(self._columns.id) or {name: fields[name] for name in self._names - set(template.values)}
+        seed = digest([template.sample_seed, source])
+        for combination in _sample(lists, template.sample, seed):
+            text, values = combination[""], {name: combination[name] for name in template.values}
+            filled = {**fields, **values}
+            variant = {**filled, self._columns.prompt: _fill_in(text, filled)}
             if template.edit_prompt:
-                made[self._columns.edit_prompt] = _fill_in(template.edit_prompt, known)
-            # The prompt is the template's; a conversation would go before it.
-            made.pop(self._columns.conversations, None)
-            # A file's rows keep their ids under a template that only words them, also when more texts come.
-            yield made, digest([text, values])[:8] if values or text != template.text[0] else ""
+                variant[self._columns.edit_prompt] = _fill_in(template.edit_prompt, filled)
+            # A conversation would take precedence over the template's prompt.
+            variant.pop(self._columns.conversations, None)
+            # Without lists, the first text adds no suffix: a file's rows keep their ids, also when texts are added.
+            yield variant, digest([text, values])[:8] if values or text != template.text[0] else ""
 
 
 def _fill_in(text: str, values: Mapping[str, Any]) -> str:
-    # Not str.format, which looks into values: {name.part} is a column's name here.
+    # Not str.format, which looks up attributes: here {name.part} is the name of a column.
     return "".join(
         literal + ("" if name is None else str(values[name])) for literal, name, _, _ in string.Formatter().parse(text)
     )
 
 
 def _sample(lists: Mapping[str, Sequence[str]], size: int | None, seed: str) -> Iterator[dict[str, str]]:
-    """Every combination of one value of each list, in order; or ``size`` of them, decided by ``seed``."""
+    """Every combination of one value per list, in order; or a sample of ``size``, decided by ``seed``."""
     total = math.prod(map(len, lists.values()))
-    every = (dict(zip(lists, chosen)) for chosen in product(*lists.values()))
+    combinations = (dict(zip(lists, values)) for values in product(*lists.values()))
     if size is None or size >= total:
-        return every
-    if total <= RANKED or size > total // 2:
-        return iter(nsmallest(size, every, key=lambda chosen: _hash([seed, sorted(chosen.items())])))
-    return _generated(lists, size, seed)
+        return combinations
+    if total <= MAX_RANKED or size > total // 2:
+        return iter(nsmallest(size, combinations, key=lambda values: _hash([seed, sorted(values.items())])))
+    return _sample_by_value(lists, size, seed)
 
 
-def _generated(lists: Mapping[str, Sequence[str]], size: int, seed: str) -> Iterator[dict[str, str]]:
-    """``size`` different combinations out of very many.
+def _sample_by_value(lists: Mapping[str, Sequence[str]], size: int, seed: str) -> Iterator[dict[str, str]]:
+    """Sample ``size`` distinct combinations without enumerating all of them.
 
-    In each draw the value of a list is the one whose hash with the draw's is highest: a value that is added takes its
-    share of the generates, and the others stay.
+    Each trial picks from every list the value with the highest hash, mixed with the trial's number: an added value
+    wins its share of the trials and leaves the rest unchanged.
     """
-    hashes = [np.array([_hash([seed, name, one]) for one in some], np.uint64) for name, some in lists.items()]
+    hashes = [np.array([_hash([seed, name, value]) for value in values], np.uint64) for name, values in lists.items()]
     seen: set[tuple[str, ...]] = set()
-    for first in count(0, _DRAWS):
-        draws = _mix(np.arange(first, first + _DRAWS, dtype=np.uint64))
-        places = [_mix(draws[:, None] ^ some[None, :]).argmax(axis=1) for some in hashes]
-        for chosen in zip(*places):
-            values = tuple(some[place] for some, place in zip(lists.values(), chosen))
+    for first in count(0, _CHUNK):
+        trials = _mix(np.arange(first, first + _CHUNK, dtype=np.uint64))
+        winners = [_mix(trials[:, None] ^ value_hashes[None, :]).argmax(axis=1) for value_hashes in hashes]
+        for indices in zip(*winners):
+            values = tuple(choices[index] for choices, index in zip(lists.values(), indices))
             if values in seen:
                 continue
             seen.add(values)
@@ -131,7 +131,7 @@ def _hash(value: Any) -> int:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """The finalizer of SplitMix64: every bit of a number decides every bit of the result."""
+    """Finalizer of SplitMix64: every input bit affects every output bit."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

@@ -1,7 +1,7 @@
-"""Prompts in a dataset on the Hugging Face Hub: one file of it, or the Parquet files of one of its splits.
+"""Reader of prompts in a dataset on the Hugging Face Hub: a single file, or the Parquet files of a split.
 
-`hf://datasets/org/name/path.jsonl` is a file, `hf:org/name:config:split` a split, as DataFlow writes it; of either the
-revision may be given after the name: `org/name@revision`.
+`hf://datasets/org/name/path.jsonl` is a file, `hf:org/name:config:split` a split, in DataFlow's notation. Both accept a
+revision after the name: `org/name@revision`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from imagemill.data.errors import InputError, RecipeError
+from imagemill.data.errors import InputError, RecipeError, one_line
 
 CONVERTED = "refs/convert/parquet"
-"""Where the Hub itself keeps the datasets, of other formats, that it has turned into Parquet."""
+"""Revision with the Hub's own Parquet conversion of a dataset in another format."""
 
 _FILE = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/\w+/[^/]+|[^/]+))?/(?P<path>.+)")
 _SPLIT = re.compile(r"hf:(?P<repository>[^:@]+)(@(?P<revision>[^:]+))?(:(?P<config>[^:]+))??(:(?P<split>[^:]+))?")
@@ -38,7 +38,7 @@ _SPLIT = re.compile(r"hf:(?P<repository>[^:@]+)(@(?P<revision>[^:]+))?(:(?P<conf
 
 @dataclass(frozen=True, slots=True)
 class HubPrompts:
-    """Where on the Hub prompts are: a file's ``path``, or a ``config`` (None: the default one) and ``split``."""
+    """Location of prompts on the Hub: a file's ``path``, or a ``config`` (None: the default) and ``split``."""
 
     repository: str
     revision: str | None
@@ -54,48 +54,48 @@ class HubPrompts:
 
 
 def is_on_hub(prompts: str) -> bool:
-    """Whether recipe.prompts names something on the Hub."""
+    """Whether recipe.prompts is on the Hub."""
     return prompts.startswith("hf:")
 
 
 def parse_hub_prompts(prompts: str) -> HubPrompts:
-    """Read what recipe.prompts says. Raises RecipeError."""
-    found = _FILE.fullmatch(prompts) or (None if prompts.startswith("hf://") else _SPLIT.fullmatch(prompts))
-    if found is None:
+    """Parse a recipe.prompts on the Hub. Raises RecipeError."""
+    match = _FILE.fullmatch(prompts) or (None if prompts.startswith("hf://") else _SPLIT.fullmatch(prompts))
+    if match is None:
         raise RecipeError(
             f"recipe.prompts is {prompts!r}: on the Hub it is hf://datasets/org/name/path for a file of a dataset, or "
             "hf:org/name:config:split for its Parquet files (hf:org/name:split for the default config)."
         )
-    fields = {name: value for name, value in found.groupdict().items() if value is not None}
+    fields = {name: value for name, value in match.groupdict().items() if value is not None}
     return HubPrompts(**({"revision": None} | fields | {"revision": unquote(fields.get("revision", "")) or None}))
 
 
 def pin_prompts(prompts: str) -> str:
-    """The same prompts at the commit that they are at now. Raises RecipeError and InputError."""
+    """Pin the prompts to their current commit. Raises RecipeError and InputError."""
     where, hub = parse_hub_prompts(prompts), HfApi()
-    with _explain(where):
+    with _readable_errors(where):
         commit = hub.dataset_info(where.repository, revision=where.revision).sha
-        for found in _commits(hub, where, commit):
-            if _files_of(hub, where, found):
-                return str(replace(where, revision=found))
-        there = [path for path in _list(hub, where, commit) if path.endswith(".parquet")]
-    which = f"split {where.split!r}" + (f" of config {where.config!r}" if where.config else "")
-    has = f"it has {', '.join(there[:5])}" if there else "it has no Parquet file"
+        for candidate in _commits(hub, where, commit):
+            if _files_of(hub, where, candidate):
+                return str(replace(where, revision=candidate))
+        available = [path for path in _list(hub, where, commit) if path.endswith(".parquet")]
+    split = f"split {where.split!r}" + (f" of config {where.config!r}" if where.config else "")
+    has = f"it has {', '.join(available[:5])}" if available else "it has no Parquet file"
     raise InputError(
-        f"recipe.prompts: the dataset {where.repository!r} at {commit[:12]} names no Parquet files for {which}; {has}. "
-        f"Name a file itself: hf://datasets/{where.repository}/path."
+        f"recipe.prompts: the dataset {where.repository!r} at {commit[:12]} has no Parquet files for {split}; {has}. "
+        f"Name a file instead: hf://datasets/{where.repository}/path."
     )
 
 
 def open_prompts(prompts: str) -> Iterator[tuple[str, OpenFile]]:
-    """Yield (name, file not yet opened) for every file that the prompts are in, in order of their names.
+    """Yield (name, unopened file) for every file of the prompts, sorted by name.
 
     Raises RecipeError and InputError.
     """
     where = parse_hub_prompts(prompts)
-    with _explain(where):
+    with _readable_errors(where):
         files = _files_of(HfApi(), where, where.revision)
-    # Told by its address and token, since fsspec gives equal arguments the same object again.
+    # Address and token as arguments: fsspec caches file systems by their arguments.
     hub = HfFileSystem(endpoint=constants.ENDPOINT, token=get_token())
     for path in files:
         name = str(replace(where, path=path))
@@ -104,7 +104,7 @@ def open_prompts(prompts: str) -> Iterator[tuple[str, OpenFile]]:
 
 
 def _commits(hub: HfApi, where: HubPrompts, newest: str) -> Iterator[str]:
-    """The commits in which a split is looked for: the dataset's own, then the Hub's Parquet files of it."""
+    """Commits to search for a split: the dataset's own, then that of the Hub's Parquet conversion."""
     yield newest
     if where.revision is not None:
         return
@@ -131,10 +131,10 @@ def _files_of(hub: HfApi, where: HubPrompts, commit: str | None) -> list[str]:
 
 
 def _patterns(configs: Any, where: HubPrompts, paths: Iterable[str]) -> Iterator[list[str]]:
-    """Globs of a split's files, the surest first: the card's own, what `datasets` writes, what the Hub converts to."""
-    configs = [one for one in configs or () if isinstance(one, dict)]
-    if chosen := _config(configs, where.config):
-        yield _of_split(chosen.get("data_files"), where.split)
+    """Globs of a split's files, most reliable first: from the card, as `datasets` writes them, as the Hub converts."""
+    configs = [config for config in configs or () if isinstance(config, dict)]
+    if card_config := _config(configs, where.config):
+        yield _globs_of_split(card_config.get("data_files"), where.split)
     if where.config in (None, "default"):
         yield [f"data/{where.split}-*.parquet"]
     folders = {path.partition("/")[0] for path in paths}
@@ -146,38 +146,38 @@ def _patterns(configs: Any, where: HubPrompts, paths: Iterable[str]) -> Iterator
 
 def _config(configs: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any] | None:
     if name is not None:
-        return next((one for one in configs if one.get("config_name") == name), None)
-    default = [one for one in configs if one.get("default") or one.get("config_name") == "default"]
+        return next((config for config in configs if config.get("config_name") == name), None)
+    default = [config for config in configs if config.get("default") or config.get("config_name") == "default"]
     return default[0] if default else configs[0] if len(configs) == 1 else None
 
 
-def _of_split(data_files: Any, split: str) -> list[str]:
-    """The globs of a card's ``data_files``: a text, a list of texts (then all is train), or of {split, path}."""
+def _globs_of_split(data_files: Any, split: str) -> list[str]:
+    """Globs in a card's ``data_files``: a text or a list of texts, all of them train, or a list of {split, path}."""
     entries = data_files if isinstance(data_files, list) else [data_files]
-    plain = [one for one in entries if isinstance(one, str)] if split == "train" else []
-    named = [one.get("path") for one in entries if isinstance(one, dict) and one.get("split") == split]
-    return plain + [path for one in named for path in (one if isinstance(one, list) else [one]) if path]
+    plain = [entry for entry in entries if isinstance(entry, str)] if split == "train" else []
+    named = [entry.get("path") for entry in entries if isinstance(entry, dict) and entry.get("split") == split]
+    return plain + [path for paths in named for path in (paths if isinstance(paths, list) else [paths]) if path]
 
 
 @contextmanager
-def _explain(where: HubPrompts) -> Iterator[None]:
+def _readable_errors(where: HubPrompts) -> Iterator[None]:
     name = f"recipe.prompts: the dataset {where.repository!r}"
     try:
         yield
     except GatedRepoError as error:
         raise RecipeError(
-            f"{name} is gated. Accept its terms on its page, and put a token of that account into HF_TOKEN."
+            f"{name} is gated. Accept its terms on its page and set HF_TOKEN to a token of that account."
         ) from error
     except RevisionNotFoundError as error:
         raise RecipeError(f"{name} has no revision {where.revision!r}.") from error
     except (RepositoryNotFoundError, EntryNotFoundError) as error:
         raise RecipeError(
-            f"{name} is none that you may see. Check its name; for a private one put a token with access into HF_TOKEN."
+            f"{name} does not exist, or is private. Check the name, or set HF_TOKEN to a token with access."
         ) from error
     except HFValidationError as error:
-        raise RecipeError(f"{name} cannot be: {' '.join(str(error).split())[:200]}") from error
+        raise RecipeError(f"{name} is not a valid name: {one_line(error)}") from error
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError, httpx2.HTTPError) as error:
         raise InputError(
-            f"{name} cannot be asked for ({type(error).__name__}: {' '.join(str(error).split())[:200]}). Connect and "
-            "run this again, or download the file and name it."
+            f"{name} cannot be reached ({type(error).__name__}: {one_line(error)}). Connect and run this again, or "
+            "download the file and name it."
         ) from error

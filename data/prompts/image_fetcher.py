@@ -1,4 +1,4 @@
-"""Images that rows name by URL: fetched once a build into its work folder, and from there handled like local ones."""
+"""Downloader for images named by URL: once per build, into its work folder, where they are handled like local ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
 from huggingface_hub import HfFileSystem, constants, get_token
 
-from imagemill.data.errors import BadRow, InputError
+from imagemill.data.errors import BadRow, InputError, one_line
 from imagemill.data.prompts.hub import is_on_hub, parse_hub_prompts
 from imagemill.data.storage.locations import is_remote
 
@@ -40,15 +40,15 @@ MAX_UNREACHABLE = 20
 """After this many consecutive images without an answer the server is down, not a row at fault: the build stops."""
 
 _WEB = ("http://", "https://")
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
-class _Unreached(BadRow):
-    """No answer, or one that says to come again: the image may well be there."""
+class _Unreachable(BadRow):
+    """No answer, or one that asks to retry: the image may well exist."""
 
 
-def image_place(prompts: str, name: str) -> str:
-    """Where a row's image is: a URL or a path, a relative one beside the prompts."""
+def image_location(prompts: str, name: str) -> str:
+    """URL or path of a row's image; a relative name is resolved against the prompts' location."""
     if is_remote(name) or Path(name).is_absolute():
         return name
     if is_on_hub(prompts):
@@ -59,27 +59,27 @@ def image_place(prompts: str, name: str) -> str:
     if is_remote(prompts):
         if not prompts.startswith(_WEB):
             return f"{prompts.rpartition('/')[0]}/{name}"
-        # Without the prompts' own query: a signature is for one address.
+        # Without the prompts' query: a signature is valid for a single URL.
         return urljoin(urlunsplit((*urlsplit(prompts)[:3], "", "")), quote(name))
     return str(Path(prompts).expanduser().parent / name)
 
 
-def shown(place: str) -> str:
-    """A place as it may be told: without a query or a user, where signatures and passwords are."""
-    if not is_remote(place):
-        return place
-    parts = urlsplit(place)
+def redact(location: str) -> str:
+    """A location for messages: without query and user, which may contain signatures and passwords."""
+    if not is_remote(location):
+        return location
+    parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class ImageFetcher:
-    """Fetches images into a folder, some ahead of their turn. What the folder has is not fetched again."""
+    """Downloads images into a folder, with prefetching. Images in the folder are not downloaded again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="images")
         self._in_flight: dict[str, Future[None]] = {}
-        self._unreached = 0
+        self._unreachable = 0
 
     def __enter__(self) -> ImageFetcher:
         return self
@@ -89,57 +89,57 @@ class ImageFetcher:
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def fetch_ahead(self, place: str) -> None:
-        """Begin to fetch an image that is asked for soon; nothing is to be done for a local one."""
-        if is_remote(place) and place not in self._in_flight and not self._target(place).exists():
-            self._in_flight[place] = self._threads.submit(self._store, place)
+    def prefetch(self, location: str) -> None:
+        """Start to download an image that is needed soon; does nothing for a local one."""
+        if is_remote(location) and location not in self._in_flight and not self._target(location).exists():
+            self._in_flight[location] = self._threads.submit(self._download, location)
 
-    def local(self, place: str) -> Path:
-        """The path of the image on this machine.
+    def local_path(self, location: str) -> Path:
+        """The path of the image on this machine, downloaded if necessary.
 
-        Raises BadRow with why it cannot be fetched, and InputError where servers do not answer for one after another.
+        Raises BadRow if it cannot be fetched, InputError if too many consecutive images cannot be reached.
         """
-        if not is_remote(place):
-            return Path(place)
-        self.fetch_ahead(place)
-        in_flight = self._in_flight.pop(place, None)
+        if not is_remote(location):
+            return Path(location)
+        self.prefetch(location)
+        in_flight = self._in_flight.pop(location, None)
         try:
             if in_flight:
                 in_flight.result()
-        except _Unreached as error:
-            self._unreached += 1
-            if self._unreached >= MAX_UNREACHABLE:
+        except _Unreachable as error:
+            self._unreachable += 1
+            if self._unreachable >= MAX_UNREACHABLE:
                 raise InputError(
-                    f"the images of {MAX_UNREACHABLE} rows one after another cannot be reached, the last: {error}. "
+                    f"the images of {MAX_UNREACHABLE} consecutive rows cannot be reached, the last: {error}. "
                     "Nothing was changed. Connect, or wait for the server, and run this again."
                 ) from error
             raise
         except BadRow:
-            self._unreached = 0
+            self._unreachable = 0
             raise
-        self._unreached = 0
-        return self._target(place)
+        self._unreachable = 0
+        return self._target(location)
 
-    def keep(self, content: bytes, name: str) -> Path:
-        """The path of an image that a row holds itself. ``name``: its file's, or nothing. Raises BadRow."""
+    def store(self, content: bytes, name: str) -> Path:
+        """Write an image embedded in a row and return its path. ``name``: its file name, or empty. Raises BadRow."""
         if len(content) > MAX_BYTES:
             raise _too_large(name or "bytes")
-        target = self._place(hashlib.sha256(content).hexdigest(), PurePosixPath(name).name)
+        target = self._path_for(hashlib.sha256(content).hexdigest(), PurePosixPath(name).name)
         if not target.exists():
             self._write(target, content)
         return target
 
-    def _target(self, place: str) -> Path:
-        name = unquote(PurePosixPath(urlsplit(place).path).name)
-        return self._place(hashlib.sha256(place.encode()).hexdigest(), name)
+    def _target(self, location: str) -> Path:
+        name = unquote(PurePosixPath(urlsplit(location).path).name)
+        return self._path_for(hashlib.sha256(location.encode()).hexdigest(), name)
 
-    def _place(self, digest: str, name: str) -> Path:
-        # Its own folder, so that the dataset has the image by the name that it had.
+    def _path_for(self, digest: str, name: str) -> Path:
+        # One folder per image, so that the dataset has it under its original name.
         plain = name.replace("/", "_").replace("\0", "_")
         return self._folder / digest[:2] / digest / (plain[-100:] or "image")
 
-    def _store(self, place: str) -> None:
-        self._write(self._target(place), fetch_image(place))
+    def _download(self, location: str) -> None:
+        self._write(self._target(location), fetch_image(location))
 
     @staticmethod
     def _write(target: Path, content: bytes) -> None:
@@ -149,74 +149,70 @@ class ImageFetcher:
         part.replace(target)
 
 
-def fetch_image(place: str) -> bytes:
-    """The content that lies at a URL. Raises BadRow."""
-    if not place.startswith(_WEB):
-        return _from_store(place)
+def fetch_image(location: str) -> bytes:
+    """Download the content of a URL. Raises BadRow."""
+    if not location.startswith(_WEB):
+        return _from_store(location)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
-            answer = _ask(place)
+            response = _request(location)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            failed, retry_delay = _one_line(error), 0.0
+            reason, retry_delay = one_line(error), 0.0
             if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.TooManyRedirects | ValueError):
-                raise BadRow(f"the image {shown(place)!r} cannot be fetched: {failed}") from error
+                raise BadRow(f"the image {redact(location)!r} cannot be fetched: {reason}") from error
         else:
-            if isinstance(answer, bytes):
-                return answer
-            failed, retry_delay = answer
+            if isinstance(response, bytes):
+                return response
+            reason, retry_delay = response
         if attempt < MAX_ATTEMPTS:
             time.sleep(min(MAX_RETRY_DELAY_S, max(retry_delay, RETRY_DELAY_S * 2 ** (attempt - 1))))
-    raise _Unreached(f"the image {shown(place)!r} cannot be fetched: {failed}, {MAX_ATTEMPTS} times")
+    raise _Unreachable(f"the image {redact(location)!r} cannot be fetched: {reason}, {MAX_ATTEMPTS} times")
 
 
-def _ask(url: str) -> bytes | tuple[str, float]:
-    """The content, or (why it may be had later, seconds that the server asks to wait)."""
-    ends = time.monotonic() + FETCH_TIMEOUT_S
-    with httpx2.stream("GET", url, follow_redirects=True, timeout=READ_TIMEOUT_S) as answer:
-        if answer.status_code in _PASSING:
-            asked = answer.headers.get("Retry-After", "")
-            return f"HTTP {answer.status_code}", float(asked) if asked.isdecimal() else 0.0
-        if answer.status_code != 200:
-            raise BadRow(f"the image {shown(url)!r} cannot be fetched: HTTP {answer.status_code}")
+def _request(url: str) -> bytes | tuple[str, float]:
+    """The content, or (reason to retry, the server's Retry-After in seconds)."""
+    deadline = time.monotonic() + FETCH_TIMEOUT_S
+    with httpx2.stream("GET", url, follow_redirects=True, timeout=READ_TIMEOUT_S) as response:
+        if response.status_code in _TRANSIENT:
+            retry_after = response.headers.get("Retry-After", "")
+            return f"HTTP {response.status_code}", float(retry_after) if retry_after.isdecimal() else 0.0
+        if response.status_code != 200:
+            raise BadRow(f"the image {redact(url)!r} cannot be fetched: HTTP {response.status_code}")
         content = bytearray()
-        for block in answer.iter_bytes():
+        for block in response.iter_bytes():
             content += block
             if len(content) > MAX_BYTES:
                 raise _too_large(url)
-            if time.monotonic() > ends:
+            if time.monotonic() > deadline:
                 return f"it takes over {FETCH_TIMEOUT_S} s", 0.0
         return bytes(content)
 
 
-def _from_store(place: str) -> bytes:
+def _from_store(location: str) -> bytes:
     try:
-        fs, key = _open_store(place)
-        # Only what fsspec runs in its own loop can be left alone; the hub's client has a time limit itself.
+        fs, key = _open_store(location)
+        # Only fsspec's asynchronous file systems accept a timeout; the Hub's client sets its own.
         limit = {"timeout": FETCH_TIMEOUT_S} if isinstance(fs, AsyncFileSystem) else {}
         if (fs.info(key, **limit).get("size") or 0) > MAX_BYTES:
-            raise _too_large(place)
+            raise _too_large(location)
         return fs.cat_file(key, **limit)
     except BadRow:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadRow(f"missing image: {shown(place)!r} does not exist") from error
+        raise BadRow(f"missing image: {redact(location)!r} does not exist") from error
     except (ImportError, ValueError, PermissionError) as error:
-        raise BadRow(f"the image {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
-    # Every store's client has errors of its own, and few of them are an OSError.
+        raise BadRow(f"the image {redact(location)!r} cannot be fetched: {one_line(error)}") from error
+    # Storage clients raise their own errors, few of which derive from OSError.
     except Exception as error:
-        raise _Unreached(f"the image {shown(place)!r} cannot be fetched: {_one_line(error)}") from error
+        raise _Unreachable(f"the image {redact(location)!r} cannot be fetched: {one_line(error)}") from error
 
 
-def _open_store(place: str) -> tuple[AbstractFileSystem, str]:
-    if place.startswith("hf://"):
-        # Told by its address and token, since fsspec gives equal arguments the same object again.
-        return HfFileSystem(endpoint=constants.ENDPOINT, token=get_token()), place.removeprefix("hf://")
-    return url_to_fs(place)
+def _open_store(location: str) -> tuple[AbstractFileSystem, str]:
+    if location.startswith("hf://"):
+        # Address and token as arguments: fsspec caches file systems by their arguments.
+        return HfFileSystem(endpoint=constants.ENDPOINT, token=get_token()), location.removeprefix("hf://")
+    return url_to_fs(location)
 
 
-def _too_large(place: str) -> BadRow:
-    return BadRow(f"the image {shown(place)!r} is larger than {MAX_BYTES // 2**20} MiB")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _too_large(location: str) -> BadRow:
+    return BadRow(f"the image {redact(location)!r} is larger than {MAX_BYTES // 2**20} MiB")

@@ -1,4 +1,4 @@
-"""Prompts files of lines: JSON and plain text, a bad line at a time."""
+"""Readers of line-based prompts files (JSON Lines, plain text); a bad line affects no other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 MAX_DEPTH = 64
-"""Deepest nesting of lists and objects in a line: what walks through deeper ones runs out of stack."""
+"""Maximum nesting of lists and objects in a line: recursive code would run out of stack on deeper ones."""
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
@@ -18,16 +18,16 @@ _SIMPLE = frozenset([str, int, bool, type(None)])
 
 
 class Record(NamedTuple):
-    """One line of a prompts file, or what is wrong with it."""
+    """One line of a prompts file, or the reason it cannot be read."""
 
     line: int
-    """Counted from 1 as an editor does; for Parquet the row's number."""
+    """Counted from 1, as in an editor; the row number in Parquet."""
     fields: dict[str, Any] | None
     fault: str | None = None
 
 
 def read_jsonl(file: BinaryIO) -> Iterator[Record]:
-    """Yield each line's object. Blank lines are left out."""
+    """Yield the object of each line. Blank lines are skipped."""
     for number, raw in enumerate(file, start=1):
         if fields := _plain_object(raw):
             yield Record(number, fields)
@@ -40,9 +40,9 @@ def read_jsonl(file: BinaryIO) -> Iterator[Record]:
 
 
 def _plain_object(raw: bytes) -> dict[str, Any] | None:
-    """The object of an ordinary line, by orjson, three times as fast; None for a line that needs a closer look.
+    """Fast path: the object of an ordinary line, by orjson, three times as fast; None for a line that needs json.
 
-    Those are lines with a fault, with deep nesting, and with whole numbers that orjson would make inexact.
+    Those are lines with errors, deep nesting, or integers that orjson would read as inexact floats.
     """
     try:
         fields = orjson.loads(raw)
@@ -50,7 +50,7 @@ def _plain_object(raw: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(fields, dict):
         return None
-    # Only a list or an object nests, and only a float may be a whole number made inexact.
+    # Only lists and objects nest, and only a float may be an inexact integer.
     if _SIMPLE.issuperset(map(type, fields.values())):
         return fields
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or _LONG_NUMBER.search(raw):
@@ -61,7 +61,7 @@ def _plain_object(raw: bytes) -> dict[str, Any] | None:
 def _json_record(number: int, text: str) -> Record:
     try:
         fields = json.loads(text)
-        # Half of a surrogate pair can only come from an escape, and no file can hold it.
+        # A lone surrogate can only come from an escape, and cannot be encoded.
         if "\\u" in text:
             json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -76,16 +76,16 @@ def _json_record(number: int, text: str) -> Record:
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and dicts are nested; counted level by level, since recursion has its own limit."""
+    """Nesting depth of lists and dicts; counted level by level, since recursion is limited."""
     level, depth = [value], 0
-    while level := [one for one in level if isinstance(one, (dict, list))]:
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    while nested := [item for item in level if isinstance(item, (dict, list))]:
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
         depth += 1
     return depth
 
 
 def read_text(file: BinaryIO) -> Iterator[Record]:
-    """Yield each line as a prompt. Blank lines are left out."""
+    """Yield each line as a prompt. Blank lines are skipped."""
     for number, raw in enumerate(file, start=1):
         text, fault = _decode(raw)
         if fault:
@@ -102,6 +102,6 @@ def _decode(raw: bytes) -> tuple[str, str | None]:
 
 
 def shorten(text: str) -> str:
-    """The text in quotes, 80 letters of it at the most."""
+    """Quote a text, cut to 80 characters."""
     text = text.strip()
     return repr(text if len(text) <= 80 else text[:77] + "...")

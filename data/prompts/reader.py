@@ -1,6 +1,6 @@
-"""Read a prompts file of any supported format as a stream of records, a bad line at a time.
+"""Streaming reader of prompts files in any supported format; a bad line affects no other.
 
-Memory does not grow with the file: nothing here keeps a record once it is yielded.
+Memory does not grow with the file: no record is kept once it is yielded.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_
 
 
 def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield the prompts' records in order: of a file, or of a dataset on the Hub (data/prompts/hub.py).
+    """Yield the records of a prompts file, or of a dataset on the Hub (data/prompts/hub.py), in order.
 
-    ``images`` names the columns of Parquet that are read although they hold bytes; others that do are left out.
-    Raises InputError when a file as a whole cannot be read, RecipeError for a dataset that is none.
+    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped.
+    Raises InputError if a whole file cannot be read, RecipeError if the dataset does not exist.
     """
     if not is_on_hub(path):
         yield from _read_file(path, _open(path), images)
@@ -35,7 +35,7 @@ def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
     for name, opened in open_prompts(path):
         before = line
         for record in _read_file(name, opened, images):
-            # Of several files the lines are counted through: a row set aside is found by one number.
+            # Lines are numbered across files, so that one number identifies a row that was set aside.
             line = before + record.line
             yield record._replace(line=line)
 
@@ -44,7 +44,7 @@ def _open(path: str) -> fsspec.core.OpenFile:
     try:
         return fsspec.open(path, "rb", compression="infer")
     except (ImportError, ValueError) as error:
-        # No such protocol, or one (s3://, https://) whose package is not installed.
+        # An unknown protocol, or one (s3://, https://) whose package is not installed.
         raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
 
 
@@ -74,7 +74,7 @@ def _enter(stack: ExitStack, opened: fsspec.core.OpenFile) -> BinaryIO:
         return stack.enter_context(opened)
     except (OSError, EOFError, zlib.error, lzma.LZMAError):
         raise
-    # A store's client has errors of its own, such as that there are no credentials.
+    # Storage clients raise their own errors, for instance for missing credentials.
     except Exception as error:
         raise OSError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""What is asked for: one row of the prompts, and the ids that it gets from what it says."""
+"""A prompt row, and the content ids that it gets if it has no id of its own."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, NamedTuple
 from imagemill.data.identity import content_id
 
 
-# Not a frozen dataclass, which takes four times as long to make: there are two of these for every row of a build.
+# Not a frozen dataclass, which takes four times as long to create: a build creates two of these per row.
 class Row(NamedTuple):
-    """One thing asked for: a line of the prompts file, or one user message of it."""
+    """One requested image or edit: a line of the prompts file, or one of its user messages."""
 
     id: str
     seed_id: str
-    """What a generated image's seed is made from: the id, or, without an id of its own, what the image shows."""
+    """Source of a generated image's seed: the row's id, or a hash of what the image shows if it has none."""
     prompt: str | None
     edit_prompts: tuple[str, ...]
-    """The row's own instructions; none where the recipe's are applied."""
+    """The row's edit instructions; empty if the recipe's are applied."""
     image: str | None
-    """Path of the image to edit, or None where it is generated first."""
+    """Path of the image to edit; None if it is generated first."""
     image_hash: str | None
     """sha256 of that file's bytes, in hexadecimal."""
     mask: str | None
-    """Path of the mask of an inpainting; white is repainted."""
+    """Path of the inpainting mask; white is repainted."""
     mask_hash: str | None
     references: tuple[tuple[str, str], ...]
-    """The row's further images for the edit, in order: path, and sha256 of its bytes."""
+    """Further images for the edit, in order: path, and sha256 of the bytes."""
     guides: tuple[tuple[str, str, str], ...]
-    """The images that steer its generation (data.config.guides): what for, path, and sha256 of its bytes."""
+    """Images that guide its generation (data.config.guides): role, path, and sha256 of the bytes."""
     negative_prompt: str | None
     seed: int | None
     width: int | None
@@ -36,27 +36,28 @@ class Row(NamedTuple):
     steps: int | None
     guidance_scale: float | None
     aspect_ratio: float | None
-    """Width divided by height of the image to generate, where the row says so by its shape."""
+    """Width divided by height of the image to generate, if the row gives a ratio."""
     carried: Mapping[str, Any]
-    """The columns of the prompts file that imagemill does not read itself."""
+    """Columns of the prompts file that imagemill does not interpret."""
     file: str
     line: int
 
 
 _SETTINGS = slice(Row._fields.index("negative_prompt"), Row._fields.index("carried"))
 _NAMES = Row._fields[_SETTINGS]
-_NOTHING = (None,) * len(_NAMES)
+_NO_SETTINGS = (None,) * len(_NAMES)
 
 
 def content_ids(row: Row) -> tuple[str, str]:
-    """The id of a row's content, and that of the image it starts from: rows of one prompt and two edits share it."""
-    shows = {"prompt": row.prompt, **{role: sha256 for role, _, sha256 in row.guides}}
+    """Ids of a row's content and of its first image; rows with the same prompt and different edits share the latter."""
+    image = {"prompt": row.prompt, **{role: sha256 for role, _, sha256 in row.guides}}
     settings = row[_SETTINGS]
-    if settings != _NOTHING:
-        shows |= zip(_NAMES, settings)
-    shown = content_id(shows)
+    if settings != _NO_SETTINGS:
+        image |= zip(_NAMES, settings)
+    image_id = content_id(image)
     if not row.edit_prompts and row.image_hash is None and row.mask_hash is None:
-        return shown, shown
+        return image_id, image_id
+    # The keys are hashed: renaming one would change the ids of existing datasets.
     edits = {"edit_prompts": row.edit_prompts or None, "picture": row.image_hash, "mask": row.mask_hash}
     edits["references"] = [sha256 for _, sha256 in row.references] or None
-    return content_id({**shows, **edits}), shown
+    return content_id({**image, **edits}), image_id

@@ -1,28 +1,28 @@
-"""The images that a row names, or holds itself: found, and known by their content."""
+"""Resolver for a row's images, named or embedded: their path on this machine and their sha256."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from imagemill.data.images.codec import inspect_image
-from imagemill.data.prompts.image_fetcher import ImageFetcher, image_place, shown
+from imagemill.data.prompts.image_fetcher import ImageFetcher, image_location, redact
 
 
 class EmbeddedImage(NamedTuple):
-    """An image that a row of a Parquet file holds itself."""
+    """An image embedded in a row of a Parquet file."""
 
     content: bytes
     name: str
-    """Of its file, where the row says it."""
+    """Its file name, if the row has it."""
 
     def __repr__(self) -> str:
         return f"<{len(self.content):,} bytes>"
 
 
 def plain_image(value: Any) -> Any:
-    """A value as Parquet has it (bytes, or ``datasets``' struct of bytes and path) as Held, a path or None.
+    """Normalize an image from Parquet (bytes, or ``datasets``' struct of bytes and path): EmbeddedImage, path or None.
 
-    Any other value comes back as it is.
+    Any other value is returned unchanged.
     """
     if isinstance(value, bytes):
         return EmbeddedImage(value, "") if value else None
@@ -32,33 +32,33 @@ def plain_image(value: Any) -> Any:
 
 
 def plain_images(value: Any) -> list[Any]:
-    """The images of a value that may be a list of them."""
-    return [plain_image(one) for one in (value if isinstance(value, list) else [value])]
+    """Normalize an image or a list of images."""
+    return [plain_image(image) for image in (value if isinstance(value, list) else [value])]
 
 
 def is_image(value: Any) -> bool:
-    """Whether a plain value is an image, or names one."""
+    """Whether a normalized value is an image or the name of one."""
     return isinstance(value, str | EmbeddedImage) and bool(value)
 
 
 class RowImages:
-    """Finds the images of rows. ``prompts``: the prompts file, beside which relative names are looked for."""
+    """Resolves the images of rows. ``prompts``: the prompts file, which relative names are resolved against."""
 
-    def __init__(self, prompts: str, given: ImageFetcher) -> None:
+    def __init__(self, prompts: str, fetcher: ImageFetcher) -> None:
         self._prompts = prompts
-        self._given = given
+        self._fetcher = fetcher
 
-    def inspected(self, image: str | EmbeddedImage, column: str) -> tuple[str, str]:
-        """Path on this machine, and sha256, of an image in this column. Raises BadRow where it is none."""
+    def inspect(self, image: str | EmbeddedImage, column: str) -> tuple[str, str]:
+        """Path on this machine and sha256 of an image in this column. Raises BadRow if it is not an image."""
         if isinstance(image, EmbeddedImage):
-            local = self._given.keep(image.content, image.name)
-            return str(local), inspect_image(local, image.name or f"bytes in {column}")
-        place = image_place(self._prompts, image)
-        local = self._given.local(place)
-        return str(local), inspect_image(local, shown(place))
+            path = self._fetcher.store(image.content, image.name)
+            return str(path), inspect_image(path, image.name or f"bytes in {column}")
+        location = image_location(self._prompts, image)
+        path = self._fetcher.local_path(location)
+        return str(path), inspect_image(path, redact(location))
 
-    def fetch_ahead(self, value: Any) -> None:
-        """Begin to fetch the images of a value whose row's turn comes soon."""
+    def prefetch(self, value: Any) -> None:
+        """Start to download the images of a value that is needed soon."""
         for image in plain_images(value):
             if isinstance(image, str) and image:
-                self._given.fetch_ahead(image_place(self._prompts, image))
+                self._fetcher.prefetch(image_location(self._prompts, image))

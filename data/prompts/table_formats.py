@@ -1,4 +1,4 @@
-"""Prompts files of columns: CSV, TSV and Parquet, a bad row at a time."""
+"""Readers of tabular prompts files (CSV, TSV, Parquet); a bad row affects no other."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ csv.field_size_limit(16 * 2**20)
 
 
 class BadHeading(Exception):
-    """The names of a table's columns cannot be used."""
+    """The column names of a table cannot be used."""
 
 
 def read_separated(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
-    """A reader of tables whose fields stand apart by ``delimiter`` and whose first row is the heading."""
+    """Make a reader of tables separated by ``delimiter``, with the heading in the first row."""
 
     def read(file: BinaryIO) -> Iterator[Record]:
-        # surrogateescape: bytes that are not UTF-8 reach _separated_record, which sets just their line aside.
+        # surrogateescape: invalid UTF-8 reaches _separated_record, which sets only that line aside.
         lines = _Lines(io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=""))
-        # strict: a quote that is never closed would take the rest of the file for one field.
+        # strict: otherwise an unclosed quote would swallow the rest of the file.
         table = csv.reader(lines, delimiter=delimiter, strict=True)
         heading: list[str] | None = None
         while True:
             number = table.line_num + 1
-            lines.taken.clear()
+            lines.pending.clear()
             try:
                 rows = [next(table)]
             except StopIteration:
@@ -45,34 +45,34 @@ def read_separated(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
                 if delimiter != "\t":
                     yield Record(number, None, f"not a table row ({error}, line {table.line_num})")
                     continue
-                # Most that write TSV quote nothing: there a prompt may well begin with a quote.
-                rows = [line.rstrip("\r\n").split(delimiter) for line in lines.taken]
-            for place, values in enumerate(rows):
+                # TSV files are rarely quoted, so a prompt may well begin with a quote.
+                rows = [line.rstrip("\r\n").split(delimiter) for line in lines.pending]
+            for offset, values in enumerate(rows):
                 if heading is None:
                     heading = heading_of(values) if values else None
                 elif any(values):
-                    yield _separated_record(number + place, heading, values)
+                    yield _separated_record(number + offset, heading, values)
 
     return read
 
 
 class _Lines:
-    """A file's lines, those since ``taken`` was cleared kept."""
+    """Iterator over a file's lines that also collects them in ``pending`` until it is cleared."""
 
     def __init__(self, file: io.TextIOWrapper) -> None:
         self.file = file
-        self.taken: list[str] = []
+        self.pending: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
         for line in self.file:
-            self.taken.append(line)
+            self.pending.append(line)
             yield line
 
 
 def heading_of(values: list[str]) -> list[str]:
-    """The names of a table's columns, one for each nameless one. Raises BadHeading."""
-    # pandas leaves the heading of its index empty.
-    names = [value or f"column_{place}" for place, value in enumerate(values, start=1)]
+    """The column names of a table, with a default for unnamed columns. Raises BadHeading."""
+    # pandas writes its index without a name.
+    names = [value or f"column_{number}" for number, value in enumerate(values, start=1)]
     if not all(map(_is_unicode, names)):
         raise BadHeading("is not UTF-8: save the file in UTF-8")
     if len(set(names)) < len(names):
@@ -84,8 +84,8 @@ def heading_of(values: list[str]) -> list[str]:
 def _separated_record(number: int, heading: list[str], values: list[str]) -> Record:
     extra = values[len(heading) :]
     if extra:
-        more = f"{len(extra)} more field{'s' * (len(extra) > 1)} than the heading has"
-        return Record(number, None, f"{more}, from {shorten(extra[0])}")
+        fault = f"{len(extra)} more field{'s' * (len(extra) > 1)} than the heading has, from {shorten(extra[0])}"
+        return Record(number, None, fault)
     if not _is_unicode("".join(values)):
         return Record(number, None, "not UTF-8: save the file in UTF-8")
     return Record(number, {name: value for name, value in zip(heading, values) if value})
@@ -100,30 +100,30 @@ def _is_unicode(text: str) -> bool:
 
 
 def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield each row, without its binary columns, but for those named in ``images``, in capitals or not."""
-    table, wanted = pq.ParquetFile(file), {name.lower() for name in images}
-    # Binary columns cannot be carried as plain values; an image there would be, as text, of no use.
-    binary = {field.name for field in table.schema_arrow if _holds_bytes(field.type)}
-    held = {name for name in binary if name.lower() in wanted}
-    columns = [field for field in table.schema_arrow if field.name not in binary - held]
-    left_out = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
-    if left_out:
-        log.warning("Not read from the prompts file: %s (binary).", ", ".join(left_out))
+    """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
+    table, image_names = pq.ParquetFile(file), {name.lower() for name in images}
+    # Bytes cannot be carried as plain values, and an image as text would be useless.
+    binary = {field.name for field in table.schema_arrow if _has_bytes(field.type)}
+    embedded = {name for name in binary if name.lower() in image_names}
+    columns = [field for field in table.schema_arrow if field.name not in binary - embedded]
+    skipped = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
+    if skipped:
+        log.warning("Not read from the prompts file: %s (binary).", ", ".join(skipped))
     names = heading_of([field.name for field in columns])
-    odd = {field.name for field in columns if field.name not in held and not _is_plain(field.type)}
+    converted = {field.name for field in columns if field.name not in embedded and not _is_plain(field.type)}
     number = 0
-    for batch in table.iter_batches(batch_size=16 if held else 1024, columns=names):
+    for batch in table.iter_batches(batch_size=16 if embedded else 1024, columns=names):
         for fields in _pylist(batch):
             number += 1
             if fields is None:
                 yield Record(number, None, "not UTF-8: a text in this row is damaged")
             else:
-                plain = {name: _plain(value) if name in odd else value for name, value in fields.items()}
+                plain = {name: _plain(value) if name in converted else value for name, value in fields.items()}
                 yield Record(number, {name: value for name, value in plain.items() if value is not None})
 
 
 def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """The rows as dicts; None for one with a text that is not UTF-8, which Parquet does not rule out."""
+    """The rows as dicts; None for a row with invalid UTF-8, which Parquet does not rule out."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
@@ -135,7 +135,7 @@ def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Whether the type's values come as what JSON has: null, true, numbers, texts, lists and objects."""
+    """Whether the type's values are JSON values already: null, booleans, numbers, texts, lists and objects."""
     types = pa.types
     if types.is_dictionary(kind):
         return _is_plain(kind.value_type)
@@ -147,7 +147,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Dates and times in ISO 8601, other values that JSON does not have (decimals, UUIDs) as their text."""
+    """Convert to JSON values: dates and times to ISO 8601, other types (decimals, UUIDs) to text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict):
@@ -157,11 +157,11 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (date, time)) else str(value)
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def _has_bytes(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType):
-        return _holds_bytes(kind.storage_type)
+        return _has_bytes(kind.storage_type)
     if pa.types.is_nested(kind):
-        return any(_holds_bytes(kind.field(index).type) for index in range(kind.num_fields))
+        return any(_has_bytes(kind.field(index).type) for index in range(kind.num_fields))
     types = pa.types
     variable = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
     return variable or types.is_fixed_size_binary(kind)

@@ -22,6 +22,8 @@ from imagemill.tasks.runner.process_context import worker_processes
 
 # Every task that starts or ends is an INFO line otherwise.
 logging.getLogger("distributed").setLevel(logging.WARNING)
+# Why a cluster does not start is said once, by who wanted it.
+logging.getLogger("distributed.deploy").setLevel(logging.ERROR)
 # Every 10 ms it looks at where each worker's threads are, for a dashboard that is off.
 config.set({"distributed.worker.profile.enabled": False})
 

@@ -11,6 +11,7 @@ from typing import Any
 from distributed import get_worker, secede
 from distributed.threadpoolexecutor import threads_lock
 
+from imagemill.data.errors import BuildFailed
 from imagemill.data.records import StepReport
 from imagemill.tasks.runner.job_message import JobMessage, unpack
 from imagemill.tasks.runner.worker_setup import imports
@@ -25,8 +26,14 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
     if imports.ident is not None:
         imports.join()
     # Imported here, on the worker, since the flow's process must not load torch.
-    from imagemill.models.drawing.device_errors import DeviceLost
-    from imagemill.models.drawing.draw import draw, use_threads
+    try:
+        from imagemill.models.drawing.device_errors import DeviceLost
+        from imagemill.models.drawing.draw import draw, use_threads
+    except (ImportError, OSError) as error:
+        raise BuildFailed(
+            f"a worker process cannot import what models need: {type(error).__name__}: {error}. Fix the installation "
+            "of torch and diffusers on the worker's machine, and run the build again."
+        ) from error
 
     job, worker = unpack(message), get_worker()
     # A forked process has the number of torch threads of its parent.

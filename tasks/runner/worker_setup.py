@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from imagemill.data.staging.in_flight import clear_marks
@@ -51,7 +52,13 @@ def import_models() -> None:
         importlib.import_module("imagemill.models.loading.pipeline").diffusers_class("FluxPipeline")
 
 
-imports = threading.Thread(target=import_models, daemon=True, name="import")
+def _import_early() -> None:
+    # What cannot be imported is imported again by the first job, which reports it.
+    with suppress(ImportError, OSError, RuntimeError, ValueError):
+        import_models()
+
+
+imports = threading.Thread(target=_import_early, daemon=True, name="import")
 """The imports, while the build is planned.
 
 Join it before a job: a second thread that imports transformers gets a half-initialized module.

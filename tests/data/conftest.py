@@ -1,4 +1,4 @@
-"""What the tests of data/ share: a prompts file loaded into a worklist, and a dataset's schema and rows."""
+"""Fixtures for the tests of data/: a prompts file loaded into a worklist, a dataset's schema and rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLES = ROOT / "data" / "samples"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What loading a prompts file gave."""
+    """Result of loading a prompts file."""
 
     loaded: Loaded
     rows: list[Row]
@@ -44,12 +44,12 @@ class Outcome:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., Outcome]:
-    """Loads ``content`` (text, bytes, a list of JSON rows, or None for a file that is there) as a prompts file."""
+    """Loads ``content`` (text, bytes, a list of JSON rows, or None for an existing file) as a prompts file."""
 
     def load(content: str | bytes | list[Any] | None, name: str = "prompts.jsonl", **fields: Any) -> Outcome:
         path = tmp_path / name
         if isinstance(content, list):
-            content = "".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in content)
+            content = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in content)
         if content is not None:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         if not {"generate", "edit"} & set(fields):
@@ -64,7 +64,7 @@ def load(tmp_path: Path) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A small red image beside the prompts file."""
+    """A small red image next to the prompts file."""
     path = tmp_path / "images" / "red.png"
     path.parent.mkdir()
     Image.new("RGB", (24, 16), "red").save(path)

@@ -1,4 +1,4 @@
-"""A small hub of datasets on the loopback: as much of the HTTP API as a push and a reader ask for, with faults."""
+"""Fake Hub for datasets on the loopback interface: the HTTP API that a push and a reader need, with faults."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def git_name(content: bytes) -> str:
 
 @dataclass
 class Repository:
-    """One dataset repository: its commits, each with all its files."""
+    """A dataset repository: its commits, each with all its files."""
 
     private: bool = True
     commits: list[dict[str, bytes]] = field(default_factory=lambda: [{".gitattributes": b"*.parquet lfs\n"}])
     messages: list[str] = field(default_factory=lambda: ["initial commit"])
     converted: int | None = None
-    """Which commit is the Hub's own of the data as Parquet."""
+    """Number of the commit with the Hub's Parquet conversion."""
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -48,7 +48,7 @@ class Repository:
             return self.commits[self.converted]
         if revision in ("main", "HEAD"):
             return self.files
-        return next((one for number, one in enumerate(self.commits) if self.name_of(number) == revision), None)
+        return next((files for number, files in enumerate(self.commits) if self.name_of(number) == revision), None)
 
     def commit(self, files: dict[str, bytes], message: str = "by hand") -> None:
         self.commits.append(files)
@@ -57,17 +57,17 @@ class Repository:
 
 @dataclass
 class DatasetHub:
-    """What the hub has, what it was sent, and how it is to fail."""
+    """State of the hub: its repositories, the uploads it received, and the faults to simulate."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     """Large files by sha256, committed or not."""
     sent: list[str] = field(default_factory=list)
-    """sha256 of every large file that was sent, in order."""
+    """sha256 of every uploaded large file, in order."""
     refuse: int | None = None
-    """HTTP status with which every writing is refused."""
+    """HTTP status for refused writes; None accepts them."""
     uploads_left: int | None = None
-    """Large files that are taken before the hub refuses the next."""
+    """Number of large files accepted before the hub refuses the next; None accepts all."""
     address: str = ""
 
     def facts(self, path: str, content: bytes) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class DatasetHub:
             name, what, revision, rest = found.groups()
             if name not in self.repositories:
                 return 404, {"error": "Repository not found", "code": "RepoNotFound"}
-            revision, rest = (unquote(one) if one else None for one in (revision, rest))
+            revision, rest = (unquote(part) if part else None for part in (revision, rest))
             return self.of_repository(self.repositories[name], name, what, revision, rest or "", body)
         return 404, {"error": f"no such address: {path}"}
 
@@ -113,7 +113,9 @@ class DatasetHub:
             files = repository.at(revision or "main")
             if files is None:
                 return 404, {"error": "Revision not found", "code": "RevisionNotFound"}
-            sha = next(repository.name_of(n) for n, one in enumerate(repository.commits) if one is files)
+            sha = next(
+                repository.name_of(number) for number, commit in enumerate(repository.commits) if commit is files
+            )
             card = yaml.safe_load(files.get("README.md", b"---\n{}\n---\n").split(b"---")[1])
             return 200, {"id": name, "sha": sha, "cardData": card, "siblings": [{"rfilename": path} for path in files]}
         files = repository.at(revision) or {}
@@ -122,35 +124,37 @@ class DatasetHub:
             if rest and not inside:
                 return 404, {"error": "no such folder", "code": "EntryNotFound"}
             folders = {path.rpartition("/")[0] for path in inside} - {"", rest}
-            listed = [{"type": "directory", "path": one, "size": 0, "oid": git_name(one.encode())} for one in folders]
-            return 200, [*listed, *(self.facts(path, content) for path, content in inside.items())]
+            directories = [
+                {"type": "directory", "path": folder, "size": 0, "oid": git_name(folder.encode())} for folder in folders
+            ]
+            return 200, [*directories, *(self.facts(path, content) for path, content in inside.items())]
         if what == "paths-info":
-            asked = parse_qs(body.decode()).get("paths", [])
-            return 200, [self.facts(path, files[path]) for path in asked if path in files]
+            paths = parse_qs(body.decode()).get("paths", [])
+            return 200, [self.facts(path, files[path]) for path in paths if path in files]
         if what == "preupload":
-            return 200, {"files": [self.preupload(files, one) for one in json.loads(body)["files"]]}
+            return 200, {"files": [self.preupload(file) for file in json.loads(body)["files"]]}
         if what == "commit":
             return self.commit(repository, name, body)
-        return 404, {"error": f"nothing is known of {what}"}
+        return 404, {"error": f"unknown endpoint: {what}"}
 
-    def create(self, asked: dict[str, Any]) -> Answer:
-        name = f"{asked['organization']}/{asked['name']}"
+    def create(self, request: dict[str, Any]) -> Answer:
+        name = f"{request['organization']}/{request['name']}"
         if name in self.repositories:
             return 409, {"error": "You already created this dataset repo", "url": f"{self.address}/datasets/{name}"}
-        private = asked.get("private") is True or asked.get("visibility") == "private"
+        private = request.get("private") is True or request.get("visibility") == "private"
         self.repositories[name] = Repository(private=private)
         return 200, {"url": f"{self.address}/datasets/{name}", "name": name}
 
-    def preupload(self, files: dict[str, bytes], one: dict[str, Any]) -> dict[str, Any]:
-        mode = "lfs" if one["path"].endswith((".parquet", ".jpg")) else "regular"
-        return {"path": one["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
+    def preupload(self, file: dict[str, Any]) -> dict[str, Any]:
+        mode = "lfs" if file["path"].endswith((".parquet", ".jpg")) else "regular"
+        return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
 
-    def batch(self, asked: dict[str, Any]) -> Answer:
+    def batch(self, request: dict[str, Any]) -> Answer:
         objects = []
-        for one in asked["objects"]:
-            known = one["oid"] in self.objects
-            actions = {"upload": {"href": f"{self.address}/objects/{one['oid']}"}}
-            objects.append({**one} if known else {**one, "actions": actions})
+        for file in request["objects"]:
+            known = file["oid"] in self.objects
+            actions = {"upload": {"href": f"{self.address}/objects/{file['oid']}"}}
+            objects.append({**file} if known else {**file, "actions": actions})
         return 200, {"transfer": "basic", "objects": objects}
 
     def take(self, oid: str, content: bytes) -> Answer:
@@ -223,11 +227,11 @@ class DatasetHub:
                 etag = facts["lfs"]["oid"] if "lfs" in facts else facts["oid"]
                 commit = revision if revision != "main" else repository.head
                 headers = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
-                asked = self.headers.get("Range")
-                if not asked:
+                requested = self.headers.get("Range")
+                if not requested:
                     self.send(200, content, headers)
                     return
-                first, _, last = asked.removeprefix("bytes=").partition("-")
+                first, _, last = requested.removeprefix("bytes=").partition("-")
                 part = content[int(first) : int(last) + 1 if last else None]
                 headers["Content-Range"] = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
                 self.send(206, part, headers)

@@ -1,4 +1,4 @@
-"""Who a row is, which seed it gets, which image is which: what is regenerated and what is not."""
+"""Row ids, seeds and image keys decide what is regenerated and what is not."""
 
 import itertools
 from dataclasses import replace
@@ -19,8 +19,8 @@ def keys_of(row, facts=FACTS, **generate):
     """The image keys of a row's drawings for a recipe with these fields (recipe.* ones as recipe_*)."""
     fields = {name.removeprefix("recipe_"): generate.pop(name) for name in list(generate) if name.startswith("recipe_")}
     recipe = load_recipe({"prompts": "p.jsonl", "generate": generate, **fields})
-    groups = RowPlanner(recipe, {"generate": facts}, DatasetSchema.of(recipe, {})).wanted(row)
-    return [one.way[-1].key for group in groups for one in group]
+    groups = RowPlanner(recipe, {"generate": facts}, DatasetSchema.of(recipe, {})).planned_rows(row)
+    return [planned.path[-1].key for group in groups for planned in group]
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def test_equal_rows_are_two_rows(load):
 
 
 def test_ids_stay_when_rows_are_reordered_or_inserted_or_carry_more(load):
-    asked = [{"prompt": "a"}, {"prompt": "b", "seed": 3}, {"prompt": "c", "width": 64}]
-    before = {row.prompt: row.id for row in load(asked).rows}
-    more = [{"prompt": "new"}, *reversed([{**one, "note": "n"} for one in asked])]
+    rows = [{"prompt": "a"}, {"prompt": "b", "seed": 3}, {"prompt": "c", "width": 64}]
+    before = {row.prompt: row.id for row in load(rows).rows}
+    more = [{"prompt": "new"}, *reversed([{**row, "note": "n"} for row in rows])]
     assert before.items() <= {row.prompt: row.id for row in load(more).rows}.items()
 
 
@@ -50,13 +50,13 @@ def test_a_row_has_one_id_in_every_format(load):
 @pytest.mark.parametrize(
     "change", [{"prompt": "b"}, {"seed": 1}, {"seed": 0}, {"width": 64}, {"steps": 2}, {"guidance_scale": 0}]
 )
-def test_what_a_row_asks_for_decides_its_id(load, change):
+def test_a_rows_content_decides_its_id(load, change):
     first, second = load([{"prompt": "a"}, {"prompt": "a", **change}]).rows
     assert first.id.split("-")[0] != second.id.split("-")[0]
 
 
-def test_ids_and_keys_are_what_they_were(load):
-    # A change here regenerates everybody's datasets: see DRAWING_VERSION.
+def test_ids_and_keys_are_stable(load):
+    # A change here regenerates all existing datasets: see DRAWING_VERSION.
     assert load([{"prompt": "a"}]).row.id == "db6facb96888bd63"
     assert image_key("text-to-image", {"files": "f"}, {"prompt": "é", "seed": 1}) == "000f078459bf275f9586c48c2ee942c7"
     assert image_seed(0, "row", 1) == 1784197955
@@ -82,7 +82,7 @@ def test_a_given_seed_counts_up_and_stays_in_32_bits(load):
 @pytest.mark.parametrize(
     "setting", [{"batch_size": 3}, {"recipe_shard_size": 2}, {"recipe_output": "else"}, {"recipe_name": "n"}]
 )
-def test_what_does_not_decide_pixels_leaves_the_key(row, setting):
+def test_settings_that_do_not_decide_pixels_leave_the_key(row, setting):
     assert keys_of(row, **setting) == keys_of(row)
 
 
@@ -97,7 +97,7 @@ def test_what_does_not_decide_pixels_leaves_the_key(row, setting):
         {"negative_prompt": " "},
     ],
 )
-def test_the_models_own_settings_said_aloud_leave_the_key(row, setting):
+def test_explicit_model_defaults_leave_the_key(row, setting):
     assert keys_of(row, **setting) == keys_of(row)
 
 
@@ -125,7 +125,7 @@ def test_a_rows_own_settings_change_the_key(load, row, setting):
     assert keys_of(load([{"prompt": "a", "id": "x", **setting}]).row) != keys_of(row)
 
 
-def test_a_rows_guidance_that_its_model_leaves_out_sets_the_row_aside(load):
+def test_guidance_for_a_model_without_it_sets_the_row_aside(load):
     facts = replace(FACTS, uses_guidance=False)
     with pytest.raises(BadRow, match=r"guidance_scale is 5\.0: 'm' makes no use of guidance"):
         keys_of(load([{"prompt": "a", "guidance_scale": 5}]).row, facts)
@@ -153,18 +153,18 @@ def test_the_order_of_fields_does_not_count():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
 
 
-def test_the_keys_of_images_and_rows_are_what_they_were(load):
-    # A change here rewrites, or generates again, everybody's datasets.
+def test_the_keys_of_images_and_rows_are_stable(load):
+    # A change here rewrites or regenerates all existing datasets.
     fields = {"prompt": "a", "id": "x", "note": "n"}
     edit = {"instructions": ["b"]}
     found = {}
     for name, sections in {"both": {"generate": {}, "edit": edit}, "edit": {"edit": edit}}.items():
         recipe = load_recipe({"prompts": "p.jsonl", **sections})
-        asked = load([fields]).row._replace(image="a.png", image_hash="ab" if name == "edit" else None)
-        make = RowPlanner(recipe, dict.fromkeys(sections, FACTS), DatasetSchema.of(recipe, {"note": "str"}))
-        ((one,),) = make.wanted(asked)
-        item = make.item(one)
-        found[name] = [*(drawing.key for drawing in item.drawings), item.row_key]
+        row = load([fields]).row._replace(image="a.png", image_hash="ab" if name == "edit" else None)
+        planner = RowPlanner(recipe, dict.fromkeys(sections, FACTS), DatasetSchema.of(recipe, {"note": "str"}))
+        ((planned,),) = planner.planned_rows(row)
+        row_plan = planner.row_plan(planned)
+        found[name] = [*(drawing.key for drawing in row_plan.drawings), row_plan.row_key]
     assert found == {
         "both": [
             "a6ff2c409691dad83d1b6128ec5aaf30",
@@ -175,20 +175,20 @@ def test_the_keys_of_images_and_rows_are_what_they_were(load):
     }
 
 
-def test_rows_keep_the_row_keys_and_image_keys_that_they_had(load):
-    # Row keys changed would write everybody's rows anew, image keys changed regenerate them.
-    asked = [
+def test_rows_keep_their_row_keys_and_image_keys(load):
+    # Changed row keys would rewrite the rows of all existing datasets, changed image keys regenerate them.
+    rows = [
         {"prompt": "a fox", "label": 3},
         {"prompt": "a fox", "label": 4},
         {"prompt": "été", "id": "x", "seed": 7, "width": 72, "guidance_scale": 2, "note": ["é", 2**70]},
         {"prompt": "b", "negative_prompt": "n", "steps": 5, "aspect_ratio": "3:2", "label": None},
     ]
-    found = load(asked)
+    found = load(rows)
     recipe = load_recipe({"prompts": "p.jsonl", "generate": {}, "edit": {"instructions": ["redder"]}})
     facts = {"generate": replace(FACTS, buckets=((64, 64), (72, 48))), "edit": FACTS}
-    make = RowPlanner(recipe, facts, schema_of(recipe, found.loaded))
-    wanted = [(row.id, one) for row in found.rows for [one] in make.wanted(row)]
-    assert [(row_id, one.row_key, *(sketch.key for sketch in one.way)) for row_id, one in wanted] == [
+    planner = RowPlanner(recipe, facts, schema_of(recipe, found.loaded))
+    planned_rows = [(row.id, planned) for row in found.rows for [planned] in planner.planned_rows(row)]
+    assert [(row_id, planned.row_key, *(spec.key for spec in planned.path)) for row_id, planned in planned_rows] == [
         (
             "5470a2870ea0ad80",
             "a95458849ebb3732dc92747d1be3587a",

@@ -1,4 +1,4 @@
-"""Images as bytes: odd ones are read as they look, damaged ones cost a row, generated ones say where they come from."""
+"""Unusual images are decoded as they look, damaged ones cost a row, generated ones carry their provenance."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from imagemill.data.images.codec import Encoding, decode_image, encode_image, ge
 from imagemill.data.records import Drawing
 
 ENCODINGS = [Encoding("png"), Encoding("jpeg", 95), Encoding("webp", 90)]
-DRAW_TASK_OPTIONS = Drawing("k", "a fox", 7, 4, negative_prompt="blur", guidance_scale=3.5, width=16, height=8)
+DRAWING = Drawing("k", "a fox", 7, 4, negative_prompt="blur", guidance_scale=3.5, width=16, height=8)
 
 
 def saved(image, image_format="PNG", **options):
@@ -44,7 +44,7 @@ def noise(seed=0):
         (Image.new("1", (4, 4), 1), {}),
     ],
 )
-def test_what_is_transparent_is_white(image, options):
+def test_transparency_becomes_white(image, options):
     assert first_pixel(image, **options) == (255, 255, 255)
 
 
@@ -67,7 +67,7 @@ def test_floating_point_pixels_are_refused():
         decode_image(content, "p")
 
 
-def test_a_turned_photograph_is_set_upright():
+def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decode_image(saved(Image.new("RGB", (8, 4)), "JPEG", exif=exif), "p").size == (4, 8)
@@ -78,7 +78,7 @@ def test_an_animation_is_its_first_frame():
     assert first_pixel(Image.new("RGB", (4, 4), "red"), "GIF", save_all=True, append_images=frames) == (255, 0, 0)
 
 
-def test_an_image_is_told_by_content_not_by_name(tmp_path):
+def test_the_format_is_detected_by_content_not_by_name(tmp_path):
     (tmp_path / "a.txt").write_bytes(saved(noise(), "WEBP"))
     assert len(inspect_image(tmp_path / "a.txt")) == 64
 
@@ -94,7 +94,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(side, tmp_path, recwa
         inspect_image(tmp_path / "bomb.png")
 
 
-def test_an_image_that_is_cut_short_is_refused_when_it_is_decoded():
+def test_a_truncated_image_is_refused_when_it_is_decoded():
     content = saved(noise(), "JPEG")
     with pytest.raises(BadRow, match=r"undecodable image: 'p' \(image file is truncated"):
         decode_image(content[:-100], "p")
@@ -109,15 +109,15 @@ def test_damaged_bytes_are_a_bad_row_and_never_another_error(image_format):
     content = saved(noise(), image_format, **({"exif": exif} if image_format in ("PNG", "JPEG", "WEBP") else {}))
     for _ in range(300):
         damaged = bytearray(content)
-        for place in rng.integers(0, min(len(content), rng.choice((60, 10**6))), 4):
-            damaged[place] = rng.integers(0, 256)
-        # Most are still images; what is not must say so as a BadRow.
+        for offset in rng.integers(0, min(len(content), rng.choice((60, 10**6))), 4):
+            damaged[offset] = rng.integers(0, 256)
+        # Most are still valid; the others must raise BadRow.
         with suppress(BadRow):
             decode_image(bytes(damaged), "p")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
-def test_a_generated_image_is_marked_as_made_by_a_model(encoding):
+def test_a_generated_image_is_marked_as_generated_by_a_model(encoding):
     content = encode_image(noise(), encoding, "a fox")
     info = Image.open(io.BytesIO(content)).info
     xmp = ElementTree.fromstring(info["XML:com.adobe.xmp" if encoding.lossless else "xmp"])
@@ -126,7 +126,7 @@ def test_a_generated_image_is_marked_as_made_by_a_model(encoding):
 
 
 @pytest.mark.parametrize("prompt", ["a fox", "un renard é", "狐 \N{FOX FACE}", "two\nlines"])
-def test_a_png_says_how_it_was_generated_as_a1111_does(prompt):
+def test_a_png_has_its_generation_parameters_in_a1111_format(prompt):
     drawing = Drawing("k", prompt, 7, 4, negative_prompt="blur", guidance_scale=3.5)
     parameters = generation_parameters(drawing, (24, 20), "bundled")
     image = Image.open(io.BytesIO(encode_image(noise(), Encoding("png"), parameters)))
@@ -137,8 +137,8 @@ def test_a_png_says_how_it_was_generated_as_a1111_does(prompt):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS[1:], ids=lambda encoding: encoding.name)
-def test_jpeg_and_webp_say_how_they_were_generated_in_exif(encoding):
-    parameters = generation_parameters(DRAW_TASK_OPTIONS, (16, 8), "é")
+def test_jpeg_and_webp_have_their_generation_parameters_in_exif(encoding):
+    parameters = generation_parameters(DRAWING, (16, 8), "é")
     image = Image.open(io.BytesIO(encode_image(noise(), encoding, parameters)))
     comment = image.getexif().get_ifd(0x8769)[0x9286]
     assert comment.removeprefix(b"UNICODE\0").decode("utf-16-be") == parameters

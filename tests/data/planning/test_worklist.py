@@ -1,13 +1,13 @@
-"""The worklist's account of what is finished."""
+"""The worklist's record of finished rows."""
 
 from imagemill.data.planning.worklist import Worklist
 
 
-def test_of_a_row_in_two_files_the_first_counts_and_the_second_goes(tmp_path):
+def test_a_row_in_two_files_is_removed_from_the_second(tmp_path):
     with Worklist.create(tmp_path / "plan.sqlite") as worklist:
         worklist.add_finished("a", ["one", "two"], ["1", "2"])
         worklist.add_finished("b", ["two", "one", "three"], ["2", "1", "3"])
         worklist.index_finished()
-        assert worklist.want(["two", "three", "never finished"]) == {"two", "three"}
+        assert worklist.mark_wanted(["two", "three", "never finished"]) == {"two", "three"}
         assert worklist.unwanted(keep_removed=False) == {"a": {"one"}, "b": {"one", "two"}}
         assert worklist.count_unwanted(keep_removed=False) == 3

@@ -1,4 +1,4 @@
-"""Templates and sweeps: which rows come of a record, and which of them stay when a list grows."""
+"""Templates and sweeps expand a record into rows, and rows keep their ids when a list grows."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ COLOURS, ANIMALS = ["red", "green", "blue"], ["fox", "owl"]
 
 
 def variants(fields: dict[str, Any] | None = None, **recipe: Any) -> list[dict[str, Any]]:
-    """What a recipe makes of one record."""
-    checked = load_recipe({"generate": {}, **({"prompts": "p.jsonl"} if fields else {}), **recipe})
-    return [dict(made) for made, _ in Variations(checked).of(fields or {})]
+    """The variants of one record."""
+    loaded = load_recipe({"generate": {}, **({"prompts": "p.jsonl"} if fields else {}), **recipe})
+    return [dict(variant) for variant, _ in Variations(loaded).of(fields or {})]
 
 
 def prompts(template: dict[str, Any], fields: dict[str, Any] | None = None) -> list[str]:
-    return [made["prompt"] for made in variants(fields, template=template)]
+    return [variant["prompt"] for variant in variants(fields, template=template)]
 
 
-def test_a_template_makes_every_combination_and_keeps_what_its_names_stood_for():
+def test_a_template_makes_every_combination_and_keeps_its_values():
     made = variants(template={"text": "a {colour} {animal}", "values": {"colour": COLOURS, "animal": ANIMALS}})
-    assert [one["prompt"] for one in made] == [f"a {colour} {animal}" for colour in COLOURS for animal in ANIMALS]
+    assert [variant["prompt"] for variant in made] == [
+        f"a {colour} {animal}" for colour in COLOURS for animal in ANIMALS
+    ]
     assert made[1] == {"prompt": "a red owl", "colour": "red", "animal": "owl"}
 
 
@@ -36,11 +38,16 @@ def test_several_texts_plain_braces_numbers_and_an_instruction():
         "edit_prompt": "make it {n} times as large",
     }
     made = variants(template=template)
-    assert [one["prompt"] for one in made] == ["1 of {these}", "2.5 of {these}", "1, and 1 more", "2.5, and 2.5 more"]
+    assert [variant["prompt"] for variant in made] == [
+        "1 of {these}",
+        "2.5 of {these}",
+        "1, and 1 more",
+        "2.5, and 2.5 more",
+    ]
     assert made[1]["edit_prompt"] == "make it 2.5 times as large"
 
 
-def test_a_prompts_files_columns_fill_the_template(load):
+def test_columns_of_the_prompts_file_fill_the_template(load):
     template = {"text": "{prompt}, {look} at {place.name}", "values": {"look": ["old", "new"]}}
     rows = [
         {"prompt": "a house", "place.name": "sea", "id": "h", "note": 1},
@@ -64,11 +71,11 @@ def test_a_prompts_files_columns_fill_the_template(load):
     )
 
 
-def test_a_sweep_generates_every_row_with_each_combination_in_place_of_its_own(load):
+def test_a_sweep_generates_every_row_with_each_combination_instead_of_its_own_settings(load):
     rows = [{"prompt": "a fox", "Steps": 50, "id": "fox"}, {"prompt": "an owl", "guidance_scale": 9}]
     found = load(rows, sweep={"steps": [2, 4], "seed": [1, 2]})
-    asked = [(row.prompt, row.steps, row.seed, row.guidance_scale) for row in found.rows]
-    assert asked == [
+    settings = [(row.prompt, row.steps, row.seed, row.guidance_scale) for row in found.rows]
+    assert settings == [
         (prompt, steps, seed, guidance)
         for prompt, guidance in (("a fox", None), ("an owl", 9))
         for seed in (1, 2)
@@ -79,7 +86,7 @@ def test_a_sweep_generates_every_row_with_each_combination_in_place_of_its_own(l
 
 
 @pytest.mark.parametrize("own_id", [True, False])
-def test_a_row_keeps_its_id_when_a_list_grows_wherever_the_value_goes(load, own_id: bool):
+def test_a_row_keeps_its_id_when_a_list_grows_at_any_place(load, own_id: bool):
     rows = [{"what": "fox", **({"id": "7"} if own_id else {})}]
 
     def ids(colours: list[str], steps: list[int]) -> dict[tuple[Any, ...], str]:
@@ -94,7 +101,7 @@ def test_a_row_keeps_its_id_when_a_list_grows_wherever_the_value_goes(load, own_
 
 @pytest.mark.parametrize("digits", [3, 7])
 def test_a_larger_sample_keeps_the_smaller_one_and_a_longer_list_most_of_it(digits: int):
-    """Seven digits are ten million combinations: of so many none is hashed but those that are generated."""
+    """Seven digits are ten million combinations, more than MAX_RANKED."""
     names = [f"d{number}" for number in range(digits)]
     values = {name: [*"0123456789"] for name in names}
     text = "".join(f"{{{name}}}" for name in names)
@@ -111,7 +118,7 @@ def test_a_larger_sample_keeps_the_smaller_one_and_a_longer_list_most_of_it(digi
     values[names[0]] = ["x", *values[names[0]]]
     grown = sample(200)
     assert 0.8 * 200 < len(grown & small) < 200
-    assert {one for one in grown - small if not one.startswith("x")} == set() or digits == 3
+    assert {prompt for prompt in grown - small if not prompt.startswith("x")} == set() or digits == 3
 
 
 def test_a_sample_of_everything_is_everything():
@@ -119,12 +126,11 @@ def test_a_sample_of_everything_is_everything():
     assert prompts(template) == ["13", "14", "23", "24"]
 
 
-def test_a_label_that_changes_leaves_a_rows_sample_as_it_is():
+def test_a_changed_label_leaves_a_rows_sample_as_it_is():
     template = {"text": "a {colour} {what}", "values": {"colour": [*"abcdefgh"]}, "sample": 3}
     assert prompts(template, {"what": "fox", "note": "x"}) == prompts(template, {"what": "fox", "note": "y"})
-    assert [one[2] for one in prompts(template, {"what": "fox"})] != [
-        one[2] for one in prompts(template, {"what": "owl"})
-    ]
+    colours = [[prompt[2] for prompt in prompts(template, {"what": what})] for what in ("fox", "owl")]
+    assert colours[0] != colours[1]
 
 
 @pytest.mark.parametrize(
@@ -134,9 +140,12 @@ def test_a_label_that_changes_leaves_a_rows_sample_as_it_is():
             {"text": "a {x}"},
             "recipe: the template has {x}, but template.values has no list of that name, and no prompts",
         ),
-        ({"text": "a {x", "values": {"x": ["b"]}}, "recipe.template: 'a {x': expected '}' before end of string; plain"),
-        ({"text": "a {}"}, "recipe.template: 'a {}' has braces that hold no plain name"),
-        ({"text": "a {x!r}", "values": {"x": ["b"]}}, "recipe.template: 'a {x!r}' has braces that hold no plain name"),
+        (
+            {"text": "a {x", "values": {"x": ["b"]}},
+            "recipe.template: 'a {x': expected '}' before end of string; literal",
+        ),
+        ({"text": "a {}"}, "recipe.template: 'a {}' has braces without a plain name"),
+        ({"text": "a {x!r}", "values": {"x": ["b"]}}, "recipe.template: 'a {x!r}' has braces without a plain name"),
         ({"text": "a", "values": {"x": ["b"]}}, "recipe.template: values has 'x', which no text uses: write {x}"),
         ({"text": "{x}", "values": {"x": []}}, "recipe.template: values.x is an empty list"),
         ({"text": "{x}", "values": {"x": ["b", "b"]}}, "recipe.template: values.x lists 'b' twice"),
@@ -145,12 +154,12 @@ def test_a_label_that_changes_leaves_a_rows_sample_as_it_is():
         ({"text": "a", "sample": 0}, "recipe.template.sample is 0: it must be a whole number from 1 to 10000000."),
     ],
 )
-def test_a_template_that_cannot_be_filled_in_is_one_clear_message(template, words):
+def test_an_invalid_template_has_one_clear_message(template, words):
     with pytest.raises(RecipeError) as caught:
         load_recipe({"generate": {}, "template": template})
     assert str(caught.value).startswith(words)
 
 
-def test_a_template_whose_names_no_row_has_is_one_clear_message(load):
+def test_a_template_with_names_that_no_row_has_is_one_clear_message(load):
     with pytest.raises(InputError, match=r"has no good row \(the first of 1: line 1, the template has \{animal\}"):
         load([{"prompt": "a"}], template={"text": "an {animal}"})

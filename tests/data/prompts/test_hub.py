@@ -1,3 +1,5 @@
+"""Prompts in a dataset on the Hub are read like local ones, at the commit that was pinned."""
+
 from __future__ import annotations
 
 import gzip
@@ -27,7 +29,7 @@ def parquet(*prompts: str) -> bytes:
 
 @pytest.fixture
 def files(dataset_hub: DatasetHub) -> Files:
-    """Makes the dataset of these files: {path: content}."""
+    """Commits these files to the dataset: {path: content}."""
 
     def make(content: dict[str, bytes]) -> Repository:
         repository = dataset_hub.repositories.setdefault(NAME, Repository())
@@ -49,7 +51,7 @@ def prompts_of(prompts: str) -> list[str]:
         ("data/train-00000-of-00001.parquet", parquet("a fox", "a kite")),
     ],
 )
-def test_a_file_of_a_dataset_is_read_as_a_local_one(files: Files, path: str, content: bytes):
+def test_a_file_of_a_dataset_is_read_like_a_local_one(files: Files, path: str, content: bytes):
     files({path: content})
     assert prompts_of(f"hf://datasets/{NAME}/{path}") == ["a fox", "a kite"]
 
@@ -79,21 +81,21 @@ SMALL = {"mine/tr-0.parquet": parquet("one"), "mine/te-0.parquet": parquet("two"
         ({"en/train-0.parquet": parquet("a"), "de/train-0.parquet": parquet("b")}, "de:train", ["b"]),
     ],
 )
-def test_a_split_is_the_parquet_files_that_the_card_or_the_usual_names_say(files: Files, content, prompts, read):
+def test_a_split_is_found_by_the_card_or_by_the_usual_file_names(files: Files, content, prompts, read):
     files(content)
     assert prompts_of(f"hf:{NAME}:{prompts}") == read
     if prompts == "train":
         assert prompts_of(f"hf:{NAME}") == read
 
 
-def test_a_dataset_of_other_files_is_read_from_the_hubs_own_parquet(files: Files):
+def test_a_dataset_of_other_formats_is_read_from_the_hubs_parquet(files: Files):
     repository = files({"main/train/0000.parquet": parquet("a fox"), "main/test/0000.parquet": parquet("a kite")})
     repository.converted = len(repository.commits) - 1
     files({"animals.json": b"[]"})
     assert prompts_of(f"hf:{NAME}:main:test") == prompts_of(f"hf:{NAME}:test") == ["a kite"]
 
 
-def test_prompts_are_those_of_the_commit_that_was_pinned(files: Files):
+def test_prompts_are_those_of_the_pinned_commit(files: Files):
     where = f"hf://datasets/{NAME}/all.jsonl"
     repository = files({"all.jsonl": b'{"prompt": "old"}\n'})
     pinned, before = pin_prompts(where), repository.head
@@ -104,7 +106,7 @@ def test_prompts_are_those_of_the_commit_that_was_pinned(files: Files):
     assert prompts_of(f"hf://datasets/{NAME}@{before}/all.jsonl") == ["old"]
 
 
-def test_the_lines_of_several_files_are_counted_through(files: Files):
+def test_lines_are_numbered_across_files(files: Files):
     files({"data/train-0.parquet": parquet("a", "b"), "data/train-1.parquet": parquet("c")})
     assert [record.line for record in read_records(pin_prompts(f"hf:{NAME}:train"))] == [1, 2, 3]
 
@@ -113,7 +115,7 @@ def test_the_lines_of_several_files_are_counted_through(files: Files):
     ("prompts", "kind", "words"),
     [
         ("hf://models/studio/animals/x.jsonl", RecipeError, "it is hf://datasets/org/name/path for a file"),
-        ("hf:studio/others:train", RecipeError, "'studio/others' is none that you may see"),
+        ("hf:studio/others:train", RecipeError, "'studio/others' does not exist, or is private"),
         (f"hf:{NAME}@v9:train", RecipeError, "has no revision 'v9'"),
         (f"hf:{NAME}:test", InputError, r"no Parquet files for split 'test'; it has data/train-0\.parquet"),
         (f"hf:{NAME}:en:train", InputError, "split 'train' of config 'en'"),
@@ -121,14 +123,14 @@ def test_the_lines_of_several_files_are_counted_through(files: Files):
         (f"hf://datasets/{NAME}/data/train-0.json", InputError, "none of .jsonl, .csv"),
     ],
 )
-def test_prompts_that_are_not_on_the_hub_are_one_clear_message(files: Files, prompts: str, kind, words: str):
+def test_prompts_missing_from_the_hub_are_one_clear_message(files: Files, prompts: str, kind, words: str):
     files({"data/train-0.parquet": parquet("a")})
     with pytest.raises(kind, match=words):
         prompts_of(prompts)
 
 
-def test_without_the_hub_the_message_says_so(files: Files, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_hub_is_one_clear_message(files: Files, monkeypatch: pytest.MonkeyPatch):
     files({"all.jsonl": b'{"prompt": "a fox"}\n'})
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"cannot be asked for \(OfflineModeIsEnabled"):
+    with pytest.raises(InputError, match=r"cannot be reached \(OfflineModeIsEnabled"):
         prompts_of(f"hf://datasets/{NAME}/all.jsonl")

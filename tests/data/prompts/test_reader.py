@@ -1,4 +1,4 @@
-"""A prompts file of any format is read a line at a time, and a bad line costs that line."""
+"""Prompts files of every format are read line by line, and a bad line affects no other."""
 
 import bz2
 import datetime
@@ -33,7 +33,7 @@ def test_a_line_that_is_not_json_is_set_aside_with_its_line_number(load):
 
 
 @pytest.mark.parametrize("line", ["[1]", '"text"', "5", "null"])
-def test_json_that_is_no_object_is_set_aside(load, line):
+def test_json_other_than_an_object_is_set_aside(load, line):
     assert load(["{}", line, {"prompt": "a"}]).faults[1].reason == (
         f'not a JSON object such as {{"prompt": "..."}}: {line!r}'
     )
@@ -46,7 +46,7 @@ def test_a_line_that_is_not_utf8_is_set_aside(load):
 
 
 @pytest.mark.parametrize("line", [r'{"prompt": "a\ud800"}', r'{"prompt": "a", "\udfff": 1}'])
-def test_half_of_a_surrogate_pair_is_set_aside(load, line):
+def test_a_lone_surrogate_is_set_aside(load, line):
     found = load([line, r'{"prompt": "\ud83e\udd8a"}'])
     assert found.row.prompt == "\N{FOX FACE}"
     assert found.reason.startswith("text that is not valid Unicode (surrogates not allowed)")
@@ -59,7 +59,7 @@ def test_a_number_of_thousands_of_digits_is_set_aside(load):
 
 
 @pytest.mark.parametrize("depth", [65, 900, 100_000])
-def test_nesting_without_end_is_set_aside(load, depth):
+def test_excessive_nesting_is_set_aside(load, depth):
     found = load(['{"prompt": "a", "x": ' + "[" * depth + "]" * depth + "}", {"prompt": "b"}])
     assert found.row.prompt == "b"
     assert "nested over 64 deep" in found.reason or "recursion" in found.reason
@@ -72,9 +72,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     assert prompts_of(tmp_path / "p.csv") == ["a"]
 
 
-def test_a_text_file_has_a_prompt_a_line(tmp_path):
+def test_a_text_file_has_one_prompt_per_line(tmp_path):
     found = records_of(tmp_path / "p.txt", b" a fox \n\nb\xff\nc")
-    assert [(one.line, one.fields) for one in found] == [(1, {"prompt": "a fox"}), (3, None), (4, {"prompt": "c"})]
+    assert [(record.line, record.fields) for record in found] == [
+        (1, {"prompt": "a fox"}),
+        (3, None),
+        (4, {"prompt": "c"}),
+    ]
     assert found[1].fault == "not UTF-8 (byte 2): save the file in UTF-8"
 
 
@@ -97,7 +101,7 @@ def test_partiprompts_load_with_their_columns(load):
 
 def test_a_tsv_prompt_that_begins_with_a_quote_keeps_it(tmp_path):
     lines = ["Prompt\tNote", '"G I G G L E" painted on a wall\tx', '"quo""ted"\ty', '"unclosed\tz', "plain\t"]
-    found = [one.fields for one in records_of(tmp_path / "p.tsv", "\n".join(lines))]
+    found = [record.fields for record in records_of(tmp_path / "p.tsv", "\n".join(lines))]
     assert found == [
         {"Prompt": '"G I G G L E" painted on a wall', "Note": "x"},
         {"Prompt": 'quo"ted', "Note": "y"},
@@ -108,7 +112,7 @@ def test_a_tsv_prompt_that_begins_with_a_quote_keeps_it(tmp_path):
 
 def test_a_quoted_field_may_hold_delimiters_quotes_and_lines(tmp_path):
     found = records_of(tmp_path / "p.csv", 'prompt,x\n"a, ""b""\nc",1\nd,2\n')
-    assert [(one.line, one.fields) for one in found] == [
+    assert [(record.line, record.fields) for record in found] == [
         (2, {"prompt": 'a, "b"\nc', "x": "1"}),
         (4, {"prompt": "d", "x": "2"}),
     ]
@@ -121,7 +125,7 @@ def test_a_csv_line_with_too_many_fields_is_set_aside(load):
     assert found.reason == "1 more field than the heading has, from 'three'"
 
 
-def test_a_csv_quote_that_is_never_closed_is_set_aside(load):
+def test_an_unclosed_csv_quote_is_set_aside(load):
     found = load('prompt,x\na,1\nb,"unclosed\nc,3\n', "p.csv")
     assert found.row.prompt == "a"
     assert (found.faults[0].line, found.reason) == (3, "not a table row (unexpected end of data, line 4)")
@@ -146,7 +150,7 @@ def test_a_csv_column_without_a_name_gets_one(tmp_path):
         (b'"prompt', "is not a table row: unexpected end of data."),
     ],
 )
-def test_a_heading_that_cannot_be_used_is_an_error_that_names_the_file(tmp_path, heading, message):
+def test_an_unusable_heading_is_an_error_that_names_the_file(tmp_path, heading, message):
     path = tmp_path / "p.csv"
     with pytest.raises(InputError) as caught:
         records_of(path, heading + b"\na,b\n" * (b'"' not in heading))
@@ -154,7 +158,7 @@ def test_a_heading_that_cannot_be_used_is_an_error_that_names_the_file(tmp_path,
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
-def test_a_compressed_file_is_read_and_a_cut_one_is_an_error(tmp_path, suffix, pack):
+def test_a_compressed_file_is_read_and_a_truncated_one_is_an_error(tmp_path, suffix, pack):
     content = pack(b'{"prompt": "a"}\n' * 3)
     (tmp_path / f"P.JSONL{suffix}").write_bytes(content)
     assert prompts_of(tmp_path / f"P.JSONL{suffix}") == ["a"] * 3
@@ -163,7 +167,7 @@ def test_a_compressed_file_is_read_and_a_cut_one_is_an_error(tmp_path, suffix, p
         prompts_of(tmp_path / f"cut.jsonl{suffix}")
 
 
-def test_a_file_that_is_not_compressed_as_it_says_is_an_error(tmp_path):
+def test_a_file_that_is_not_in_its_compression_format_is_an_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read: Not a gzipped file"):
         records_of(tmp_path / "p.jsonl.gz", "plain")
 
@@ -188,7 +192,7 @@ def test_an_address_that_cannot_be_opened_is_an_error():
 
 
 def test_a_name_with_wildcards_is_a_name(tmp_path):
-    assert [one.fields for one in records_of(tmp_path / "a[1]*.jsonl", '{"prompt": "a"}')] == [{"prompt": "a"}]
+    assert [record.fields for record in records_of(tmp_path / "a[1]*.jsonl", '{"prompt": "a"}')] == [{"prompt": "a"}]
 
 
 def test_parquet_values_keep_their_types_and_others_become_text(tmp_path):
@@ -208,7 +212,7 @@ def test_parquet_values_keep_their_types_and_others_become_text(tmp_path):
     )
     pq.write_table(table, tmp_path / "p.parquet")
     found = list(read_records(str(tmp_path / "p.parquet")))
-    assert [one.line for one in found] == [1, 2, 3]
+    assert [record.line for record in found] == [1, 2, 3]
     assert found[0].fields == {
         "prompt": "a",
         "small": 1,
@@ -230,7 +234,7 @@ def test_a_parquet_text_that_is_not_utf8_costs_its_row(tmp_path):
         pa.table({"prompt": pa.Array.from_buffers(pa.string(), 3, [None, offsets, texts])}), tmp_path / "p.parquet"
     )
     found = list(read_records(str(tmp_path / "p.parquet")))
-    assert [one.fields for one in found] == [{"prompt": "a"}, None, {"prompt": "c"}]
+    assert [record.fields for record in found] == [{"prompt": "a"}, None, {"prompt": "c"}]
     assert found[1].fault == "not UTF-8: a text in this row is damaged"
 
 

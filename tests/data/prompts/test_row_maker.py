@@ -1,4 +1,4 @@
-"""From a record to the rows it asks for: who reads what, what is refused and what is carried."""
+"""Records become rows: fields are matched by name, bad values are refused, other columns are carried."""
 
 import json
 import os
@@ -86,12 +86,12 @@ def test_a_file_with_no_good_row_is_an_error(load, content, why):
     assert f"prompts.jsonl' has no good row ({why}" in str(caught.value)
 
 
-def test_the_first_bad_row_stops_the_build_where_the_recipe_says_so(load):
+def test_the_first_bad_row_stops_the_build_if_the_recipe_says_so(load):
     with pytest.raises(BuildFailed, match=r"line 2: the prompt is empty \('prompt'\) \(on_bad_row is 'stop'\)"):
         load([{"prompt": "a"}, {"prompt": ""}], on_bad_row="stop")
 
 
-def test_each_user_message_is_one_prompt(load):
+def test_each_user_message_is_a_prompt(load):
     conversation = [*user(" one "), {"role": "assistant", "content": "yes"}, *user("two")]
     found = load([{"id": "x", "conversations": conversation}, {"conversations": json.dumps(user("three"))}])
     assert [row.prompt for row in found.rows] == ["one", "two", "three"]
@@ -102,20 +102,20 @@ def test_an_empty_conversation_leaves_the_prompt_to_be_read(load):
     assert load([{"conversations": [], "prompt": "a"}]).row.prompt == "a"
 
 
-def test_names_match_exactly_and_else_without_regard_to_case(load):
+def test_names_match_exactly_or_else_ignoring_case(load):
     found = load([{"Prompt": "a", "SEED": 3}, {"prompt": "b", "Prompt": "c", "seed": 4, "Seed": 5}])
     assert [(row.prompt, row.seed) for row in found.rows] == [("a", 3), ("b", 4)]
     assert found.rows[1].carried == {"Prompt": "c", "Seed": 5}
 
 
-def test_columns_say_which_field_is_what(load):
+def test_recipe_columns_name_the_fields_to_read(load):
     found = load("caption,key,prompt\na fox,k1,other\n", "p.csv", columns={"prompt": "caption", "id": "key"})
     assert (found.row.prompt, found.row.id, found.row.carried) == ("a fox", "k1", {"prompt": "other"})
 
 
 def test_a_row_overrides_seed_size_steps_guidance_and_negative_prompt(load):
-    given = {"seed": 0, "width": 128, "height": "64", "steps": 3, "guidance_scale": 0, "negative_prompt": " blur "}
-    row = load([{"prompt": "a", **given}]).row
+    settings = {"seed": 0, "width": 128, "height": "64", "steps": 3, "guidance_scale": 0, "negative_prompt": " blur "}
+    row = load([{"prompt": "a", **settings}]).row
     assert (row.seed, row.width, row.height, row.steps) == (0, 128, 64, 3)
     assert row.guidance_scale == 0.0
     assert row.negative_prompt == "blur"
@@ -132,14 +132,14 @@ def test_other_columns_are_carried_with_their_values(load):
     assert load([{"prompt": "a", **carried}]).row.carried == carried
 
 
-def test_what_a_recipe_does_not_read_is_carried(load):
+def test_fields_that_a_recipe_does_not_read_are_carried(load):
     found = load([{"prompt": "a", "edit_prompt": "b", "images": "c.png"}])
     assert found.row.carried == {"edit_prompt": "b", "images": "c.png"}
     found = load([{"prompt": "a", "edit_prompt": "b"}], generate={}, edit={"instructions": ["i"]})
     assert (found.row.carried, found.row.edit_prompts) == ({"edit_prompt": "b"}, ())
 
 
-def test_an_edit_row_takes_the_last_user_message_and_an_image_beside_the_file(load, image):
+def test_an_edit_row_uses_the_last_user_message_and_an_image_relative_to_the_file(load, image):
     rows = [
         {"images": "images/red.png", "conversations": user("first", "last")},
         {"images": ["images/red.png"], "edit_prompt": "own", "prompt": "a red field"},
@@ -169,7 +169,7 @@ def test_an_edit_row_takes_the_last_user_message_and_an_image_beside_the_file(lo
         ({"images": 5}, "no image: 'images' must be a path or a list of one, not 5"),
         (
             {"images": ["a", "b"]},
-            "2 images in 'images': the edit takes one (edit.references gives all to a model that takes several)",
+            "2 images in 'images': the edit takes one (edit.references passes all to a model that takes several)",
         ),
         ({}, "no image: the row has no 'images', but 'edit_prompt'; recipe.columns says which field is what"),
     ],
@@ -204,7 +204,7 @@ def test_an_edit_row_without_an_instruction_is_set_aside(load, image, row, reaso
     assert load([row, {"images": "images/red.png", "edit_prompt": "good"}], edit={}).reason == reason
 
 
-def test_images_are_told_by_their_bytes(load, image, tmp_path):
+def test_images_are_identified_by_their_bytes(load, image, tmp_path):
     (tmp_path / "copy.jpg").write_bytes(image.read_bytes())
     Image.new("RGB", (24, 16), "blue").save(tmp_path / "blue.png")
     names = ("images/red.png", "copy.jpg", "blue.png")

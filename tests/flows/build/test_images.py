@@ -119,7 +119,7 @@ def test_a_rows_shape_overrides_the_recipes_and_both_override_the_models_size(bu
     sizes = {row["id"]: Image.open(io.BytesIO(row["image"]["bytes"])).size for row in rows_of(fields["output"])}
     assert sizes == {"own": (32, 128), "recipe": (80, 48), "size": (64, 96)}
     assert figures["set_aside"] == 1
-    reason = "shape: 'wide' is no shape: give width:height, such as 3:2 or 9:16, from 1:4 to 4:1"
+    reason = "shape: 'wide' is not an aspect ratio: give width:height, such as 3:2 or 9:16, from 1:4 to 4:1"
     assert reason in Path(fields["output"], "set_aside.jsonl").read_text()
 
 
@@ -186,8 +186,11 @@ def test_references_for_a_model_that_takes_one_image_are_one_clear_message(given
 @pytest.mark.parametrize(
     ("generate", "message"),
     [
-        ({"aspect_ratio": "wide"}, "recipe.generate.aspect_ratio: 'wide' is no shape: give width:height, such as 3:2"),
-        ({"aspect_ratio": "9:1"}, "recipe.generate.aspect_ratio: '9:1' is no shape"),
+        (
+            {"aspect_ratio": "wide"},
+            "recipe.generate.aspect_ratio: 'wide' is not an aspect ratio: give width:height, such as 3:2",
+        ),
+        ({"aspect_ratio": "9:1"}, "recipe.generate.aspect_ratio: '9:1' is not an aspect ratio"),
         ({"aspect_ratio": "3:2", "width": 64}, "recipe.generate: aspect_ratio is given and width or height too"),
     ],
 )
