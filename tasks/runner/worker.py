@@ -31,8 +31,8 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
         from imagemill.models.drawing.draw import draw, use_threads
     except (ImportError, OSError) as error:
         raise BuildFailed(
-            f"a worker process cannot import what models need: {type(error).__name__}: {error}. Mend the installation "
-            "of torch and diffusers on the machine of the worker, and run the build again."
+            f"a worker process cannot import what models need: {type(error).__name__}: {error}. Fix the installation "
+            "of torch and diffusers on the worker's machine, and run the build again."
         ) from error
 
     job, worker = unpack(message), get_worker()

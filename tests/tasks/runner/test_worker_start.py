@@ -1,4 +1,4 @@
-"""A worker process that cannot start, or cannot import torch, is one sentence with the root cause."""
+"""A worker process that cannot start or import torch is reported in one sentence with the root cause."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagemill.data.errors import BuildFailed
 from imagemill.tasks.runner.cluster import start_cluster
 
 
-def test_a_worker_that_cannot_start_is_one_sentence_with_its_cause() -> None:
+def test_a_worker_that_cannot_start_is_reported_in_one_sentence() -> None:
     with config.set({"temporary-directory": "/proc/none"}), pytest.raises(BuildFailed) as caught:
         start_cluster(1, [])
     assert str(caught.value) == (
@@ -25,7 +25,7 @@ def test_a_worker_that_cannot_start_is_one_sentence_with_its_cause() -> None:
 
 
 @pytest.mark.slow
-def test_a_torch_that_cannot_be_imported_ends_a_build_with_one_sentence(tmp_path: Path, server: str) -> None:
+def test_a_broken_torch_is_reported_in_one_sentence(tmp_path: Path, server: str) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so is missing')")
     recipe = {"template": {"text": "a star"}, "generate": {"model": "bundled"}, "output": str(tmp_path / "out")}
@@ -35,6 +35,6 @@ def test_a_torch_that_cannot_be_imported_ends_a_build_with_one_sentence(tmp_path
     done = subprocess.run(command, env=broken, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        "imagemill: a worker process cannot import what models need: ImportError: libcudart.so is missing. Mend the "
-        "installation of torch and diffusers on the machine of the worker, and run the build again.\n"
+        "imagemill: a worker process cannot import what models need: ImportError: libcudart.so is missing. Fix the "
+        "installation of torch and diffusers on the worker's machine, and run the build again.\n"
     )
