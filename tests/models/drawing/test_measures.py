@@ -32,7 +32,7 @@ from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.drawing.draw import draw
 from imagemill.models.drawing.measure_registry import measures_of, registry
 from imagemill.models.job import Job
-from tests.models.drawing.test_draw import PNG, job
+from tests.models.jobs import PNG, make_job
 
 BRIGHTNESS = '''"""Column ``brightness``: the mean of an image's values, 0 to 1."""
 
@@ -73,7 +73,7 @@ def dataset_of(model: Path, folder: Path, recipe: dict[str, Any], edits: bool = 
     """A dataset of one row, which is generated here and, with ``edits``, edited."""
     recipe = load_recipe({**RECIPE, **recipe})
     schema = DatasetSchema.of(recipe, {"brightness": "str"}, measures_of(recipe.model_dump(mode="json")))
-    request = job(model, folder / "staged", ["a fox"], measures=schema.settings_of("generate"))
+    request = make_job(model, folder / "staged", ["a fox"], measures=schema.settings_of("generate"))
     draw(request, lambda event: None)
     steps, drawings, models = ["generate"], [*request.drawings], {"generate": request.spec.facts()}
     if edits:
@@ -119,7 +119,7 @@ def test_each_step_of_a_chain_has_its_value_or_the_row_one_for_both(add_measure:
 def test_an_image_that_was_staged_unmeasured_is_measured_and_not_generated_again(
     add_measure: Any, model: Path, tmp_path: Path
 ):
-    request = job(model, tmp_path, ["a fox"])
+    request = make_job(model, tmp_path, ["a fox"])
     draw(request, lambda event: None)
     add_measure(BRIGHTNESS % 'fault=lambda value, setting: f"its {setting} is {value >= 0}",')
     report = draw(replace(request, measures={"brightness": "mean"}), lambda event: None)
@@ -131,7 +131,7 @@ def test_an_image_that_was_staged_unmeasured_is_measured_and_not_generated_again
 
 def test_an_image_of_an_api_is_measured_too(add_measure: Any, tmp_path: Path):
     class Api:
-        async def draw(self, request: Request) -> tuple[bytes, int]:
+        async def generate(self, request: Request) -> tuple[bytes, int]:
             return encode_image(Image.new("RGB", (64, 64), "white"), PNG, ""), 1
 
     add_measure(BRIGHTNESS % "")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imagemill.data.staging.store import Staging
 from imagemill.models.drawing.draw import draw
-from tests.models.drawing.test_draw import job
+from tests.models.jobs import loaded_as, make_job
 from tests.models.tiny import save_tiny
 
 COUNTED = {"prompt_truncated": False}
@@ -19,7 +18,7 @@ COUNTED = {"prompt_truncated": False}
 def truncated(family: str, folder: Path, lengths: list[int]) -> list[bool]:
     """Which of the prompts of these lengths are truncated; a character is a token, and the end another."""
     prompts = ["a" * length for length in lengths]
-    request = job(save_tiny(family, folder), folder / "staged", prompts, measures=COUNTED)
+    request = make_job(save_tiny(family, folder), folder / "staged", prompts, measures=COUNTED)
     report = draw(request, lambda event: None)
     assert report.generated == len(lengths)
     staging = Staging(folder / "staged")
@@ -38,8 +37,7 @@ def test_with_one_encoder_its_limit_counts(tmp_path: Path):
 
 def test_a_stand_in_without_tokenizers_truncates_none(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:poisoned")
-    request = job(model, tmp_path, ["a fox " * 500], measures=COUNTED)
+    request = make_job(model, tmp_path, ["a fox " * 500], measures=COUNTED)
     # Otherwise the stand-in stays loaded as the model itself, for the tests after this one.
-    alone = replace(request, spec=replace(request.spec, files="without tokenizers"))
-    assert draw(alone, lambda event: None).truncated == 0
+    assert draw(loaded_as(request, "without tokenizers"), lambda event: None).truncated == 0
     assert Staging(tmp_path).find(request.drawings[0].key, "png").measures == {"prompt_truncated": None}
