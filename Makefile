@@ -65,10 +65,12 @@ docs: setup
 lock: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	echo 'torch==2.13.0' > .venv/torch.txt
-	$(BIN)/pip-compile --quiet --extra test --strip-extras --no-emit-index-url --no-emit-find-links \
+	$(BIN)/python -c 'import tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+		print(*groups["lint"], *groups["test"], *groups["stores"], sep="\n")' > .venv/groups.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --annotation-style line --constraint .venv/torch.txt \
-		--output-file requirements.lock pyproject.toml
-	sed -i -e 's/+cpu//' -e 's/ -c .venv\/torch.txt,//' requirements.lock
+		--output-file requirements.lock pyproject.toml .venv/groups.in
+	sed -i -e 's/+cpu//' -e 's/ -c .venv\/torch.txt,//' -e 's/-r .venv\/groups.in/pyproject.toml/' requirements.lock
 
 clean:
 	rm -rf .venv out
