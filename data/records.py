@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+ColumnKind = Literal["bool", "int", "float", "str", "json"]
+"""How a carried column is stored; ``json`` is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +209,7 @@ class Loaded:
 
     rows: int
     set_aside: int
-    carried: Mapping[str, str]
-    """Carried column -> kind (data.dataset.schema.Kind)."""
+    carried: Mapping[str, ColumnKind]
 
 
 @dataclass(frozen=True, slots=True)

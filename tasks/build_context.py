@@ -9,6 +9,7 @@ from typing import Any
 
 from imagemill.data.config.chain import chain_of, with_sections
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
@@ -97,8 +98,8 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
             models[step] = resolve_api(field, section)
             continue
         refuse_api(field, section)
-        models[step] = resolver.resolve(field, section)
-        check_settings(field, section, models[step])
+        spec = models[step] = resolver.resolve(field, section)
+        check_settings(field, section, spec)
     if recipe.sweep:
         check_sweep(recipe.sweep, next(iter(models.values())))
     return models
@@ -111,11 +112,12 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
 
     ``pin`` records a decision; by default in the recipe's folder (Folder.pin), which must then be held.
     """
-    pin, changes = pin or Folder(recipe.output).pin, {}
+    pin = pin or Folder(recipe.output).pin
+    changes: dict[Step, Generate | Edit] = {}
     for step, _, section in chain_of(recipe):
         for source in models[step].sources:
             if source.commit:
-                pin(source.pin, lambda source=source: source.commit)
+                pin(source.pin, _always(source.commit))
         if section.seed == -1:
             seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
             changes[step] = section.model_copy(update={"seed": seed})
@@ -127,6 +129,10 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
     if is_on_hub(recipe.prompts):
         recipe = recipe.model_copy(update={"prompts": pin(recipe.prompts, lambda: pin_prompts(recipe.prompts))})
     return recipe
+
+
+def _always(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:

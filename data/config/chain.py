@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit, Generate
 
+SectionT = TypeVar("SectionT", bound=Generate | Edit)
 
-class Link(NamedTuple):
+
+class Link(NamedTuple, Generic[SectionT]):
     """One step of a recipe."""
 
     name: str
     """``generate``, ``edit``, ``edit 2`` and so on: its name for models, task runs and the manifest."""
     field: str
     """Its place in the recipe: ``edit``, ``steps.1.edit``."""
-    section: Generate | Edit
+    section: SectionT
 
     @property
     def is_edit(self) -> bool:
@@ -24,16 +26,16 @@ class Link(NamedTuple):
         return isinstance(self.section, Edit)
 
 
-def chain_of(recipe: Recipe) -> tuple[Link, ...]:
+def chain_of(recipe: Recipe) -> tuple[Link[Generate | Edit], ...]:
     """The recipe's steps, in the order in which they run."""
     if not recipe.steps:
         sections = (("generate", recipe.generate), ("edit", recipe.edit))
         return tuple(Link(name, name, section) for name, section in sections if section is not None)
-    links: list[Link] = []
+    links: list[Link[Generate | Edit]] = []
     for number, step in enumerate(recipe.steps):
         if step.generate is not None:
             links.append(Link("generate", f"steps.{number}.generate", step.generate))
-        else:
+        elif step.edit is not None:
             edits = 1 + sum(link.is_edit for link in links)
             links.append(Link("edit" if edits == 1 else f"edit {edits}", f"steps.{number}.edit", step.edit))
     return tuple(links)
@@ -41,12 +43,14 @@ def chain_of(recipe: Recipe) -> tuple[Link, ...]:
 
 def generate_of(recipe: Recipe) -> Generate | None:
     """The recipe's generate section; None if the rows supply the images."""
-    return next((link.section for link in chain_of(recipe) if not link.is_edit), None)
+    return next((link.section for link in chain_of(recipe) if isinstance(link.section, Generate)), None)
 
 
-def edits_of(recipe: Recipe) -> tuple[Link, ...]:
+def edits_of(recipe: Recipe) -> tuple[Link[Edit], ...]:
     """The recipe's edit steps, in order."""
-    return tuple(link for link in chain_of(recipe) if link.is_edit)
+    return tuple(
+        Link(link.name, link.field, link.section) for link in chain_of(recipe) if isinstance(link.section, Edit)
+    )
 
 
 def has_turns(recipe: Recipe) -> bool:

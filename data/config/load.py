@@ -68,7 +68,7 @@ def set_field(fields: dict[str, Any], dotted: str, value: Any) -> None:
     *sections, last = dotted.split(".")
     parent: Any = fields
     for section in sections:
-        key = _key_in(parent, section, dotted)
+        key: Any = _key_in(parent, section, dotted)
         child = parent[key] if isinstance(parent, list) else parent.get(key)
         # Copied, so that the caller's mapping stays as it is.
         parent[key] = list(child) if isinstance(child, list) else dict(child) if isinstance(child, Mapping) else {}
@@ -113,8 +113,8 @@ def _explain_fault(fault: Mapping[str, Any]) -> str:
         case "value_error":
             return f"{field}: {context['error']}."
         case "model_type":
-            known = _section(fault["loc"]).model_fields
-            return f"{field} is {value!r}: it must be a section, such as {{{next(iter(known))}: ...}}, or left out."
+            first = next(iter(_section(fault["loc"]).model_fields))
+            return f"{field} is {value!r}: it must be a section, such as {{{first}: ...}}, or left out."
         case "string_type" if isinstance(value, bool):
             return f"{field} is {value!r}: YAML reads yes, no, on and off as booleans; put the text in quotes."
         case "string_pattern_mismatch":

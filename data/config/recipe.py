@@ -207,8 +207,9 @@ class Recipe(Section):
         if self.prompts:
             return
         if self.template is None:
-            missing = {"type": "missing", "loc": ("prompts",), "input": None}
-            raise ValidationError.from_exception_data("Recipe", [missing])
+            raise ValidationError.from_exception_data(
+                "Recipe", [{"type": "missing", "loc": ("prompts",), "input": None}]
+            )
         undefined = sorted(placeholders(self.template) - set(self.template.values))
         if undefined:
             raise ValueError(
@@ -236,7 +237,7 @@ class Recipe(Section):
                 raise ValueError(f"steps.{number} generates, but a chain generates first and then edits")
         edits = [step.edit for step in self.steps if step.edit is not None]
         generates = self.generate is not None or any(step.generate is not None for step in self.steps)
-        edits_of_row_images = [] if generates else (edits or [self.edit])[:1]
+        edits_of_row_images = [] if generates else [*edits, self.edit][:1]
         for edit in [self.edit, *edits]:
             if edit is not None and edit.references and edit not in edits_of_row_images:
                 raise ValueError("'references' are images from the row: only the first edit of given images has them")

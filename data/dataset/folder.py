@@ -48,7 +48,7 @@ class Folder:
         self.lock_file = shared / "lock"
         self.merge = shared / "merge.json"
         # Needed only by the machine that builds, and by its workers.
-        self.state = work_folder(self.root) if self.is_remote else shared
+        self.state = work_folder(self.root) if isinstance(self.root, RemotePath) else self.root / ".imagemill"
         journal = "files.jsonl"
         self.journal = Journal(self.state / journal, shared / journal, self.manifest, self.publish, self.write)
         self.failures = self.state / "failures.jsonl"
@@ -62,7 +62,7 @@ class Folder:
     @property
     def disk(self) -> Path:
         """The part on this machine's disk: the folder itself, or a remote dataset's work folder."""
-        return self.state if self.is_remote else self.root
+        return self.root if isinstance(self.root, Path) else self.state
 
     @property
     def is_new(self) -> bool:
@@ -102,7 +102,12 @@ class Folder:
         """
         self.check_owner(name)
         self.state.mkdir(parents=True, exist_ok=True)
-        with lock_remote(self.lock_file, str(self.root)) if self.is_remote else lock_local(self.state, str(self.root)):
+        held = (
+            lock_remote(self.lock_file, str(self.root))
+            if isinstance(self.lock_file, RemotePath)
+            else lock_local(self.state, str(self.root))
+        )
+        with held:
             # Again: another build may have begun and ended in between.
             self.check_owner(name)
             if self.is_remote:
@@ -130,8 +135,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a committed file."""
-        if self.is_remote:
-            check_still_locked(self.lock_file)
+        self._check_still_locked()
         (self.data / name).unlink(missing_ok=True)
 
     def write(self, path: Location, content: bytes) -> None:
@@ -146,7 +150,7 @@ class Folder:
     def publish(self, temporary: Path, path: Location) -> None:
         """Move a whole and synced file into place."""
         if isinstance(path, RemotePath):
-            check_still_locked(self.lock_file)
+            self._check_still_locked()
             path.put(temporary)
             temporary.unlink()
             return
@@ -154,9 +158,14 @@ class Folder:
         os.replace(temporary, path)
         sync_folder(path.parent)
 
+    def _check_still_locked(self) -> None:
+        """Raise FolderInUse if another build has taken the lock; a local one cannot be taken."""
+        if isinstance(self.lock_file, RemotePath):
+            check_still_locked(self.lock_file)
+
     def add_run(self, run: Mapping[str, Any]) -> None:
         """Add a run's line to runs.jsonl."""
-        if self.is_remote:
+        if isinstance(self.runs, RemotePath):
             # An object cannot be appended to.
             self.write(self.runs, b"".join(json_line(line) for line in [*read_lines(self.runs), run]))
         else:

@@ -7,7 +7,7 @@ machine; a copy beside the dataset is for builds on other machines.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ class Journal:
         """
         known = self._known()
         whole, damaged = [], []
-        for path in sorted(data.glob(GLOB)):
+        paths: Iterable[Location] = data.glob(GLOB)
+        for path in sorted(paths, key=lambda path: path.name):
             file = _recognise(path, known.get(path.name, []))
             if file is None:
                 damaged.append(path)
@@ -86,7 +87,9 @@ class Journal:
 
     def _known(self) -> dict[str, list[dict[str, Any]]]:
         """File name -> all its entries in the manifest and the journals."""
-        entries = json.loads(self._manifest.read_bytes())["files"] if self._manifest.exists() else []
+        entries: list[dict[str, Any]] = (
+            json.loads(self._manifest.read_bytes())["files"] if self._manifest.exists() else []
+        )
         known: dict[str, list[dict[str, Any]]] = {}
         for journal in dict.fromkeys((self.path, self.shared)):
             entries += read_lines(journal)

@@ -32,7 +32,10 @@ class MeasureColumn:
     def of_row(self, values: Sequence[Any]) -> Any:
         """The row's value; None if none of its images has one."""
         known = [value for value in values if value is not None]
-        return self.combine(known) if known else None
+        if not known:
+            return None
+        assert self.combine is not None, "only a measure that combines has a row's value"
+        return self.combine(known)
 
 
 MeasuresOf = Callable[[Mapping[str, Any]], tuple[MeasureColumn, ...]]

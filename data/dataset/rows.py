@@ -75,7 +75,7 @@ def dataset_row(
 def _input(staging: Staging, schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:
     """The columns of the row's input image, the source of its edit."""
     final = row_plan.final
-    if len(row_plan.drawings) == 1:
+    if final.source_path is not None:
         image = {"bytes": read_given(final), "path": Path(final.source_path).name}
         return {"input_image": image, "input_sha256": final.source_hash}
     source = row_plan.drawings[-2]

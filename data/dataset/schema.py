@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,13 +15,12 @@ from imagemill.data.config.recipe import GUIDES, Recipe
 from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
+from imagemill.data.records import ColumnKind
 
 # Nullable, in this order, not large_binary: any other type opens as a plain dict instead of an image.
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 IMAGES = pa.list_(IMAGE)
-
-Kind = Literal["bool", "int", "float", "str", "json"]
 
 _ARROW = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "json": pa.string()}
 
@@ -34,7 +33,7 @@ class DatasetSchema:
     """Whether an image is generated and then edited."""
     edits: bool
     encoding: Encoding
-    carried: Mapping[str, Kind]
+    carried: Mapping[str, ColumnKind]
     has_turns: bool = False
     """Whether an image may be edited more than once: then each turn has a row, numbered by turn_index."""
     has_masks: bool = False
@@ -47,7 +46,9 @@ class DatasetSchema:
     """What is measured of the generated images."""
 
     @classmethod
-    def of(cls, recipe: Recipe, carried: Mapping[str, Kind], measures: Sequence[MeasureColumn] = ()) -> DatasetSchema:
+    def of(
+        cls, recipe: Recipe, carried: Mapping[str, ColumnKind], measures: Sequence[MeasureColumn] = ()
+    ) -> DatasetSchema:
         """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
         own = own_columns(measures)
         return cls(
@@ -185,7 +186,7 @@ def carried_name(name: str, own: Collection[str] = OWN_COLUMNS) -> str:
     return f"source_{name}" if bare in own else name
 
 
-def carried_kind(value: Any) -> Kind:
+def carried_kind(value: Any) -> ColumnKind:
     """The kind that stores a carried value; lists and dicts are JSON text."""
     match value:
         case bool():
@@ -200,14 +201,14 @@ def carried_kind(value: Any) -> Kind:
             return "json"
 
 
-def merge_kinds(first: Kind, second: Kind) -> Kind:
+def merge_kinds(first: ColumnKind, second: ColumnKind) -> ColumnKind:
     """The kind that can store both: numbers widen, anything else becomes JSON text."""
     if first == second:
         return first
     return "float" if {first, second} == {"int", "float"} else "json"
 
 
-def carried_value(value: Any, kind: Kind) -> Any:
+def carried_value(value: Any, kind: ColumnKind) -> Any:
     """The value in the form of its column."""
     if value is None:
         return None

@@ -11,6 +11,7 @@ from imagemill.data.records import Drawing
 
 def read_given(edit: Drawing) -> bytes:
     """The bytes of an edit's source image. Raises BadRow if they have changed since planning."""
+    assert edit.source_path is not None, "the plan gives the first edit of an input image its path"
     return _read_unchanged("image", edit.source_path, edit.source_hash)
 
 
@@ -26,10 +27,11 @@ def read_guides(drawing: Drawing) -> dict[str, bytes]:
 
 def read_mask(edit: Drawing) -> bytes:
     """The bytes of an inpainting mask. Raises BadRow if they have changed since planning."""
+    assert edit.mask_path is not None, "the plan gives every inpainting the path of its mask"
     return _read_unchanged("mask", edit.mask_path, edit.mask_hash)
 
 
-def _read_unchanged(what: str, path: str, sha256: str) -> bytes:
+def _read_unchanged(what: str, path: str, sha256: str | None) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:

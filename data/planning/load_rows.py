@@ -9,7 +9,7 @@ from typing import Any
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.schema import Kind, carried_kind, merge_kinds
+from imagemill.data.dataset.schema import carried_kind, merge_kinds
 from imagemill.data.errors import BadRow, BuildFailed, InputError
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
@@ -17,7 +17,7 @@ from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row_maker import RowMaker
-from imagemill.data.records import Loaded, SetAside
+from imagemill.data.records import ColumnKind, Loaded, SetAside
 
 LOOKAHEAD = 64
 """Records read in advance, so that several images named by URL are downloaded at once."""
@@ -35,7 +35,7 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
     variations = Variations(recipe)
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, ColumnKind] = {}
     rows = faults = 0
 
     def set_aside(line: int, row_id: str | None, error: BadRow) -> None:
@@ -94,7 +94,7 @@ def _with_prefetch(records: Iterator[Record], row_maker: RowMaker) -> Iterator[R
     yield from pending
 
 
-def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, Kind]) -> None:
+def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, ColumnKind]) -> None:
     for name, value in carried.items():
         if value is None:
             continue

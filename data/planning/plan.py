@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.config.steps import Generate
+from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.measure_columns import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
@@ -65,7 +65,7 @@ class RowPlanner:
     def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
         """Yield the row's planned rows, in groups that share an image. Raises BadRow."""
         for variant in range(self.generate.images_per_prompt if self.generate else 1):
-            start = (self._generate(row, variant),) if self.generate else ()
+            start = (self._generate(self.generate, row, variant),) if self.generate else ()
             paths = self._edit_paths(row, variant, start) if self.edits else [start]
             yield [PlannedRow(self._row_key(row, variant, path), row, variant, path) for path in paths]
 
@@ -93,8 +93,8 @@ class RowPlanner:
             sources = results
         return paths
 
-    def _generate(self, row: Row, variant: int) -> DrawingSpec:
-        section, facts = self.generate, self.facts["generate"]
+    def _generate(self, section: Generate, row: Row, variant: int) -> DrawingSpec:
+        facts = self.facts["generate"]
         width, height = _image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
@@ -130,7 +130,7 @@ class RowPlanner:
         if not facts.uses_guidance and row.guidance_scale not in (None, facts.guidance_scale):
             raise BadRow(f"guidance_scale is {row.guidance_scale}: {facts.name!r} makes no use of guidance")
 
-    def _edit(self, row: Row, variant: int, link: Link, source: EditPath, instruction: str) -> DrawingSpec:
+    def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
         section, facts = link.section, self.facts[link.name]
         # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
         own = self.generate is None and link is self.edits[0]
@@ -150,7 +150,7 @@ class RowPlanner:
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
         references = row.references if section.references else ()
-        inputs = {"source": start, "mask": row.mask_hash if inpaints else None}
+        inputs: dict[str, Any] = {"source": start, "mask": row.mask_hash if inpaints else None}
         inputs["references"] = [sha256 for _, sha256 in references] or None
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}

@@ -70,6 +70,7 @@ def restore_images(
         for (key, *_), (content, fields) in zip(
             entries, read_image_rows(path, image, [row for _, _, row, _ in entries]), strict=True
         ):
+            assert content is not None, "a committed row has the image that its keys name"
             staged = _staged_from(key, image, content, fields, schema.step_measures)
             staging.put(content, staged, encoding.name)
             staging.missing([drawings[key]], needed, fields["model"])

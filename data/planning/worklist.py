@@ -171,7 +171,7 @@ class Worklist:
                 "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)", (drawing.key, shard, model)
             )
 
-    def restore_from(self, file: str, first_row: int, image: str, keys: Iterable[str]) -> None:
+    def restore_from(self, file: str, first_row: int, image: str, keys: Iterable[str | None]) -> None:
         """Record that a committed file has these images in the column ``image``, from ``first_row`` on."""
         self._db.executemany(
             "UPDATE drawings SET file = ?, row = ?, image = ? WHERE key = ? AND file IS NULL",

@@ -66,8 +66,8 @@ def parse_hub_prompts(prompts: str) -> HubPrompts:
             f"recipe.prompts is {prompts!r}: on the Hub it is hf://datasets/org/name/path for a file of a dataset, or "
             "hf:org/name:config:split for its Parquet files (hf:org/name:split for the default config)."
         )
-    fields = {name: value for name, value in match.groupdict().items() if value is not None}
-    return HubPrompts(**({"revision": None} | fields | {"revision": unquote(fields.get("revision", "")) or None}))
+    fields: dict[str, Any] = {name: value for name, value in match.groupdict().items() if value is not None}
+    return HubPrompts(**(fields | {"revision": unquote(fields.get("revision", "")) or None}))
 
 
 def pin_prompts(prompts: str) -> str:

@@ -50,14 +50,15 @@ _NO_SETTINGS = (None,) * len(_NAMES)
 
 def content_ids(row: Row) -> tuple[str, str]:
     """Ids of a row's content and of its first image; rows with the same prompt and different edits share the latter."""
-    image = {"prompt": row.prompt, **{role: sha256 for role, _, sha256 in row.guides}}
-    settings = row[_SETTINGS]
+    image: dict[str, Any] = {"prompt": row.prompt, **{role: sha256 for role, _, sha256 in row.guides}}
+    # Any: mypy takes the slice of a NamedTuple for one of its fields.
+    settings: Any = row[_SETTINGS]
     if settings != _NO_SETTINGS:
         image |= zip(_NAMES, settings)
     image_id = content_id(image)
     if not row.edit_prompts and row.image_hash is None and row.mask_hash is None:
         return image_id, image_id
     # The keys are hashed: renaming one would change the ids of existing datasets.
-    edits = {"edit_prompts": row.edit_prompts or None, "picture": row.image_hash, "mask": row.mask_hash}
+    edits: dict[str, Any] = {"edit_prompts": row.edit_prompts or None, "picture": row.image_hash, "mask": row.mask_hash}
     edits["references"] = [sha256 for _, sha256 in row.references] or None
     return content_id({**image, **edits}), image_id

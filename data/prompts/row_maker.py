@@ -105,8 +105,11 @@ class RowMaker:
             if not prompts[0]:
                 raise BadRow(self._missing("prompt", "prompt", "conversations", fields=fields))
         instructions = self._instructions(values, messages, prompt, fields)
-        (image, image_hash), *references = [(None, None)] if self.generates else self._images(values, fields)
-
+        image: str | None = None
+        image_hash: str | None = None
+        references: list[tuple[str, str]] = []
+        if not self.generates:
+            (image, image_hash), *references = self._images(values, fields)
         mask, mask_hash = self._image("mask", "mask", values, fields) if self.inpaints else (None, None)
         guides = tuple(self._guide(role, values, fields) for role in self.guides)
 
@@ -145,7 +148,9 @@ class RowMaker:
 
     def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
         """The record's own id; None if it has none, or an invalid one."""
-        name = self._names(tuple(fields)).columns.get("id") if fields else None
+        if not fields:
+            return None
+        name = self._names(tuple(fields)).columns.get("id")
         try:
             return _own_id(fields[name], self.columns.id) if name else None
         except BadRow:
@@ -196,7 +201,9 @@ class RowMaker:
 
     def prefetch(self, fields: Mapping[str, Any] | None) -> None:
         """Start to download the images of a record that is needed soon."""
-        names = self._names(tuple(fields)).columns if fields else {}
+        if not fields:
+            return
+        names = self._names(tuple(fields)).columns
         for value in [fields[names[role]] for role in self.image_roles if role in names]:
             self.images.prefetch(value)
 

@@ -38,7 +38,8 @@ class InFlight:
     def __init__(self, staging: Path, run: str, keys: Sequence[str]) -> None:
         # Of one run: a killed build takes its workers with it, and no image is to blame for that.
         self._folder = staging / "under-way" / run / digest(sorted(keys))
-        self._mark: Path | None = None
+        # Set by `mark`, before anything is written.
+        self._mark: Path
         self._keys: tuple[str, ...] = ()
         self._is_abandoned = False
 

@@ -61,10 +61,11 @@ class Staging:
             drawing, image, generated = request.drawing, request.image, request.generated
             parameters = generation_parameters(drawing, image.size, generated.model)
             how = generated.batch_size, generated.device, generated.measures
+            width, height = image.size
             for encoding in request.encodings:
                 content = encode_image(image, encoding, parameters)
                 sha256 = hashlib.sha256(content).hexdigest()
-                encoded.append((encoding.name, content, Staged(drawing.key, sha256, *image.size, *how)))
+                encoded.append((encoding.name, content, Staged(drawing.key, sha256, width, height, *how)))
         self._files.add(encoded)
 
     def missing(
@@ -100,13 +101,15 @@ class Staging:
     def find(self, key: str, encoding: str) -> Staged | None:
         """The record of the image, or None if it is not staged in this encoding."""
         entry = self._entry(key, encoding)
-        return entry and entry.staged
+        return None if entry is None else entry.staged
 
     def read(self, key: str, encoding: str) -> tuple[bytes, Staged] | None:
         """The encoded image and its record; None if it is not staged, or is damaged and so removed."""
         entry = self._entry(key, encoding)
         # Tried twice: the image may have been staged again in another file.
-        for _ in range(2 if entry else 0):
+        for _ in range(2):
+            if entry is None:
+                return None
             try:
                 content = entry.content()
             except FileNotFoundError:
@@ -115,8 +118,7 @@ class Staging:
                 if hashlib.sha256(content).hexdigest() == entry.staged.sha256:
                     return content, entry.staged
                 self._files.drop(entry)
-            if (entry := self._files.entry((key, encoding))) is None:
-                return None
+            entry = self._files.entry((key, encoding))
         return None
 
     def names(self) -> set[Name]:

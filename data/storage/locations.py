@@ -182,14 +182,15 @@ def arrow_source(path: Location) -> Path | BinaryIO:
 
 def hash_file(path: Location) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        if isinstance(path, Path):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        sha256 = hashlib.sha256()
+    if isinstance(path, Path):
+        with path.open("rb") as local:
+            return hashlib.file_digest(local, "sha256").hexdigest()
+    sha256 = hashlib.sha256()
+    with path.open("rb") as remote:
         # Each read is a request, so few large ones.
-        while block := file.read(16 * 2**20):
+        while block := remote.read(16 * 2**20):
             sha256.update(block)
-        return sha256.hexdigest()
+    return sha256.hexdigest()
 
 
 @contextmanager

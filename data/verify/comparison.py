@@ -71,7 +71,7 @@ def compare_regenerated(row: Sampled, staging: Staging, failed: Mapping[str, Fai
 def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], devices: set[str]) -> dict[str, list[Any]]:
     """Everything that decides pixels and differs from the manifest: name -> [the manifest's value, the present one]."""
     versions, hardware = package_versions(), manifest["hardware"]
-    pairs = {name: (manifest["versions"].get(name), versions[name]) for name in DECIDING}
+    pairs: dict[str, tuple[Any, Any]] = {name: (manifest["versions"].get(name), versions[name]) for name in DECIDING}
     pairs["hardware"] = (hardware["devices"], sorted(devices))
     pairs["machine"] = (hardware["machine"], platform.machine())
     for step, facts in models.items():

@@ -26,6 +26,7 @@ from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
+from imagemill.data.records import ColumnKind
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "image", "fingerprint"]
@@ -40,7 +41,12 @@ _IMAGES = (
     ("mask_image", "mask_sha256"),
     *guide_columns(tuple(GUIDES)),
 )
-_KINDS = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.string(): "str"}
+_KINDS: dict[pa.DataType, ColumnKind] = {
+    pa.bool_(): "bool",
+    pa.int64(): "int",
+    pa.float64(): "float",
+    pa.string(): "str",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ def verify_files(output: str | Path, measures_of: MeasuresOf) -> Report:
     folder, manifest = find_finished(output)
     report, measures = Report(str(output)), measures_of(manifest["recipe"])
     listed = {file["name"]: file for file in manifest["files"]}
-    present = {path.name: path for path in sorted(folder.data.iterdir())} if folder.data.is_dir() else {}
+    present = {path.name: path for path in folder.data.iterdir()} if folder.data.is_dir() else {}
     for name in sorted({*listed, *present}):
         if name not in present:
             report.add(Fault("missing", name, "the manifest lists this file, and it does not exist"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,9 @@ class Sampled:
     @property
     def final(self) -> Drawing:
         """The drawing of the row's main image."""
-        return self.edit or self.generate
+        final = self.edit or self.generate
+        assert final is not None, "a row's image was generated or edited"
+        return final
 
     def batch_size(self, step: str) -> int:
         """The recorded batch size of a step."""
@@ -75,16 +77,18 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
     final = "edited_image" if "edit" in kinds else "image"
     try:
         encoding = read_encoding(path)
-        inputs = [None] * len(rows)
+        inputs: Iterable[bytes | None] = [None] * len(rows)
         if "edit" in kinds:
             inputs = (content for content, _ in read_image_rows(path, "input_image", rows))
-        masks = [None] * len(rows)
+        masks: Iterable[bytes | None] = [None] * len(rows)
         if any(section.get("task") == "inpaint" for _, section in plain_chain(recipe)):
             masks = (content for content, _ in read_image_rows(path, "mask_image", rows))
         roles = plain_guides(recipe)
         guides = zip(*(read_image_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
         images = zip(read_image_rows(path, final, rows), inputs, masks, guides, strict=True)
         for (content, fields), source, mask, control in images:
+            if content is None:
+                raise ValueError(f"the row {fields['id']!r} has no image")
             is_later = (fields.get("turn_index") or 1) > 1
             row_guides = tuple((role, *_put(given, image)) for role, (image, _) in zip(roles, control, strict=True))
             generate = _generate(fields, source, row_guides) if "generate" in kinds and not is_later else None
@@ -118,7 +122,7 @@ def _generate(fields: Mapping[str, Any], source: bytes | None, guides: tuple[Gui
 
 
 def _edit(
-    fields: Mapping[str, Any], generate: Drawing | None, source: bytes, mask: bytes | None, given: Path
+    fields: Mapping[str, Any], generate: Drawing | None, source: bytes | None, mask: bytes | None, given: Path
 ) -> Drawing:
     chained = "edit_seed" in fields
     prefix = "edit_" if chained else ""
@@ -147,8 +151,10 @@ def _edit(
     )
 
 
-def _put(given: Path, content: bytes) -> tuple[str, str]:
-    """Write an image into the folder; returns its path and its sha256."""
+def _put(given: Path, content: bytes | None) -> tuple[str, str]:
+    """Write an image into the folder; returns its path and its sha256. Raises ValueError if the row has none."""
+    if content is None:
+        raise ValueError("a row lacks one of its input images")
     sha256 = hashlib.sha256(content).hexdigest()
     (given / sha256).write_bytes(content)
     return str(given / sha256), sha256

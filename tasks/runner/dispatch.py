@@ -83,6 +83,7 @@ class ApiThread:
         from imagemill.models.api.client import ImagesApi
         from imagemill.models.drawing.api import draw_with_api
 
+        assert isinstance(job.spec, ApiSpec), "draw_job gives no other job to an API"
         name = (job.spec.api.model_dump_json(), key)
         if name not in self._apis:
             self._apis[name] = ImagesApi(job.spec.api, key, key_from)

@@ -152,9 +152,10 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         with self._starting:
             if self._stopped:
                 raise BuildFailed("the build was stopped.")
-            if kind not in self._resources:
-                self._resources[kind] = kind()
-            return self._resources[kind]
+            resource = self._resources.get(kind)
+            if not isinstance(resource, kind):
+                resource = self._resources[kind] = kind()
+            return resource
 
     def client(self) -> Client:
         """The cluster's client; starts the cluster, or connects to it, on first need.
@@ -173,6 +174,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
     def _connect(self) -> Client:
         if self._own is not None:
             return Client(self._own.running(self.workers), set_as_default=False)
+        assert self.address is not None, "without an address there is an own cluster"
         check_address(self.address)
         timeout_s = SCHEDULER_TIMEOUT_S if self._has_connected else FIRST_CONTACT_TIMEOUT_S
         deadline = time.monotonic() + timeout_s
@@ -192,7 +194,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
     def _drop(self, lost: Client) -> None:
         """Discard a client that has lost its scheduler, so that the next job connects again."""
         with self._starting:
-            if self._client is lost:
+            is_current = self._client is lost
+            if is_current:
                 self._client = None
                 lost.close(timeout=1)
 

@@ -5,7 +5,8 @@ working directory: a script that builds at its top would build in every worker, 
 for Python's.
 
 `worker_processes` makes Dask start workers with them. `_launch` follows Python's own popen_forkserver.py and
-popen_spawn_posix.py, but for the preparation data and the option -P.
+popen_spawn_posix.py, but for the preparation data and the option -P. What they use is private, and so partly missing in
+typeshed: hence the ignores.
 """
 
 from __future__ import annotations
@@ -45,20 +46,25 @@ def _pickled(popen: Any, process: BaseProcess) -> memoryview:
 
 
 class _ForkServerPopen(popen_forkserver.Popen):
+    _fds: list[int]
+
     def _launch(self, process_obj: BaseProcess) -> None:
         content = _pickled(self, process_obj)
         self.sentinel, parent = forkserver.connect_to_new_process(self._fds)
         kept_open = os.dup(parent)
-        self.finalizer = util.Finalize(self, util.close_fds, (kept_open, self.sentinel))
+        self.finalizer = util.Finalize(self, util.close_fds, (kept_open, self.sentinel))  # type: ignore[attr-defined]
         with open(parent, "wb", closefd=True) as pipe:
             pipe.write(content)
         self.pid = forkserver.read_signed(self.sentinel)
 
 
 class _SpawnPopen(popen_spawn_posix.Popen):
+    _fds: list[int]
+
     def _launch(self, process_obj: BaseProcess) -> None:
         with safe_path():
             tracker = resource_tracker.getfd()
+        assert tracker is not None, "getfd has started the tracker"
         self._fds.append(tracker)
         content = _pickled(self, process_obj)
         from_child, to_parent = os.pipe()
@@ -67,12 +73,14 @@ class _SpawnPopen(popen_spawn_posix.Popen):
             program, *arguments = spawn.get_command_line(tracker_fd=tracker, pipe_handle=from_parent)
             self._fds.extend([from_parent, to_parent])
             # -P: the working directory is not looked in for modules, from the interpreter's start.
-            self.pid = util.spawnv_passfds(spawn.get_executable(), [program, "-P", *arguments], self._fds)
+            command = [program, "-P", *arguments]
+            # Typed as bytes, but a text is passed by Python too.
+            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[arg-type]
             self.sentinel = from_child
             with open(to_child, "wb", closefd=False) as pipe:
                 pipe.write(content)
         finally:
-            self.finalizer = util.Finalize(self, util.close_fds, (from_child, to_child))
+            self.finalizer = util.Finalize(self, util.close_fds, (from_child, to_child))  # type: ignore[attr-defined]
             os.close(from_parent)
             os.close(to_parent)
 
@@ -98,4 +106,5 @@ class _SpawnContext(context.SpawnContext):
 
 
 # Added beside Python's own, none of which is changed: multiprocessing.get_context finds a context by its name alone.
-context._concrete_contexts |= {FORKSERVER: _ForkServerContext(), SPAWN: _SpawnContext()}
+_contexts = {FORKSERVER: _ForkServerContext(), SPAWN: _SpawnContext()}
+context._concrete_contexts |= _contexts  # type: ignore[attr-defined]
