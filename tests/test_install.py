@@ -41,6 +41,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(made_once(tmp_path_factory, "wheel", make).glob("*.whl"))
 
 
+def clean() -> dict[str, str]:
+    """The environment without PYTHONPATH: nothing but its own place may make the package importable."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def source_tree(folder: Path) -> Path:
     """A copy of what git tracks: building leaves a folder in the tree that it builds from."""
     tree = folder / "tree"
@@ -64,7 +69,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     packages = next(venv.glob("lib/python*/site-packages"))
     pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", "--quiet"]
-    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True, env=clean())
     # A plain path, whose .pth files are not read: our editable install stays out.
     ours = next(path for path in map(Path, sys.path) if path.name == "site-packages")
     (packages / "dependencies.pth").write_text(f"{ours}\n")
@@ -84,10 +89,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str | Path, **environment: str) -> str:
-    # Nothing but the package's own place may make it importable.
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [*map(str, command)], cwd=folder, env=clean | environment, capture_output=True, text=True, check=False
+        [*map(str, command)], cwd=folder, env=clean() | environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
