@@ -31,6 +31,8 @@ class Machine:
             **os.environ,
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": self.address,
+            # A command that another test ran in this process may have silenced Prefect's log.
+            "PREFECT_LOGGING_LEVEL": "INFO",
             "PREFECT_LOGGING_TO_API_ENABLED": "true",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PYTHONPATH": str(PROJECT),

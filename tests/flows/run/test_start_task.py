@@ -57,10 +57,8 @@ def machine(tmp_path: Path, empty_home: Path) -> Iterator[Machine]:
 def test_a_task_started_while_the_server_is_down_runs_once_it_is_back(machine: Machine, tmp_path: Path):
     ready, go, log = tmp_path / "ready", tmp_path / "go", tmp_path / "log"
     command = [sys.executable, "-c", RUN, str(ready), str(go)]
-    # A command that another test ran in this process may have silenced Prefect's log.
-    environment = machine.environment | {"PREFECT_LOGGING_LEVEL": "INFO"}
     with log.open("wb") as output:
-        run = subprocess.Popen(command, stdout=output, stderr=output, cwd=PROJECT, env=environment)
+        run = subprocess.Popen(command, stdout=output, stderr=output, cwd=PROJECT, env=machine.environment)
     try:
         wait_until(ready.exists, "the flow to run")
         machine.stop_server()
