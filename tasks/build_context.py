@@ -33,7 +33,7 @@ MAX_AUTO_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One build of one dataset. Its seeds are picked at random and its models resolved."""
+    """One build of one dataset, with every seed, commit and model pinned."""
 
     recipe: Recipe
     models: Mapping[Step, Model]
@@ -41,7 +41,7 @@ class Build:
     first_file: int
     """Number of the Parquet file that shard 0 becomes."""
     retry_set_aside: bool = False
-    """Whether rows are tried again that a build before has set aside."""
+    """Whether rows that an earlier build set aside are tried again."""
 
     @property
     def folder(self) -> Folder:
@@ -50,31 +50,31 @@ class Build:
 
     @property
     def facts(self) -> dict[Step, ModelFacts]:
-        """What planning and the files say of each model."""
+        """Facts about each model, for planning and the dataset's files."""
         return {step: spec.facts() for step, spec in self.models.items()}
 
-    def turns(self, items: list[RowPlan]) -> Iterator[tuple[Step, int]]:
-        """The steps that a shard goes through, in order; one of several turns is there once a turn, from 1."""
+    def turns(self, rows: list[RowPlan]) -> Iterator[tuple[Step, int]]:
+        """The steps of a shard in order: (step, turn from 1); a multi-turn edit appears once per turn."""
         for link in chain_of(self.recipe):
-            for turn in range(1, max((item.steps.count(link.name) for item in items), default=0) + 1):
+            for turn in range(1, max((row.steps.count(link.name) for row in rows), default=0) + 1):
                 yield link.name, turn
 
-    def job(self, step: Step, turn: int, items: list[RowPlan], without: Mapping[str, Failure]) -> Job:
-        """What a worker has to draw for one step of a shard. ``without`` are keys of images that failed."""
+    def job(self, step: Step, turn: int, rows: list[RowPlan], without: Mapping[str, Failure]) -> Job:
+        """A worker's job for one step of a shard. ``without``: image key -> failure; what builds on one is left out."""
         drawings = {}
-        for item in items:
-            if item.steps.count(step) >= turn:
-                place = item.steps.index(step) + turn - 1
-                if not any(drawing.key in without for drawing in item.drawings[:place]):
-                    drawings[item.drawings[place].key] = item.drawings[place]
+        for row in rows:
+            if row.steps.count(step) >= turn:
+                position = row.steps.index(step) + turn - 1
+                if not any(drawing.key in without for drawing in row.drawings[:position]):
+                    drawings[row.drawings[position].key] = row.drawings[position]
         section = next(link.section for link in chain_of(self.recipe) if link.name == step)
-        encodings = encodings_of(items, self.schema)
-        asked = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size
+        encodings = encodings_of(rows, self.schema)
+        max_batch = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size
         return Job(
             spec=self.models[step],
             drawings=tuple(drawings.values()),
             encodings={key: encodings[key] for key in drawings},
-            batch_size=min(asked, self.models[step].limits.max_batch or asked),
+            batch_size=min(max_batch, self.models[step].limits.max_batch or max_batch),
             finds_batch_size=section.batch_size == "auto",
             checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
             staging=str(self.folder.staged.absolute()),
@@ -106,11 +106,9 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 
 
 def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
-    """The recipe with seeds in place of -1, and prompts on the Hub pinned to a commit.
+    """The recipe with a seed in place of each -1, and prompts on the Hub at a commit.
 
-    These and the models' commits are recorded.
-
-    ``pin`` records a decision; by default in the recipe's folder (Folder.pin), which must then be held.
+    ``pin`` records these and the models' commits; by default in the recipe's folder (Folder.pin), which must be locked.
     """
     pin = pin or Folder(recipe.output).pin
     changes: dict[Step, Generate | Edit] = {}
@@ -123,7 +121,7 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
             changes[step] = section.model_copy(update={"seed": seed})
     recipe = with_sections(recipe, changes)
     if recipe.prompt_truncated is None:
-        # A dataset from before there was such a column keeps its rows as they are.
+        # A dataset that is older than this column keeps its rows unchanged.
         is_new = pin("prompt_truncated", lambda: not Folder(recipe.output).committed()[0])
         recipe = recipe.model_copy(update={"prompt_truncated": is_new})
     if is_on_hub(recipe.prompts):
@@ -136,7 +134,7 @@ def _always(value: Any) -> Callable[[], Any]:
 
 
 def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:
-    """The build of a settled recipe over a folder that is held. Damaged files go: their rows are regenerated."""
+    """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again."""
     folder = Folder(recipe.output)
     finish_merge(folder)
     files, damaged = folder.committed()

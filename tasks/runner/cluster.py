@@ -1,4 +1,4 @@
-"""The Dask side of a cluster: how a worker process is set up, the cluster of one machine, and who may reach a port."""
+"""Dask clusters: options of a worker process, the cluster of one machine, and which addresses are allowed."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.process_context import worker_processes
 
-# Every task that starts or ends is an INFO line otherwise.
+# At INFO, Dask logs the start and end of every task.
 logging.getLogger("distributed").setLevel(logging.WARNING)
-# Why a cluster does not start is said once, by who wanted it.
+# The caller of start_cluster reports why a cluster does not start.
 logging.getLogger("distributed.deploy").setLevel(logging.ERROR)
-# Every 10 ms it looks at where each worker's threads are, for a dashboard that is off.
+# The profiler samples each worker's threads every 10 ms, for a dashboard that is off.
 config.set({"distributed.worker.profile.enabled": False})
 
 PROCESS_BYTES = 2**30
-"""What a worker process takes beside a model's weights, at the most: 0.6 GiB were seen."""
+"""Memory of a worker process without its model's weights, rounded up; 0.6 GiB was measured."""
 
 INSECURE = "IMAGEMILL_INSECURE"
-"""Set in the environment, clear text is spoken beyond the loopback too."""
+"""Environment variable that allows unencrypted connections to other machines."""
 
 
 def worker_options(number: int, workers: int, gpus: list[str], host: str | None) -> dict[str, Any]:
-    """A Nanny's options for one of ``workers`` single-threaded worker processes: its GPU, or its share of the cores."""
+    """Nanny options of one of ``workers`` single-threaded worker processes: its GPU, or its share of the cores."""
     threads = str(max(1, cores() // workers))
     environment = {
-        # A process that is forked has the environment of when its server was started.
+        # A forked process has the fork server's environment, which may be older than this one.
         **os.environ,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
-        # Threads that wait for each other sleep: else they take the core that encodes and writes.
+        # Waiting threads sleep, and leave their core to the threads that encode and write.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     if gpus:
@@ -59,31 +59,31 @@ def worker_options(number: int, workers: int, gpus: list[str], host: str | None)
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    # Not every system can tell which of them: macOS cannot.
+    """The number of cores this process may use."""
+    # macOS has no processor affinity.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def quiet_workers() -> AbstractContextManager[Any]:
-    """What worker processes that start now do not say; what a job raises is raised where it is waited for."""
-    # Read as soon as a worker process imports distributed, which else tells of every start, stop and error.
+    """Silence the log of worker processes that start meanwhile; what a job raises is raised where it is awaited."""
+    # A worker process reads this when it imports distributed, which otherwise logs every start, stop and error.
     return config.set({"distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"})
 
 
 def cpu_workers(shards: int, weights: int | None) -> int:
-    """How many worker processes draw best without a GPU: one per core, as far as the shards and the memory go round.
+    """The best number of worker processes without a GPU: one per core, if shards and memory suffice.
 
-    Small models gain little from a second core; ``weights`` are the models' bytes on the disk, None if unknown.
+    Small models gain little from a second core; ``weights``: the models' bytes on disk, None if unknown.
     """
     if weights is None:
         return 1
     # Saved in half precision, a model may take twice its size; torch and diffusers take the rest.
-    room = psutil.virtual_memory().available // 2 // (2 * weights + PROCESS_BYTES)
-    return max(1, min(cores(), shards, room))
+    fitting = psutil.virtual_memory().available // 2 // (2 * weights + PROCESS_BYTES)
+    return max(1, min(cores(), shards, fitting))
 
 
 def prepare_workers(gpus: list[str]) -> config.set:
-    """Decide where worker processes that start from now on come from; leaving it as a context takes that back."""
+    """Decide whether worker processes that start from now on are forked; leaving it as a context undoes that."""
     forks = can_fork(gpus)
     if forks:
         start_fork_server()
@@ -91,9 +91,9 @@ def prepare_workers(gpus: list[str]) -> config.set:
 
 
 def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
-    """A cluster on the loopback of this machine, which can grow where there is no GPU.
+    """Start a cluster on this machine's loopback; without GPUs it can grow.
 
-    Raises BuildFailed, with the cause in one line, where a worker process cannot start.
+    Raises BuildFailed, with the cause in one line, if a worker process cannot start.
     """
     specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
@@ -112,7 +112,7 @@ def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
 
 
 class MachineCluster:
-    """The cluster of one build, on this machine. It starts in a thread, beside what the build does first."""
+    """Cluster of one build on this machine. It starts in a thread, in parallel to the build's first steps."""
 
     def __init__(self, workers: int, gpus: list[str]) -> None:
         starter = ThreadPoolExecutor(1, thread_name_prefix="cluster")
@@ -121,12 +121,12 @@ class MachineCluster:
 
     @classmethod
     def of(cls, workers: int | None) -> MachineCluster:
-        """With so many workers; by default one per GPU, or one, which may become more."""
+        """A cluster of this many workers; by default one per GPU, or one, which may become more."""
         gpus = visible_gpus()
         return cls(workers or len(gpus) or 1, gpus)
 
     def running(self, workers: int) -> SpecCluster:
-        """The cluster, once it is up, grown to this many workers."""
+        """Wait for the cluster and grow it to this many workers."""
         cluster = self._cluster.result()
         if len(cluster.worker_spec) < workers:
             with quiet_workers():
@@ -134,27 +134,27 @@ class MachineCluster:
         return cluster
 
     def close(self) -> None:
-        """End its processes. What started badly has none."""
+        """End its processes, if it could be started."""
         if self._cluster.exception() is None:
             self._cluster.result().close()
 
 
 def check_address(address: str, insecure: bool = False) -> None:
-    """Raises RecipeError where clear text would leave this machine: whoever reaches such a port can run code."""
+    """Raises RecipeError if an unencrypted connection would leave this machine: its port runs anyone's code."""
     parts = urlsplit(address)
     if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.port is None:
         raise RecipeError(f"{address!r} is no address of a Dask scheduler: write tcp://host:port or tls://host:port.")
     if parts.scheme == "tls" or insecure or os.environ.get(INSECURE) or _is_loopback(parts.hostname):
         return
     raise RecipeError(
-        f"{address!r} is not encrypted and lies beyond this machine's loopback; whoever reaches such a port can run "
-        "code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, where you trust the whole network, "
+        f"{address!r} is not encrypted and lies beyond this machine's loopback; anyone who reaches such a port can "
+        "run code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, if you trust the whole network, "
         f"give --insecure (or set {INSECURE}=1)."
     )
 
 
 def root_cause(error: BaseException) -> str:
-    """What an error came from in the end: Dask's own says no more than that time ran out."""
+    """Message of an error's first cause: Dask's own errors often say only that time ran out."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return str(error) or type(error).__name__

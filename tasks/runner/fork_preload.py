@@ -1,4 +1,4 @@
-"""What the process imports that workers are forked from; see fork_server.py. To import it is all that it is for."""
+"""Imports of the fork server (fork_server.py), made by importing this module."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "critical")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Nothing of what is imported is ever garbage: looking for some took a sixth of the time.
+# Imports leave no garbage; looking for it took a sixth of their time.
 gc.disable()
 import distributed  # noqa: E402, F401
 
-# What cannot be imported is imported again by the worker that needs it, and told there.
+# A worker repeats a failed import, and reports it.
 with suppress(ImportError, OSError, RuntimeError, ValueError):
     import_models()
 gc.freeze()

@@ -1,7 +1,7 @@
-"""One process that has imported torch and diffusers, from which the workers of a machine without a GPU are forked.
+"""Fork server: one process with torch and diffusers imported, from which workers on a machine without a GPU are forked.
 
-The imports take seconds of a core: they are made once, however many workers there are, and begin before Prefect's.
-Imports neither Dask nor torch.
+The imports take seconds of a core. They are made once for all workers, and begin before Prefect's own.
+This module imports neither Dask nor torch.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _server: _Server | None = None
 
 
 def can_fork(gpus: list[str]) -> bool:
-    """Whether worker processes may be forked from one that has imported torch.
+    """Whether worker processes can be forked from one that has imported torch.
 
-    Not on macOS, where Metal does not outlive a fork; and not with a GPU: no library may ever have spoken to its driver
-    before the fork, and what is imported there was not seen.
+    Not on macOS, where Metal does not survive a fork. Not with a GPU: its driver must be uninitialised at the fork, and
+    whether the imports leave it so was not checked.
     """
     return sys.platform == "linux" and not gpus
 
 
 def start_fork_server() -> None:
-    """Start the process, once; returns at once. Nothing is done where workers cannot be forked (see can_fork)."""
+    """Start the process if there is none and workers can be forked (see can_fork). Does not wait for its imports."""
     global _server
     with _changing:
         if _server is None and can_fork(visible_gpus()):
@@ -39,7 +39,7 @@ def start_fork_server() -> None:
 
 
 def stop_fork_server() -> None:
-    """End the process, where one was started and no worker is to be forked from it after all."""
+    """End the process, if there is one: no worker will be forked."""
     global _server
     with _changing:
         if _server is not None:
@@ -48,7 +48,7 @@ def stop_fork_server() -> None:
 
 
 class _Server:
-    """The process. The kernel ends it with the thread that started it (fork_preload.py), which therefore lives on."""
+    """The process. The kernel ends it with the thread that started it (fork_preload.py), so that thread lives on."""
 
     def __init__(self) -> None:
         self._up, self._unwanted = threading.Event(), threading.Event()

@@ -7,15 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 import pytest
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.export.formats import FORMATS
 from imagemill.data.records import Staged
 from imagemill.data.staging.store import Staging
-from imagemill.flows.cli.app import app
+from imagemill.flows.cli.app import app, export
 from tests.commands import Run, flip_a_byte, recipe_file, replace_column, rewrite, state_of
 from tests.conftest import ROOT, Build, write_prompts
 from tests.flows.build.test_build_dataset import rows_of
@@ -110,6 +111,11 @@ def test_reading_commands_import_neither_torch_nor_prefect(built: dict, command:
     )
     done = subprocess.run([sys.executable, "-c", code, command, *arguments.get(command, [])], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_every_export_format_can_be_named_on_the_command_line() -> None:
+    choices, *_ = get_args(get_type_hints(export, include_extras=True)["format"])
+    assert set(get_args(choices)) == set(FORMATS)
 
 
 def test_history_lists_every_run(mine: dict, build: Build, report: Callable, imagemill: Run):
