@@ -83,7 +83,7 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
     sources = {fields["image"] for fields in api.requests if "image" in fields}
     pixels = sorted(decode_image(source, "").tobytes() for source in sources)
     assert pixels == sorted(decode_image(row["input_image"]["bytes"], "").tobytes() for row in rows(recipe))
-    assert "served by an images API with weights that it does not tell" in (tmp_path / "out/README.md").read_text()
+    assert "served by an images API with weights of an unknown version" in (tmp_path / "out/README.md").read_text()
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert b"secret-1" not in everything
 
