@@ -41,14 +41,29 @@ os.environ |= {
 }
 
 
-SLOW_FIXTURES = {"server", "cluster", "build", "built", "starter", "object_store", "model", "wheel"}
+SLOW_FIXTURES = {
+    "build",
+    "built",
+    "cluster",
+    "dataset_hub",
+    "empty_home",
+    "machine",
+    "model",
+    "object_store",
+    "server",
+    "starter",
+    "wheel",
+}
 """What takes seconds to start: tests with one of these are not in `make check`."""
+
+SLOW_FOLDERS = {"benchmarks", "bundled", "drawing", "loading", "prefect_server", "runner"}
+"""Folders of tests that import torch, or start processes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what needs a server, workers or a model."""
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & set(item.path.parent.parts):
             item.add_marker(pytest.mark.slow)
 
 
