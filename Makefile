@@ -35,7 +35,7 @@ test: lint contracts
 	$(PYTEST) $(TWO) -m 'not long'
 
 test-long: setup
-	$(PYTEST) $(TWO) -m long
+	$(PYTEST) $(TWO) -m long || [ $$? -eq 5 ] # 5: no test is marked so
 
 # mypy runs where pyproject.toml configures it.
 lint: tree

@@ -32,6 +32,9 @@ app = App(
 
 add_commands(app)
 push.add_commands(app)
+app.register_install_completion_command(
+    help="Install completion of this command for your shell (bash, zsh or fish), and show where."
+)
 
 
 Workers = Annotated[

@@ -10,6 +10,8 @@ events of that run then wait 15 minutes for the lost one. Retries alone do not h
 automations again, whose actions are the competing writes. So the transaction of an event takes SQLite's lock when it
 begins, and waits for it (Prefect's busy_timeout: 60 s). A restarting PostgreSQL refuses connections meanwhile. The
 module also imports flows/prefect_server/sqlite_patch.py. Nothing else differs from Prefect's.
+
+Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.com/PrefectHQ/prefect/issues/18934.
 """
 
 from __future__ import annotations
