@@ -15,7 +15,7 @@ from pydantic import Field
 
 from imagemill.data.config.load import parse_recipe
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.reader import find_finished
+from imagemill.data.dataset.reader import current_recipe, find_finished
 from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
@@ -93,7 +93,7 @@ def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
     """The models of the manifest's recipe, as they are now."""
     try:
         # The folder's present location, since it records the repositories' commits.
-        recipe = parse_recipe({**manifest["recipe"], "output": str(folder.root)})
+        recipe = parse_recipe({**current_recipe(manifest["recipe"]), "output": str(folder.root)})
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +101,17 @@ def recent_pace(folder: Folder) -> float | None:
     """Images per second of the last runs that generated any, over their whole time; None if there is no such run."""
     runs = [run for run in read_runs(folder) if run.get("generated") and run.get("seconds")][-RECENT_RUNS:]
     return sum(run["generated"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None
+
+
+def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's recipe with today's names of fields. Version 0.1.0 wrote ``api.cost_per_picture``."""
+    return {name: _current_section(value, name) for name, value in recipe.items()}
+
+
+def _current_section(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        return [_current_section(item, name) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    renamed = {"cost_per_picture": "cost_per_image"} if name == "api" else {}
+    return {renamed.get(field, field): _current_section(content, field) for field, content in value.items()}

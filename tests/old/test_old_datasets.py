@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from imagemill.flows.verify_dataset import verify_dataset
+from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 from tests.conftest import Build
 
 HERE = Path(__file__).parent
@@ -34,6 +36,16 @@ def test_a_dataset_of_an_earlier_version_goes_on_with_nothing_generated_again(
     found = figures | {"row_keys": sorted(columns(case, "row_key"))}
     assert {key: found[key] for key in EXPECTED[name]} == EXPECTED[name]
     assert set(before) <= set(columns(case, "sha256"))
+
+
+@pytest.mark.parametrize("name", ["chain", "multi-turn"])
+def test_rows_of_an_earlier_version_are_regenerated_by_their_manifest(
+    name: str, cluster: str, server: str, tmp_path: Path
+) -> None:
+    case = shutil.copytree(HERE / name, tmp_path / name)
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+    # Their pixels depend on the machine.
+    assert flow(str(case / "dataset"), regenerate=1)["regenerated"] == 1
 
 
 def columns(case: Path, name: str) -> list[str]:
