@@ -46,7 +46,7 @@ def verify_dataset(
         if regenerate and report["good"]:
             report |= _regenerate(output, regenerate, seed)
     if report.get("regenerated"):
-        report["good"] = not report["redrawn_otherwise"]
+        report["good"] = not report["regenerated_otherwise"]
     if not report["good"]:
         raise DatasetDiffers(summary(report), report)
     get_run_logger().info("%s", summary(report))
@@ -83,7 +83,7 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
     return {
         "regenerated": len(results),
         "bit_equal": sum(row.result == "bit-equal" for row in results),
-        "redrawn_otherwise": sum(not row.good for row in results),
+        "regenerated_otherwise": sum(not row.good for row in results),
         "not_bit_equal": [row.to_json() for row in results if row.result != "bit-equal"],
         "differing": differing(manifest, facts, devices),
     }
