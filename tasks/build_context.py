@@ -81,6 +81,7 @@ class Build:
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
+            allow_hosts=tuple(self.recipe.images.allow_hosts),
             measures=self.schema.settings_of(step),
         )
 

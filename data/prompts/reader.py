@@ -17,7 +17,7 @@ import pyarrow as pa
 from fsspec.core import OpenFile, get_compression
 from fsspec.implementations.local import LocalFileSystem
 
-from imagemill.data.errors import InputError
+from imagemill.data.errors import InputError, one_line
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
@@ -70,6 +70,10 @@ def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))
     except FileNotFoundError as error:
+        # fsspec says so too of a web server that does not answer.
+        cause = error.__cause__ if path.lower().startswith(("http://", "https://")) else None
+        if cause and not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != 404:
+            raise InputError(f"the prompts file {path!r} cannot be read: {one_line(cause)}.") from error
         raise InputError(f"the prompts file {path!r} does not exist. Give recipe.prompts the path of one.") from error
     except IsADirectoryError as error:
         raise InputError(f"the prompts file {path!r} is a folder. Give recipe.prompts the path of a file.") from error
