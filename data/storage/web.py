@@ -94,7 +94,7 @@ class WebClient:
         fields = {"Host": url.netloc.decode("ascii"), "User-Agent": _USER_AGENT, "Accept": "*/*", **headers}
         address = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         try:
-            with pool.stream("GET", address, headers=fields, extensions={"timeout": timeout}) as response:
+            with pool.stream("GET", address, headers=list(fields.items()), extensions={"timeout": timeout}) as response:
                 yield response
         except _FAILURES as error:
             raise Unreachable(" ".join(str(error).split()) or type(error).__name__) from error
