@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from imagemill.data.config.fields import MaybeText, Section, Text, TextOrEmpty
+from imagemill.data.config.images import Images
 from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
@@ -109,6 +110,7 @@ class Recipe(Section):
         description="A longer chain, instead of generate and edit: a list such as [{generate: {}}, {edit: {}}, ...].",
     )
     columns: Columns = Field(Columns(), title="Columns", description="Names of the fields in the prompts file.")
+    images: Images = Field(Images(), title="Images", description="Limits for the images that rows name or embed.")
     cache_dir: MaybeText = Field(
         None,
         title="Model cache",

@@ -10,13 +10,11 @@ from pathlib import Path
 from PIL import Image, ImageOps, PngImagePlugin
 
 from imagemill.data.errors import BadRow
+from imagemill.data.images.limits import MAX_PIXELS
 from imagemill.data.records import Drawing
 
 LOSSLESS = "png"
 """The lossless format: sources of a later step must be staged in it."""
-
-MAX_PIXELS = 100_000_000
-"""Largest image to decode, in pixels: a small file can unpack to gigabytes."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
