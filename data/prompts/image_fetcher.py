@@ -17,6 +17,7 @@ from fsspec.core import url_to_fs
 from huggingface_hub import HfFileSystem, constants, get_token
 
 from imagemill.data.errors import BadRow, InputError, one_line
+from imagemill.data.messages import MAX_SHOWN, cut
 from imagemill.data.prompts.hub import is_on_hub, parse_hub_prompts
 from imagemill.data.storage.locations import is_remote
 
@@ -67,9 +68,9 @@ def image_location(prompts: str, name: str) -> str:
 def redact(location: str) -> str:
     """A location for messages: without query and user, which may contain signatures and passwords."""
     if not is_remote(location):
-        return location
+        return cut(location, 2 * MAX_SHOWN)
     parts = urlsplit(location)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return cut(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")), 2 * MAX_SHOWN)
 
 
 class ImageFetcher:
@@ -135,8 +136,9 @@ class ImageFetcher:
 
     def _path_for(self, digest: str, name: str) -> Path:
         # One folder per image, so that the dataset has it under its original name.
-        plain = name.replace("/", "_").replace("\0", "_")
-        return self._folder / digest[:2] / digest / (plain[-100:] or "image")
+        plain = name.replace("/", "_").replace("\0", "_")[-100:].encode("utf-8", "replace")
+        # A file system's limit is 255 bytes, not characters.
+        return self._folder / digest[:2] / digest / (plain[-200:].decode("utf-8", "ignore") or "image")
 
     def _download(self, location: str) -> None:
         self._write(self._target(location), fetch_image(location))

@@ -16,7 +16,8 @@ from typing import BinaryIO
 import fsspec
 import pyarrow as pa
 
-from imagemill.data.errors import InputError
+from imagemill.data.errors import InputError, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
@@ -45,7 +46,7 @@ def _open(path: str) -> fsspec.core.OpenFile:
         return fsspec.open(path, "rb", compression="infer")
     except (ImportError, ValueError) as error:
         # An unknown protocol, or one (s3://, https://) whose package is not installed.
-        raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
+        raise InputError(f"the prompts file {shown_path(path)} cannot be opened: {one_line(error)}.") from error
 
 
 def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str]) -> Iterator[Record]:
@@ -56,17 +57,25 @@ def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str])
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))
     except FileNotFoundError as error:
-        raise InputError(f"the prompts file {path!r} does not exist. Give recipe.prompts the path of one.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} does not exist. Give recipe.prompts the path of one."
+        ) from error
     except IsADirectoryError as error:
-        raise InputError(f"the prompts file {path!r} is a folder. Give recipe.prompts the path of a file.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} is a folder. Give recipe.prompts the path of a file."
+        ) from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"the prompts file {path!r} is cut short or damaged: {error}.") from error
+        raise InputError(f"the prompts file {shown_path(path)} is cut short or damaged: {one_line(error)}.") from error
     except BadHeading as error:
-        raise InputError(f"the heading of the prompts file {path!r} {error}.") from error
+        raise InputError(f"the heading of the prompts file {shown_path(path)} {error}.") from error
     except pa.ArrowException as error:
-        raise InputError(f"the prompts file {path!r} is not Parquet, or is damaged: {error}") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} is not Parquet, or is damaged: {one_line(error)}"
+        ) from error
     except OSError as error:
-        raise InputError(f"the prompts file {path!r} cannot be read: {error}.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} cannot be read: {error.strerror or one_line(error)}."
+        ) from error
 
 
 def _enter(stack: ExitStack, opened: fsspec.core.OpenFile) -> BinaryIO:
@@ -86,7 +95,7 @@ def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
         raise InputError(
-            f"the prompts file {path!r} ends in {suffix or 'nothing'!r}, "
+            f"the prompts file {shown_path(path)} ends in {shown(suffix or 'nothing')}, "
             f"which is none of {', '.join(READERS)} (also with .gz, .bz2, .xz)."
         )
     return READERS[suffix]
