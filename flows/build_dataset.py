@@ -20,6 +20,7 @@ from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import MAX_REASON, message
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import Failure, Plan, StepReport, WorkerStats
@@ -87,7 +88,9 @@ def build_dataset(
                     _build_shards(build, plan, progress)
                     manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
-            record_run(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
+            record_run(
+                folder, progress, status="stopped", error=message(f"{type(error).__name__}: {error}", MAX_REASON)
+            )
             raise
         allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)
         figures = record_run(

@@ -17,6 +17,7 @@ from imagemill.data.config.load import parse_recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import current_recipe, find_finished
 from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
+from imagemill.data.messages import shown_path
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
@@ -97,7 +98,8 @@ def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(
-            f"no row of {str(folder.root)!r} can be regenerated, since the recipe in its manifest cannot be used here: "
+            f"no row of {shown_path(folder.root)} can be regenerated, since the recipe in its manifest cannot be used "
+            "here: "
             f"{error}"
         ) from error
 
@@ -110,16 +112,18 @@ def summary(report: Mapping[str, Any]) -> str:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report["counts"].items())
         first = report["faults"][0]
         return (
-            f"{output!r} differs from its manifest ({kinds}). The first: {first['file']}: {first['what']}. Run "
+            f"{shown_path(output)} differs from its manifest ({kinds}). The first: {first['file']}: {first['what']}. "
+            "Run "
             "`imagemill build` with the dataset's recipe: it generates the rows of damaged and missing files again."
         )
     if not report.get("regenerated"):
-        return f"{output!r} matches its manifest: {size}."
+        return f"{shown_path(output)} matches its manifest: {size}."
     generated = f"rows regenerated: {report['regenerated']}, {report['bit_equal']} of them bit-equal"
     if report["good"]:
-        return f"{output!r} matches its manifest: {size}; {generated}."
+        return f"{shown_path(output)} matches its manifest: {size}; {generated}."
     differing = ", ".join(report["differing"]) or "nothing that the manifest records"
     return (
-        f"{output!r} matches its manifest, but regenerating gave other images: {generated}. Differing from the "
+        f"{shown_path(output)} matches its manifest, but regenerating gave other images: {generated}. Differing from "
+        "the "
         f"manifest: {differing}."
     )

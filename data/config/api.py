@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from imagemill.data.config.fields import MaybeText, Section, blank_as_none
+from imagemill.data.messages import shown
 
 _RESERVED = ("model", "prompt", "n", "image", "mask", "size", "quality", "seed", "stream")
 """Request fields that imagemill sets itself."""
@@ -15,7 +16,7 @@ _RESERVED = ("model", "prompt", "n", "image", "mask", "size", "quality", "seed",
 def _without_reserved(extra: dict[str, Any]) -> dict[str, Any]:
     for name in _RESERVED:
         if name in extra:
-            raise ValueError(f"extra holds {name!r}, which imagemill sets itself: remove it")
+            raise ValueError(f"extra holds {shown(name)}, which imagemill sets itself: remove it")
     return extra
 
 
@@ -25,7 +26,7 @@ def _none_as_empty(value: Any) -> Any:
 
 def _url(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
-        raise ValueError(f"base_url is {value!r}: it must begin with http:// or https://, and usually ends in /v1")
+        raise ValueError("it must begin with http:// or https://, and usually ends in /v1")
     return value.rstrip("/")
 
 

@@ -26,6 +26,7 @@ from uuid import uuid4
 from imagemill.data.dataset.journal import Journal
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
 from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
@@ -80,7 +81,7 @@ class Folder:
             not self.root.is_dir() or any(path.name != ".imagemill" for path in self.root.iterdir())
         ):
             raise NotAnImagemillDataset(
-                f"the output folder {str(self.root)!r} exists and is not an imagemill dataset; nothing in it was "
+                f"the output folder {shown_path(self.root)} exists and is not an imagemill dataset; nothing in it was "
                 "touched. Give recipe.output another folder, or an empty one."
             )
         return {}
@@ -90,8 +91,9 @@ class Folder:
         owner = self._read_about().get("name", name)
         if owner != name:
             raise NotAnImagemillDataset(
-                f"the output folder {str(self.root)!r} holds the dataset {owner!r}, and the recipe's name is {name!r}; "
-                f"nothing in it was touched. Give recipe.output another folder, or name the recipe {owner!r}."
+                f"the output folder {shown_path(self.root)} holds the dataset {shown(owner)}, and the recipe's name "
+                f"is {shown(name)}; "
+                f"nothing in it was touched. Give recipe.output another folder, or name the recipe {shown(owner)}."
             )
 
     @contextmanager

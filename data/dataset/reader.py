@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import IMAGE
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.jsonl import read_lines
 from imagemill.data.storage.locations import Location, arrow_source
 
@@ -29,7 +30,8 @@ def find_dataset(output: str | Path) -> Folder:
     if not folder.manifest.exists() and not folder.about.exists():
         fault = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
         raise NotAnImagemillDataset(
-            f"{str(output)!r} {fault}: there is no manifest.json in it. Give the output folder of an imagemill build "
+            f"{shown_path(output)} {fault}: there is no manifest.json in it. Give the output folder of an imagemill "
+            "build "
             "(recipe.output; by default out/<name>)."
         )
     return folder
@@ -40,7 +42,7 @@ def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
     folder = find_dataset(output)
     if not folder.manifest.exists():
         raise OutputError(
-            f"the dataset in {str(output)!r} is not finished: its manifest.json is not written yet. Run "
+            f"the dataset in {shown_path(output)} is not finished: its manifest.json is not written yet. Run "
             "`imagemill build` with its recipe until it is complete."
         )
     try:
@@ -55,7 +57,8 @@ def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
 
 def _damaged(folder: Folder, why: str) -> str:
     return (
-        f"{str(folder.manifest)!r} is damaged ({why}). Delete it and run `imagemill build` with the dataset's recipe: "
+        f"{shown_path(folder.manifest)} is damaged ({why}). Delete it and run `imagemill build` with the dataset's "
+        "recipe: "
         "it is written again, and finished images are not regenerated."
     )
 
@@ -74,10 +77,10 @@ def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict
                 for batch in file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names):
                     yield from batch.to_pylist()
     except FileNotFoundError as error:
-        raise OutputError(f"{str(path)!r} is missing; `imagemill verify` says what else is.") from error
+        raise OutputError(f"{shown_path(path)} is missing; `imagemill verify` says what else is.") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(
-            f"{str(path)!r} cannot be read ({_one_line(error)}); `imagemill verify` says more."
+            f"{shown_path(path)} cannot be read ({_one_line(error)}); `imagemill verify` says more."
         ) from error
 
 

@@ -26,7 +26,8 @@ from huggingface_hub.utils.sha import git_hash
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished
 from imagemill.data.dataset.shard_files import is_data_path
-from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed
+from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
 
 Emit = Callable[[int, int], None]
@@ -61,7 +62,7 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
     cannot be reached.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise RecipeError(f"the repository is {repository!r}: give it as org/name, such as your-name/animals.")
+        raise RecipeError(f"the repository is {shown(repository)}: give it as org/name, such as your-name/animals.")
     folder, manifest = find_finished(output)
     token = get_token()
     if not token:
@@ -109,12 +110,14 @@ def _check_owner(
         owner = manifest.get("recipe", {}).get("name") if isinstance(manifest, dict) else None
         if owner != name:
             raise NotAnImagemillDataset(
-                f"the repository {repository!r} holds the dataset {owner!r}, and this one is {name!r}; nothing in it "
+                f"the repository {shown(repository)} holds the dataset {shown(owner)}, and this one is {shown(name)}; "
+                "nothing in it "
                 "was touched. Push to another repository."
             )
     elif others := sorted(set(on_hub) - _MADE_BY_THE_HUB):
         raise NotAnImagemillDataset(
-            f"the repository {repository!r} holds files of no imagemill dataset ({', '.join(others[:3])}); nothing in "
+            f"the repository {shown(repository)} holds files of no imagemill dataset ({', '.join(others[:3])}); "
+            "nothing in "
             "it was touched. Push to another repository, or empty that one."
         )
 
@@ -144,7 +147,7 @@ def _upload(hub: HfApi, repository: str, folder: Folder, file: Mapping[str, Any]
     path = folder.data / file["name"]
     if not path.exists() or hash_file(path) != file["sha256"]:
         raise DatasetDiffers(
-            f"{str(path)!r} is missing, or not the file that manifest.json names; nothing was published. "
+            f"{shown_path(path)} is missing, or not the file that manifest.json names; nothing was published. "
             "`imagemill verify` says more, and `imagemill build` with the dataset's recipe mends it."
         )
     if isinstance(path, Path):
@@ -171,14 +174,16 @@ def _explain(repository: str) -> Iterator[None]:
         raise UploadFailed("HF_HUB_OFFLINE is set, so nothing is sent: unset it and push again.") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
-        reason = error.server_message or " ".join(str(error).split())[:200]
+        reason = one_line(error.server_message or error)
         hint = {
             401: "The Hub does not know the token: give another in HF_TOKEN.",
-            403: f"The token has no write access to {repository!r}: give one that has in HF_TOKEN.",
+            403: f"The token has no write access to {shown(repository)}: give one that has in HF_TOKEN.",
             412: "The repository has changed in the meantime. " + again,
         }.get(status, again)
-        raise UploadFailed(f"the Hub refused the push to {repository!r} (HTTP {status}: {reason}). {hint}") from error
+        raise UploadFailed(
+            f"the Hub refused the push to {shown(repository)} (HTTP {status}: {reason}). {hint}"
+        ) from error
     except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
         cause = error.__cause__ or error
         reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
-        raise UploadFailed(f"the push to {repository!r} broke off ({reason}). {again}") from error
+        raise UploadFailed(f"the push to {shown(repository)} broke off ({reason}). {again}") from error

@@ -11,6 +11,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import carried_kind, merge_kinds
 from imagemill.data.errors import BadRow, BuildFailed, InputError
+from imagemill.data.messages import shown_path
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.image_fetcher import ImageFetcher
@@ -75,7 +76,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
     if not rows:
         first = next(worklist.faults(), None)
         reason = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
-        source = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
+        source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
     return Loaded(rows, faults, dict(sorted(kinds.items())))
 

@@ -83,8 +83,9 @@ class ImageFetcher:
 
     def _path_for(self, digest: str, name: str) -> Path:
         # One folder per image, so that the dataset has it under its original name.
-        plain = name.replace("/", "_").replace("\0", "_")
-        return self._folder / digest[:2] / digest / (plain[-100:] or "image")
+        plain = name.replace("/", "_").replace("\0", "_")[-100:].encode("utf-8", "replace")
+        # A file system's limit is 255 bytes, not characters.
+        return self._folder / digest[:2] / digest / (plain[-200:].decode("utf-8", "ignore") or "image")
 
     def _download(self, location: str) -> None:
         self._write(self._target(location), self._downloader.fetch(location))

@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 from huggingface_hub import constants
 
 from imagemill.data.errors import BadRow
+from imagemill.data.messages import shown_path
 from imagemill.data.prompts.hub import is_on_hub, parse_hub_prompts
 from imagemill.data.prompts.reader import split_prompts
 from imagemill.data.storage.addresses import Reach, local_origin
@@ -92,4 +93,4 @@ def _repository(url: str) -> str:
 
 def shown_location(location: str) -> str:
     """A location as messages repeat it."""
-    return repr(redact(location)[:80])
+    return shown_path(redact(location))

@@ -18,6 +18,7 @@ from fsspec.core import OpenFile, get_compression
 from fsspec.implementations.local import LocalFileSystem
 
 from imagemill.data.errors import InputError, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
@@ -49,7 +50,7 @@ def split_prompts(path: str) -> tuple[str, str]:
     try:
         return split_protocol(path, PROMPTS)
     except ForbiddenProtocol as error:
-        raise InputError(f"the prompts file {path[:80]!r} is not read: {error}.") from error
+        raise InputError(f"the prompts file {shown_path(path)} is not read: {error}.") from error
 
 
 def _open(path: str) -> OpenFile:
@@ -58,7 +59,7 @@ def _open(path: str) -> OpenFile:
         fs, key = open_store(location) if protocol else (LocalFileSystem(), location)
     except (ImportError, ValueError) as error:
         # The package of the store (s3fs, gcsfs) is not installed.
-        raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
+        raise InputError(f"the prompts file {shown_path(path)} cannot be opened: {one_line(error)}.") from error
     return OpenFile(fs, key, "rb", compression=get_compression(key, "infer"))
 
 
@@ -73,18 +74,26 @@ def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator
         # fsspec says so too of a web server that does not answer.
         cause = error.__cause__ if path.lower().startswith(("http://", "https://")) else None
         if cause and not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != 404:
-            raise InputError(f"the prompts file {path!r} cannot be read: {one_line(cause)}.") from error
-        raise InputError(f"the prompts file {path!r} does not exist. Give recipe.prompts the path of one.") from error
+            raise InputError(f"the prompts file {shown_path(path)} cannot be read: {one_line(cause)}.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} does not exist. Give recipe.prompts the path of one."
+        ) from error
     except IsADirectoryError as error:
-        raise InputError(f"the prompts file {path!r} is a folder. Give recipe.prompts the path of a file.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} is a folder. Give recipe.prompts the path of a file."
+        ) from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"the prompts file {path!r} is cut short or damaged: {error}.") from error
+        raise InputError(f"the prompts file {shown_path(path)} is cut short or damaged: {one_line(error)}.") from error
     except BadHeading as error:
-        raise InputError(f"the heading of the prompts file {path!r} {error}.") from error
+        raise InputError(f"the heading of the prompts file {shown_path(path)} {error}.") from error
     except pa.ArrowException as error:
-        raise InputError(f"the prompts file {path!r} is not Parquet, or is damaged: {error}") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} is not Parquet, or is damaged: {one_line(error)}"
+        ) from error
     except OSError as error:
-        raise InputError(f"the prompts file {path!r} cannot be read: {error}.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} cannot be read: {error.strerror or one_line(error)}."
+        ) from error
 
 
 def _enter(stack: ExitStack, opened: OpenFile) -> BinaryIO:
@@ -104,7 +113,7 @@ def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
         raise InputError(
-            f"the prompts file {path!r} ends in {suffix or 'nothing'!r}, "
+            f"the prompts file {shown_path(path)} ends in {shown(suffix or 'nothing')}, "
             f"which is none of {', '.join(READERS)} (also with .gz, .bz2, .xz)."
         )
     return READERS[suffix]

@@ -21,6 +21,7 @@ from uuid import uuid4
 import orjson
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import shown_path
 from imagemill.data.records import Staged
 
 SUFFIX = ".staged"
@@ -130,7 +131,8 @@ class StagedFiles:
 def missing_folder(folder: str | Path) -> BuildFailed:
     """The error for a missing folder of staged images."""
     return BuildFailed(
-        f"the folder of the staged images, {str(folder)!r}, is gone: the build that requested them has ended, or the "
+        f"the folder of the staged images, {shown_path(folder)}, is gone: the build that requested them has ended, or "
+        "the "
         "folder was removed by hand. Committed rows are kept: run the build again."
     )
 

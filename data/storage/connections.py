@@ -11,6 +11,7 @@ from typing import Any
 
 import httpcore2
 
+from imagemill.data.messages import shown
 from imagemill.data.storage.addresses import Reach, resolve
 
 
@@ -91,6 +92,6 @@ class _TimedStream(httpcore2.NetworkStream):
 def not_allowed(host: str) -> str:
     """Why a host is refused, and how to allow it."""
     return (
-        f"the address of {host[:80]!r} is not a public one; if its images are wanted, add the host to "
+        f"the address of {shown(host)} is not a public one; if its images are wanted, add the host to "
         "images.allow_hosts in the recipe"
     )

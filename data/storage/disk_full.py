@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagemill.data.errors import OutputError
+from imagemill.data.messages import shown_path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -22,6 +23,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         if not (getattr(error, "errno", None) in _FULL or "disk is full" in str(error)):
             raise
         raise OutputError(
-            f"cannot write below {str(folder)!r}: {getattr(error, 'strerror', None) or error}. Free disk space and run "
+            f"cannot write below {shown_path(folder)}: {getattr(error, 'strerror', None) or error}. Free disk space "
+            "and run "
             "the build again, or give recipe.output (for a URL IMAGEMILL_WORK) another disk: finished images are kept."
         ) from error

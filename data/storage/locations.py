@@ -21,6 +21,7 @@ from uuid import uuid4
 import fsspec
 
 from imagemill.data.errors import OutputError
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.protocols import OUTPUTS, open_store, split_protocol, time_limit
 
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
@@ -151,12 +152,11 @@ def locate(output: str | Path) -> Location:
         fs, key = open_store(location, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise OutputError(
-            f"recipe.output is {redact(str(output))[:80]!r}, which cannot be opened: {error}. Give a folder, or the "
-            "URL of an object store: s3:// needs the package s3fs (pip install 'imagemill[s3]'), gs:// gcsfs "
-            "('imagemill[gcs]')."
+            f"recipe.output is {shown_path(output)}, which cannot be opened: {error}. Give a folder, or the URL of an "
+            "object store: s3:// needs the package s3fs (pip install 'imagemill[s3]'), gs:// gcsfs ('imagemill[gcs]')."
         ) from error
     if not key.strip("/"):
-        raise OutputError(f"recipe.output is {str(output)[:80]!r}, which names no bucket. Give it as s3://bucket/name.")
+        raise OutputError(f"recipe.output is {shown_path(output)}, which names no bucket. Give it as s3://bucket/name.")
     return RemotePath(key.rstrip("/"), fs)
 
 
@@ -218,13 +218,13 @@ def _explained(path: RemotePath, writing: bool = False) -> Iterator[None]:
         if not writing:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise OutputError(
-            f"cannot write {str(path)!r}: there is no such bucket ({_one_line(error)}). Make the bucket, or give "
+            f"cannot write {shown_path(path)}: there is no such bucket ({_one_line(error)}). Make the bucket, or give "
             "recipe.output another one."
         ) from error
     # Each store's client has its own exceptions, and few of them are an OSError.
     except Exception as error:
         raise OutputError(
-            f"cannot {'write' if writing else 'read'} {str(path)!r}: {_one_line(error)}. Check the name, the "
+            f"cannot {'write' if writing else 'read'} {shown_path(path)}: {_one_line(error)}. Check the name, the "
             f"credentials{_CREDENTIALS.get(str(path).partition('://')[0], '')} and their permissions, and run this "
             "again: finished images are kept."
         ) from error

@@ -21,6 +21,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from imagemill.data.errors import FolderInUse, OutputError
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import RemotePath
 
 RENEW_INTERVAL_S = 30
@@ -78,7 +79,8 @@ def check_still_locked(path: RemotePath) -> None:
     lock = _held.get(str(path))
     if lock is not None and lock.is_lost():
         raise OutputError(
-            f"this build has lost its lock of {lock.root!r}: it could not renew it for {LOCK_LIFETIME_S} seconds, or "
+            f"this build has lost its lock of {shown(lock.root)}: it could not renew it for {LOCK_LIFETIME_S} "
+            "seconds, or "
             "the lock was removed by hand. Nothing more was written. Run the build again: finished images are kept."
         )
 
@@ -190,7 +192,7 @@ def _me() -> dict[str, Any]:
 
 def _in_use(root: str, holder: dict[str, Any]) -> str:
     text = (
-        f"another build holds the output folder {root!r}: process {holder.get('pid', '?')} on "
+        f"another build holds the output folder {shown_path(root)}: process {holder.get('pid', '?')} on "
         f"{holder.get('host', '?')}, since {holder.get('since', '?')}. Wait for it, or stop it and run this again."
     )
     if "expires" in holder:

@@ -26,6 +26,7 @@ from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
+from imagemill.data.messages import shown
 from imagemill.data.records import ColumnKind
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
@@ -160,9 +161,9 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple
     ).arrow()
     for column in expected:
         if column.name not in schema.names:
-            yield f"there is no column {column.name!r}"
+            yield f"there is no column {shown(column.name)}"
         elif schema.field(column.name).type != column.type:
-            yield f"the column {column.name!r} is {schema.field(column.name).type}, and should be {column.type}"
+            yield f"the column {shown(column.name)} is {schema.field(column.name).type}, and should be {column.type}"
     unknown = [name for name in schema.names if name not in expected.names]
     if unknown:
         yield f"columns that this recipe does not give: {', '.join(unknown)}"

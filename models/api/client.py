@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 
 from imagemill.data.config.api import Api
-from imagemill.data.errors import BuildFailed
+from imagemill.data.errors import BuildFailed, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.addresses import Reach
 from imagemill.data.storage.connections import Refused
-from imagemill.data.storage.locations import redact
 from imagemill.data.storage.web import Limits, Unreachable, WebClient
 from imagemill.models.api.responses import (
     MAX_BYTES,
@@ -157,11 +157,11 @@ class ImagesApi:
             async with self._open(request) as response:
                 content = await read_capped(response)
         except httpx.ConnectError as error:
-            raise _Retry(f"no server answers there ({error})", is_systematic=True) from error
+            raise _Retry(f"no server answers there ({one_line(error)})", is_systematic=True) from error
         except httpx.TransportError as error:
-            raise _Retry(f"the connection to the API was lost ({type(error).__name__}: {error})") from error
+            raise _Retry(f"the connection to the API was lost ({type(error).__name__}: {one_line(error)})") from error
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise BuildFailed(self._systematic(f"its address is not valid: {error}")) from error
+            raise BuildFailed(self._systematic(f"its address is not valid: {one_line(error)}")) from error
         if response.status_code >= 300:
             self._refuse(response, content)
         address = read_image(content)
@@ -171,9 +171,9 @@ class ImagesApi:
         try:
             answer = await asyncio.to_thread(self._images.get, address, limits)
         except (Unreachable, Refused) as error:
-            raise Unusable(f"the image's URL {redact(address)[:80]!r} cannot be read: {error}") from error
+            raise Unusable(f"the image's URL {shown_path(address)} cannot be read: {one_line(error)}") from error
         if answer.status != 200:
-            raise Unusable(f"the image's URL {redact(address)[:80]!r} answers {answer.status}")
+            raise Unusable(f"the image's URL {shown_path(address)} answers {answer.status}")
         return answer.content
 
     def _open(self, request: Request) -> Any:
@@ -200,10 +200,12 @@ class ImagesApi:
             raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. It says: {answer}"))
         if status < 400:
             to = response.headers.get("location", "elsewhere")
-            raise BuildFailed(self._systematic(f"it redirects to {to}: give that as base_url. It says: {answer}"))
+            raise BuildFailed(
+                self._systematic(f"it redirects to {shown_path(to)}: give that as base_url. It says: {answer}")
+            )
         if field := field_at_fault(content):
             hint = "set api.send_seed to false" if field == "seed" else "change or leave out that setting"
-            raise BuildFailed(self._systematic(f"it does not take the field {field!r}: {hint}. It says: {answer}"))
+            raise BuildFailed(self._systematic(f"it does not take the field {shown(field)}: {hint}. It says: {answer}"))
         raise ApiFault(f"the API refused: {answer}", 1)
 
     def _systematic(self, reason: str) -> str:

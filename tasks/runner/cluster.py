@@ -16,6 +16,7 @@ from dask import config
 from distributed import Nanny, Scheduler, SpecCluster
 
 from imagemill.data.errors import BuildFailed, RecipeError
+from imagemill.data.messages import shown
 from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.process_context import worker_processes
@@ -143,11 +144,14 @@ def check_address(address: str, insecure: bool = False) -> None:
     """Raises RecipeError if an unencrypted connection would leave this machine: its port runs anyone's code."""
     parts = urlsplit(address)
     if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.port is None:
-        raise RecipeError(f"{address!r} is no address of a Dask scheduler: write tcp://host:port or tls://host:port.")
+        raise RecipeError(
+            f"{shown(address)} is no address of a Dask scheduler: write tcp://host:port or tls://host:port."
+        )
     if parts.scheme == "tls" or insecure or os.environ.get(INSECURE) or _is_loopback(parts.hostname):
         return
     raise RecipeError(
-        f"{address!r} is not encrypted and lies beyond this machine's loopback; anyone who reaches such a port can "
+        f"{shown(address)} is not encrypted and lies beyond this machine's loopback; anyone who reaches such a port "
+        "can "
         "run code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, if you trust the whole network, "
         f"give --insecure (or set {INSECURE}=1)."
     )

@@ -13,6 +13,7 @@ from prefect.context import FlowRunContext
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed, RecipeError
+from imagemill.data.messages import shown
 from imagemill.data.records import StepReport
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.job import Job
@@ -37,12 +38,13 @@ def draw_job(job: Job) -> StepReport:
 def find_key(api: Api) -> tuple[str | None, str]:
     """The API's key, if there is one, and its source. Raises RecipeError if the recipe's source has none."""
     if api.key_block:
-        source = f"the Prefect Secret block {api.key_block!r}"
+        source = f"the Prefect Secret block {shown(api.key_block)}"
         try:
             key = Secret.load(api.key_block).get()
         except ValueError as error:
             raise RecipeError(
-                f"api.key_block is {api.key_block!r}, but this server has no Secret block of that name: create one "
+                f"api.key_block is {shown(api.key_block)}, but this server has no Secret block of that name: create "
+                "one "
                 "(prefect block create secret), or name the environment variable in api.key_env."
             ) from error
     else:
@@ -51,7 +53,7 @@ def find_key(api: Api) -> tuple[str | None, str]:
         key = os.environ.get(name, "")
         if api.key_env and not key.strip():
             raise RecipeError(
-                f"api.key_env is {name!r}, but that environment variable is not set where the build runs."
+                f"api.key_env is {shown(name)}, but that environment variable is not set where the build runs."
             )
     key = str(key).strip()
     if not key.isascii() or any(character.isspace() for character in key):

@@ -21,6 +21,7 @@ from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import shown
 from imagemill.data.records import StepReport
 from imagemill.models.job import Job
 from imagemill.tasks.progress import Progress
@@ -141,7 +142,9 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             finally:
                 if not future.done():
                     future.cancel()
-        raise BuildFailed(f"every worker process that generated with {job.spec.name!r} ended; see the worker's log.")
+        raise BuildFailed(
+            f"every worker process that generated with {shown(job.spec.name)} ended; see the worker's log."
+        )
 
     def _cpu_threads(self) -> int | None:
         """Number of threads that a worker generates with; None: as many as it was started with."""
