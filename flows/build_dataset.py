@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from imagemill.data.errors import BuildFailed
 from imagemill.data.messages import MAX_REASON, message
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Failure, Plan, StepReport, WorkerStats
-from imagemill.data.staging.store import Staging
+from imagemill.data.records import Failure, Plan, StepReport
 from imagemill.data.storage.disk_full import explain_full_disk
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
@@ -200,29 +198,6 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
 
 
 def _run_step(step: Any, build: Build, job: Job, name: str) -> StepReport:
-    results = build.folder.results
-    report = _run_task(_with_cache(step, results, build.retry_set_aside), job, name)
-    staging = Staging(build.folder.staged)
-    is_complete = all(
-        drawing.key in report.failed
-        or all(staging.find(drawing.key, encoding.name) is not None for encoding in job.encodings[drawing.key])
-        for drawing in job.drawings
-    )
-    # A cached result is only a reference: if its images are gone, they are generated again, never left out.
-    return report if is_complete else _run_task(_with_cache(step, results, refresh=True), job, name)
-
-
-@lru_cache(maxsize=8)
-def _with_cache(step: Any, results: Path, refresh: bool) -> Any:
-    # Once per build, not per shard: Prefect inspects a task's source and signature each time.
-    return step.with_options(result_storage=results, refresh_cache=refresh)
-
-
-def _run_task(step: Any, job: Job, name: str) -> StepReport:
-    state = begin(step, quote(job), name, return_state=True)
+    state = begin(step, quote(job), build.folder.results, build.retry_set_aside, name, return_state=True)
     report: StepReport = state.result()
-    if state.name != "Cached":
-        return report
-    # An earlier run generated these images.
-    reused = len(job.drawings) - len(report.failed)
-    return StepReport(reused=reused, failed=report.failed, stats=WorkerStats(device=report.device))
+    return report

@@ -27,6 +27,7 @@ from imagemill.data.dataset.journal import Journal
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset
 from imagemill.data.messages import shown, shown_path
+from imagemill.data.staging.step_results import StepResults
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
 from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
@@ -115,6 +116,7 @@ class Folder:
             if self.is_remote:
                 self.journal.fetch()
             self.staged.mkdir(exist_ok=True)
+            StepResults(self.results).remove_others()
             self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
 

@@ -1,6 +1,6 @@
 """GpuTaskRunner: the Prefect engine in threads of the flow's process, the models in one worker process per GPU.
 
-States, retries, caching and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
+States, retries and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
 cluster with ``draw_on_gpu`` and waits for its result. The cluster starts with the first such call, so that a build with
 nothing to generate never waits for a worker.
 """
