@@ -15,13 +15,12 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imagemill.data.messages import MAX_REASON
 from imagemill.data.records import Failure, StepReport, WorkerStats
 
 MAX_BYTES = 4 * 2**20
 """Largest result that is read: about ten thousand failures."""
 
-MAX_REASON = 400
-"""Longest reason of a failure that is stored, in characters."""
 
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{32}[.]json")
 

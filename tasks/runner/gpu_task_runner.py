@@ -176,7 +176,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
     def _connect(self) -> Client:
         if self._own is not None:
-            return Client(self._own.running(self.workers), set_as_default=False)
+            return self._own.connect(self.workers)
         assert self.address is not None, "without an address there is an own cluster"
         check_address(self.address)
         timeout_s = SCHEDULER_TIMEOUT_S if self._has_connected else FIRST_CONTACT_TIMEOUT_S
