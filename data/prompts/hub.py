@@ -33,6 +33,9 @@ from imagemill.data.messages import cut, shown
 CONVERTED = "refs/convert/parquet"
 """Revision with the Hub's own Parquet conversion of a dataset in another format."""
 
+MAX_STARS = 8
+"""Of a glob in a card; the time to match one grows with a power of their number."""
+
 _FILE = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/\w+/[^/]+|[^/]+))?/(?P<path>.+)")
 _SPLIT = re.compile(r"hf:(?P<repository>[^:@]+)(@(?P<revision>[^:]+))?(:(?P<config>[^:]+))??(:(?P<split>[^:]+))?")
 
@@ -159,7 +162,8 @@ def _globs_of_split(data_files: Any, split: str) -> list[str]:
     entries = data_files if isinstance(data_files, list) else [data_files]
     plain = [entry for entry in entries if isinstance(entry, str)] if split == "train" else []
     named = [entry.get("path") for entry in entries if isinstance(entry, dict) and entry.get("split") == split]
-    return plain + [path for paths in named for path in (paths if isinstance(paths, list) else [paths]) if path]
+    globs = plain + [path for paths in named for path in (paths if isinstance(paths, list) else [paths])]
+    return [glob for glob in globs if isinstance(glob, str) and glob.count("*") <= MAX_STARS]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -35,7 +35,14 @@ class BadYaml(Exception):
     """A file or text that is not usable YAML; the message is why, and where, without any of its content."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:
+    # libyaml's is ten times as fast.
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):
     """Safe loader that refuses very long numbers: to read 1:1:1:... as one takes time that grows with its square."""
 
     def construct_yaml_int(self, node: Any) -> int:
@@ -124,12 +131,14 @@ def _check_events(text: str) -> None:
                 anchors[event.anchor] = None
             open_nodes.append((_Size(1), event.anchor))
             continue
+        anchor: str | None = None
         if isinstance(event, yaml.ScalarEvent):
             size, anchor = _Size(1, len(event.value)), event.anchor
         elif isinstance(event, yaml.AliasEvent):
-            size, anchor = anchors.get(event.anchor, _Size(1)), None
-            if size is None:
+            meant = anchors.get(event.anchor or "", _Size(1))
+            if meant is None:
                 raise BadYaml(_place(event.start_mark) + "an alias stands inside of what it stands for")
+            size = meant
         elif isinstance(event, yaml.CollectionEndEvent):
             size, anchor = open_nodes.pop()
         else:

@@ -19,6 +19,7 @@ from imagemill.data.errors import BuildFailed, one_line
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.addresses import Reach
 from imagemill.data.storage.connections import Refused
+from imagemill.data.storage.origins import origin_of
 from imagemill.data.storage.web import Limits, Unreachable, WebClient
 from imagemill.models.api.responses import (
     MAX_BYTES,
@@ -90,12 +91,24 @@ class ImagesApi:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=api.concurrency)
         # Without httpx's timeouts: api.timeout limits the whole response.
-        self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
+        # A redirect is never followed: its target would get the prompts, and, on the same host, the key.
+        self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits, follow_redirects=False)
+        if key:
+            self._check_origin()
+        self._key = key
         # An image's URL may belong to another server: the key is not sent there, and it must be a public one.
         self._images = WebClient(Reach(hosts=tuple(host.lower() for host in allow_hosts)))
         self._in_flight = asyncio.Semaphore(api.concurrency)
         self._not_before = 0.0
         self._failed: BuildFailed | None = None
+
+    def _check_origin(self) -> None:
+        """Raise BuildFailed if the client would go elsewhere than the address that was checked says."""
+        url = httpx.URL(self.api.base_url)
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        if origin_of(f"{url.scheme}://{host}:{port}") != origin_of(self.api.base_url):
+            raise BuildFailed(self._systematic("its address has more than one reading, so it gets no key."))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -126,7 +139,7 @@ class ImagesApi:
                     async with asyncio.timeout(self.api.timeout):
                         return await self._send(request), requests
                 except Unusable as error:
-                    raise ApiFault(str(error), requests, may_pass=True) from error
+                    raise ApiFault(self._without_key(str(error)), requests, may_pass=True) from error
                 except TimeoutError:
                     failure = _Retry(f"the API did not answer within {self.api.timeout:g} s")
                 except _Retry as error:
@@ -187,7 +200,7 @@ class ImagesApi:
     def _refuse(self, response: httpx.Response, content: bytes) -> None:
         """Raise the error that a response without an image means."""
         status = response.status_code
-        answer = f"{status} {response.reason_phrase}: {explain(content)}"
+        answer = self._without_key(f"{status} {response.reason_phrase}: {explain(content)}")
         if status == 429 and is_out_of_money(content):
             raise BuildFailed(self._systematic(f"it requires payment. It says: {answer}"))
         if status in _TRANSIENT:
@@ -207,6 +220,10 @@ class ImagesApi:
             hint = "set api.send_seed to false" if field == "seed" else "change or leave out that setting"
             raise BuildFailed(self._systematic(f"it does not take the field {shown(field)}: {hint}. It says: {answer}"))
         raise ApiFault(f"the API refused: {answer}", 1)
+
+    def _without_key(self, text: str) -> str:
+        """The text of an answer; a server may repeat the key that it refuses."""
+        return text.replace(self._key, "...") if self._key and len(self._key) >= 8 else text
 
     def _systematic(self, reason: str) -> str:
         return f"the images API at {self.api.base_url} generates nothing: {reason} Finished images are kept."

@@ -13,6 +13,7 @@ from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
 from imagemill.data.records import ModelFacts
+from imagemill.models.catalog.api_key import check_key
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.source import ModelSource
 
@@ -78,6 +79,7 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
             f"{field}.backend is 'openai', but {field}.api.base_url is empty: give the API's address, for instance "
             "http://localhost:8000/v1."
         )
+    check_key(f"{field}.api", section.api)
     if section.model == defaults.model:
         raise RecipeError(
             f"{field}.model is {shown(section.model)}, the small model that ships with imagemill: give the name under "

@@ -56,7 +56,12 @@ def drawing(prompt: str, **more: Any) -> Drawing:
 
 
 def generate(
-    server: ImagesServer, folder: Path, *drawings: Drawing, allow_hosts: tuple[str, ...] = (), **settings: Any
+    server: ImagesServer,
+    folder: Path,
+    *drawings: Drawing,
+    key: str = "sk",
+    allow_hosts: tuple[str, ...] = (),
+    **settings: Any,
 ) -> StepReport:
     spec = ApiSpec("painter", None, Api(base_url=server.address, **settings), is_edit=False)
     encodings = {drawing.key: (PNG,) for drawing in drawings}
@@ -64,7 +69,7 @@ def generate(
     events: list[dict[str, Any]] = []
 
     async def run() -> StepReport:
-        images_api = client.ImagesApi(spec.api, "sk", "the test's", allow_hosts)
+        images_api = client.ImagesApi(spec.api, key, "the test's", allow_hosts)
         try:
             return await draw_with_api(job, images_api, events.append)
         finally:
@@ -107,6 +112,23 @@ def test_an_answer_names_no_address_that_is_not_public(api: ImagesServer, tmp_pa
             report = generate(api, tmp_path, fox)
             assert "is not a public one" in report.failed[fox.key].reason
         assert internal.requests == []
+
+
+def test_a_redirect_is_not_followed_and_its_target_gets_no_key(api: ImagesServer, tmp_path: Path) -> None:
+    with ImagesServer().running() as elsewhere:
+        target = f"{elsewhere.address}/images/generations?token=hidden"
+        api.always = says(307, "moved", {"location": target})
+        with pytest.raises(BuildFailed, match="it redirects to") as caught:
+            generate(api, tmp_path, drawing("a fox"))
+        assert elsewhere.requests == []
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_key_that_an_answer_repeats_is_left_out(api: ImagesServer, tmp_path: Path) -> None:
+    api.always = says(401, "Incorrect API key provided: test-key-0123.")
+    with pytest.raises(BuildFailed, match=r"Incorrect API key provided: \.\.\.") as caught:
+        generate(api, tmp_path, drawing("a fox"), key="test-key-0123")
+    assert "0123" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
