@@ -25,6 +25,7 @@ from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.foreign_recipe import check_foreign_recipe
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
@@ -91,10 +92,11 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
 
 
 def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
-    """The models of the manifest's recipe, as they are now."""
+    """The models of the manifest's recipe, as they are now. Raises OutputError."""
     try:
         # The folder's present location, since it records the repositories' commits.
         recipe = parse_recipe({**current_recipe(manifest["recipe"]), "output": str(folder.root)})
+        check_foreign_recipe(recipe)
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.own_files import read_merge
 from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile, file_name
@@ -140,9 +141,9 @@ def finish_merge(folder: Folder) -> None:
     """Finish a merge that a kill interrupted: if the merged file is in place, its sources are removed."""
     if not folder.merge.exists():
         return
-    merge = json.loads(folder.merge.read_bytes())
-    path = folder.data / merge["name"]
-    whole = path.exists() and hash_file(path) == merge["sha256"]
+    merge = read_merge(folder.merge)
+    path = folder.data / merge["name"] if merge else None
+    whole = path is not None and path.exists() and hash_file(path) == merge["sha256"]
     _end_merge(folder, merge["old"] if whole else [])
 
 

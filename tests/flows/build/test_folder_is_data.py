@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import random
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from imagemill.data.errors import OutputError
+from imagemill.data.storage.locations import hash_file
 from imagemill.tasks import step_cache
 from tests.conftest import Build
 from tests.data.staging.test_step_results import Touch
@@ -66,3 +69,51 @@ def test_results_that_carry_code_are_neither_run_nor_taken(
     # The disguises are no blanks.
     pickle.loads(raw(Touch(marker)))
     assert marker.exists()
+
+
+def test_garbage_in_every_file_of_an_interrupted_build_is_ignored(build: Build, fields: dict, tmp_path: Path):
+    expected = build(fields, {"output": str(tmp_path / "undisturbed")})["fingerprint"]
+    state = tmp_path / "out" / ".imagemill"
+    noise = random.Random(4).randbytes(5000)
+    names = ["plan.sqlite", "plan.sqlite-journal", "plan.sqlite-wal", "files.jsonl", "failures.jsonl", "merge.json"]
+    names += ["attempts.json", "holder.json", "lock", "staged/a.staged", "staged/b.staged", "staged/shared"]
+    names += ["staged/under-way/run/step/mark.json", "results/x", "given/image.png", "tmp/train-00000.parquet"]
+    for name in names:
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).write_bytes(noise)
+    record = {"key": "0" * 32, "sha256": "0" * 64, "width": 8, "height": 8, "batch_size": 1, "device": "cpu"}
+    faults = [{"width": "8"}, {"batch_size": -1}, {"measures": [1]}, {"more": 1}, {"key": None}]
+    for number, fault in enumerate(faults):
+        header = json.dumps([["png", 3, record | fault]]).encode()
+        (state / "staged" / f"{number}.staged").write_bytes(header + b"\nabc")
+    for number, header in enumerate([b"[]", b"{}", b'["png"]', b'[["png", -1, {}]]', b"[" * 9999, b'[["png", 3, 7]]']):
+        (state / "staged" / f"header-{number}.staged").write_bytes(header + b"\nabc")
+    assert build(fields)["fingerprint"] == expected
+    assert sorted(path.name for path in state.iterdir()) == ["files.jsonl", "folder.json"]
+
+
+def test_an_interrupted_merge_deletes_nothing_outside_of_the_folder(build: Build, mine: dict, tmp_path: Path):
+    output, victim = Path(mine["output"]), tmp_path / "victim"
+    victim.write_text("mine")
+    (file,) = (output / "data").iterdir()
+    merge = {"name": file.name, "sha256": hash_file(file), "old": ["../../victim", str(victim)]}
+    (output / ".imagemill" / "merge.json").write_text(json.dumps(merge))
+    assert build(mine)["generated"] == 0
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "pinned",
+    [
+        {"generate.seed": "../x"},
+        {"generate.seed": -7},
+        {"generate.seed": 2**40},
+        {"prompt_truncated": "yes"},
+    ],
+)
+def test_a_decision_that_no_build_could_have_pinned_is_refused(build: Build, mine: dict, pinned: dict):
+    about = Path(mine["output"]) / ".imagemill" / "folder.json"
+    content = json.loads(about.read_text())
+    about.write_text(json.dumps(content | {"pinned": content["pinned"] | pinned}))
+    with pytest.raises(OutputError, match="which no build could have chosen"):
+        build(mine, {"generate.seed": -1})
