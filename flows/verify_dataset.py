@@ -18,6 +18,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import current_recipe, find_finished
 from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
 from imagemill.data.messages import shown_path
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
@@ -72,7 +73,7 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
         results.extend(compared)
         devices.update(names)
 
-    with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch_folder()) as scratch:
         sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
         while batch := list(islice(sample, ROWS_PER_TASK)):
             while len(in_flight) >= runner.max_in_flight():

@@ -29,6 +29,7 @@ from imagemill.data.dataset.shard_files import is_data_path
 from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed, one_line
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
+from imagemill.data.storage.scratch import scratch_folder
 
 Emit = Callable[[int, int], None]
 """(bytes sent, bytes to send) -> None"""
@@ -73,7 +74,7 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
         )
     disable_progress_bars()
     hub = HfApi(token=token)
-    with _explain(repository), TemporaryDirectory(prefix="imagemill-push-") as scratch:
+    with _explain(repository), TemporaryDirectory(prefix="push-", dir=scratch_folder()) as scratch:
         hub.create_repo(repository, repo_type="dataset", private=not public, exist_ok=True)
         head = hub.dataset_info(repository).sha
         tree = hub.list_repo_tree(repository, recursive=True, revision=head, repo_type="dataset")

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.shard_files import GLOB
+from imagemill.data.storage.scratch import remove_scratch
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.runner.cluster import MachineCluster
@@ -66,6 +67,7 @@ def _stop(sign: int, frame: Any) -> None:
 
     def end_now() -> None:
         print(STOPPED, file=sys.stderr, flush=True)
+        remove_scratch()
         os._exit(128 + sign)
 
     timer = threading.Timer(STOP_TIMEOUT_S, end_now)

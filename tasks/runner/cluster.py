@@ -87,7 +87,8 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
     """Start a cluster on this machine's loopback; without GPUs it can grow.
 
     All its connections need the certificate that it makes for itself: any user of this machine can reach a port.
-    Raises BuildFailed, with the cause in one line, if a worker process cannot start.
+    Raises BuildFailed, with the cause in one line, if a worker process cannot start, and ImagemillError if there is no
+    place for temporary files.
     """
     forks = prepare_workers(gpus)
     ignore_strangers()
@@ -100,8 +101,8 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
 
     specs: Mapping[int, Any] = {number: spec(number, workers, gpus) for number in range(workers)}
     scheduler = {"cls": PlainScheduler, "options": {**options, "dashboard": False}}
-    try:
-        with own_settings(forks):
+    with own_settings(forks):
+        try:
             return SpecCluster(
                 scheduler=scheduler,
                 workers=specs,
@@ -109,10 +110,10 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
                 security=security,
                 shutdown_on_close=True,
             )
-    except Exception as error:
-        raise BuildFailed(
-            f"a worker process cannot start: {root_cause(error)}. Mend that, and run the build again."
-        ) from error
+        except Exception as error:
+            raise BuildFailed(
+                f"a worker process cannot start: {root_cause(error)}. Mend that, and run the build again."
+            ) from error
 
 
 class MachineCluster:

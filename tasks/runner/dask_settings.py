@@ -17,6 +17,7 @@ from typing import Any
 
 from dask import config
 
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.tasks.runner.process_context import FORKSERVER, SPAWN
 from imagemill.tasks.runner.stranger_log import shorten_strangers
 
@@ -72,7 +73,8 @@ def own_settings(forks: bool) -> Iterator[None]:
 def service_settings(forks: bool) -> Iterator[None]:
     """Settings of `imagemill scheduler` and `imagemill worker`: this machine's, which name certificates, and ours."""
     shorten_strangers()
-    with config.set({**_QUIET, _METHOD: FORKSERVER if forks else SPAWN}):
+    temporary = config.get("temporary-directory", None) or str(scratch_folder())
+    with config.set({**_QUIET, _METHOD: FORKSERVER if forks else SPAWN, "temporary-directory": temporary}):
         yield
 
 
@@ -81,7 +83,8 @@ def _own() -> dict[str, Any]:
     own = config.merge(*config.defaults)
     kept = {f"distributed.comm.{name}": deepcopy(config.get(f"distributed.comm.{name}")) for name in _KEPT}
     config.set({**_QUIET, **kept}, config=own)
-    return {"scheduler-address": None, "temporary-directory": None, "distributed": own["distributed"]}
+    # Dask's default is one folder for all users, which it also puts first where Python looks for modules.
+    return {"scheduler-address": None, "temporary-directory": str(scratch_folder()), "distributed": own["distributed"]}
 
 
 def _put_back(environment: dict[str, str | None]) -> None:

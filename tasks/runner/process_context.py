@@ -19,7 +19,9 @@ from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.tasks.runner.safe_path import importable_path, safe_path
+from imagemill.tasks.runner.worker_queue import WorkerQueue
 
 FORKSERVER, SPAWN = "imagemill-forkserver", "imagemill-spawn"
 """Names of the contexts, as in Dask's setting distributed.worker.multiprocessing-method."""
@@ -27,6 +29,8 @@ FORKSERVER, SPAWN = "imagemill-forkserver", "imagemill-spawn"
 
 def _pickled(popen: Any, process: BaseProcess) -> memoryview:
     preparation = spawn.get_preparation_data(process.name)
+    # What the process keeps in temporary files then lies in this one's folder, and is removed with it.
+    process._config["tempdir"] = str(scratch_folder())  # type: ignore[attr-defined]
     preparation["sys_path"] = importable_path(preparation["sys_path"], preparation["orig_dir"])
     buffer = io.BytesIO()
     set_spawning_popen(popen)
@@ -90,11 +94,16 @@ class _SpawnProcess(context.SpawnProcess):
         return _SpawnPopen(process_obj)
 
 
-class _ForkServerContext(context.ForkServerContext):
+class _WorkerQueues(context.BaseContext):
+    def Queue(self, maxsize: int = 0) -> WorkerQueue:  # type: ignore[override]
+        return WorkerQueue(*self.Pipe(duplex=False))
+
+
+class _ForkServerContext(_WorkerQueues, context.ForkServerContext):
     Process = _ForkServerProcess
 
 
-class _SpawnContext(context.SpawnContext):
+class _SpawnContext(_WorkerQueues, context.SpawnContext):
     Process = _SpawnProcess
 
 

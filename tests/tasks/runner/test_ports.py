@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,53 +18,11 @@ from distributed import Client, LocalCluster, Security, SpecCluster
 from distributed.comm import connect
 
 from imagemill.tasks.runner.cluster import start_cluster
-from tests.conftest import command_of, small_fields, wait_until
+from tests.conftest import command_of, small_fields
 from tests.tasks.ports import Port, listening_ports, needs_certificate
-
-WORKERS = 2
+from tests.tasks.running_build import RunningBuild
 
 GARBAGE = (b"GET / HTTP/1.1\r\n\r\n", b"", b"\xff" * 64, b"\x16\x03\x01\x00\x05hello", b"\0" * 8 + b"x" * 100)
-
-
-class RunningBuild:
-    """`imagemill build` with a Prefect server and a cluster of its own, whose workers wait."""
-
-    def __init__(self, folder: Path, fields: dict, empty_home: Path) -> None:
-        self._hold, self.log, self.output = folder / "hold", folder / "log", folder / "out"
-        self._hold.touch()
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(fields))
-        environment = {
-            **os.environ,
-            "PREFECT_HOME": str(shutil.copytree(empty_home, folder / "home")),
-            "IMAGEMILL_PIPELINE": "tests.models.held:held",
-            "IMAGEMILL_HOLD": str(self._hold),
-            "HF_TOKEN": "hf_secret",
-        }
-        environment.pop("PREFECT_API_URL", None)
-        command = [sys.executable, "-m", "imagemill", "build", str(folder / "recipe.yaml"), "--workers", str(WORKERS)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-        try:
-            wait_until(self._is_listening, "the ports of the cluster and of Prefect's server")
-        except BaseException:
-            self.process.kill()
-            raise
-
-    def _is_listening(self) -> bool:
-        ports = self.ports()
-        # A scheduler; a nanny and a worker for each worker process.
-        return len(ports) > len([port for port in ports if not port.is_prefects]) == 1 + 2 * WORKERS
-
-    def ports(self) -> list[Port]:
-        assert self.process.poll() is None, self.log.read_text()
-        return listening_ports(self.process.pid)
-
-    def dask_ports(self) -> list[Port]:
-        return [port for port in self.ports() if not port.is_prefects]
-
-    def finish(self) -> int:
-        self._hold.unlink(missing_ok=True)
-        return self.process.wait(300)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, model: Path, empty_home: P
     folder = tmp_path_factory.mktemp("running")
     build = RunningBuild(folder, small_fields(folder, model), empty_home)
     yield build
-    build.process.kill()
-    build.process.wait()
+    build.kill()
 
 
 def test_every_port_of_a_build_needs_its_certificate_or_is_prefects_and_is_on_the_loopback(running: RunningBuild):
@@ -142,7 +98,7 @@ def test_another_user_runs_nothing_through_any_port_of_a_build(running: RunningB
     assert attack(running.dask_ports()) == [65534, []]
 
 
-def test_a_port_scan_leaves_the_terminal_of_a_build_empty_and_the_build_goes_on(running: RunningBuild):
+def test_a_port_scan_logs_nothing_in_a_build_which_completes_and_leaves_no_temporary_file(running: RunningBuild):
     for port in running.dask_ports():
         for garbage in GARBAGE:
             with socket.create_connection((port.host, port.number)) as connection:
@@ -152,6 +108,7 @@ def test_a_port_scan_leaves_the_terminal_of_a_build_empty_and_the_build_goes_on(
     assert running.finish() == 0
     begins = [line.split(":")[0] for line in running.log.read_text().splitlines()]
     assert begins == [str(running.output), "Fingerprint", "Contact sheet", "Open with"]
+    assert running.leftovers() == []
 
 
 @pytest.fixture(scope="module")
