@@ -24,6 +24,7 @@ from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import Failure, Plan, StepReport
 from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
 from imagemill.flows.run.dashboard import Board, tag_run
@@ -45,6 +46,7 @@ from imagemill.tasks.write_parquet import write_parquet
 
 
 # load_recipe validates the parameters, not Prefect: a bad recipe has one message, whichever way it is started.
+@served
 @flow(
     name="build-dataset",
     flow_run_name=run_name,

@@ -22,6 +22,7 @@ from imagemill.data.storage.scratch import scratch_folder
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
+from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
@@ -34,6 +35,7 @@ ROWS_PER_TASK = 16
 """Rows that one task regenerates."""
 
 
+@served
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
     output: Annotated[str, Field(description="Folder or URL of a finished dataset.")],
