@@ -128,6 +128,8 @@ def _start_progress() -> Progress:
         progress.on_event(event)
         if event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
+        elif event["kind"] == "unused_weights":
+            log.info("%(model)s does not use %(tensors)d of the tensors in its files, such as %(first)s.", event)
         elif event["kind"] == "worker_lost":
             log.warning("A worker process ended while it generated with %(model)s: %(reason)s", event)
 

@@ -19,6 +19,7 @@ from imagemill.data.dataset.shard_files import GLOB
 from imagemill.data.storage.scratch import remove_scratch
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.progress import truncation_note
 from imagemill.tasks.runner.cluster import MachineCluster
 
 STOPPED = "imagemill: stopped; run the same command again to go on from here."
@@ -122,6 +123,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if figures["set_aside"]:
         print(f"Set aside, with reasons: {folder.set_aside}")
+    if prompts := figures.get("prompts_truncated"):
+        print(truncation_note(prompts, figures["max_prompt_tokens"]))
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
     print(f'Open with: datasets.load_dataset("parquet", data_files="{folder.data}/{GLOB}", split="train")')

@@ -25,6 +25,8 @@ def main() -> None:
     """Run the command line and exit."""
     # Inherited by every process that this one starts: none imports from the user's working directory.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # Read when the hub's client is imported: a command reports progress in its own way.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if sys.argv[1:2] == ["build"]:
         # In a thread, since listing the GPUs takes a moment too.
         Thread(target=_start_early, daemon=True, name="entry").start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import ssl
 from collections.abc import Mapping
@@ -16,16 +15,15 @@ from distributed import Client, Security, SpecCluster
 
 from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.data.messages import shown
+from imagemill.models.library_messages import collect_new
 from imagemill.tasks.runner.dask_servers import OwnNanny, PlainScheduler, PlainWorker
 from imagemill.tasks.runner.dask_settings import own_settings
 from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.stranger_log import ignore_strangers
 
-# At INFO, Dask logs the start and end of every task.
-logging.getLogger("distributed").setLevel(logging.WARNING)
-# The caller of start_cluster reports why a cluster does not start.
-logging.getLogger("distributed.deploy").setLevel(logging.ERROR)
+# Importing distributed has set up its loggers.
+collect_new()
 
 PROCESS_BYTES = 2**30
 """Memory of a worker process without its model's weights, rounded up; 0.6 GiB was measured."""
