@@ -6,42 +6,32 @@ opens no file but the models'.
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.errors import RecipeError
-
-API_HOSTS = "IMAGEMILL_API_HOSTS"
-"""Environment variable with the hosts whose APIs may be asked, with commas or spaces between them."""
-
-KNOWN_HOSTS = frozenset({"api.openai.com"})
-"""Hosts that need not be in it."""
+from imagemill.data.messages import shown_path
+from imagemill.models.catalog.api_key import HOSTS, is_listed, origin_in_messages
 
 MAX_MODELS_FILE_BYTES = 2**20
 
 
 def check_foreign_recipe(recipe: Recipe) -> None:
     """Raise RecipeError for an API's host, a models file or a cache that only this recipe names."""
-    allowed = KNOWN_HOSTS | set(re.findall(r"[^,\s]+", os.environ.get(API_HOSTS, "").lower()))
     for _, field, section in chain_of(recipe):
-        if section.backend != "openai":
-            continue
-        address = urlsplit(section.api.base_url)
-        if not {address.hostname or "", address.netloc.rpartition("@")[2].lower()} & allowed:
+        if section.backend == "openai" and not is_listed(section.api):
+            origin = origin_in_messages(section.api)
             raise RecipeError(
-                f"recipe.{field}.api.base_url is {section.api.base_url[:80]!r}, a host that only the manifest names: "
-                f"set {API_HOSTS}={address.hostname} if its API may get the dataset's prompts and images."
+                f"recipe.{field}.api.base_url is at {origin}, which only the manifest names: set {HOSTS}={origin} if "
+                "its API may get the dataset's prompts and images."
             )
     if recipe.models_file:
         _check_models_file(Path(recipe.models_file).expanduser())
     cache = recipe.cache_dir and Path(recipe.cache_dir).expanduser()
     if cache and not any(cache.glob("models--*")):
         raise RecipeError(
-            f"recipe.cache_dir is {recipe.cache_dir[:80]!r}, which is no cache of models on this machine: set HF_HOME "
+            f"recipe.cache_dir is {shown_path(cache)}, which is no cache of models on this machine: set HF_HOME "
             "to one, and take cache_dir out of the recipe in manifest.json."
         )
 
@@ -49,5 +39,5 @@ def check_foreign_recipe(recipe: Recipe) -> None:
 def _check_models_file(path: Path) -> None:
     if not path.is_file() or path.stat().st_size > MAX_MODELS_FILE_BYTES or path.suffix not in (".yaml", ".yml"):
         raise RecipeError(
-            f"recipe.models_file is {str(path)[:80]!r}, which is no models file (.yaml) on this machine: put it there."
+            f"recipe.models_file is {shown_path(path)}, which is no models file (.yaml) on this machine: put it there."
         )

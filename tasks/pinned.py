@@ -13,6 +13,7 @@ from typing import Any
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import MAX_SEED
+from imagemill.data.messages import shown
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -27,7 +28,7 @@ def check_pinned(name: str, value: Any, is_valid: Callable[[Any], bool]) -> Any:
     """The value that is pinned under ``name``. Raises OutputError if it is none that a build could have pinned."""
     if not is_valid(value):
         raise OutputError(
-            f"the dataset's .imagemill/folder.json pins {name!r} to {str(value)[:80]!r}, which no build could have "
+            f"the dataset's .imagemill/folder.json pins {shown(name)} to {shown(value)}, which no build could have "
             "chosen: take that line out of 'pinned', and it is chosen again. Nothing was generated."
         )
     return value

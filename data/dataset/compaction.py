@@ -14,7 +14,7 @@ from imagemill.data.dataset.own_files import read_merge
 from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile, file_name
-from imagemill.data.storage.locations import hash_file
+from imagemill.data.storage.locations import Location, hash_file
 
 SMALL_BYTES = 100 * 2**20
 """Files below this size are merged: about one row group as the Hub's viewer recommends it."""
@@ -142,9 +142,12 @@ def finish_merge(folder: Folder) -> None:
     if not folder.merge.exists():
         return
     merge = read_merge(folder.merge)
-    path = folder.data / merge["name"] if merge else None
-    whole = path is not None and path.exists() and hash_file(path) == merge["sha256"]
-    _end_merge(folder, merge["old"] if whole else [])
+    old = merge["old"] if merge and _is_in_place(folder.data / merge["name"], merge["sha256"]) else []
+    _end_merge(folder, old)
+
+
+def _is_in_place(path: Location, sha256: str) -> bool:
+    return path.exists() and hash_file(path) == sha256
 
 
 def _end_merge(folder: Folder, old: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from imagemill.data.errors import BadRow, InputError
+from imagemill.data.messages import shown
 from imagemill.data.prompts.image_download import MAX_BYTES, MAX_CONCURRENT, ImageDownloader, UnreachableImage
 from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.storage.locations import is_remote
@@ -71,7 +72,7 @@ class ImageFetcher:
     def store(self, content: bytes, name: str) -> Path:
         """Write an image embedded in a row and return its path. ``name``: its file name, or empty. Raises BadRow."""
         if len(content) > MAX_BYTES:
-            raise BadRow(f"the image {name[:80] or 'bytes'!r} is larger than {MAX_BYTES // 2**20} MiB")
+            raise BadRow(f"the image {shown(name or 'bytes')} is larger than {MAX_BYTES // 2**20} MiB")
         target = self._path_for(hashlib.sha256(content).hexdigest(), PurePosixPath(name).name)
         if not target.exists():
             self._write(target, content)

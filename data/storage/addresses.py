@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from imagemill.data.messages import shown
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -73,7 +75,7 @@ def resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise OSError(f"{host[:80]!r} is no host name") from error
+        raise OSError(f"{shown(host)} is no host name") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from imagemill.data.errors import OutputError
+from imagemill.data.messages import shown_path
 
 FOLLOW_LINKS = "IMAGEMILL_FOLLOW_LINKS"
 """Environment variable that lets a build and a push follow the links inside an output folder."""
@@ -45,7 +46,7 @@ def _suspects(top: Iterable[Path]) -> Iterator[Path]:
 def _check(path: Path, links: bool) -> None:
     if path.is_symlink() and not links:
         raise OutputError(
-            f"{str(path)!r} is a link to {str(path.readlink())[:80]!r}. A whole output folder may be a link, but "
+            f"{shown_path(path)} is a link to {shown_path(path.readlink())}. A whole output folder may be a link, but "
             "one inside it could lead to files that are not the dataset's: put the file or folder itself there, or set "
             f"{FOLLOW_LINKS}=1 if you made this link. Nothing was touched."
         )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagemill.data.errors import ImagemillError
+from imagemill.data.messages import shown_path
 
 PREFIX = "imagemill-run-"
 OWNER = "imagemill-owner.lock"
@@ -144,7 +145,7 @@ def _is_lock_of(lock: int, path: Path) -> bool:
 
 
 def _shown(text: str | None) -> str:
-    return "not set" if text is None else repr(text[:80])
+    return "not set" if text is None else shown_path(text)
 
 
 atexit.register(remove_scratch)

@@ -10,7 +10,8 @@ import pytest
 from imagemill.data.config.load import parse_recipe
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.errors import RecipeError
-from imagemill.tasks.foreign_recipe import API_HOSTS, check_foreign_recipe
+from imagemill.models.catalog.api_key import HOSTS
+from imagemill.tasks.foreign_recipe import check_foreign_recipe
 
 
 def recipe(base_url: str | None = None, **more: Any) -> Recipe:
@@ -24,14 +25,13 @@ def recipe(base_url: str | None = None, **more: Any) -> Recipe:
         "https://evil.example/v1",
         "http://127.0.0.1:8000/v1",
         "http://169.254.169.254/latest",
-        "https://api.openai.com@evil.example/v1",
         "https://api.openai.com.evil.example/v1",
-        "http:///v1",
+        "http://good.example/v1",
     ],
 )
 def test_an_api_that_only_the_manifest_names_is_not_asked(base_url: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(API_HOSTS, "good.example, other.example:8000")
-    with pytest.raises(RecipeError, match=f"a host that only the manifest names: set {API_HOSTS}="):
+    monkeypatch.setenv(HOSTS, "https://good.example, http://other.example:8000")
+    with pytest.raises(RecipeError, match=f"which only the manifest names: set {HOSTS}="):
         check_foreign_recipe(recipe(base_url))
 
 
@@ -39,7 +39,7 @@ def test_an_api_that_only_the_manifest_names_is_not_asked(base_url: str, monkeyp
     "base_url", ["https://api.openai.com/v1", "https://good.example/v1", "http://other.example:8000/v1"]
 )
 def test_an_api_that_the_user_has_named_may_be_asked(base_url: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(API_HOSTS, "Good.example, other.example:8000")
+    monkeypatch.setenv(HOSTS, "https://Good.example, http://other.example:8000")
     check_foreign_recipe(recipe(base_url))
 
 
