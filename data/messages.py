@@ -80,6 +80,20 @@ def message(text: Any, limit: int = MAX_MESSAGE) -> str:
     return cut(str(text), limit)
 
 
+def code_span(text: str, limit: int = 2 * MAX_SHOWN) -> str:
+    """A text as code in Markdown, which nothing in it can end."""
+    line = cut(" ".join(text.split()), limit)
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    space = " " if "`" in line or not line else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def markdown_text(text: str, limit: int = 2 * MAX_SHOWN) -> str:
+    """A text in Markdown, in which nothing counts as markup, HTML or a table's border."""
+    line = cut(" ".join(text.split()), limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", line)
+
+
 def field_path(parts: Iterable[Any]) -> str:
     """The dotted name of a field: ``recipe.generate.seed``.
 

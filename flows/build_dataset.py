@@ -17,6 +17,7 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.published import without_home
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed
 from imagemill.data.messages import MAX_REASON, message
@@ -89,7 +90,10 @@ def build_dataset(
                     manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
             record_run(
-                folder, progress, status="stopped", error=message(f"{type(error).__name__}: {error}", MAX_REASON)
+                folder,
+                progress,
+                status="stopped",
+                error=without_home(message(f"{type(error).__name__}: {error}", MAX_REASON)),
             )
             raise
         allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)

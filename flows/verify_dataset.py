@@ -15,7 +15,8 @@ from pydantic import Field
 
 from imagemill.data.config.load import parse_recipe
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.reader import current_recipe, find_finished
+from imagemill.data.dataset.published import restore_paths
+from imagemill.data.dataset.reader import current_recipe, find_finished, read_paths
 from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
 from imagemill.data.messages import shown_path
 from imagemill.data.storage.scratch import scratch_folder
@@ -98,7 +99,8 @@ def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
     """The models of the manifest's recipe, as they are now. Raises OutputError."""
     try:
         # The folder's present location, since it records the repositories' commits.
-        recipe = parse_recipe({**current_recipe(manifest["recipe"]), "output": str(folder.root)})
+        published = current_recipe(manifest["recipe"])
+        recipe = parse_recipe({**restore_paths(published, read_paths(folder)), "output": str(folder.root)})
         check_foreign_recipe(recipe)
         return resolve_models(recipe)
     except RecipeError as error:

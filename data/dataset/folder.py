@@ -7,6 +7,7 @@
     folder.json   the dataset's name, and the seeds and revisions that were pinned for it
     lock          held while a build runs
     files.jsonl   the journal: a line for each committed file
+    paths.json    this machine's paths in the recipe, which manifest.json leaves out
     staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
 
 For a URL, the files of the last line and a copy of the journal are in a work folder on this machine instead.
@@ -62,6 +63,7 @@ class Folder:
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
         self.attempts = self.state / "attempts.json"
+        self.paths = self.state / "paths.json"
 
     @property
     def disk(self) -> Path:

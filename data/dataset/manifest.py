@@ -16,6 +16,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.own_files import read_set_aside
 from imagemill.data.dataset.parquet import read_columns
+from imagemill.data.dataset.published import publish_recipe, without_home
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.records import ModelFacts, SetAside
 from imagemill.data.storage.locations import Location
@@ -83,7 +84,7 @@ def make_manifest(
             step: {"name": facts.name, "revision": facts.revision, "identity": dict(facts.identity)}
             for step, facts in models.items()
         },
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": publish_recipe(recipe.model_dump(mode="json"))[0],
         "pinned": folder.pinned(),
         "versions": package_versions(),
         "hardware": {
@@ -91,6 +92,12 @@ def make_manifest(
             "devices": list(devices) or before.get("hardware", {}).get("devices", []),
         },
     }
+
+
+def write_paths(folder: Folder, recipe: Recipe) -> None:
+    """Keep the paths that the manifest leaves out, on this machine."""
+    left_out = publish_recipe(recipe.model_dump(mode="json"))[1]
+    folder.write(folder.paths, (json.dumps(left_out, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
@@ -105,9 +112,13 @@ def known_failures(folder: Folder) -> dict[str, SetAside]:
     return {line["row_key"]: SetAside(**line) for line in lines if line.get("row_key")}
 
 
+def _public(row: SetAside) -> dict[str, Any]:
+    return {**asdict(row), "file": without_home(row.file), "reason": without_home(row.reason)}
+
+
 def write_set_aside(folder: Folder, *sources: Iterable[SetAside]) -> int:
     """Write set_aside.jsonl from the sources in turn; returns the number of rows. No file if there are none."""
-    lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for source in sources for row in source]
+    lines = [json.dumps(_public(row), ensure_ascii=False) + "\n" for source in sources for row in source]
     if lines:
         folder.write(folder.set_aside, "".join(lines).encode())
     else:

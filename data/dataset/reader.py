@@ -92,6 +92,15 @@ def recent_pace(folder: Folder) -> float | None:
     return sum(run["generated"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None
 
 
+def read_paths(folder: Folder) -> dict[str, str]:
+    """The paths that the manifest leaves out, where this machine has built the dataset: dotted field -> path."""
+    try:
+        paths = json.loads(folder.paths.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: path for name, path in paths.items() if isinstance(path, str)} if isinstance(paths, dict) else {}
+
+
 def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's recipe with today's names of fields. Version 0.1.0 wrote ``api.cost_per_picture``."""
     return {name: _current_section(value, name) for name, value in recipe.items()}
