@@ -211,6 +211,8 @@ def _read(path: Location, form: type[_Checked]) -> dict[str, Any] | None:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise OutputError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     form.model_validate_json(content)
     value: dict[str, Any] = json.loads(content)
     return value

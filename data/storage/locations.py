@@ -22,6 +22,7 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from imagemill.data.errors import OutputError
+from imagemill.data.storage.home import home_folder
 
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """Names that fsspec's file systems have for an object's version, most reliable first."""
@@ -163,7 +164,7 @@ def is_remote(output: str | Path) -> bool:
 def work_folder(remote: RemotePath) -> Path:
     """Local work folder of a remote dataset's build: below IMAGEMILL_WORK, or in the user's cache."""
     home = os.environ.get("IMAGEMILL_WORK")
-    base = Path(home).expanduser() if home else Path.home() / ".cache" / "imagemill"
+    base = Path(home).expanduser() if home else home_folder() / ".cache" / "imagemill"
     return base / f"{remote.name[:60]}-{hashlib.sha256(str(remote).encode()).hexdigest()[:16]}"
 
 

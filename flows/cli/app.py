@@ -244,3 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImagemillError as error:
         print(f"imagemill: {error}", file=sys.stderr)
         exit_with(1)
+    except OSError as error:
+        # Of a file that a command needs: a traceback would hide its name and the reason.
+        if not error.filename or not error.strerror:
+            raise
+        print(f"imagemill: {str(error.filename)!r}: {error.strerror}.", file=sys.stderr)
+        exit_with(1)

@@ -12,6 +12,7 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from imagemill.data.errors import ImagemillError
+from imagemill.flows.prefect_server.home_check import check_home
 
 SERVER_TIMEOUT_S = 10.0
 """Seconds within which a server must answer."""
@@ -31,6 +32,7 @@ def find_server(needed: bool = False) -> None:
             )
         from imagemill.flows.prefect_server.temporary import start_temporary_server
 
+        check_home()
         start_temporary_server()
         return
     headers = {"Content-Type": "application/json", **_authorization()}

@@ -18,12 +18,14 @@ from distributed import Nanny, Scheduler, SpecCluster
 from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
+from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
 from imagemill.tasks.runner.process_context import worker_processes
 
 # At INFO, Dask logs the start and end of every task.
 logging.getLogger("distributed").setLevel(logging.WARNING)
 # The caller of start_cluster reports why a cluster does not start.
 logging.getLogger("distributed.deploy").setLevel(logging.ERROR)
+drop_interrupted_sync()
 # The profiler samples each worker's threads every 10 ms, for a dashboard that is off.
 config.set({"distributed.worker.profile.enabled": False})
 
