@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from imagemill.data.dataset.shard_files import is_file_name
 from imagemill.data.errors import OutputError
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.jsonl import read_lines
 from imagemill.data.storage.locations import Location
 
@@ -138,7 +139,7 @@ def read_manifest(path: Location, about: Location) -> dict[str, Any] | None:
             if about.exists()
             else "Restore it from a backup, or from where the dataset came from."
         )
-        raise OutputError(f"{str(path)!r} is damaged ({_reason(error)}). {again}") from error
+        raise OutputError(f"{shown_path(path)} is damaged ({_reason(error)}). {again}") from error
     if content is None:
         return None
     recipe = {"image_format": "png", "generate": None, "edit": None, **content["recipe"]}
@@ -157,7 +158,9 @@ def read_about(path: Location, manifest: Location) -> dict[str, Any] | None:
             else 'or write {"name": NAME, "pinned": {}} into it, with the name of the recipe: random seeds and commits '
             "are then chosen again."
         )
-        raise OutputError(f"{str(path)!r} is damaged ({_reason(error)}). Restore it from a backup, {again}") from error
+        raise OutputError(
+            f"{shown_path(path)} is damaged ({_reason(error)}). Restore it from a backup, {again}"
+        ) from error
     return about and {"name": about["name"], "pinned": about["pinned"]}
 
 
@@ -211,6 +214,8 @@ def _read(path: Location, form: type[_Checked]) -> dict[str, Any] | None:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise OutputError(f"{shown_path(path)} cannot be read: {error.strerror or error}.") from error
     form.model_validate_json(content)
     value: dict[str, Any] = json.loads(content)
     return value

@@ -18,6 +18,7 @@ from imagemill.data.dataset.schema import IMAGE, IMAGES, DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.locations import Location, arrow_source
 
 ROW_GROUP_BYTES = 100 * 2**20
@@ -119,7 +120,7 @@ def read_encoding(path: Location) -> Encoding:
 
 def _foreign(path: Location) -> OutputError:
     return OutputError(
-        f"{str(path)!r} is a Parquet file that imagemill has not written: take it out of the dataset's folder. "
+        f"{shown_path(path)} is a Parquet file that imagemill has not written: take it out of the dataset's folder. "
         "Nothing was touched."
     )
 

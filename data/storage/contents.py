@@ -51,4 +51,4 @@ def _check(path: Path, links: bool) -> None:
             f"{FOLLOW_LINKS}=1 if you made this link. Nothing was touched."
         )
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OutputError(f"{str(path)!r} is neither a file nor a folder: remove it. Nothing was touched.")
+        raise OutputError(f"{shown_path(path)} is neither a file nor a folder: remove it. Nothing was touched.")

@@ -22,6 +22,7 @@ import fsspec
 
 from imagemill.data.errors import OutputError
 from imagemill.data.messages import shown_path
+from imagemill.data.storage.home import home_folder
 from imagemill.data.storage.protocols import OUTPUTS, open_store, split_protocol, time_limit
 
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
@@ -177,7 +178,7 @@ def redact(location: str) -> str:
 def work_folder(remote: RemotePath) -> Path:
     """Local work folder of a remote dataset's build: below IMAGEMILL_WORK, or in the user's cache."""
     home = os.environ.get("IMAGEMILL_WORK")
-    base = Path(home).expanduser() if home else Path.home() / ".cache" / "imagemill"
+    base = Path(home).expanduser() if home else home_folder() / ".cache" / "imagemill"
     return base / f"{remote.name[:60]}-{hashlib.sha256(str(remote).encode()).hexdigest()[:16]}"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from imagemill.data.errors import ImagemillError
+from imagemill.flows.prefect_server.home_check import check_home
 from imagemill.flows.prefect_server.temporary import is_temporary, start_temporary_server
 
 SERVER_TIMEOUT_S = 10.0
@@ -30,6 +31,7 @@ def find_server(needed: bool = False) -> None:
                 "no Prefect server is configured: start one (`prefect server start`) and set "
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or log in to Prefect Cloud (`prefect cloud login`)."
             )
+        check_home()
         start_temporary_server()
         return
     headers = {"Content-Type": "application/json", **_authorization()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagemill.data.errors import ImagemillError
+from imagemill.data.messages import shown_path
 
 LOG = "temporary-server.log"
 """Its name. Builds that run at the same time share it."""
@@ -25,7 +26,7 @@ def open_log(home: Path) -> BinaryIO:
         return log
     except OSError as error:
         raise ImagemillError(
-            f"{str(home)!r} cannot be written to ({error.strerror}): set PREFECT_HOME to a folder that Prefect can "
+            f"{shown_path(home)} cannot be written to ({error.strerror}): set PREFECT_HOME to a folder that Prefect can "
             "store runs in."
         ) from error
 

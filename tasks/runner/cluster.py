@@ -20,10 +20,12 @@ from imagemill.tasks.runner.dask_servers import OwnNanny, PlainScheduler, PlainW
 from imagemill.tasks.runner.dask_settings import own_settings
 from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
+from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
 from imagemill.tasks.runner.stranger_log import ignore_strangers
 
 # Importing distributed has set up its loggers.
 collect_new()
+drop_interrupted_sync()
 
 PROCESS_BYTES = 2**30
 """Memory of a worker process without its model's weights, rounded up; 0.6 GiB was measured."""
