@@ -40,8 +40,8 @@ def check_writable(folder: Path) -> None:
         read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
         reason = os.strerror(errno.EROFS if read_only else errno.EACCES)
         raise OutputError(
-            f"cannot write below {shown_path(existing)}: {reason}. Give recipe.output (for a URL IMAGEMILL_WORK) a folder "
-            "that you can write to: finished images are kept."
+            f"cannot write below {shown_path(existing)}: {reason}. Give recipe.output (for a URL IMAGEMILL_WORK) a "
+            "folder that you can write to: finished images are kept."
         )
 
 

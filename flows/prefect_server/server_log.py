@@ -26,8 +26,8 @@ def open_log(home: Path) -> BinaryIO:
         return log
     except OSError as error:
         raise ImagemillError(
-            f"{shown_path(home)} cannot be written to ({error.strerror}): set PREFECT_HOME to a folder that Prefect can "
-            "store runs in."
+            f"{shown_path(home)} cannot be written to ({error.strerror}): set PREFECT_HOME to a folder that Prefect "
+            "can store runs in."
         ) from error
 
 
