@@ -21,7 +21,7 @@ from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
 from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
 from imagemill.models.library_messages import collected
-from imagemill.tasks.runner.fork_server import stop_fork_server
+from imagemill.tasks.runner.processes.fork_server import stop_fork_server
 
 app = App(
     name="imagemill",

@@ -12,7 +12,7 @@ from contextlib import suppress
 from threading import Thread
 
 from imagemill.data.errors import ImagemillError
-from imagemill.tasks.runner.fork_server import start_fork_server
+from imagemill.tasks.runner.processes.fork_server import start_fork_server
 
 
 def _start_early() -> None:

@@ -18,9 +18,9 @@ from imagemill.data.messages import shown
 from imagemill.models.library_messages import collect_new
 from imagemill.tasks.runner.dask_servers import OwnNanny, PlainScheduler, PlainWorker
 from imagemill.tasks.runner.dask_settings import own_settings
-from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
+from imagemill.tasks.runner.processes.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.stranger_log import ignore_strangers
 
 # Importing distributed has set up its loggers.

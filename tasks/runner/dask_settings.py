@@ -18,7 +18,7 @@ from typing import Any
 from dask import config
 
 from imagemill.data.storage.scratch import scratch_folder
-from imagemill.tasks.runner.process_context import FORKSERVER, SPAWN
+from imagemill.tasks.runner.processes.process_context import FORKSERVER, SPAWN
 from imagemill.tasks.runner.stranger_log import shorten_strangers
 
 _QUIET = {

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 from imagemill.tasks.runner.cluster import cores, start_cluster
-from imagemill.tasks.runner.fork_server import can_fork
+from imagemill.tasks.runner.processes.fork_server import can_fork
 from tests.conftest import ROOT, Build
 
 pytestmark = pytest.mark.skipif(not can_fork([]), reason="workers are forked on Linux only")
@@ -70,7 +70,7 @@ def test_a_script_that_builds_at_top_level_builds_once(fields: dict[str, Any], s
 
 BEGIN_AND_STOP = """
 import psutil
-from imagemill.tasks.runner.fork_server import start_fork_server, stop_fork_server
+from imagemill.tasks.runner.processes.fork_server import start_fork_server, stop_fork_server
 from tests.conftest import command_of, wait_until
 
 def servers():

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from imagemill.data.storage.scratch import socket_folder
 from imagemill.tasks.runner.gpus import visible_gpus
-from imagemill.tasks.runner.safe_path import safe_path
+from imagemill.tasks.runner.processes.safe_path import safe_path
 
-PRELOAD = "imagemill.tasks.runner.fork_preload"
+PRELOAD = "imagemill.tasks.runner.processes.fork_preload"
 
 _changing = threading.Lock()
 _server: _Server | None = None

@@ -20,8 +20,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from imagemill.data.storage.scratch import scratch_folder
-from imagemill.tasks.runner.safe_path import importable_path, safe_path
-from imagemill.tasks.runner.worker_queue import WorkerQueue
+from imagemill.tasks.runner.processes.safe_path import importable_path, safe_path
+from imagemill.tasks.runner.processes.worker_queue import WorkerQueue
 
 FORKSERVER, SPAWN = "imagemill-forkserver", "imagemill-spawn"
 """Names of the contexts, as in Dask's setting distributed.worker.multiprocessing-method."""
