@@ -73,7 +73,7 @@ class RowMaker:
         self.columns = recipe.columns
         self.file = recipe.rows_from
         self.from_heading = has_heading(recipe.prompts)
-        self.images = RowImages(recipe.prompts_path, images)
+        self.images = RowImages(recipe.prompts_path, images, recipe.images.max_pixels)
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
         self.guides = guides_of(recipe)
@@ -108,6 +108,7 @@ class RowMaker:
             if not prompts[0]:
                 raise BadRow(self._missing("prompt", "prompt", "conversations", fields=fields))
         instructions = self._instructions(values, messages, prompt, fields)
+        self.images.too_large.clear()
         image: str | None = None
         image_hash: str | None = None
         references: list[tuple[str, str]] = []
@@ -141,6 +142,7 @@ class RowMaker:
                     carried=carried,
                     file=self.file,
                     line=line,
+                    too_large=next(iter(self.images.too_large), None),
                 ),
             )
 
