@@ -28,7 +28,7 @@ def test_images_at_urls_are_edited_once_and_their_cache_is_removed(build: Build,
     assert {name: row["input_image"] for name, row in rows.items()} == {
         name: {"bytes": png(name), "path": f"{name}.png"} for name in ("red", "blue")
     }
-    assert sorted(site.asked) == ["/blue.png", "/gone.png", "/red.png"]
+    assert sorted(site.requests) == ["/blue.png", "/gone.png", "/red.png"]
     assert not (output / ".imagemill" / "given").exists()
     again = build(fields)
     assert (again["rows"], again["generated"]) == (2, 0)
