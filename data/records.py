@@ -178,6 +178,10 @@ class StepReport:
     stats: WorkerStats = WorkerStats()
     truncated: int = 0
     """Generated images whose prompt is longer than the model's text encoders take."""
+    max_tokens: int | None = None
+    """Tokens that they take; None if no prompt was longer."""
+    library_messages: Mapping[str, int] = field(default_factory=dict)
+    """``library category`` -> number of messages that the worker's libraries logged meanwhile."""
 
     @property
     def generated(self) -> int:

@@ -19,6 +19,7 @@ from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models
 
@@ -40,7 +41,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
     try:
         files, damaged = folder.committed()
         with (
-            tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch,
+            tempfile.TemporaryDirectory(prefix="plan-", dir=scratch_folder()) as scratch,
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
             loaded = load_rows(recipe, worklist, Path(scratch) / "given")

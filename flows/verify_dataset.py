@@ -19,13 +19,16 @@ from imagemill.data.dataset.published import restore_paths
 from imagemill.data.dataset.reader import current_recipe, find_finished, read_paths
 from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
 from imagemill.data.messages import shown_path
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
+from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.foreign_recipe import check_foreign_recipe
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
@@ -33,6 +36,7 @@ ROWS_PER_TASK = 16
 """Rows that one task regenerates."""
 
 
+@served
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
     output: Annotated[str, Field(description="Folder or URL of a finished dataset.")],
@@ -72,7 +76,7 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
         results.extend(compared)
         devices.update(names)
 
-    with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch_folder()) as scratch:
         sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
         while batch := list(islice(sample, ROWS_PER_TASK)):
             while len(in_flight) >= runner.max_in_flight():
@@ -92,11 +96,12 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
 
 
 def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
-    """The models of the manifest's recipe, as they are now."""
+    """The models of the manifest's recipe, as they are now. Raises OutputError."""
     try:
         # The folder's present location, since it records the repositories' commits.
         published = current_recipe(manifest["recipe"])
         recipe = parse_recipe({**restore_paths(published, read_paths(folder)), "output": str(folder.root)})
+        check_foreign_recipe(recipe)
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(

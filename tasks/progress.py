@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +33,10 @@ class Progress:
     """Cost of an API's images, by the recipe's api.cost_per_image."""
     truncated: int = 0
     """Generated prompts that are longer than their model's text encoders take."""
+    max_tokens: set[int] = field(default_factory=set)
+    """Tokens that these text encoders take."""
+    library_messages: Counter[str] = field(default_factory=Counter)
+    """``library category`` -> number of messages of the workers' libraries."""
     worker_seconds: float = 0.0
     """Seconds that workers and APIs spent on shards, loading included."""
     last_step: float | None = None
@@ -73,6 +78,8 @@ class Progress:
             self.generated += report.generated
             self.reused += report.reused
             self.truncated += report.truncated
+            self.max_tokens |= {report.max_tokens} if report.max_tokens else set()
+            self.library_messages.update(report.library_messages)
             self.model_loads.extend(report.loads)
             self.worker_seconds += report.stats.seconds
             self.last_step = time.monotonic()
@@ -118,3 +125,12 @@ class Progress:
         first, images = self.first_seen
         seconds = time.monotonic() - first
         return (self.seen_generated - images) / seconds if seconds > 0 else 0.0
+
+
+def truncation_note(prompts: int, max_tokens: Collection[int]) -> str:
+    """A sentence about prompts that models did not read in full. ``max_tokens``: what their text encoders take."""
+    limits = " or ".join(f"{tokens:,}" for tokens in sorted(max_tokens))
+    return (
+        f"{prompts:,} of the generated prompts are longer than the {limits} tokens that their model's text encoders "
+        "take; the rest of each was ignored."
+    )

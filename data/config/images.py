@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from imagemill.data.config.fields import Number, Section
+from imagemill.data.config.fields import Number, Section, Text, as_list
 from imagemill.data.images.limits import MAX_PIXELS
 
 
@@ -18,4 +18,10 @@ class Images(Section):
         title="Maximum pixels",
         description="Largest width times height of a row's image; a row with a larger one is set aside, unless the "
         "dataset has its image already.",
+    )
+    allow_hosts: Annotated[list[Text], BeforeValidator(as_list)] = Field(
+        [],
+        title="Allowed hosts",
+        description="Hosts that are not public and that URLs may lead to all the same: names, name:port or networks "
+        "such as 10.0.0.0/8. For prompts that are not on this machine, for redirects, and for an API's answers.",
     )

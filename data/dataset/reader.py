@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.own_files import read_run_lines
 from imagemill.data.dataset.schema import IMAGE
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.messages import shown_path
-from imagemill.data.storage.jsonl import read_lines
 from imagemill.data.storage.locations import Location, arrow_source
 
 RECENT_RUNS = 5
@@ -25,8 +25,9 @@ BATCH_ROWS = 16
 
 
 def find_dataset(output: str | Path) -> Folder:
-    """The folder of an imagemill dataset, finished or not. Raises NotAnImagemillDataset."""
+    """The folder of an imagemill dataset, finished or not. Raises NotAnImagemillDataset and OutputError."""
     folder = Folder(output)
+    folder.check_contents(links=True)
     if not folder.manifest.exists() and not folder.about.exists():
         fault = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
         raise NotAnImagemillDataset(
@@ -40,27 +41,13 @@ def find_dataset(output: str | Path) -> Folder:
 def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
     """The folder of a finished dataset and its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder = find_dataset(output)
-    if not folder.manifest.exists():
+    manifest = folder.read_manifest()
+    if manifest is None:
         raise OutputError(
             f"the dataset in {shown_path(output)} is not finished: its manifest.json is not written yet. Run "
             "`imagemill build` with its recipe until it is complete."
         )
-    try:
-        manifest = json.loads(folder.manifest.read_bytes())
-        missing = {"fingerprint", "rows", "files", "models", "recipe", "versions", "hardware"} - set(manifest)
-    except (ValueError, TypeError) as error:
-        raise OutputError(_damaged(folder, str(error))) from error
-    if missing:
-        raise OutputError(_damaged(folder, f"it lacks {', '.join(sorted(missing))}"))
     return folder, manifest
-
-
-def _damaged(folder: Folder, why: str) -> str:
-    return (
-        f"{shown_path(folder.manifest)} is damaged ({why}). Delete it and run `imagemill build` with the dataset's "
-        "recipe: "
-        "it is written again, and finished images are not regenerated."
-    )
 
 
 def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -90,7 +77,7 @@ def _one_line(error: BaseException) -> str:
 
 def read_runs(folder: Folder) -> list[dict[str, Any]]:
     """The lines of runs.jsonl, oldest first. Version 0.1.0 wrote ``drawn`` for ``generated``."""
-    return [_current_names(run) for run in read_lines(folder.runs)]
+    return [_current_names(run) for run in read_run_lines(folder.runs)]
 
 
 def _current_names(run: dict[str, Any]) -> dict[str, Any]:

@@ -75,16 +75,24 @@ def _begin(target: Path, identity: dict[str, Any]) -> bool:
             )
         target.mkdir(parents=True, exist_ok=True)
         marker.write_text(json.dumps({**identity, "complete": False}, indent=2) + "\n")
-    begun = json.loads(marker.read_bytes())
+    begun = _read_marker(marker)
     if {name: begun.get(name) for name in identity} != identity:
         raise NotAnImagemillDataset(
             f"{shown_path(target)} holds another export: {_differences(begun, identity)}; nothing in it was touched. "
             "Give --to another folder, or delete that one."
         )
-    if begun["complete"]:
+    if begun.get("complete") is True:
         return False
     (target / ".export").mkdir(exist_ok=True)
     return True
+
+
+def _read_marker(marker: Path) -> dict[str, Any]:
+    try:
+        begun = json.loads(marker.read_bytes())
+    except (ValueError, RecursionError):
+        begun = None
+    return begun if isinstance(begun, dict) else {}
 
 
 def _differences(begun: Mapping[str, Any], identity: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from imagemill.data.dataset.shard_files import is_data_path
 from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed, one_line
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
+from imagemill.data.storage.scratch import scratch_folder
 
 Emit = Callable[[int, int], None]
 """(bytes sent, bytes to send) -> None"""
@@ -64,6 +65,8 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise RecipeError(f"the repository is {shown(repository)}: give it as org/name, such as your-name/animals.")
     folder, manifest = find_finished(output)
+    # A link would publish a file from elsewhere.
+    folder.check_contents(links=False)
     token = get_token()
     if not token:
         raise RecipeError(
@@ -71,7 +74,7 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
         )
     disable_progress_bars()
     hub = HfApi(token=token)
-    with _explain(repository), TemporaryDirectory(prefix="imagemill-push-") as scratch:
+    with _explain(repository), TemporaryDirectory(prefix="push-", dir=scratch_folder()) as scratch:
         hub.create_repo(repository, repo_type="dataset", private=not public, exist_ok=True)
         head = hub.dataset_info(repository).sha
         tree = hub.list_repo_tree(repository, recursive=True, revision=head, repo_type="dataset")
@@ -106,8 +109,7 @@ def _check_owner(
     """Raise NotAnImagemillDataset if the push would overwrite another dataset, or other files."""
     if "manifest.json" in on_hub:
         path = hub.hf_hub_download(repository, "manifest.json", repo_type="dataset", revision=head, local_dir=scratch)
-        manifest = json.loads(Path(path).read_bytes())
-        owner = manifest.get("recipe", {}).get("name") if isinstance(manifest, dict) else None
+        owner = _name_in(Path(path).read_bytes())
         if owner != name:
             raise NotAnImagemillDataset(
                 f"the repository {shown(repository)} holds the dataset {shown(owner)}, and this one is {shown(name)}; "
@@ -120,6 +122,14 @@ def _check_owner(
             "nothing in "
             "it was touched. Push to another repository, or empty that one."
         )
+
+
+def _name_in(manifest: bytes) -> Any:
+    """The name in the recipe of a manifest, if it has one."""
+    try:
+        return json.loads(manifest)["recipe"]["name"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
 
 
 def _small_files(folder: Folder, on_hub: Mapping[str, RepoFile]) -> Iterator[tuple[str, bytes]]:

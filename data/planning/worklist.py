@@ -75,7 +75,9 @@ class Worklist:
     def create(cls, path: Path) -> Iterator[Worklist]:
         """Create an empty worklist, replacing an existing one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        # With its companions: a journal beside an empty file could be played back into it.
+        for old in path.parent.glob(f"{path.name}*"):
+            old.unlink()
         with cls.open(path) as worklist:
             worklist._db.executescript(_TABLES)
             yield worklist

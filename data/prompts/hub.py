@@ -36,6 +36,7 @@ CONVERTED = "refs/convert/parquet"
 MAX_STARS = 8
 """Of a glob in a card; the time to match one grows with a power of their number."""
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/\w+/[^/]+|[^/]+))?/(?P<path>.+)")
 _SPLIT = re.compile(r"hf:(?P<repository>[^:@]+)(@(?P<revision>[^:]+))?(:(?P<config>[^:]+))??(:(?P<split>[^:]+))?")
 
@@ -73,6 +74,16 @@ def parse_hub_prompts(prompts: str) -> HubPrompts:
         )
     fields: dict[str, Any] = {name: value for name, value in match.groupdict().items() if value is not None}
     return HubPrompts(**(fields | {"revision": unquote(fields.get("revision", "")) or None}))
+
+
+def is_pinned(prompts: str, pinned: Any) -> bool:
+    """Whether ``pinned`` is these prompts at a commit."""
+    match = isinstance(pinned, str) and (_FILE.fullmatch(pinned) or _SPLIT.fullmatch(pinned))
+    if not match or not is_on_hub(pinned):
+        return False
+    where = parse_hub_prompts(pinned)
+    same = replace(where, revision=None) == replace(parse_hub_prompts(prompts), revision=None)
+    return same and _COMMIT.fullmatch(where.revision or "") is not None
 
 
 def pin_prompts(prompts: str) -> str:

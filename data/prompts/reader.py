@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-import fsspec
 import pyarrow as pa
+from fsspec.core import OpenFile, get_compression
+from fsspec.implementations.local import LocalFileSystem
 
 from imagemill.data.errors import InputError, one_line
 from imagemill.data.messages import shown, shown_path
@@ -22,6 +23,7 @@ from imagemill.data.prompts import bounded_xz
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
+from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()
 
@@ -44,15 +46,27 @@ def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
             yield record._replace(line=line)
 
 
-def _open(path: str) -> fsspec.core.OpenFile:
+def split_prompts(path: str) -> tuple[str, str]:
+    """Split recipe.prompts into its protocol, "" for a local file, and its location. Raises InputError."""
+    if is_on_hub(path):
+        return "hf", path
     try:
-        return fsspec.open(path, "rb", compression="infer")
+        return split_protocol(path, PROMPTS)
+    except ForbiddenProtocol as error:
+        raise InputError(f"the prompts file {shown_path(path)} is not read: {error}.") from error
+
+
+def _open(path: str) -> OpenFile:
+    protocol, location = split_prompts(path)
+    try:
+        fs, key = open_store(location) if protocol else (LocalFileSystem(), location)
     except (ImportError, ValueError) as error:
-        # An unknown protocol, or one (s3://, https://) whose package is not installed.
+        # The package of the store (s3fs, gcsfs) is not installed.
         raise InputError(f"the prompts file {shown_path(path)} cannot be opened: {one_line(error)}.") from error
+    return OpenFile(fs, key, "rb", compression=get_compression(key, "infer"))
 
 
-def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str]) -> Iterator[Record]:
+def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator[Record]:
     read = _reader(path)
     if read is read_parquet:
         read = partial(read_parquet, images=images)
@@ -60,6 +74,10 @@ def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str])
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))
     except FileNotFoundError as error:
+        # fsspec says so too of a web server that does not answer.
+        cause = error.__cause__ if path.lower().startswith(("http://", "https://")) else None
+        if cause and not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != 404:
+            raise InputError(f"the prompts file {shown_path(path)} cannot be read: {one_line(cause)}.") from error
         raise InputError(
             f"the prompts file {shown_path(path)} does not exist. Give recipe.prompts the path of one."
         ) from error
@@ -81,7 +99,7 @@ def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str])
         ) from error
 
 
-def _enter(stack: ExitStack, opened: fsspec.core.OpenFile) -> BinaryIO:
+def _enter(stack: ExitStack, opened: OpenFile) -> BinaryIO:
     try:
         return stack.enter_context(opened)
     except (OSError, EOFError, zlib.error, lzma.LZMAError):

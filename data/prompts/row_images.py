@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import inspect_image
 from imagemill.data.messages import shown_path
-from imagemill.data.prompts.image_fetcher import ImageFetcher, image_location, redact
+from imagemill.data.prompts.image_fetcher import ImageFetcher
+from imagemill.data.prompts.image_locations import ImageLocations
+from imagemill.data.storage.locations import redact
 
 
 class EmbeddedImage(NamedTuple):
@@ -44,13 +48,13 @@ def is_image(value: Any) -> bool:
 
 
 class RowImages:
-    """Resolves the images of rows.
+    """Resolves the images of rows: names by ``locations``, and what is named or embedded by ``fetcher``.
 
-    ``prompts``: the prompts file, which relative names are resolved against. ``max_pixels``: recipe.images.max_pixels.
+    ``max_pixels``: recipe.images.max_pixels.
     """
 
-    def __init__(self, prompts: str, fetcher: ImageFetcher, max_pixels: int) -> None:
-        self._prompts = prompts
+    def __init__(self, locations: ImageLocations, fetcher: ImageFetcher, max_pixels: int) -> None:
+        self._locations = locations
         self._fetcher = fetcher
         self._max_pixels = max_pixels
         self.too_large: list[str] = []
@@ -61,7 +65,7 @@ class RowImages:
         if isinstance(image, EmbeddedImage):
             path = self._fetcher.store(image.content, image.name)
             return str(path), self._inspect(path, image.name or f"bytes in {column}")
-        location = image_location(self._prompts, image)
+        location = self._locations.resolve(image)
         path = self._fetcher.local_path(location)
         return str(path), self._inspect(path, redact(location))
 
@@ -78,4 +82,6 @@ class RowImages:
         """Start to download the images of a value that is needed soon."""
         for image in plain_images(value):
             if isinstance(image, str) and image:
-                self._fetcher.prefetch(image_location(self._prompts, image))
+                # `inspect` reports a name that these prompts may not use.
+                with suppress(BadRow):
+                    self._fetcher.prefetch(self._locations.resolve(image))

@@ -19,7 +19,6 @@ from imagemill.data.images.size_buckets import parse_ratio
 from imagemill.data.messages import shown
 from imagemill.data.prompts.conversations import has_conversation, text_of, user_messages
 from imagemill.data.prompts.field_names import has_heading, list_fields
-from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages, is_image, plain_image, plain_images
 
@@ -69,11 +68,11 @@ class FieldNames:
 class RowMaker:
     """Converts records into rows for one recipe. Caches only the field names of the last few headings."""
 
-    def __init__(self, recipe: Recipe, images: ImageFetcher) -> None:
+    def __init__(self, recipe: Recipe, images: RowImages) -> None:
         self.columns = recipe.columns
         self.file = recipe.rows_from
         self.from_heading = has_heading(recipe.prompts)
-        self.images = RowImages(recipe.prompts_path, images, recipe.images.max_pixels)
+        self.images = images
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
         self.guides = guides_of(recipe)

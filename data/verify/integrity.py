@@ -189,7 +189,7 @@ def _verify_rows(report: Report, path: Location, expected: int) -> None:
             count += 1
             for image, sha256 in _IMAGES:
                 # Null for the turn of an edit without a mask.
-                if image in row and (image != "mask_image" or row[sha256] is not None):
+                if image in row and (image != "mask_image" or row.get(sha256) is not None):
                     _verify_image(report, path.name, row, image, sha256)
     except OutputError as error:
         report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))
@@ -201,7 +201,7 @@ def _verify_rows(report: Report, path: Location, expected: int) -> None:
 
 def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str, sha256: str) -> None:
     report.images += 1
-    content = (row[image] or {}).get("bytes")
+    content = row[image].get("bytes") if isinstance(row[image], Mapping) else None
     if content is None:
         what = f"{image} has no bytes"
     else:
@@ -215,7 +215,7 @@ def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str,
 def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Location]) -> None:
     try:
         report.fingerprint = fingerprint(paths)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, OutputError, ValueError, KeyError, TypeError) as error:
         what = f"it cannot be computed: {' '.join(str(error).split())[:200]}"
     else:
         if report.fingerprint == manifest["fingerprint"]:

@@ -15,10 +15,12 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
+from imagemill.data.messages import shown_path
 from imagemill.flows.cli import push
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
 from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
+from imagemill.models.library_messages import collected
 from imagemill.tasks.runner.fork_server import stop_fork_server
 
 app = App(
@@ -228,7 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         end_at_once()
     try:
-        code = app(arguments, result_action="return_value", print_error=False, exit_on_error=False)
+        with collected():
+            code = app(arguments, result_action="return_value", print_error=False, exit_on_error=False)
         exit_with(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         from imagemill.flows.cli.build_command import STOPPED
@@ -243,4 +246,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         exit_with(2)
     except ImagemillError as error:
         print(f"imagemill: {error}", file=sys.stderr)
+        exit_with(1)
+    except OSError as error:
+        # Of a file that a command needs: a traceback would hide its name and the reason.
+        if not error.filename or not error.strerror:
+            raise
+        print(f"imagemill: {shown_path(error.filename)}: {error.strerror}.", file=sys.stderr)
         exit_with(1)

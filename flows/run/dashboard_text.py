@@ -12,7 +12,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.shard_files import DATA_FILES
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import Plan, SetAside
-from imagemill.tasks.progress import Progress
+from imagemill.tasks.progress import Progress, truncation_note
 
 MAX_TABLE_ROWS = 200
 """Maximum number of lines in a table; an artifact is for reading."""
@@ -51,6 +51,8 @@ def report(
         "time": format_duration(counts["seconds"]),
         "devices": _cell(", ".join(sorted(progress.devices)) or "none yet"),
     }
+    if progress.truncated:
+        lines["long prompts"] = truncation_note(progress.truncated, progress.max_tokens)
     table = "\n".join(f"| {label} | {value} |" for label, value in lines.items())
     return f"# {markdown_text(name)}\n\n**{state}**\n\n| | |\n|---|---|\n{table}\n\n## Location\n\n{_location(folder)}"
 

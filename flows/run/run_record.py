@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 from prefect import get_run_logger
 
 from imagemill.data.dataset.folder import Folder
-from imagemill.tasks.progress import Progress
+from imagemill.models.library_messages import take_counts
+from imagemill.tasks.progress import Progress, truncation_note
 from imagemill.tasks.worker_stats import log_line, run_figures
 
 
@@ -29,15 +31,17 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
         **run_figures(progress.workers),
         "devices": sorted(progress.devices),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
+        **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),
         **more,
     }
     folder.add_run(run)
     if progress.truncated:
-        get_run_logger().warning(
-            "%d of the generated prompts are longer than their model's text encoders take; the rest was ignored.",
-            progress.truncated,
-        )
+        get_run_logger().warning("%s", truncation_note(progress.truncated, progress.max_tokens))
+    messages = sorted((progress.library_messages + Counter(take_counts())).items())
+    if messages:
+        counted = ", ".join(f"{kind} {count}" for kind, count in messages)
+        get_run_logger().debug("Messages of libraries, none of them shown: %s.", counted)
     for name, figures in run["workers"].items():
         get_run_logger().info("%s", log_line(name, figures))
     return run

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,12 @@ import httpx
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed, one_line
 from imagemill.data.messages import shown, shown_path
+from imagemill.data.storage.addresses import Reach
+from imagemill.data.storage.connections import Refused
 from imagemill.data.storage.origins import origin_of
+from imagemill.data.storage.web import Limits, Unreachable, WebClient
 from imagemill.models.api.responses import (
+    MAX_BYTES,
     Unusable,
     explain,
     field_at_fault,
@@ -76,9 +80,12 @@ class Request:
 
 
 class ImagesApi:
-    """One API, with at most ``api.concurrency`` requests in flight. ``key_from``: origin of its key, for messages."""
+    """One API, with at most ``api.concurrency`` requests in flight.
 
-    def __init__(self, api: Api, key: str | None, key_from: str) -> None:
+    ``key_from``: origin of its key, for messages. ``allow_hosts``: as in the recipe's images.allow_hosts.
+    """
+
+    def __init__(self, api: Api, key: str | None, key_from: str, allow_hosts: Iterable[str] = ()) -> None:
         self.api = api
         self.key_from = key_from
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -89,8 +96,8 @@ class ImagesApi:
         if key:
             self._check_origin()
         self._key = key
-        # An image's URL may belong to another server: the key is not sent there.
-        self._images = httpx.AsyncClient(timeout=None, follow_redirects=True)
+        # An image's URL may belong to another server: the key is not sent there, and it must be a public one.
+        self._images = WebClient(Reach(hosts=tuple(host.lower() for host in allow_hosts)))
         self._in_flight = asyncio.Semaphore(api.concurrency)
         self._not_before = 0.0
         self._failed: BuildFailed | None = None
@@ -106,7 +113,7 @@ class ImagesApi:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-        await self._images.aclose()
+        self._images.close()
 
     async def generate(self, request: Request) -> tuple[bytes, int]:
         """The encoded image, and the number of requests.
@@ -173,14 +180,14 @@ class ImagesApi:
         address = read_image(content)
         if isinstance(address, bytes):
             return address
+        limits = Limits(MAX_BYTES, read_s=self.api.timeout, total_s=self.api.timeout)
         try:
-            async with self._images.stream("GET", address) as response:
-                content = await read_capped(response)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+            answer = await asyncio.to_thread(self._images.get, address, limits)
+        except (Unreachable, Refused) as error:
             raise Unusable(f"the image's URL {shown_path(address)} cannot be read: {one_line(error)}") from error
-        if response.status_code != 200:
-            raise Unusable(f"the image's URL {shown_path(address)} answers {response.status_code}")
-        return content
+        if answer.status != 200:
+            raise Unusable(f"the image's URL {shown_path(address)} answers {answer.status}")
+        return answer.content
 
     def _open(self, request: Request) -> Any:
         if request.source is None:

@@ -47,8 +47,12 @@ def check_key(field: str, api: Api) -> None:
 
 def may_get_key(api: Api) -> bool:
     """Whether the machine's owner lets this API's origin have a key. Raises RecipeError for an invalid list."""
-    origin = origin_of(api.base_url)
-    return is_loopback(origin) or origin in (*DEFAULT_ORIGINS, *_listed())
+    return is_loopback(origin_of(api.base_url)) or is_listed(api)
+
+
+def is_listed(api: Api) -> bool:
+    """Whether the machine's owner has named this API's origin. Raises RecipeError for an invalid list."""
+    return origin_of(api.base_url) in (*DEFAULT_ORIGINS, *_listed())
 
 
 def origin_in_messages(api: Api) -> str:

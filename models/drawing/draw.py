@@ -18,6 +18,7 @@ from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepare_drawings
 from imagemill.models.drawing.device_errors import DeviceLost, is_sticky
 from imagemill.models.drawing.encode_pool import Encoders
+from imagemill.models.drawing.measures.prompt_truncated import max_tokens
 from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.drawing.quarantine import split_suspects
 from imagemill.models.drawing.recovery import RecoveringGenerator
@@ -101,7 +102,8 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
         reused=len(job.drawings) - len(missing),
         loads=_loads(events),
         failed=failed,
-        truncated=measuring.true["prompt_truncated"],
+        truncated=(truncated := measuring.true["prompt_truncated"]),
+        max_tokens=max_tokens(pipeline, job.spec) if truncated else None,
         stats=replace(
             stats, device=device, generated=generated, moves=sum(event["kind"] == "moved" for event in events)
         ),

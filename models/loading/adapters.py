@@ -12,6 +12,7 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.loading.weights_report import complete_weights
 
 _MUST_AGREE = ("cross_attention_dim", "joint_attention_dim", "addition_embed_type")
 """Config fields that are equal in a ControlNet and the denoiser it was trained for."""
@@ -72,10 +73,13 @@ def load_ip_adapter(pipeline: Any, spec: ModelSpec) -> None:
         return
     folder = _ip_adapter_folder(spec)
     try:
-        # A path with a slash starts at the folder's top.
-        pipeline.load_ip_adapter(
-            str(folder), subfolder="", weight_name=adapter.file, image_encoder_folder=f"./{adapter.encoder}"
-        )
+        with complete_weights(adapter.name, str(folder)):
+            # A path with a slash starts at the folder's top.
+            pipeline.load_ip_adapter(
+                str(folder), subfolder="", weight_name=adapter.file, image_encoder_folder=f"./{adapter.encoder}"
+            )
+    except RecipeError:
+        raise
     except torch.OutOfMemoryError:
         raise
     except Exception as error:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import inspect
 import os
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import RecipeError, one_line
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.library_messages import collect_new
 from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.lora import load_loras
 from imagemill.models.loading.offload import apply_offload, quantization
 from imagemill.models.loading.shared_parts import part_folders
+from imagemill.models.loading.weights_report import complete_weights
 
 
 def pick_device() -> torch.device:
@@ -50,10 +52,15 @@ def local_folder(spec: ModelSpec) -> Path | None:
         )
 
 
-def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, torch.nn.Module]) -> Any:
+def load_pipeline(
+    spec: ModelSpec,
+    device: torch.device,
+    shared: Mapping[str, torch.nn.Module],
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Any:
     """Load the spec's pipeline onto the device, with the parts in ``shared`` in place of its own.
 
-    Raises RecipeError where its files cannot be loaded.
+    ``report`` gets an event if the files have more than the model uses. Raises RecipeError where they cannot be loaded.
 
     For tests and benchmarks: IMAGEMILL_PIPELINE in a worker's environment names a ``module:function`` that is called
     with the spec and the device in place of diffusers.
@@ -62,7 +69,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
         return pkgutil.resolve_name(stand_in)(spec, device)
     dtype = getattr(torch, spec.dtype)
     names = {path.name for path in part_folders(local_folder(spec))}
-    with _explain(spec):
+    with _explain(spec), complete_weights(spec.name, spec.source.location) as weights:
         kind = diffusers_class(spec.pipeline)
         # It paints images black, which would then be set aside as blank, for a reason that no message gives.
         without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
@@ -75,6 +82,9 @@ def load_pipeline(spec: ModelSpec, device: torch.device, shared: Mapping[str, to
             **without,
             **shared,
         )
+    if weights.unused:
+        first = one_line(weights.unused[0], 120)
+        report({"kind": "unused_weights", "model": spec.name, "tensors": len(weights.unused), "first": first})
     check_fit(pipeline, spec)
     load_loras(pipeline, spec)
     load_ip_adapter(pipeline, spec)
@@ -90,10 +100,11 @@ def extra_components(spec: ModelSpec) -> dict[str, Any]:
         return {}
     parts: dict[str, Any] = {}
     for part in spec.external_parts:
-        with _explain(spec, part.source.location):
+        with _explain(spec, part.source.location), complete_weights(spec.name, part.source.location):
             parts[part.name] = _load_external_part(spec, part)
     if spec.adapters.controlnet:
-        with _explain(spec, spec.adapters.controlnet.source.location):
+        location = spec.adapters.controlnet.source.location
+        with _explain(spec, location), complete_weights(spec.name, location):
             parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.adapters.controlnet.kind))
     return parts
 
@@ -132,7 +143,7 @@ def diffusers_class(name: str) -> Any:
     # A worker has no terminal: one event reports a loaded model.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    collect_new()
     return getattr(diffusers, name)
 
 

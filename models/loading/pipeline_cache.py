@@ -69,7 +69,7 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
         device, started = pick_device(), time.perf_counter()
         found = _resident.get(spec.weights_key)
         if found is None:
-            found = _resident[spec.weights_key] = _load(spec, device, max_resident)
+            found = _resident[spec.weights_key] = _load(spec, device, max_resident, report)
             _emit(report, "loaded", found, device, started)
         elif not found.is_on_device:
             _make_space(bytes_of(found.parts), device, max_resident)
@@ -89,7 +89,7 @@ def _emit(report: Report, kind: str, resident: Resident, device: torch.device, s
     report({"kind": kind, "model": resident.spec.name, "device": device_name(device), "seconds": seconds, "gib": gib})
 
 
-def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Resident:
+def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, report: Report) -> Resident:
     folder = local_folder(spec)
     own = part_folders(folder) if folder else []
     # Parts with other settings, or with hooks for offload, are not the same.
@@ -108,7 +108,7 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None) -> Re
     needed = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(modules_of(extra))
     needed += ip_adapter_bytes(spec) if own else 0
     _make_space(needed, device, max_resident)
-    pipeline = speed_up(load_pipeline(spec, device, {**shared, **extra}), spec.speed, spec.name)
+    pipeline = speed_up(load_pipeline(spec, device, {**shared, **extra}, report), spec.speed, spec.name)
     parts = weights_of(pipeline)
     plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
     scheduler = getattr(pipeline, "scheduler", None)

@@ -100,7 +100,7 @@ class ApiThread:
         assert isinstance(job.spec, ApiSpec), "draw_job gives no other job to an API"
         name = (job.spec.api.model_dump_json(), key)
         if name not in self._apis:
-            self._apis[name] = ImagesApi(job.spec.api, key, key_from)
+            self._apis[name] = ImagesApi(job.spec.api, key, key_from, job.allow_hosts)
         return await draw_with_api(job, self._apis[name], listener)
 
     def close(self) -> None:

@@ -7,13 +7,16 @@ import os
 import signal
 from contextlib import suppress
 
+from imagemill.tasks.runner.worker_output import silence_process
 from imagemill.tasks.runner.worker_setup import die_with_parent, import_models, leave_sigterm
 
 die_with_parent()
 # Ctrl-C goes to every process of a terminal, SIGTERM to a whole group; the build ends its workers, and this, itself.
 leave_sigterm()
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-# Both are read when the library is loaded: see quiet_workers and worker_options of tasks/runner/cluster.py.
+# Inherited by the workers.
+silence_process()
+# Both are read when the library is loaded: see dask_settings.py, and worker_options in cluster.py.
 os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "critical")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -1,6 +1,6 @@
 """GpuTaskRunner: the Prefect engine in threads of the flow's process, the models in one worker process per GPU.
 
-States, retries, caching and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
+States, retries and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
 cluster with ``draw_on_gpu`` and waits for its result. The cluster starts with the first such call, so that a build with
 nothing to generate never waits for a worker.
 """
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
@@ -21,14 +22,16 @@ from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from imagemill.data.errors import BuildFailed
-from imagemill.data.messages import shown
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import StepReport
 from imagemill.models.job import Job
+from imagemill.models.library_messages import collected
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import MachineCluster, check_address, cores, cpu_workers, root_cause
 from imagemill.tasks.runner.gpus import visible_gpus
 from imagemill.tasks.runner.job_message import pack
 from imagemill.tasks.runner.worker import draw_on_worker
+from imagemill.tasks.runner.worker_output import FILE
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -143,7 +146,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
                 if not future.done():
                     future.cancel()
         raise BuildFailed(
-            f"every worker process that generated with {shown(job.spec.name)} ended; see the worker's log."
+            f"every worker process that generated with {shown(job.spec.name)} ended; what they printed before is in "
+            f"{shown_path(Path(job.staging) / FILE)}."
         )
 
     def _cpu_threads(self) -> int | None:
@@ -176,7 +180,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
     def _connect(self) -> Client:
         if self._own is not None:
-            return Client(self._own.running(self.workers), set_as_default=False)
+            return self._own.connect(self.workers)
         assert self.address is not None, "without an address there is an own cluster"
         check_address(self.address)
         timeout_s = SCHEDULER_TIMEOUT_S if self._has_connected else FIRST_CONTACT_TIMEOUT_S
@@ -207,6 +211,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
             self.listener(stamped[1])
 
     def __enter__(self) -> Self:
+        self._quiet = collected()
+        self._quiet.__enter__()
         self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="shard")
         return super().__enter__()
 
@@ -217,6 +223,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self._threads.shutdown(cancel_futures=True)
         super().__exit__(*exception)
         self._close()
+        self._quiet.__exit__(None, None, None)
 
     def _close(self) -> None:
         # Set without the lock, which is held while connecting to a scheduler.

@@ -101,6 +101,6 @@ def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> Job:
 
 def _read(mark: Path) -> str:
     try:
-        return mark.read_text()
+        return mark.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from distributed import get_worker, secede
@@ -13,7 +14,9 @@ from distributed.threadpoolexecutor import threads_lock
 
 from imagemill.data.errors import BuildFailed
 from imagemill.data.records import StepReport
+from imagemill.models.library_messages import take_counts
 from imagemill.tasks.runner.job_message import JobMessage, unpack
+from imagemill.tasks.runner.worker_output import write_into
 from imagemill.tasks.runner.worker_setup import imports
 
 
@@ -36,6 +39,7 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
         ) from error
 
     job, worker = unpack(message), get_worker()
+    write_into(Path(job.staging))
     # A forked process has the number of torch threads of its parent.
     if share := threads or int(os.environ.get("OMP_NUM_THREADS", "0")):
         use_threads(share)
@@ -45,7 +49,8 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
 
     throttle = ProgressThrottle(emit)
     try:
-        return replace(draw(job, throttle.report, run=topic, on_device_idle=_release_slot), worker=str(worker.name))
+        report = draw(job, throttle.report, run=topic, on_device_idle=_release_slot)
+        return replace(report, worker=str(worker.name), library_messages=take_counts())
     except DeviceLost:
         os._exit(1)
     finally:

@@ -16,15 +16,19 @@ from contextlib import suppress
 from typing import Any
 
 from imagemill.data.staging.in_flight import clear_marks
+from imagemill.tasks.runner.stranger_log import shorten_strangers
+from imagemill.tasks.runner.worker_output import silence_process
 
 PR_SET_PDEATHSIG = 1
 """Option of Linux's prctl(2): the signal that this process gets when its parent ends."""
 
 
 def dask_setup(worker: Any) -> None:
-    """Set up this process: it ends with its parent and ignores SIGTERM; imports start in a thread."""
+    """Set up this process: it ends with its parent, ignores SIGTERM and prints nothing; imports start in a thread."""
+    silence_process()
     die_with_parent()
     leave_sigterm()
+    shorten_strangers()
     imports.start()
 
 

@@ -31,18 +31,25 @@ def find_truncated(pipeline: Any, spec: ModelSpec, prompts: Iterable[str]) -> di
     FLUX's CLIP always stops at 77 tokens while its T5 reads on: such a prompt is read in full. What a pipeline wraps
     around a prompt, as a chat template, is not counted.
     """
-    names = ("tokenizer", "tokenizer_2", "tokenizer_3")
-    tokenizers = [found for name in names if hasattr(found := getattr(pipeline, name, None), "model_max_length")]
+    tokenizers = _tokenizers(pipeline, spec)
     if not tokenizers:
         return {}
-    limits = [min(tokenizer.model_max_length, _max_tokens(pipeline, spec)) for tokenizer in tokenizers]
     return {
-        prompt: all(
-            len(tokenizer(prompt, verbose=False).input_ids) > limit
-            for tokenizer, limit in zip(tokenizers, limits, strict=True)
-        )
+        prompt: all(len(tokenizer(prompt, verbose=False).input_ids) > limit for tokenizer, limit in tokenizers)
         for prompt in set(prompts)
     }
+
+
+def max_tokens(pipeline: Any, spec: ModelSpec) -> int:
+    """The most tokens of a prompt that one of the pipeline's text encoders takes. It has at least one."""
+    return int(max(limit for _, limit in _tokenizers(pipeline, spec)))
+
+
+def _tokenizers(pipeline: Any, spec: ModelSpec) -> list[tuple[Any, float]]:
+    """The pipeline's tokenizers, each with the number of tokens that its text encoder takes."""
+    names = ("tokenizer", "tokenizer_2", "tokenizer_3")
+    found = [item for name in names if hasattr(item := getattr(pipeline, name, None), "model_max_length")]
+    return [(tokenizer, min(tokenizer.model_max_length, _max_tokens(pipeline, spec))) for tokenizer in found]
 
 
 def _max_tokens(pipeline: Any, spec: ModelSpec) -> float:

@@ -86,13 +86,15 @@ def _load(spec: ModelSpec) -> _Checker:
     from transformers import CLIPImageProcessor
 
     from imagemill.models.loading.pipeline import local_folder, pick_device
+    from imagemill.models.loading.weights_report import complete_weights
 
     # A stand-in for the pipeline has no folder.
     folder, device, dtype = local_folder(spec) or Path(spec.source.location), pick_device(), getattr(torch, spec.dtype)
     try:
-        model = StableDiffusionSafetyChecker.from_pretrained(
-            folder / "safety_checker", dtype=dtype, use_safetensors=True
-        )
+        with complete_weights(f"{spec.name}'s safety checker", str(folder / "safety_checker")):
+            model = StableDiffusionSafetyChecker.from_pretrained(
+                folder / "safety_checker", dtype=dtype, use_safetensors=True
+            )
         extractor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
     except (OSError, ValueError) as error:
         raise RecipeError(

@@ -185,7 +185,7 @@ def test_a_missing_file_and_a_folder_are_errors(tmp_path):
 
 
 def test_an_address_that_cannot_be_opened_is_an_error():
-    with pytest.raises(InputError, match="cannot be opened: Protocol not known: gopher"):
+    with pytest.raises(InputError, match="is not read: its protocol is none of http://, https://, hf://, s3://"):
         list(read_records("gopher://example.org/p.jsonl"))
 
 
