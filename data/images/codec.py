@@ -6,8 +6,9 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from imagemill.data.errors import BadRow, one_line
 from imagemill.data.images.limits import MAX_PIXELS
@@ -64,8 +65,16 @@ class Encoding:
         return self.image_format == LOSSLESS
 
 
-def inspect_image(path: Path, name: str | None = None) -> str:
-    """Check that ``path`` is a readable image and return the sha256 of its bytes. Raises BadRow with ``name``.
+class Inspected(NamedTuple):
+    """Facts of an image that its file's header tells."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+def inspect_image(path: Path, name: str | None = None) -> Inspected:
+    """Check that ``path`` is a readable image. Raises BadRow with ``name``.
 
     Decodes the header only; a truncated image is detected when it is used.
     """
@@ -73,23 +82,25 @@ def inspect_image(path: Path, name: str | None = None) -> str:
         # Reading a device or a pipe might never end.
         if path.exists() and not path.is_file():
             raise BadRow(f"the image {shown_path(path)} is not a file")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            size = _unpacked_size(_open(file, name or str(path)))
     except FileNotFoundError as error:
         raise BadRow(f"missing image: {shown_path(path)} does not exist") from error
     except OSError as error:
         raise BadRow(f"the image {shown_path(path)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise BadRow(f"the image {shown_path(path)} cannot be read: {one_line(error)}") from error
-    _open(content, name or str(path))
-    return hashlib.sha256(content).hexdigest()
+    return Inspected(sha256, *size)
 
 
-def decode_image(content: bytes, name: str) -> Image.Image:
+def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode to RGB: EXIF orientation applied, transparency on white, 16 bits reduced to 8.
 
     Raises BadRow with ``name`` in its reason.
     """
-    image = _open(content, name)
+    image = _open(io.BytesIO(content), name, max_pixels)
     try:
         return _to_rgb(ImageOps.exif_transpose(image))
     # On damaged bytes decoders raise almost anything, for instance struct.error.
@@ -108,18 +119,28 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _open(content: bytes, name: str) -> Image.Image:
+def _open(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise BadRow(f"the image {shown_path(name)} has too many pixels, over {MAX_PIXELS:,}") from error
     except Exception as error:
         raise BadRow(f"undecodable image: {shown_path(name)} is none of {', '.join(FORMATS)}, or is damaged") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise BadRow(f"the image {shown_path(name)} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}")
+    width, height = _unpacked_size(image)
+    if width * height > max_pixels:
+        raise BadRow(f"the image {shown_path(name)} has {width} x {height} pixels, over {max_pixels:,}")
     if image.mode in ("I", "F"):
         raise BadRow(f"the image {shown_path(name)} has 32 bits a channel (mode {image.mode}): save it with 8 or 16")
     return image
+
+
+def _unpacked_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels of what decoding takes memory for: the image, or a TIFF's tile that is larger."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tile = [image.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > image.width * image.height:
+            return tile[0], tile[1]
+    return image.size
 
 
 def encode_image(image: Image.Image, encoding: Encoding, parameters: str) -> bytes:

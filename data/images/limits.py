@@ -4,3 +4,6 @@ from __future__ import annotations
 
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded at all, whatever the recipe allows: a small file can unpack to gigabytes."""
+
+MAX_ANSWER_PIXELS = 32_000_000
+"""Largest image that an API's answer may hold, unless a larger one is requested."""

@@ -13,11 +13,10 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.measure_columns import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.errors import BadRow, RecipeError
+from imagemill.data.errors import BadRow, BuildFailed, RecipeError
 from imagemill.data.identity import digest, given_seed, image_key, image_seed
-from imagemill.data.images.size_buckets import nearest, parse_ratio
-from imagemill.data.messages import shown
-from imagemill.data.planning.reuse import find_images, would_regenerate
+from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
+from imagemill.data.planning.row_checks import check_drawing, image_size
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import Drawing, Loaded, ModelFacts, Plan, RowPlan, SetAside
@@ -96,7 +95,7 @@ class RowPlanner:
 
     def _generate(self, section: Generate, row: Row, variant: int) -> DrawingSpec:
         facts = self.facts["generate"]
-        width, height = _image_size(row, section, facts)
+        width, height = image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
             "negative_prompt": row.negative_prompt or section.negative_prompt,
@@ -106,34 +105,10 @@ class RowPlanner:
             "steps": row.steps or section.steps or facts.steps,
             "guidance_scale": _first(row.guidance_scale, section.guidance_scale, facts.guidance_scale),
         }
-        self._check(row, decides, facts)
+        check_drawing(row, decides, facts)
         guides = {role: sha256 for role, _, sha256 in row.guides}
         key = image_key("text-to-image", facts.identity, {**decides, **guides} if guides else decides)
         return DrawingSpec("generate", key, {**decides, "guides": row.guides})
-
-    def _check(self, row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> None:
-        for name in ("width", "height"):
-            value = drawing[name]
-            if value is not None and value % facts.size_multiple:
-                raise BadRow(
-                    f"{name} is {value}: {shown(facts.name)} generates multiples of {facts.size_multiple} pixels"
-                )
-        if facts.only_buckets and drawing["width"] and (drawing["width"], drawing["height"]) not in facts.buckets:
-            sizes = ", ".join(f"{width} x {height}" for width, height in facts.buckets)
-            size = f"{drawing['width']} x {drawing['height']}"
-            raise BadRow(f"the size is {size} pixels: {shown(facts.name)} only generates {sizes}")
-        if facts.width is None and (drawing["width"] is None) != (drawing["height"] is None):
-            raise BadRow(f"{shown(facts.name)} needs both width and height, or neither")
-        if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
-            raise BadRow(
-                f"steps is {drawing['steps']}: with its strength {shown(facts.name)} needs at least {facts.min_steps}"
-            )
-        if row.negative_prompt and not facts.negative_prompt:
-            raise BadRow(
-                f"negative_prompt is {shown(row.negative_prompt)}: {shown(facts.name)} makes no use of negative prompts"
-            )
-        if not facts.uses_guidance and row.guidance_scale not in (None, facts.guidance_scale):
-            raise BadRow(f"guidance_scale is {row.guidance_scale}: {shown(facts.name)} makes no use of guidance")
 
     def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
         section, facts = link.section, self.facts[link.name]
@@ -150,7 +125,7 @@ class RowPlanner:
             "guidance_scale": _first(row.guidance_scale if own else None, section.guidance_scale, facts.guidance_scale),
             "negative_prompt": row.negative_prompt if own else None,
         }
-        self._check(row if own else row._replace(negative_prompt=None, guidance_scale=None), decides, facts)
+        check_drawing(row if own else row._replace(negative_prompt=None, guidance_scale=None), decides, facts)
         start = source[-1].key if source else f"sha256:{row.image_hash}"
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
@@ -164,18 +139,6 @@ class RowPlanner:
     def _row_key(self, row: Row, variant: int, path: EditPath) -> str:
         keys = [spec.key for spec in path]
         return digest([self.schema_key, row.id, variant, keys, row.prompt, row.carried])
-
-
-def _image_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:
-    """Default width and height in pixels: by the aspect ratio of the row or the recipe, or else by recipe and model."""
-    ratio = row.aspect_ratio or (section.aspect_ratio and parse_ratio(section.aspect_ratio))
-    if not ratio:
-        return section.width or facts.width, section.height or facts.height
-    if not facts.buckets:
-        raise BadRow(
-            f"an aspect ratio is given, but the sizes of {shown(facts.name)} are not known: give width and height"
-        )
-    return nearest(facts.buckets, ratio)
 
 
 def _first(*values: float | None) -> float | None:
@@ -203,7 +166,7 @@ def make_plan(
             worklist.add_finished(file.name, columns["row_key"], columns["id"])
     worklist.index_finished()
 
-    planner = RowPlanner(recipe, models, schema)
+    planner, images = RowPlanner(recipe, models, schema), FinishedImages(worklist, folder, files)
     rows = reused = failed = shard = filled = 0
     for chunk in _chunks(worklist.rows(), CHUNK):
         groups: list[list[PlannedRow]] = []
@@ -218,10 +181,15 @@ def make_plan(
             rows += len(group)
             missing = [planned for planned in group if planned.row_key not in finished]
             reused += len(group) - len(missing)
-            to_build = [planned for planned in missing if planned.row_key not in known_failures]
+            to_build = []
             for planned in missing:
                 if planned.row_key in known_failures:
                     worklist.add_fault(known_failures[planned.row_key])
+                # An image that the dataset has is not decoded, whatever else of its row has changed.
+                elif planned.row.too_large and planned.path[-1].key not in images:
+                    worklist.add_fault(_too_large(planned.row, recipe))
+                else:
+                    to_build.append(planned)
             failed += len(missing) - len(to_build)
             if not to_build:
                 continue
@@ -247,6 +215,13 @@ def make_plan(
         drawings=drawings,
         restorable=restorable,
     )
+
+
+def _too_large(row: Row, recipe: Recipe) -> SetAside:
+    fault = SetAside("load", row.id, row.file, row.line, row.too_large or "")
+    if recipe.on_bad_row == "stop":
+        raise BuildFailed(f"{fault.file}, line {fault.line}: {fault.reason} (on_bad_row is 'stop').")
+    return fault
 
 
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

@@ -20,6 +20,20 @@ from imagemill.data.staging.store import Staging
 from imagemill.data.storage.locations import Location
 
 
+class FinishedImages:
+    """The images of a dataset's rows by their keys, read from its files when the first is asked for."""
+
+    def __init__(self, worklist: Worklist, folder: Folder, files: Sequence[CommittedFile]) -> None:
+        self._worklist, self._folder = worklist, folder
+        self._unread = list(files)
+
+    def __contains__(self, key: str) -> bool:
+        while self._unread:
+            for columns in read_columns(self._folder.data / self._unread.pop().name, ["image_key"]):
+                self._worklist.add_images(columns["image_key"])
+        return self._worklist.has_image(key)
+
+
 def find_images(worklist: Worklist, path: Location, schema: DatasetSchema) -> int:
     """Record which of the images to generate are in a committed file; returns how many are in no usable encoding."""
     encoding = read_encoding(path)

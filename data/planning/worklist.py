@@ -37,6 +37,7 @@ CREATE TABLE faults (number INTEGER PRIMARY KEY, fault TEXT NOT NULL);
 CREATE TABLE finished (
     number INTEGER PRIMARY KEY, row_key TEXT NOT NULL, file TEXT NOT NULL, id TEXT NOT NULL, wanted INTEGER DEFAULT 0
 );
+CREATE TABLE images (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE twice (row_key TEXT NOT NULL, file TEXT NOT NULL);
 CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEXT NOT NULL);
 CREATE TABLE drawings (
@@ -141,6 +142,14 @@ class Worklist:
     def index_finished(self) -> None:
         """Index the finished rows for lookup; of duplicate rows, the first counts."""
         self._db.executescript(_INDEX_FINISHED)
+
+    def add_images(self, keys: Iterable[str]) -> None:
+        """Record the keys of images that the dataset has."""
+        self._db.executemany("INSERT OR IGNORE INTO images VALUES (?)", ((key,) for key in keys))
+
+    def has_image(self, key: str) -> bool:
+        """Whether an image is among those."""
+        return self._db.execute("SELECT 1 FROM images WHERE key = ?", (key,)).fetchone() is not None
 
     def mark_wanted(self, row_keys: Sequence[str]) -> set[str]:
         """Mark these rows as wanted; returns the keys of those that are finished."""

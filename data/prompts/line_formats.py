@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from imagemill.data.errors import one_line
+from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
 
 MAX_DEPTH = 64
 """Maximum nesting of lists and objects in a line: recursive code would run out of stack on deeper ones."""
@@ -30,7 +31,10 @@ class Record(NamedTuple):
 
 def read_jsonl(file: BinaryIO) -> Iterator[Record]:
     """Yield the object of each line. Blank lines are skipped."""
-    for number, raw in enumerate(file, start=1):
+    for number, raw in enumerate(bounded_lines(file), start=1):
+        if raw is None:
+            yield Record(number, None, TOO_LONG)
+            continue
         if fields := _plain_object(raw):
             yield Record(number, fields)
             continue
@@ -88,7 +92,10 @@ def _depth(value: Any) -> int:
 
 def read_text(file: BinaryIO) -> Iterator[Record]:
     """Yield each line as a prompt. Blank lines are skipped."""
-    for number, raw in enumerate(file, start=1):
+    for number, raw in enumerate(bounded_lines(file), start=1):
+        if raw is None:
+            yield Record(number, None, TOO_LONG)
+            continue
         text, fault = _decode(raw)
         if fault:
             yield Record(number, None, fault)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import inspect_image
+from imagemill.data.messages import shown_path
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.storage.locations import redact
@@ -46,20 +48,35 @@ def is_image(value: Any) -> bool:
 
 
 class RowImages:
-    """Resolves the images of rows: names by ``locations``, and what is named or embedded by ``fetcher``."""
+    """Resolves the images of rows: names by ``locations``, and what is named or embedded by ``fetcher``.
 
-    def __init__(self, locations: ImageLocations, fetcher: ImageFetcher) -> None:
+    ``max_pixels``: recipe.images.max_pixels.
+    """
+
+    def __init__(self, locations: ImageLocations, fetcher: ImageFetcher, max_pixels: int) -> None:
         self._locations = locations
         self._fetcher = fetcher
+        self._max_pixels = max_pixels
+        self.too_large: list[str] = []
+        """What is wrong with each inspected image that has more pixels; no BadRow, since the dataset may have it."""
 
     def inspect(self, image: str | EmbeddedImage, column: str) -> tuple[str, str]:
         """Path on this machine and sha256 of an image in this column. Raises BadRow if it is not an image."""
         if isinstance(image, EmbeddedImage):
             path = self._fetcher.store(image.content, image.name)
-            return str(path), inspect_image(path, image.name or f"bytes in {column}")
+            return str(path), self._inspect(path, image.name or f"bytes in {column}")
         location = self._locations.resolve(image)
         path = self._fetcher.local_path(location)
-        return str(path), inspect_image(path, redact(location))
+        return str(path), self._inspect(path, redact(location))
+
+    def _inspect(self, path: Path, name: str) -> str:
+        sha256, width, height = inspect_image(path, name)
+        if width * height > self._max_pixels:
+            self.too_large.append(
+                f"the image {shown_path(name)} has {width} x {height} pixels, and recipe.images.max_pixels is "
+                f"{self._max_pixels:,}: make it smaller, or write images: {{max_pixels: {width * height}}}"
+            )
+        return sha256
 
     def prefetch(self, value: Any) -> None:
         """Start to download the images of a value that is needed soon."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 from collections.abc import Callable, Collection, Iterator
 from datetime import date, time
@@ -12,12 +11,18 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
 from imagemill.data.prompts.field_names import list_fields
 from imagemill.data.prompts.line_formats import Record
 
 log = logging.getLogger("imagemill")
 
 csv.field_size_limit(16 * 2**20)
+
+MAX_UNPACKED_BYTES = 512 * 2**20
+"""Of a column of a row group, if it is packed tighter than MAX_UNPACKED_RATIO; images hardly shrink at all."""
+
+MAX_UNPACKED_RATIO = 50
 
 
 class BadHeading(Exception):
@@ -28,23 +33,27 @@ def read_separated(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
     """Make a reader of tables separated by ``delimiter``, with the heading in the first row."""
 
     def read(file: BinaryIO) -> Iterator[Record]:
-        # surrogateescape: invalid UTF-8 reaches _separated_record, which sets only that line aside.
-        lines = _Lines(io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=""))
+        lines = _Lines(file)
         # strict: otherwise an unclosed quote would swallow the rest of the file.
         table = csv.reader(lines, delimiter=delimiter, strict=True)
         heading: list[str] | None = None
         while True:
-            number = table.line_num + 1
+            number = lines.number + 1
             lines.pending.clear()
             try:
                 rows = [next(table)]
             except StopIteration:
                 return
+            except _LongLine as error:
+                if heading is None:
+                    raise BadHeading(f"cannot be read: {error}") from error
+                yield Record(lines.number, None, str(error))
+                continue
             except csv.Error as error:
                 if heading is None:
                     raise BadHeading(f"is not a table row: {error}") from error
                 if delimiter != "\t":
-                    yield Record(number, None, f"not a table row ({error}, line {table.line_num})")
+                    yield Record(number, None, f"not a table row ({error}, line {lines.number})")
                     continue
                 # TSV files are rarely quoted, so a prompt may well begin with a quote.
                 rows = [line.rstrip("\r\n").split(delimiter) for line in lines.pending]
@@ -57,17 +66,34 @@ def read_separated(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
     return read
 
 
-class _Lines:
-    """Iterator over a file's lines that also collects them in ``pending`` until it is cleared."""
+class _LongLine(Exception):
+    """A line is too long; the next one can be read."""
 
-    def __init__(self, file: io.TextIOWrapper) -> None:
-        self.file = file
+
+class _Lines:
+    """Iterator over a file's lines that also collects them in ``pending`` until it is cleared.
+
+    Not a generator, which ends with its first exception.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._lines = bounded_lines(file, old_mac=True)
+        self.number = 0
+        """Of the last line."""
         self.pending: list[str] = []
 
-    def __iter__(self) -> Iterator[str]:
-        for line in self.file:
-            self.pending.append(line)
-            yield line
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        raw = next(self._lines)
+        self.number += 1
+        if raw is None:
+            raise _LongLine(TOO_LONG)
+        # surrogateescape: invalid UTF-8 reaches _separated_record, which sets only that line aside.
+        line = raw.decode("utf-8-sig" if self.number == 1 else "utf-8", "surrogateescape")
+        self.pending.append(line)
+        return line
 
 
 def heading_of(values: list[str]) -> list[str]:
@@ -114,6 +140,7 @@ def _is_unicode(text: str) -> bool:
 def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
     """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
     table, image_names = pq.ParquetFile(file), {name.lower() for name in images}
+    _check_unpacked_size(table.metadata)
     # Bytes cannot be carried as plain values, and an image as text would be useless.
     binary = {field.name for field in table.schema_arrow if _has_bytes(field.type)}
     embedded = {name for name in binary if name.lower() in image_names}
@@ -132,6 +159,20 @@ def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Recor
             else:
                 plain = {name: _plain(value) if name in converted else value for name, value in fields.items()}
                 yield Record(number, {name: value for name, value in plain.items() if value is not None})
+
+
+def _check_unpacked_size(metadata: pq.FileMetaData) -> None:
+    """Raise OSError if a part of the file unpacks to far more than its size: pyarrow unpacks it as a whole."""
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for number in range(row_group.num_columns):
+            column = row_group.column(number)
+            size, packed = column.total_uncompressed_size, column.total_compressed_size
+            if size > MAX_UNPACKED_BYTES and size > MAX_UNPACKED_RATIO * packed:
+                raise OSError(
+                    f"the column {number + 1} of its row group {group + 1} unpacks from {packed / 2**20:,.0f} MiB to "
+                    f"{size / 2**20:,.0f} MiB"
+                )
 
 
 def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from PIL import Image
 
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
+from imagemill.data.images.limits import MAX_ANSWER_PIXELS
 from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_full import explain_full_disk
@@ -125,7 +127,8 @@ class _ApiGenerator:
         if self.spec.api.cost_per_image:
             self.report({"kind": "paid", "cost": self.spec.api.cost_per_image})
         try:
-            return await asyncio.to_thread(decode_image, content, "the API's answer"), requests
+            limit = max(MAX_ANSWER_PIXELS, math.prod(_size(drawing, self.spec) or (0,)))
+            return await asyncio.to_thread(decode_image, content, "the API's answer", limit), requests
         except BadRow as error:
             raise ApiFault(str(error), requests, may_pass=True) from error
 

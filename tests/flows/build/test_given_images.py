@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from imagemill.data.dataset.reader import read_rows
 from tests.conftest import Build, write_prompts
@@ -27,7 +28,30 @@ def test_images_at_urls_are_edited_once_and_their_cache_is_removed(build: Build,
     assert {name: row["input_image"] for name, row in rows.items()} == {
         name: {"bytes": png(name), "path": f"{name}.png"} for name in ("red", "blue")
     }
-    assert sorted(site.asked) == ["/blue.png", "/gone.png", "/red.png"]
+    assert sorted(site.requests) == ["/blue.png", "/gone.png", "/red.png"]
     assert not (output / ".imagemill" / "given").exists()
     again = build(fields)
     assert (again["rows"], again["generated"]) == (2, 0)
+
+
+@pytest.mark.slow
+def test_an_image_that_the_dataset_has_may_have_more_pixels_than_a_new_one(
+    build: Build, fields: dict[str, Any], tmp_path: Path
+):
+    del fields["generate"]
+    fields |= {"max_set_aside": 1.0}
+    for name in ("a", "b"):
+        Image.new("RGB", (64, 64), "red" if name == "a" else "blue").save(tmp_path / f"{name}.png")
+    write_prompts(Path(fields["prompts"]), [{"images": "a.png", "id": "a"}])
+    first = build(fields)
+    assert (first["rows"], first["generated"]) == (1, 1)
+    fields |= {"images": {"max_pixels": 1000}}
+    assert (build(fields)["generated"], build(fields)["set_aside"]) == (0, 0)
+    # A column more changes the row, and not its image.
+    write_prompts(
+        Path(fields["prompts"]), [{"images": "a.png", "id": "a", "label": "x"}, {"images": "b.png", "id": "b"}]
+    )
+    figures = build(fields)
+    assert (figures["rows"], figures["generated"], figures["set_aside"]) == (1, 0, 1)
+    assert figures["fingerprint"] == first["fingerprint"]
+    assert "b.png' has 64 x 64 pixels" in Path(fields["output"], "set_aside.jsonl").read_text()
