@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
+from imagemill.data.storage.disk_errors import disk_error
 from imagemill.flows.cli import push
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
@@ -245,4 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         exit_with(2)
     except ImagemillError as error:
         print(f"imagemill: {error}", file=sys.stderr)
+        exit_with(1)
+    except OSError as error:
+        if not (explained := disk_error(error, Path.cwd())):
+            raise
+        print(f"imagemill: {explained}", file=sys.stderr)
         exit_with(1)
