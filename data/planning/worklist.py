@@ -73,7 +73,11 @@ class Worklist:
     def create(cls, path: Path) -> Iterator[Worklist]:
         """Create an empty worklist, replacing an existing one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f"{path.name}*"):
+            # A journal beside it would be applied to the new file.
+            leftover.unlink()
+        # SQLite would not say why it cannot be created.
+        path.touch()
         with cls.open(path) as worklist:
             worklist._db.executescript(_TABLES)
             yield worklist

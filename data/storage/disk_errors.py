@@ -19,7 +19,7 @@ _FAILING = (
     "The disk, or the connection to it, fails: check it (the system's log names the device) and run the build again, "
     f"or {_ELSEWHERE}"
 )
-_UNUSABLE = f"Check that its disk works and may be written, and run the build again, or {_ELSEWHERE}"
+_UNUSABLE = f"Check that its disk works, has space and may be written, and run the build again, or {_ELSEWHERE}"
 _IN_THE_WAY = "Something else lies in the place of a file or a folder: move it away and run the build again"
 _TOO_MANY = "Raise the limit of open files (ulimit -n) and run the build again"
 _DAMAGED = "A work file of this build was damaged while it ran: run the build again, which makes a new one"

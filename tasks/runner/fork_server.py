@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing import forkserver
 
 from imagemill.tasks.runner.gpus import visible_gpus
@@ -65,7 +66,8 @@ class _Server:
     def _hold(self) -> None:
         try:
             multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
-            with safe_path():
+            # Without a folder for temporary files, say. The first worker tries again, and reports it.
+            with safe_path(), suppress(OSError):
                 forkserver.ensure_running()
         finally:
             self._up.set()

@@ -57,7 +57,10 @@ class Small:
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a build, in a process group of its own."""
         self.path.write_text(yaml.safe_dump(self.fields))
-        command = [sys.executable, "-m", "imagemill", "build", str(self.path), "--workers", "1", *arguments]
+        return self._start(["build", str(self.path), "--workers", "1", *arguments], environment)
+
+    def _start(self, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "imagemill", *arguments]
         process = subprocess.Popen(
             command,
             env={**os.environ, **self.environment, **environment},
@@ -71,9 +74,16 @@ class Small:
 
     def build(self, *arguments: str, **environment: str) -> Ended:
         """Build, and wait for the end."""
-        process = self.start(*arguments, **environment)
-        out, errors = process.communicate(timeout=300)
-        return Ended(process.returncode, out, errors)
+        return _end(self.start(*arguments, **environment))
+
+    def run(self, *arguments: str, **environment: str) -> Ended:
+        """Run another command, and wait for the end."""
+        return _end(self._start([*arguments], environment))
+
+
+def _end(process: subprocess.Popen[str]) -> Ended:
+    out, errors = process.communicate(timeout=300)
+    return Ended(process.returncode, out, errors)
 
 
 @pytest.fixture
