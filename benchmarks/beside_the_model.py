@@ -66,11 +66,11 @@ def bench(stand_in: str, rows: int) -> Iterator[Bench]:
         "IMAGEMILL_PIPELINE": f"benchmarks.stand_in:{stand_in}",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
     }
+    from benchmarks.shared_cluster import shared_cluster
     from benchmarks.startup import server
-    from imagemill.tasks.runner.cluster import start_cluster
 
-    with tempfile.TemporaryDirectory() as name, server(Path(name)) as address, start_cluster(1, []) as cluster:
+    with tempfile.TemporaryDirectory() as name, server(Path(name)) as address, shared_cluster(1) as cluster:
         os.environ["PREFECT_API_URL"] = address
         prompts = Path(name) / "prompts.txt"
         prompts.write_text("".join(f"a photo of thing number {number}\n" for number in range(rows)))
-        yield Bench(Path(name), str(prompts), cluster.scheduler_address)
+        yield Bench(Path(name), str(prompts), cluster)

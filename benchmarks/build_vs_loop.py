@@ -86,6 +86,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+    from distributed import SpecCluster
+    from shared_cluster import may_connect
+
     from imagemill.tasks.runner.cluster import cores, start_cluster
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -101,16 +104,17 @@ def main() -> None:
             target.mkdir()
             return child(LOOP, str(folder / "prompts.json"), str(target), str(BATCH))
 
-        def built(address: str, source: str) -> float:
+        def built(cluster: SpecCluster, source: str) -> float:
             output = str(folder / f"out-{next(outputs)}")
             recipe = {"prompts": str(folder / source), "output": output, "generate": {"batch_size": BATCH}}
-            return child(BUILD, json.dumps(recipe), address)
+            with may_connect(cluster):
+                return child(BUILD, json.dumps(recipe), cluster.scheduler_address)
 
         contenders: dict[str, Callable[[], float]] = {"the loop": loop}
         for workers in dict.fromkeys((1, cores())):
-            address = stack.enter_context(start_cluster(workers, [])).scheduler_address
-            built(address, "warm.txt")
-            contenders[f"build, workers: {workers}"] = lambda address=address: built(address, "prompts.txt")
+            cluster = stack.enter_context(start_cluster(workers, []))
+            built(cluster, "warm.txt")
+            contenders[f"build, workers: {workers}"] = lambda cluster=cluster: built(cluster, "prompts.txt")
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(options.rounds):
             for contender, run in contenders.items():

@@ -39,7 +39,7 @@ def main() -> None:
         "IMAGEMILL_STAND_IN_SECONDS": str(options.seconds),
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
     }
-    from imagemill.tasks.runner.cluster import start_cluster
+    from benchmarks.shared_cluster import shared_cluster
 
     figures: list[dict[str, Any]] = []
     print("workers   images/s   of linear   device idle")
@@ -50,11 +50,11 @@ def main() -> None:
         (folder / "warm.txt").write_text("".join(f"thing {number}\n" for number in range(8 * BATCH)))
         for workers in options.workers:
             recipe = {"generate": {"batch_size": BATCH, "width": options.side, "height": options.side}}
-            with start_cluster(workers, []) as cluster:
+            with shared_cluster(workers) as cluster:
                 # First a shard for every worker, so that each has made its imports when the clock starts.
                 for prompts, size in (("warm", BATCH), ("prompts", 64)):
                     paths = {"prompts": f"{folder}/{prompts}.txt", "output": f"{folder}/{prompts}-{workers}"}
-                    run = build({**recipe, **paths, "shard_size": size}, cluster.scheduler_address)
+                    run = build({**recipe, **paths, "shard_size": size}, cluster)
             # A worker's batches and the waits between them: the build's start and end are not counted.
             seconds = max(worker["drawing"] + worker["waiting"] for worker in run["workers"].values())
             rate = rows / seconds

@@ -18,9 +18,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from imagemill.data.messages import MAX_MESSAGE, MAX_REASON, escaped, message
+
 
 class ImagemillError(Exception):
-    """Base class: its message is one clear sentence for the user at the terminal."""
+    """Base class: its message is one clear sentence for the user at the terminal.
+
+    It is printable and of bounded length, whatever it repeats; the values in it are cut by data.messages.shown.
+    """
+
+    limit = MAX_MESSAGE
+    """Characters of the message."""
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(message(text, self.limit))
 
 
 class RecipeError(ImagemillError):
@@ -70,8 +81,10 @@ class UploadFailed(ImagemillError):
 class BadRow(ImagemillError):
     """A single row cannot be built; its message is the reason."""
 
+    limit = MAX_REASON
+
 
 def one_line(text: object, limit: int | None = 200) -> str:
     """Join a message's lines and cut it to ``limit`` characters; the class name for an exception without a message."""
-    joined = " ".join(str(text).split())[:limit]
+    joined = escaped(" ".join(str(text).split())[:limit])
     return joined or (type(text).__name__ if isinstance(text, BaseException) else "")

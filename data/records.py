@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from imagemill.data.messages import MAX_REASON, escaped, message
+
+MAX_ID = 200
+"""Characters of the id of a row that is set aside."""
+
 ColumnKind = Literal["bool", "int", "float", "str", "json"]
 """How a carried column is stored; ``json`` is text."""
 
@@ -94,6 +99,12 @@ class SetAside:
     attempts: int = 1
     row_key: str | None = None
 
+    def __post_init__(self) -> None:
+        # It is written and displayed: a row's id and its values may hold anything, in any length.
+        object.__setattr__(self, "reason", message(self.reason, MAX_REASON))
+        if self.id is not None:
+            object.__setattr__(self, "id", escaped(self.id[:MAX_ID]))
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -116,6 +127,9 @@ class Failure:
 
     reason: str
     attempts: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", message(self.reason, MAX_REASON))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def page() -> str:
     """The page's text."""
     schema = Recipe.model_json_schema()
     tables = [_table("Recipe", schema, schema, "")]
-    for name in ("generate", "edit", "columns", "checks"):
+    for name in ("generate", "edit", "columns", "images", "checks"):
         section = _resolve(schema["properties"][name], schema)
         tables.append(_table(name, section, schema, f"{name}."))
     for name in ("template", "sweep"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,15 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.published import without_home
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import MAX_REASON, message
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Failure, Plan, StepReport, WorkerStats
-from imagemill.data.staging.store import Staging
+from imagemill.data.records import Failure, Plan, StepReport
 from imagemill.data.storage.disk_errors import explain_disk_errors
+from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
 from imagemill.flows.run.dashboard import Board, tag_run
@@ -46,6 +47,7 @@ from imagemill.tasks.write_parquet import write_parquet
 
 
 # load_recipe validates the parameters, not Prefect: a bad recipe has one message, whichever way it is started.
+@served
 @flow(
     name="build-dataset",
     flow_run_name=run_name,
@@ -87,7 +89,12 @@ def build_dataset(
                     _build_shards(build, plan, progress)
                     manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
-            record_run(folder, progress, status="stopped", error=f"{type(error).__name__}: {error}")
+            record_run(
+                folder,
+                progress,
+                status="stopped",
+                error=without_home(message(f"{type(error).__name__}: {error}", MAX_REASON)),
+            )
             raise
         allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)
         figures = record_run(
@@ -199,29 +206,6 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
 
 
 def _run_step(step: Any, build: Build, job: Job, name: str) -> StepReport:
-    results = build.folder.results
-    report = _run_task(_with_cache(step, results, build.retry_set_aside), job, name)
-    staging = Staging(build.folder.staged)
-    is_complete = all(
-        drawing.key in report.failed
-        or all(staging.find(drawing.key, encoding.name) is not None for encoding in job.encodings[drawing.key])
-        for drawing in job.drawings
-    )
-    # A cached result is only a reference: if its images are gone, they are generated again, never left out.
-    return report if is_complete else _run_task(_with_cache(step, results, refresh=True), job, name)
-
-
-@lru_cache(maxsize=8)
-def _with_cache(step: Any, results: Path, refresh: bool) -> Any:
-    # Once per build, not per shard: Prefect inspects a task's source and signature each time.
-    return step.with_options(result_storage=results, refresh_cache=refresh)
-
-
-def _run_task(step: Any, job: Job, name: str) -> StepReport:
-    state = begin(step, quote(job), name, return_state=True)
+    state = begin(step, quote(job), build.folder.results, build.retry_set_aside, name, return_state=True)
     report: StepReport = state.result()
-    if state.name != "Cached":
-        return report
-    # An earlier run generated these images.
-    reused = len(job.drawings) - len(report.failed)
-    return StepReport(reused=reused, failed=report.failed, stats=WorkerStats(device=report.device))
+    return report

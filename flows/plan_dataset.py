@@ -14,10 +14,12 @@ from imagemill.data.dataset.reader import recent_pace
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import LOSSLESS
+from imagemill.data.messages import shown_path
 from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models
 
@@ -39,7 +41,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
     try:
         files, damaged = folder.committed()
         with (
-            tempfile.TemporaryDirectory(prefix="imagemill-plan-") as scratch,
+            tempfile.TemporaryDirectory(prefix="plan-", dir=scratch_folder()) as scratch,
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
             loaded = load_rows(recipe, worklist, Path(scratch) / "given")
@@ -51,7 +53,8 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
             raise
         raise OutputError(
-            f"{error.filename!r} was removed during planning: a build is changing the dataset. Plan again when it has "
+            f"{shown_path(error.filename)} was removed during planning: a build is changing the dataset. Plan again "
+            "when it has "
             "finished."
         ) from error
     finished, size = sum(file.rows for file in files), sum(file.bytes for file in files)

@@ -15,15 +15,20 @@ from pydantic import Field
 
 from imagemill.data.config.load import parse_recipe
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.reader import current_recipe, find_finished
+from imagemill.data.dataset.published import restore_paths
+from imagemill.data.dataset.reader import current_recipe, find_finished, read_paths
 from imagemill.data.errors import DatasetDiffers, OutputError, RecipeError
+from imagemill.data.messages import shown_path
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
 from imagemill.data.verify.sampling import sample_rows
+from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.foreign_recipe import check_foreign_recipe
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
@@ -31,6 +36,7 @@ ROWS_PER_TASK = 16
 """Rows that one task regenerates."""
 
 
+@served
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
     output: Annotated[str, Field(description="Folder or URL of a finished dataset.")],
@@ -70,7 +76,7 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
         results.extend(compared)
         devices.update(names)
 
-    with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch_folder()) as scratch:
         sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
         while batch := list(islice(sample, ROWS_PER_TASK)):
             while len(in_flight) >= runner.max_in_flight():
@@ -90,14 +96,17 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
 
 
 def _models(folder: Folder, manifest: Mapping[str, Any]) -> dict[Step, Model]:
-    """The models of the manifest's recipe, as they are now."""
+    """The models of the manifest's recipe, as they are now. Raises OutputError."""
     try:
         # The folder's present location, since it records the repositories' commits.
-        recipe = parse_recipe({**current_recipe(manifest["recipe"]), "output": str(folder.root)})
+        published = current_recipe(manifest["recipe"])
+        recipe = parse_recipe({**restore_paths(published, read_paths(folder)), "output": str(folder.root)})
+        check_foreign_recipe(recipe)
         return resolve_models(recipe)
     except RecipeError as error:
         raise OutputError(
-            f"no row of {str(folder.root)!r} can be regenerated, since the recipe in its manifest cannot be used here: "
+            f"no row of {shown_path(folder.root)} can be regenerated, since the recipe in its manifest cannot be used "
+            "here: "
             f"{error}"
         ) from error
 
@@ -110,16 +119,18 @@ def summary(report: Mapping[str, Any]) -> str:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report["counts"].items())
         first = report["faults"][0]
         return (
-            f"{output!r} differs from its manifest ({kinds}). The first: {first['file']}: {first['what']}. Run "
+            f"{shown_path(output)} differs from its manifest ({kinds}). The first: {first['file']}: {first['what']}. "
+            "Run "
             "`imagemill build` with the dataset's recipe: it generates the rows of damaged and missing files again."
         )
     if not report.get("regenerated"):
-        return f"{output!r} matches its manifest: {size}."
+        return f"{shown_path(output)} matches its manifest: {size}."
     generated = f"rows regenerated: {report['regenerated']}, {report['bit_equal']} of them bit-equal"
     if report["good"]:
-        return f"{output!r} matches its manifest: {size}; {generated}."
+        return f"{shown_path(output)} matches its manifest: {size}; {generated}."
     differing = ", ".join(report["differing"]) or "nothing that the manifest records"
     return (
-        f"{output!r} matches its manifest, but regenerating gave other images: {generated}. Differing from the "
+        f"{shown_path(output)} matches its manifest, but regenerating gave other images: {generated}. Differing from "
+        "the "
         f"manifest: {differing}."
     )

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.storage.home import home_folder
 
 
 def cache_folder(name: str) -> Path:
@@ -13,7 +14,7 @@ def cache_folder(name: str) -> Path:
 
     Raises BuildFailed where it cannot be created.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagemill" / name
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "imagemill" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

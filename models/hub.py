@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from imagemill.data.errors import RecipeError, UnknownModel
+from imagemill.data.messages import shown
 
 
 def resolve_commit(field: str, repository: str, revision: str | None, cache_dir: str | None) -> str:
@@ -33,10 +34,11 @@ def resolve_commit(field: str, repository: str, revision: str | None, cache_dir:
     except GatedRepoError as error:
         raise RecipeError(gated_message(field, repository)) from error
     except RevisionNotFoundError as error:
-        raise UnknownModel(f"{field}: the repository {repository!r} has no revision {revision!r}.") from error
+        raise UnknownModel(f"{field}: the repository {shown(repository)} has no revision {shown(revision)}.") from error
     except RepositoryNotFoundError as error:
         raise UnknownModel(
-            f"{field}: there is no repository {repository!r} that you may see. Check its name; for a private one put "
+            f"{field}: there is no repository {shown(repository)} that you may see. Check its name; for a private one "
+            "put "
             "a token with access into HF_TOKEN."
         ) from error
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError, httpx2.HTTPError) as error:
@@ -55,7 +57,7 @@ def _cached_commit(
         if ref := _cached_ref(repository, revision, cache_dir):
             return ref
         raise UnknownModel(
-            f"{field}: {repository!r} is not in the local cache, and the hub cannot be reached "
+            f"{field}: {shown(repository)} is not in the local cache, and the hub cannot be reached "
             f"({type(unreachable).__name__}). Connect, or name a local folder."
         ) from error
     return Path(index).parent.name
@@ -83,7 +85,7 @@ def list_weights(field: str, repository: str, commit: str, cache_dir: str | None
         raise RecipeError(gated_message(field, repository)) from error
     except RepositoryNotFoundError as error:
         raise UnknownModel(
-            f"{field}: there is no repository {repository!r} that you may see at {commit[:12]}."
+            f"{field}: there is no repository {shown(repository)} that you may see at {commit[:12]}."
         ) from error
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError, httpx2.HTTPError):
         snapshot = _cached_repository(repository, cache_dir) / "snapshots" / commit
@@ -99,12 +101,13 @@ def fetch_file(field: str, repository: str, commit: str, name: str, cache_dir: s
         raise RecipeError(gated_message(field, repository)) from error
     except (EntryNotFoundError, RepositoryNotFoundError, LocalEntryNotFoundError) as error:
         hint = ": not a diffusers model?" if name == "model_index.json" else "."
-        raise UnknownModel(f"{field}: {repository!r} has no {name} at {commit[:12]}{hint}") from error
+        raise UnknownModel(f"{field}: {shown(repository)} has no {name} at {commit[:12]}{hint}") from error
 
 
 def gated_message(field: str, repository: str) -> str:
     """The message for a repository whose licence has to be accepted first."""
     return (
-        f"{field}: the repository {repository!r} is gated. Accept its licence on its page, and put a token of that "
+        f"{field}: the repository {shown(repository)} is gated. Accept its licence on its page, and put a token of "
+        "that "
         "account into HF_TOKEN."
     )

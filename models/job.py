@@ -33,5 +33,7 @@ class Job:
     """Whether the worker finds the best size up to this by trial (the recipe's `batch_size: auto`)."""
     max_resident: int | None = None
     """The most models that stay on a worker's device at once; None: as many as fit."""
+    allow_hosts: tuple[str, ...] = ()
+    """The recipe's images.allow_hosts: hosts that an API's answer may name though they are not public."""
     measures: Mapping[str, Any] = field(default_factory=dict)
     """Measure (models.drawing.measure_registry) -> its setting for these images."""

@@ -16,7 +16,7 @@ from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.planning.plan import schema_of
-from imagemill.data.prompts.hub import is_on_hub, pin_prompts
+from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
 from imagemill.data.records import Failure, Loaded, ModelFacts, RowPlan
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
@@ -26,6 +26,7 @@ from imagemill.models.catalog.source import Locator
 from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
+from imagemill.tasks.pinned import check_pinned, is_commit, is_flag, is_seed, pinned_commits
 
 MAX_AUTO_BATCH = 64
 """Largest batch that `batch_size: auto` tries."""
@@ -81,6 +82,7 @@ class Build:
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
+            allow_hosts=tuple(self.recipe.images.allow_hosts),
             measures=self.schema.settings_of(step),
         )
 
@@ -90,8 +92,7 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 
     Commits that the folder has pinned are taken from there.
     """
-    pinned = Folder(recipe.output).pinned()
-    resolver = Resolver(read_catalog(recipe.models_file), Locator(recipe.cache_dir, pinned))
+    resolver = Resolver(read_catalog(recipe.models_file), Locator(recipe.cache_dir, pinned_commits(recipe.output)))
     models: dict[Step, Model] = {}
     for step, field, section in chain_of(recipe):
         if section.backend == "openai":
@@ -115,17 +116,23 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
     for step, _, section in chain_of(recipe):
         for source in models[step].sources:
             if source.commit:
-                pin(source.pin, _always(source.commit))
+                check_pinned(source.pin, pin(source.pin, _always(source.commit)), is_commit)
         if section.seed == -1:
-            seed = pin(f"{step}.seed", lambda: secrets.randbelow(MAX_SEED + 1))
+            name = f"{step}.seed"
+            seed = check_pinned(name, pin(name, lambda: secrets.randbelow(MAX_SEED + 1)), is_seed)
             changes[step] = section.model_copy(update={"seed": seed})
     recipe = with_sections(recipe, changes)
     if recipe.prompt_truncated is None:
         # A dataset that is older than this column keeps its rows unchanged.
-        is_new = pin("prompt_truncated", lambda: not Folder(recipe.output).committed()[0])
+        name = "prompt_truncated"
+        is_new = check_pinned(name, pin(name, lambda: not Folder(recipe.output).committed()[0]), is_flag)
         recipe = recipe.model_copy(update={"prompt_truncated": is_new})
     if is_on_hub(recipe.prompts):
-        recipe = recipe.model_copy(update={"prompts": pin(recipe.prompts, lambda: pin_prompts(recipe.prompts))})
+        prompts = recipe.prompts
+        pinned = check_pinned(
+            prompts, pin(prompts, lambda: pin_prompts(prompts)), lambda value: is_pinned(prompts, value)
+        )
+        recipe = recipe.model_copy(update={"prompts": pinned})
     return recipe
 
 

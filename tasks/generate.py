@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import task
+from prefect.client.schemas.objects import State
 
 from imagemill.data.records import StepReport
 from imagemill.models.job import Job
-from imagemill.tasks.runner.dispatch import draw_job
+from imagemill.tasks.step_cache import run_step
 from imagemill.tasks.task_options import DRAW_TASK_OPTIONS
 
 
 @task(name="generate", **DRAW_TASK_OPTIONS)
-def generate(job: Job, name: str) -> StepReport:
+def generate(job: Job, results: Path, refresh: bool, name: str) -> StepReport | State[StepReport]:
     """Generate and stage the job's images; the report counts them and lists failures.
 
-    ``name``: name of the task run on the dashboard.
+    ``results``: folder of the steps' results, from which ``refresh`` takes none; ``name``: of the task run.
     """
-    return draw_job(job)
+    return run_step("generate", job, results, refresh)

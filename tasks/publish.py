@@ -10,7 +10,7 @@ from prefect import task
 from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.contact_sheet import contact_sheet
-from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_set_aside
+from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
 from imagemill.tasks.build_context import Build
@@ -43,5 +43,6 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str])
     card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences)
     folder.write(folder.contact_sheet, contact_sheet([folder.data / file.name for file in files]))
     folder.write(folder.card, card.encode())
+    write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
     return manifest, count

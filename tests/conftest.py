@@ -167,11 +167,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a running cluster of two CPU workers, in which models stay loaded from test to test."""
-    from imagemill.models.library_messages import collected
-    from imagemill.tasks.runner.cluster import start_cluster
+    from benchmarks.shared_cluster import shared_cluster
 
-    with collected(), start_cluster(workers=2, gpus=[]) as running:
-        yield running.scheduler_address
+    with shared_cluster(workers=2) as address:
+        yield address
 
 
 @pytest.fixture

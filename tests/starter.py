@@ -159,11 +159,13 @@ def _run(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ |= request["environment"]
     _quiet()
+    from dask import config
     from prefect.context import refresh_global_settings_context
 
     from imagemill.flows.cli.app import main
 
     refresh_global_settings_context()
+    config.refresh()
     for constant, value in request["constants"].items():
         module, name = constant.split(":")
         setattr(import_module(module), name, value)

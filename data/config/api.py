@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from imagemill.data.config.fields import MaybeText, Section, blank_as_none
+from imagemill.data.messages import shown
+from imagemill.data.storage.origins import BadUrl, origin_of
 
 _RESERVED = ("model", "prompt", "n", "image", "mask", "size", "quality", "seed", "stream")
 """Request fields that imagemill sets itself."""
@@ -15,7 +17,7 @@ _RESERVED = ("model", "prompt", "n", "image", "mask", "size", "quality", "seed",
 def _without_reserved(extra: dict[str, Any]) -> dict[str, Any]:
     for name in _RESERVED:
         if name in extra:
-            raise ValueError(f"extra holds {name!r}, which imagemill sets itself: remove it")
+            raise ValueError(f"extra holds {shown(name)}, which imagemill sets itself: remove it")
     return extra
 
 
@@ -24,8 +26,15 @@ def _none_as_empty(value: Any) -> Any:
 
 
 def _url(value: str) -> str:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError(f"base_url is {value!r}: it must begin with http:// or https://, and usually ends in /v1")
+    # Messages do not repeat it: a user may have put a password or a key into it.
+    if not value:
+        return value
+    try:
+        origin_of(value)
+    except BadUrl as error:
+        raise ValueError(f"{error}; it usually ends in /v1") from error
+    if "?" in value or "#" in value:
+        raise ValueError("it holds a query or a fragment: /images/generations is appended to it")
     return value.rstrip("/")
 
 
@@ -41,7 +50,8 @@ class Api(Section):
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         title="Key variable",
-        description="Environment variable that contains the API key; empty: OPENAI_API_KEY, if it is set.",
+        description="Environment variable that contains the API key; empty: OPENAI_API_KEY, if it is set. Keys go only "
+        "to api.openai.com, this machine, and the origins in IMAGEMILL_API_HOSTS.",
     )
     key_block: MaybeText = Field(
         None, title="Key block", description="Name of a Prefect Secret block with the key; replaces the key variable."

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.secrets import refuse_tokens
 from imagemill.data.config.shipped import find_recipe
-from imagemill.data.errors import RecipeError, one_line
+from imagemill.data.errors import RecipeError
+from imagemill.data.messages import cut, field_path, shown, shown_path
+from imagemill.data.storage.yaml_file import BadYaml, check_size, parse_yaml, read_yaml_file
+
+_SECRET = ("base_url", "extra", "key_block", "key_env")
+"""Fields that a user may have put a key into by mistake: messages name them without their value."""
 
 
 def load_recipe(source: Recipe | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -37,14 +41,17 @@ def load_recipe(source: Recipe | Mapping[str, Any] | str | Path, overrides: Mapp
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a recipe file. Raises RecipeError if there is none."""
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        fields = read_yaml_file(path)
     except OSError as error:
-        raise RecipeError(f"cannot read the recipe {str(path)!r}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the recipe {str(path)!r} is not valid YAML: {one_line(error, None)}.") from error
-    if not isinstance(fields, dict):
         raise RecipeError(
-            f"the recipe {str(path)!r} must be a mapping such as 'prompts: prompts.jsonl', not {fields!r}."
+            f"cannot read the recipe {shown_path(path)}: {error.strerror or type(error).__name__}."
+        ) from error
+    except BadYaml as error:
+        raise RecipeError(f"the recipe {shown_path(path)} is not valid YAML: {error}.") from error
+    if not isinstance(fields, dict):
+        # Its type, not its content: the path may name any file of this machine.
+        raise RecipeError(
+            f"the recipe {shown_path(path)} must be a mapping such as 'prompts: prompts.jsonl', not {_kind(fields)}."
         )
     return fields
 
@@ -53,11 +60,11 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """Parse ``generate.seed=7`` into ``("generate.seed", 7)``; the value is YAML. Raises RecipeError."""
     dotted, equals, value = text.partition("=")
     if not equals or not dotted.strip():
-        raise RecipeError(f"--set {text!r} is not of the form field=value, for instance --set generate.seed=7.")
+        raise RecipeError(f"--set {shown(text)} is not of the form field=value, for instance --set generate.seed=7.")
     try:
-        return dotted.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text!r}: the value is not valid YAML; put it in quotes.") from error
+        return dotted.strip(), parse_yaml(value)
+    except BadYaml as error:
+        raise RecipeError(f"--set {shown(text)}: the value is not valid YAML; put it in quotes ({error}).") from error
 
 
 def set_field(fields: dict[str, Any], dotted: str, value: Any) -> None:
@@ -80,12 +87,18 @@ def _key_in(parent: Any, name: str, dotted: str) -> str | int:
     if not isinstance(parent, list):
         return name
     if not name.isdecimal() or int(name) >= len(parent):
-        raise RecipeError(f"{dotted!r}: {name!r} is not a place in a list of {len(parent)}, which counts from 0.")
+        raise RecipeError(
+            f"{shown(dotted)}: {shown(name)} is not a place in a list of {len(parent)}, which counts from 0."
+        )
     return int(name)
 
 
 def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
     """Validate the fields. Raises RecipeError that names the first invalid field, its value and what is allowed."""
+    try:
+        check_size(fields)
+    except BadYaml as error:
+        raise RecipeError(f"the recipe is too large: {error}.") from error
     refuse_tokens(fields)
     try:
         return Recipe.model_validate(fields)
@@ -96,32 +109,55 @@ def parse_recipe(fields: Mapping[str, Any]) -> Recipe:
 def explain_faults(faults: Sequence[Mapping[str, Any]]) -> str:
     """Describe the first of pydantic's errors: the field, its value and what is allowed."""
     more = f" ({len(faults) - 1} more after this one.)" if len(faults) > 1 else ""
-    return _explain_fault(faults[0]) + more
+    # Unknown fields first: the file may be no recipe at all, and then its values are not to be repeated.
+    return _explain_fault(min(faults, key=lambda fault: fault["type"] != "extra_forbidden")) + more
 
 
 def _explain_fault(fault: Mapping[str, Any]) -> str:
-    field = ".".join(str(part) for part in ("recipe", *fault["loc"]))
+    field = field_path(("recipe", *fault["loc"]))
     kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
+    is_value = field if set(fault["loc"]) & set(_SECRET) else f"{field} is {_scalar(value)}"
     match kind:
         case "missing":
             return f"{field} is missing: {_describe(fault['loc'])}"
         case "extra_forbidden":
             known = list(_section(fault["loc"][:-1]).model_fields)
-            close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+            close = difflib.get_close_matches(cut(str(fault["loc"][-1])), known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             return f"{field} is not a field: {hint}Known here: {', '.join(known)}."
         case "value_error":
             return f"{field}: {context['error']}."
         case "model_type":
             first = next(iter(_section(fault["loc"]).model_fields))
-            return f"{field} is {value!r}: it must be a section, such as {{{first}: ...}}, or left out."
+            return f"{is_value}: it must be a section, such as {{{first}: ...}}, or left out."
         case "string_type" if isinstance(value, bool):
-            return f"{field} is {value!r}: YAML reads yes, no, on and off as booleans; put the text in quotes."
+            return f"{is_value}: YAML reads yes, no, on and off as booleans; put the text in quotes."
         case "string_pattern_mismatch":
-            return f"{field} is {value!r}, which does not fit: {_describe(fault['loc'])}"
+            return f"{is_value}, which does not fit: {_describe(fault['loc'])}"
         case _:
             allowed = _allowed_numbers(fault["loc"]) or f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
-            return f"{field} is {value!r}: {allowed}. {_describe(fault['loc'])}".strip()
+            return f"{is_value}: {allowed}. {_describe(fault['loc'])}".strip()
+
+
+def _scalar(value: Any) -> str:
+    """A single value as it is; of a list or mapping only its kind, since a file that is no recipe has any content."""
+    return _kind(value) if isinstance(value, Mapping | list | tuple | set) else shown(value)
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "empty"
+        case [] | {} if not value:
+            return repr(value)
+        case str():
+            return "a text"
+        case list() | tuple() | set():
+            return f"a list of {len(value)}"
+        case Mapping():
+            return f"a mapping with {len(value)} entries" if len(value) != 1 else "a mapping with one entry"
+        case _:
+            return "a single value"
 
 
 def _section(path: tuple[str | int, ...]) -> type[BaseModel]:

@@ -12,9 +12,11 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from imagemill.data.config.fields import MaybeText, Section, Text, TextOrEmpty
+from imagemill.data.config.images import Images
 from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
+from imagemill.data.messages import shown
 
 GUIDES = {"control_image": "controlnet", "image_prompt": "ip_adapter"}
 """Images of a row that guide its generation: field of recipe.columns -> the field of `generate` that needs it."""
@@ -109,6 +111,7 @@ class Recipe(Section):
         description="A longer chain, instead of generate and edit: a list such as [{generate: {}}, {edit: {}}, ...].",
     )
     columns: Columns = Field(Columns(), title="Columns", description="Names of the fields in the prompts file.")
+    images: Images = Field(Images(), title="Images", description="Limits for the images that rows name or embed.")
     cache_dir: MaybeText = Field(
         None,
         title="Model cache",
@@ -225,7 +228,7 @@ class Recipe(Section):
                 getattr(section, field, None) for section in sections
             ):
                 raise ValueError(
-                    f"columns.{role} is {name!r}, but no 'generate' section has the {field} that would read "
+                    f"columns.{role} is {shown(name)}, but no 'generate' section has the {field} that would read "
                     f"it: set generate.{field}, or leave out columns.{role}"
                 )
 

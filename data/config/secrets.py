@@ -7,23 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import TOKENS, field_path
 
-_KINDS = {
-    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
-    "an AWS access key": r"\b(AKIA|ASIA)[A-Z0-9]{16}\b",
-    "a Google key": r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}",
-    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}",
-    "an API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "a password in a URL": r"://[^/\s@]*:[^/\s@]+@",
-    "a signed URL": r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token|access_token)=",
-}
-_PATTERNS = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
+_PATTERNS = {kind: re.compile(pattern) for kind, pattern in TOKENS.items()}
 
 
 def refuse_tokens(fields: Mapping[str, Any]) -> None:
     """Raise RecipeError if any text in the recipe looks like a credential. The message does not repeat it."""
-    for field, text in _texts(fields, "recipe"):
+    for field, text in _texts(fields, ("recipe",)):
         for kind, pattern in _PATTERNS.items():
             if pattern.search(text):
                 raise RecipeError(
@@ -33,13 +24,14 @@ def refuse_tokens(fields: Mapping[str, Any]) -> None:
                 )
 
 
-def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
+def _texts(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
-        yield field, value
+        yield field_path(place), value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(name, f"a field's name in {field}")
-            yield from _texts(inner, f"{field}.{name}")
+            if isinstance(name, str):
+                yield f"a field's name in {field_path(place)}", name
+            yield from _texts(inner, (*place, name))
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
-            yield from _texts(inner, f"{field}.{number}")
+            yield from _texts(inner, (*place, number))

@@ -24,6 +24,7 @@ from imagemill.data.config.memory import Memory
 from imagemill.data.config.schedulers import Scheduler
 from imagemill.data.config.speed import Speed
 from imagemill.data.images.size_buckets import Shape
+from imagemill.data.messages import shown
 
 
 class ModelChoice(Section):
@@ -196,14 +197,14 @@ class Edit(ModelChoice):
     def _instructions_differ(self) -> Edit:
         if not self.multi_turn and len(set(self.instructions)) < len(self.instructions):
             twice = next(text for text in self.instructions if self.instructions.count(text) > 1)
-            raise ValueError(f"instructions lists {twice!r} twice: list each instruction once")
+            raise ValueError(f"instructions lists {shown(twice)} twice: list each instruction once")
         return self
 
     @model_validator(mode="after")
     def _has_references_to_lay_out(self) -> Edit:
         if self.references_layout != "separate" and not self.references:
             raise ValueError(
-                f"references_layout is {self.references_layout!r}, but references is false: set it to true"
+                f"references_layout is {shown(self.references_layout)}, but references is false: set it to true"
             )
         return self
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from imagemill.data.config.fields import Guidance, MaybeText, Number, Section, Size, Steps, Text, as_list
 from imagemill.data.identity import MAX_SEED
+from imagemill.data.messages import shown
 
 Sample = Annotated[int, Field(ge=1, le=10_000_000), Number]
 OneSeed = Annotated[int, Field(ge=0, le=MAX_SEED), Number]
@@ -59,12 +60,12 @@ class Template(Section):
             if not choices:
                 raise ValueError(f"values.{name} is an empty list: add a value, or remove it")
             if len(set(choices)) < len(choices):
-                raise ValueError(f"values.{name} lists {_repeated(choices)!r} twice: list each once")
+                raise ValueError(f"values.{name} lists {shown(_repeated(choices))} twice: list each once")
         if len(set(self.text)) < len(self.text):
-            raise ValueError(f"text lists {_repeated(self.text)!r} twice: list each once")
+            raise ValueError(f"text lists {shown(_repeated(self.text))} twice: list each once")
         unused = sorted(set(self.values) - placeholders(self))
         if unused:
-            raise ValueError(f"values has {unused[0]!r}, which no text uses: write {{{unused[0]}}}, or remove it")
+            raise ValueError(f"values has {shown(unused[0])}, which no text uses: write {{{unused[0]}}}, or remove it")
         return self
 
     @property
@@ -90,7 +91,7 @@ class Sweep(Section):
         for name in type(self).model_fields:
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} lists {_repeated(values)!r} twice: list each once")
+                raise ValueError(f"{name} lists {shown(_repeated(values))} twice: list each once")
         return self
 
     @property
@@ -113,10 +114,10 @@ def _names_in(text: str) -> list[str]:
     try:
         parts = [*string.Formatter().parse(text)]
     except ValueError as error:
-        raise ValueError(f"{text!r}: {str(error).lower()}; literal braces are written {{{{ and }}}}") from error
+        raise ValueError(f"{shown(text)}: {str(error).lower()}; literal braces are written {{{{ and }}}}") from error
     for _, name, spec, conversion in parts:
         if name is not None and (not name.strip() or spec or conversion):
             raise ValueError(
-                f"{text!r} has braces without a plain name in them; literal braces are written {{{{ and }}}}"
+                f"{shown(text)} has braces without a plain name in them; literal braces are written {{{{ and }}}}"
             )
     return [name for _, name, _, _ in parts if name is not None]

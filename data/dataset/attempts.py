@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.own_files import read_attempts
 from imagemill.data.staging.store import Staging
 
 MAX_ATTEMPTS = 3
@@ -18,7 +18,7 @@ def record_attempt(folder: Folder, run: str) -> int:
     Progress is a committed row, or an image that is staged for a shard in flight.
     """
     progress = _progress(folder)
-    last = _read(folder)
+    last = read_attempts(folder.attempts)
     fruitless = last["fruitless"] + 1 if last.get("run") == run and last["kept"] == progress else 0
     folder.write(folder.attempts, json.dumps({"run": run, "kept": progress, "fruitless": fruitless}).encode())
     return fruitless
@@ -27,10 +27,6 @@ def record_attempt(folder: Folder, run: str) -> int:
 def reset_attempts(folder: Folder) -> None:
     """Start counting from zero: a user who starts the build again has changed something."""
     folder.attempts.unlink(missing_ok=True)
-
-
-def _read(folder: Folder) -> dict[str, Any]:
-    return json.loads(folder.attempts.read_bytes()) if folder.attempts.exists() else {}
 
 
 def _progress(folder: Folder) -> list[int]:

@@ -9,8 +9,10 @@ import yaml
 
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.published import public_path
 from imagemill.data.dataset.schema import IMAGE, DatasetSchema
 from imagemill.data.dataset.shard_files import DATA_FILES
+from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
 
 _SIZES = (
@@ -57,7 +59,7 @@ def dataset_card(
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     }
     listed = "\n".join(
-        f"- {step}: `{facts.name}`, {_weights(facts)}, licence: {licence}"
+        f"- {step}: {code_span(facts.name)}, {_weights(facts)}, licence: {markdown_text(licence)}"
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     return f"""---
@@ -79,7 +81,7 @@ rows[0]["{schema.image_columns[-1]}"].show()
 ## Where it comes from
 
 {listed}
-- prompts: `{recipe.rows_from}`
+- prompts: {code_span(public_path("prompts", recipe.prompts) or recipe.rows_from)}
 - fingerprint: `{manifest["fingerprint"]}`
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
@@ -90,6 +92,6 @@ generated it, and the sha256 of its image.
 def _weights(facts: ModelFacts) -> str:
     """The version of the model's weights, as far as it is known."""
     if facts.identity.get("backend") == "openai":
-        version = f"as revision `{facts.revision}`" if facts.revision else "with weights of an unknown version"
+        version = f"as revision {code_span(facts.revision)}" if facts.revision else "with weights of an unknown version"
         return f"served by an images API {version}"
-    return f"revision `{facts.revision}`"
+    return f"revision {code_span(str(facts.revision))}"

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.own_files import read_merge
 from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile, file_name
-from imagemill.data.storage.locations import hash_file
+from imagemill.data.storage.locations import Location, hash_file
 
 SMALL_BYTES = 100 * 2**20
 """Files below this size are merged: about one row group as the Hub's viewer recommends it."""
@@ -140,10 +141,13 @@ def finish_merge(folder: Folder) -> None:
     """Finish a merge that a kill interrupted: if the merged file is in place, its sources are removed."""
     if not folder.merge.exists():
         return
-    merge = json.loads(folder.merge.read_bytes())
-    path = folder.data / merge["name"]
-    whole = path.exists() and hash_file(path) == merge["sha256"]
-    _end_merge(folder, merge["old"] if whole else [])
+    merge = read_merge(folder.merge)
+    old = merge["old"] if merge and _is_in_place(folder.data / merge["name"], merge["sha256"]) else []
+    _end_merge(folder, old)
+
+
+def _is_in_place(path: Location, sha256: str) -> bool:
+    return path.exists() and hash_file(path) == sha256
 
 
 def _end_merge(folder: Folder, old: Sequence[str]) -> None:

@@ -46,7 +46,7 @@ def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
             top = _GAP + number // columns * cell[1]
             for place, (text, _) in enumerate(row["images"]):
                 x = left + place * (_SIDE + _GAP)
-                lines = textwrap.wrap(text or "", width=27, max_lines=_LINES, placeholder=" ...")
+                lines = textwrap.wrap((text or "")[:500], width=27, max_lines=_LINES, placeholder=" ...")
                 draw.multiline_text((x, top), "\n".join(lines), fill="black", font=font, spacing=2)
                 sheet.paste(next(thumbnails), (x, top + _TEXT))
     return _jpeg(sheet)

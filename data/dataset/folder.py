@@ -7,6 +7,7 @@
     folder.json   the dataset's name, and the seeds and revisions that were pinned for it
     lock          held while a build runs
     files.jsonl   the journal: a line for each committed file
+    paths.json    this machine's paths in the recipe, which manifest.json leaves out
     staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
 
 For a URL, the files of the last line and a copy of the journal are in a work folder on this machine instead.
@@ -24,8 +25,12 @@ from typing import Any
 from uuid import uuid4
 
 from imagemill.data.dataset.journal import Journal
+from imagemill.data.dataset.own_files import read_about, read_manifest
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset
+from imagemill.data.messages import shown, shown_path
+from imagemill.data.staging.step_results import StepResults
+from imagemill.data.storage.contents import check_contents
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
 from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
@@ -50,7 +55,7 @@ class Folder:
         # Needed only by the machine that builds, and by its workers.
         self.state = work_folder(self.root) if isinstance(self.root, RemotePath) else self.root / ".imagemill"
         journal = "files.jsonl"
-        self.journal = Journal(self.state / journal, shared / journal, self.manifest, self.publish, self.write)
+        self.journal = Journal(self.state / journal, shared / journal, self.read_manifest, self.publish, self.write)
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.given = self.state / "given"
@@ -58,6 +63,7 @@ class Folder:
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
         self.attempts = self.state / "attempts.json"
+        self.paths = self.state / "paths.json"
 
     @property
     def disk(self) -> Path:
@@ -69,29 +75,47 @@ class Folder:
         """Whether there is no finished dataset yet; False for a remote one, which is not looked up."""
         return not self.is_remote and not self.manifest.exists()
 
+    def check_contents(self, links: bool) -> None:
+        """Raise OutputError for a special file, or a link (unless ``links`` may be followed), in place of its files."""
+        if isinstance(self.root, Path):
+            names = ("manifest.json", "README.md", "contact_sheet.jpg", "runs.jsonl", "set_aside.jsonl")
+            folders = (self.root / "data", self.root / ".imagemill")
+            check_contents([self.root / name for name in names], folders, links)
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The dataset's manifest; None if there is none yet. Raises OutputError if it is damaged."""
+        return read_manifest(self.manifest, self.about)
+
     def _read_about(self) -> dict[str, Any]:
-        """{"name", "pinned"} of the dataset; empty where there is none yet. Raises NotAnImagemillDataset."""
-        for path in (self.about, self.manifest):
-            if path.exists():
-                about = json.loads(path.read_bytes())
-                return {"name": about["name"], "pinned": about["pinned"]}
+        """{"name", "pinned"} of the dataset; empty where there is none yet.
+
+        Raises NotAnImagemillDataset, and OutputError for a damaged file.
+        """
+        if about := read_about(self.about, self.manifest) or self.read_manifest():
+            return {"name": about["name"], "pinned": about["pinned"]}
         # A build that has just begun, or died then, has left nothing but .imagemill.
         if self.root.exists() and (
             not self.root.is_dir() or any(path.name != ".imagemill" for path in self.root.iterdir())
         ):
             raise NotAnImagemillDataset(
-                f"the output folder {str(self.root)!r} exists and is not an imagemill dataset; nothing in it was "
+                f"the output folder {shown_path(self.root)} exists and is not an imagemill dataset; nothing in it was "
                 "touched. Give recipe.output another folder, or an empty one."
             )
         return {}
 
     def check_owner(self, name: str) -> None:
-        """Raise NotAnImagemillDataset if the folder holds anything but the dataset ``name``."""
+        """Raise NotAnImagemillDataset if the folder holds anything but the dataset ``name``.
+
+        Raises OutputError if a file of the folder is damaged, or leads out of it.
+        """
+        self.check_contents(links=False)
+        self.read_manifest()
         owner = self._read_about().get("name", name)
         if owner != name:
             raise NotAnImagemillDataset(
-                f"the output folder {str(self.root)!r} holds the dataset {owner!r}, and the recipe's name is {name!r}; "
-                f"nothing in it was touched. Give recipe.output another folder, or name the recipe {owner!r}."
+                f"the output folder {shown_path(self.root)} holds the dataset {shown(owner)}, and the recipe's name "
+                f"is {shown(name)}; "
+                f"nothing in it was touched. Give recipe.output another folder, or name the recipe {shown(owner)}."
             )
 
     @contextmanager
@@ -113,6 +137,7 @@ class Folder:
             if self.is_remote:
                 self.journal.fetch()
             self.staged.mkdir(exist_ok=True)
+            StepResults(self.results).remove_others()
             self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
             yield
 

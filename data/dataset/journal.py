@@ -6,33 +6,33 @@ machine; a copy beside the dataset is for builds on other machines.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.dataset.own_files import read_journal
 from imagemill.data.dataset.parquet import count_rows
-from imagemill.data.dataset.shard_files import GLOB, CommittedFile
-from imagemill.data.storage.jsonl import append_line, json_line, read_lines
+from imagemill.data.dataset.shard_files import GLOB, CommittedFile, is_file_name
+from imagemill.data.storage.jsonl import append_line, json_line
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
 
 class Journal:
-    """The journal of one dataset. ``publish`` and ``write`` are its Folder's."""
+    """The journal of one dataset. ``read_manifest``, ``publish`` and ``write`` are its Folder's."""
 
     def __init__(
         self,
         path: Path,
         shared: Location,
-        manifest: Location,
+        read_manifest: Callable[[], dict[str, Any] | None],
         publish: Callable[[Path, Location], None],
         write: Callable[[Location, bytes], None],
     ) -> None:
         self.path = path
         self.shared = shared
         """The same file as ``path`` unless the dataset is remote."""
-        self._manifest = manifest
+        self._read_manifest = read_manifest
         self._publish = publish
         self._write = write
 
@@ -64,7 +64,7 @@ class Journal:
         known = self._known()
         whole, damaged = [], []
         paths: Iterable[Location] = data.glob(GLOB)
-        for path in sorted(paths, key=lambda path: path.name):
+        for path in sorted((path for path in paths if is_file_name(path.name)), key=lambda path: path.name):
             file = _recognise(path, known.get(path.name, []))
             if file is None:
                 damaged.append(path)
@@ -82,17 +82,15 @@ class Journal:
 
     def fetch(self) -> None:
         """Merge the shared journal into this machine's, each line once."""
-        lines = [json_line(entry) for journal in (self.shared, self.path) for entry in read_lines(journal)]
+        lines = [json_line(entry) for journal in (self.shared, self.path) for entry in read_journal(journal)]
         self._write(self.path, b"".join(dict.fromkeys(lines)))
 
     def _known(self) -> dict[str, list[dict[str, Any]]]:
         """File name -> all its entries in the manifest and the journals."""
-        entries: list[dict[str, Any]] = (
-            json.loads(self._manifest.read_bytes())["files"] if self._manifest.exists() else []
-        )
+        entries: list[dict[str, Any]] = list((self._read_manifest() or {"files": []})["files"])
         known: dict[str, list[dict[str, Any]]] = {}
         for journal in dict.fromkeys((self.path, self.shared)):
-            entries += read_lines(journal)
+            entries += read_journal(journal)
         for entry in entries:
             known.setdefault(entry["name"], []).append(entry)
         return known

@@ -14,10 +14,11 @@ import numpy as np
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.own_files import read_set_aside
 from imagemill.data.dataset.parquet import read_columns
+from imagemill.data.dataset.published import publish_recipe, without_home
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.records import ModelFacts, SetAside
-from imagemill.data.storage.jsonl import read_lines
 from imagemill.data.storage.locations import Location
 
 PACKAGES = (
@@ -72,7 +73,7 @@ def make_manifest(
     devices: Sequence[str],
 ) -> dict[str, Any]:
     """The content of manifest.json. ``devices``: those of this build; if it used none, the earlier ones stay."""
-    before = read_manifest(folder) or {}
+    before = folder.read_manifest() or {}
     return {
         "name": recipe.name,
         "fingerprint": fingerprint(folder.data / file.name for file in files),
@@ -83,7 +84,7 @@ def make_manifest(
             step: {"name": facts.name, "revision": facts.revision, "identity": dict(facts.identity)}
             for step, facts in models.items()
         },
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": publish_recipe(recipe.model_dump(mode="json"))[0],
         "pinned": folder.pinned(),
         "versions": package_versions(),
         "hardware": {
@@ -93,26 +94,31 @@ def make_manifest(
     }
 
 
+def write_paths(folder: Folder, recipe: Recipe) -> None:
+    """Keep the paths that the manifest leaves out, on this machine."""
+    left_out = publish_recipe(recipe.model_dump(mode="json"))[1]
+    folder.write(folder.paths, (json.dumps(left_out, indent=2, ensure_ascii=False) + "\n").encode())
+
+
 def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
     """Write manifest.json, the last file of a build."""
     folder.journal.share()
     folder.write(folder.manifest, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read_manifest(folder: Folder) -> dict[str, Any] | None:
-    """The manifest of the folder's dataset, or None if there is none yet."""
-    return json.loads(folder.manifest.read_bytes()) if folder.manifest.exists() else None
-
-
 def known_failures(folder: Folder) -> dict[str, SetAside]:
     """Row key -> a row that this build or an earlier one set aside while it was generated or written."""
-    lines = [*read_lines(folder.set_aside), *read_lines(folder.failures)]
-    return {line["row_key"]: SetAside(**line) for line in lines if line["row_key"]}
+    lines = [*read_set_aside(folder.set_aside), *read_set_aside(folder.failures)]
+    return {line["row_key"]: SetAside(**line) for line in lines if line.get("row_key")}
+
+
+def _public(row: SetAside) -> dict[str, Any]:
+    return {**asdict(row), "file": without_home(row.file), "reason": without_home(row.reason)}
 
 
 def write_set_aside(folder: Folder, *sources: Iterable[SetAside]) -> int:
     """Write set_aside.jsonl from the sources in turn; returns the number of rows. No file if there are none."""
-    lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for source in sources for row in source]
+    lines = [json.dumps(_public(row), ensure_ascii=False) + "\n" for source in sources for row in source]
     if lines:
         folder.write(folder.set_aside, "".join(lines).encode())
     else:

@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from imagemill.data.dataset.arrow_table import table_of
 from imagemill.data.dataset.schema import IMAGE, IMAGES, DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile
+from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.locations import Location, arrow_source
 
 ROW_GROUP_BYTES = 100 * 2**20
@@ -101,6 +103,8 @@ def count_rows(path: Location) -> int | None:
 def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
     """A committed file's columns, a few thousand rows at a time; without columns that the file does not have."""
     file = pq.ParquetFile(arrow_source(path))
+    if "row_key" not in file.schema_arrow.names:
+        raise _foreign(path)
     present = [name for name in columns if name in file.schema_arrow.names]
     for batch in file.iter_batches(batch_size=8192, columns=present):
         yield batch.to_pydict()
@@ -108,7 +112,17 @@ def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, l
 
 def read_encoding(path: Location) -> Encoding:
     """The encoding of a committed file's images."""
-    return Encoding(**json.loads(pq.read_schema(arrow_source(path)).metadata[b"imagemill"]))
+    try:
+        return Encoding(**json.loads((pq.read_schema(arrow_source(path)).metadata or {})[b"imagemill"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise _foreign(path) from error
+
+
+def _foreign(path: Location) -> OutputError:
+    return OutputError(
+        f"{shown_path(path)} is a Parquet file that imagemill has not written: take it out of the dataset's folder. "
+        "Nothing was touched."
+    )
 
 
 def read_image_rows(path: Location, image: str, rows: Sequence[int]) -> Iterator[tuple[bytes | None, dict[str, Any]]]:

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.own_files import read_run_lines
 from imagemill.data.dataset.schema import IMAGE
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
-from imagemill.data.storage.jsonl import read_lines
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.locations import Location, arrow_source
 
 RECENT_RUNS = 5
@@ -24,12 +25,14 @@ BATCH_ROWS = 16
 
 
 def find_dataset(output: str | Path) -> Folder:
-    """The folder of an imagemill dataset, finished or not. Raises NotAnImagemillDataset."""
+    """The folder of an imagemill dataset, finished or not. Raises NotAnImagemillDataset and OutputError."""
     folder = Folder(output)
+    folder.check_contents(links=True)
     if not folder.manifest.exists() and not folder.about.exists():
         fault = "is not an imagemill dataset" if folder.root.exists() else "does not exist"
         raise NotAnImagemillDataset(
-            f"{str(output)!r} {fault}: there is no manifest.json in it. Give the output folder of an imagemill build "
+            f"{shown_path(output)} {fault}: there is no manifest.json in it. Give the output folder of an imagemill "
+            "build "
             "(recipe.output; by default out/<name>)."
         )
     return folder
@@ -38,26 +41,13 @@ def find_dataset(output: str | Path) -> Folder:
 def find_finished(output: str | Path) -> tuple[Folder, dict[str, Any]]:
     """The folder of a finished dataset and its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder = find_dataset(output)
-    if not folder.manifest.exists():
+    manifest = folder.read_manifest()
+    if manifest is None:
         raise OutputError(
-            f"the dataset in {str(output)!r} is not finished: its manifest.json is not written yet. Run "
+            f"the dataset in {shown_path(output)} is not finished: its manifest.json is not written yet. Run "
             "`imagemill build` with its recipe until it is complete."
         )
-    try:
-        manifest = json.loads(folder.manifest.read_bytes())
-        missing = {"fingerprint", "rows", "files", "models", "recipe", "versions", "hardware"} - set(manifest)
-    except (ValueError, TypeError) as error:
-        raise OutputError(_damaged(folder, str(error))) from error
-    if missing:
-        raise OutputError(_damaged(folder, f"it lacks {', '.join(sorted(missing))}"))
     return folder, manifest
-
-
-def _damaged(folder: Folder, why: str) -> str:
-    return (
-        f"{str(folder.manifest)!r} is damaged ({why}). Delete it and run `imagemill build` with the dataset's recipe: "
-        "it is written again, and finished images are not regenerated."
-    )
 
 
 def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -74,10 +64,10 @@ def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict
                 for batch in file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names):
                     yield from batch.to_pylist()
     except FileNotFoundError as error:
-        raise OutputError(f"{str(path)!r} is missing; `imagemill verify` says what else is.") from error
+        raise OutputError(f"{shown_path(path)} is missing; `imagemill verify` says what else is.") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(
-            f"{str(path)!r} cannot be read ({_one_line(error)}); `imagemill verify` says more."
+            f"{shown_path(path)} cannot be read ({_one_line(error)}); `imagemill verify` says more."
         ) from error
 
 
@@ -87,7 +77,7 @@ def _one_line(error: BaseException) -> str:
 
 def read_runs(folder: Folder) -> list[dict[str, Any]]:
     """The lines of runs.jsonl, oldest first. Version 0.1.0 wrote ``drawn`` for ``generated``."""
-    return [_current_names(run) for run in read_lines(folder.runs)]
+    return [_current_names(run) for run in read_run_lines(folder.runs)]
 
 
 def _current_names(run: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +91,15 @@ def recent_pace(folder: Folder) -> float | None:
     """Images per second of the last runs that generated any, over their whole time; None if there is no such run."""
     runs = [run for run in read_runs(folder) if run.get("generated") and run.get("seconds")][-RECENT_RUNS:]
     return sum(run["generated"] for run in runs) / sum(run["seconds"] for run in runs) if runs else None
+
+
+def read_paths(folder: Folder) -> dict[str, str]:
+    """The paths that the manifest leaves out, where this machine has built the dataset: dotted field -> path."""
+    try:
+        paths = json.loads(folder.paths.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: path for name, path in paths.items() if isinstance(path, str)} if isinstance(paths, dict) else {}
 
 
 def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.errors import NotAnImagemillDataset, RecipeError
 from imagemill.data.export.formats import FORMATS, Row
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.jsonl import json_line
 
@@ -35,7 +36,7 @@ def export(
     that this call wrote. Raises RecipeError, NotAnImagemillDataset and OutputError.
     """
     if form not in FORMATS:
-        raise RecipeError(f"the format is {form!r}; it can be {', '.join(FORMATS)}.")
+        raise RecipeError(f"the format is {shown(form)}; it can be {', '.join(FORMATS)}.")
     folder, manifest = find_finished(output)
     identity = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
     parts = list(_parts(manifest["files"], part_bytes))
@@ -68,26 +69,37 @@ def _begin(target: Path, identity: dict[str, Any]) -> bool:
     if not marker.exists():
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise NotAnImagemillDataset(
-                f"{str(target)!r} is there already and is not an export; nothing in it was touched. Give --to an empty "
+                f"{shown_path(target)} is there already and is not an export; nothing in it was touched. Give --to an "
+                "empty "
                 "folder, or one that does not exist."
             )
         target.mkdir(parents=True, exist_ok=True)
         marker.write_text(json.dumps({**identity, "complete": False}, indent=2) + "\n")
-    begun = json.loads(marker.read_bytes())
+    begun = _read_marker(marker)
     if {name: begun.get(name) for name in identity} != identity:
         raise NotAnImagemillDataset(
-            f"{str(target)!r} holds another export: {_differences(begun, identity)}; nothing in it was touched. "
+            f"{shown_path(target)} holds another export: {_differences(begun, identity)}; nothing in it was touched. "
             "Give --to another folder, or delete that one."
         )
-    if begun["complete"]:
+    if begun.get("complete") is True:
         return False
     (target / ".export").mkdir(exist_ok=True)
     return True
 
 
+def _read_marker(marker: Path) -> dict[str, Any]:
+    try:
+        begun = json.loads(marker.read_bytes())
+    except (ValueError, RecursionError):
+        begun = None
+    return begun if isinstance(begun, dict) else {}
+
+
 def _differences(begun: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     differ = [
-        f"{name} {begun.get(name)!r} and not {value!r}" for name, value in identity.items() if begun.get(name) != value
+        f"{name} {shown(begun.get(name))} and not {shown(value)}"
+        for name, value in identity.items()
+        if begun.get(name) != value
     ]
     return ", ".join(differ)
 

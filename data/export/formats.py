@@ -19,6 +19,9 @@ NumberedRows = Iterable[tuple[int, Row]]
 ROWS_PER_FOLDER = 1000
 """Rows whose images share a folder: file systems and file managers are slow with hundreds of thousands of files."""
 
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+"""Suffixes of image files, as input images keep them."""
+
 IMAGES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")
 """Columns of images, in the order in which the images are made."""
 
@@ -43,9 +46,13 @@ def images_of(row: Row) -> dict[str, tuple[bytes, str]]:
     """
     images = {name: row[name] for name in IMAGES if isinstance(row.get(name), Mapping)}
     images |= {f"reference {number}": image for number, image in enumerate(row.get("input_images") or (), 1)}
-    return {
-        name: (image["bytes"], PurePosixPath(image["path"] or ".png").suffix.lower()) for name, image in images.items()
-    }
+    return {name: (image["bytes"], _suffix(image["path"])) for name, image in images.items()}
+
+
+def _suffix(path: str | None) -> str:
+    """The suffix of an image's file; the file may be from someone else, so that it is never that of a program."""
+    suffix = PurePosixPath(path or "").suffix.lower()
+    return suffix if suffix in SUFFIXES else ".png"
 
 
 def _other_columns(row: Row) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from huggingface_hub.utils.sha import git_hash
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished
 from imagemill.data.dataset.shard_files import is_data_path
-from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed
+from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
+from imagemill.data.storage.scratch import scratch_folder
 
 Emit = Callable[[int, int], None]
 """(bytes sent, bytes to send) -> None"""
@@ -61,8 +63,10 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
     cannot be reached.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise RecipeError(f"the repository is {repository!r}: give it as org/name, such as your-name/animals.")
+        raise RecipeError(f"the repository is {shown(repository)}: give it as org/name, such as your-name/animals.")
     folder, manifest = find_finished(output)
+    # A link would publish a file from elsewhere.
+    folder.check_contents(links=False)
     token = get_token()
     if not token:
         raise RecipeError(
@@ -70,7 +74,7 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
         )
     disable_progress_bars()
     hub = HfApi(token=token)
-    with _explain(repository), TemporaryDirectory(prefix="imagemill-push-") as scratch:
+    with _explain(repository), TemporaryDirectory(prefix="push-", dir=scratch_folder()) as scratch:
         hub.create_repo(repository, repo_type="dataset", private=not public, exist_ok=True)
         head = hub.dataset_info(repository).sha
         tree = hub.list_repo_tree(repository, recursive=True, revision=head, repo_type="dataset")
@@ -105,18 +109,27 @@ def _check_owner(
     """Raise NotAnImagemillDataset if the push would overwrite another dataset, or other files."""
     if "manifest.json" in on_hub:
         path = hub.hf_hub_download(repository, "manifest.json", repo_type="dataset", revision=head, local_dir=scratch)
-        manifest = json.loads(Path(path).read_bytes())
-        owner = manifest.get("recipe", {}).get("name") if isinstance(manifest, dict) else None
+        owner = _name_in(Path(path).read_bytes())
         if owner != name:
             raise NotAnImagemillDataset(
-                f"the repository {repository!r} holds the dataset {owner!r}, and this one is {name!r}; nothing in it "
+                f"the repository {shown(repository)} holds the dataset {shown(owner)}, and this one is {shown(name)}; "
+                "nothing in it "
                 "was touched. Push to another repository."
             )
     elif others := sorted(set(on_hub) - _MADE_BY_THE_HUB):
         raise NotAnImagemillDataset(
-            f"the repository {repository!r} holds files of no imagemill dataset ({', '.join(others[:3])}); nothing in "
+            f"the repository {shown(repository)} holds files of no imagemill dataset ({', '.join(others[:3])}); "
+            "nothing in "
             "it was touched. Push to another repository, or empty that one."
         )
+
+
+def _name_in(manifest: bytes) -> Any:
+    """The name in the recipe of a manifest, if it has one."""
+    try:
+        return json.loads(manifest)["recipe"]["name"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
 
 
 def _small_files(folder: Folder, on_hub: Mapping[str, RepoFile]) -> Iterator[tuple[str, bytes]]:
@@ -144,7 +157,7 @@ def _upload(hub: HfApi, repository: str, folder: Folder, file: Mapping[str, Any]
     path = folder.data / file["name"]
     if not path.exists() or hash_file(path) != file["sha256"]:
         raise DatasetDiffers(
-            f"{str(path)!r} is missing, or not the file that manifest.json names; nothing was published. "
+            f"{shown_path(path)} is missing, or not the file that manifest.json names; nothing was published. "
             "`imagemill verify` says more, and `imagemill build` with the dataset's recipe mends it."
         )
     if isinstance(path, Path):
@@ -171,14 +184,16 @@ def _explain(repository: str) -> Iterator[None]:
         raise UploadFailed("HF_HUB_OFFLINE is set, so nothing is sent: unset it and push again.") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
-        reason = error.server_message or " ".join(str(error).split())[:200]
+        reason = one_line(error.server_message or error)
         hint = {
             401: "The Hub does not know the token: give another in HF_TOKEN.",
-            403: f"The token has no write access to {repository!r}: give one that has in HF_TOKEN.",
+            403: f"The token has no write access to {shown(repository)}: give one that has in HF_TOKEN.",
             412: "The repository has changed in the meantime. " + again,
         }.get(status, again)
-        raise UploadFailed(f"the Hub refused the push to {repository!r} (HTTP {status}: {reason}). {hint}") from error
+        raise UploadFailed(
+            f"the Hub refused the push to {shown(repository)} (HTTP {status}: {reason}). {hint}"
+        ) from error
     except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
         cause = error.__cause__ or error
         reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
-        raise UploadFailed(f"the push to {repository!r} broke off ({reason}). {again}") from error
+        raise UploadFailed(f"the push to {shown(repository)} broke off ({reason}). {again}") from error

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, PngImagePlugin
 
-from imagemill.data.errors import BadRow
+from imagemill.data.errors import BadRow, one_line
+from imagemill.data.images.limits import MAX_PIXELS
+from imagemill.data.messages import shown_path
 from imagemill.data.records import Drawing
 
 LOSSLESS = "png"
 """The lossless format: sources of a later step must be staged in it."""
-
-MAX_PIXELS = 100_000_000
-"""Largest image to decode, in pixels: a small file can unpack to gigabytes."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -73,14 +72,14 @@ def inspect_image(path: Path, name: str | None = None) -> str:
     try:
         # Reading a device or a pipe might never end.
         if path.exists() and not path.is_file():
-            raise BadRow(f"the image {str(path)!r} is not a file")
+            raise BadRow(f"the image {shown_path(path)} is not a file")
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise BadRow(f"missing image: {str(path)!r} does not exist") from error
+        raise BadRow(f"missing image: {shown_path(path)} does not exist") from error
     except OSError as error:
-        raise BadRow(f"the image {str(path)!r} cannot be read: {error.strerror or error}") from error
+        raise BadRow(f"the image {shown_path(path)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise BadRow(f"the image {str(path)!r} cannot be read: {error}") from error
+        raise BadRow(f"the image {shown_path(path)} cannot be read: {one_line(error)}") from error
     _open(content, name or str(path))
     return hashlib.sha256(content).hexdigest()
 
@@ -95,7 +94,7 @@ def decode_image(content: bytes, name: str) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image))
     # On damaged bytes decoders raise almost anything, for instance struct.error.
     except Exception as error:
-        raise BadRow(f"undecodable image: {name!r} ({error})") from error
+        raise BadRow(f"undecodable image: {shown_path(name)} ({one_line(error)})") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -113,13 +112,13 @@ def _open(content: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise BadRow(f"the image {name!r} has too many pixels, over {MAX_PIXELS:,}") from error
+        raise BadRow(f"the image {shown_path(name)} has too many pixels, over {MAX_PIXELS:,}") from error
     except Exception as error:
-        raise BadRow(f"undecodable image: {name!r} is none of {', '.join(FORMATS)}, or is damaged") from error
+        raise BadRow(f"undecodable image: {shown_path(name)} is none of {', '.join(FORMATS)}, or is damaged") from error
     if image.width * image.height > MAX_PIXELS:
-        raise BadRow(f"the image {name!r} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}")
+        raise BadRow(f"the image {shown_path(name)} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}")
     if image.mode in ("I", "F"):
-        raise BadRow(f"the image {name!r} has 32 bits a channel (mode {image.mode}): save it with 8 or 16")
+        raise BadRow(f"the image {shown_path(name)} has 32 bits a channel (mode {image.mode}): save it with 8 or 16")
     return image
 
 

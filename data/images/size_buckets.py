@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from imagemill.data.messages import shown
+
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -23,7 +25,9 @@ def parse_ratio(shape: Any) -> float:
     match = _RATIO.fullmatch(str(shape).strip())
     ratio = float(match[1]) / float(match[2] or 1) if match and float(match[2] or 1) else 0.0
     if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
-        raise ValueError(f"{shape!r} is not an aspect ratio: give width:height, such as 3:2 or 9:16, from 1:4 to 4:1")
+        raise ValueError(
+            f"{shown(shape)} is not an aspect ratio: give width:height, such as 3:2 or 9:16, from 1:4 to 4:1"
+        )
     return ratio
 
 

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from imagemill.data.errors import BadRow
+from imagemill.data.messages import shown_path
 from imagemill.data.records import Drawing
 
 
@@ -35,7 +36,7 @@ def _read_unchanged(what: str, path: str, sha256: str | None) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise BadRow(f"the {what} {path!r} cannot be read any more: {error.strerror or error}") from error
+        raise BadRow(f"the {what} {shown_path(path)} cannot be read any more: {error.strerror or error}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise BadRow(f"the {what} {path!r} has changed since the build began")
+        raise BadRow(f"the {what} {shown_path(path)} has changed since the build began")
     return content

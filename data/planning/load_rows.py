@@ -11,11 +11,14 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import carried_kind, merge_kinds
 from imagemill.data.errors import BadRow, BuildFailed, InputError
+from imagemill.data.messages import shown_path
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.image_fetcher import ImageFetcher
+from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
+from imagemill.data.prompts.row_images import RowImages
 from imagemill.data.prompts.row_maker import RowMaker
 from imagemill.data.records import ColumnKind, Loaded, SetAside
 
@@ -29,8 +32,9 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     Images named by URL are downloaded into ``image_folder``, by default the build's. Raises InputError if no line
     is good or image servers do not answer, BuildFailed at the first bad line if on_bad_row is stop.
     """
-    with ImageFetcher(image_folder or Folder(recipe.output).given) as images:
-        return _load(recipe, worklist, RowMaker(recipe, images))
+    locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
+    with ImageFetcher(image_folder or Folder(recipe.output).given, locations) as fetcher:
+        return _load(recipe, worklist, RowMaker(recipe, RowImages(locations, fetcher)))
 
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
@@ -72,7 +76,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
     if not rows:
         first = next(worklist.faults(), None)
         reason = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
-        source = f"the prompts file {recipe.prompts!r}" if recipe.prompts else recipe.rows_from
+        source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
     return Loaded(rows, faults, dict(sorted(kinds.items())))
 

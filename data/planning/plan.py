@@ -16,6 +16,7 @@ from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, RecipeError
 from imagemill.data.identity import digest, given_seed, image_key, image_seed
 from imagemill.data.images.size_buckets import nearest, parse_ratio
+from imagemill.data.messages import shown
 from imagemill.data.planning.reuse import find_images, would_regenerate
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
@@ -114,21 +115,25 @@ class RowPlanner:
         for name in ("width", "height"):
             value = drawing[name]
             if value is not None and value % facts.size_multiple:
-                raise BadRow(f"{name} is {value}: {facts.name!r} generates multiples of {facts.size_multiple} pixels")
+                raise BadRow(
+                    f"{name} is {value}: {shown(facts.name)} generates multiples of {facts.size_multiple} pixels"
+                )
         if facts.only_buckets and drawing["width"] and (drawing["width"], drawing["height"]) not in facts.buckets:
             sizes = ", ".join(f"{width} x {height}" for width, height in facts.buckets)
             size = f"{drawing['width']} x {drawing['height']}"
-            raise BadRow(f"the size is {size} pixels: {facts.name!r} only generates {sizes}")
+            raise BadRow(f"the size is {size} pixels: {shown(facts.name)} only generates {sizes}")
         if facts.width is None and (drawing["width"] is None) != (drawing["height"] is None):
-            raise BadRow(f"{facts.name!r} needs both width and height, or neither")
+            raise BadRow(f"{shown(facts.name)} needs both width and height, or neither")
         if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
             raise BadRow(
-                f"steps is {drawing['steps']}: with its strength {facts.name!r} needs at least {facts.min_steps}"
+                f"steps is {drawing['steps']}: with its strength {shown(facts.name)} needs at least {facts.min_steps}"
             )
         if row.negative_prompt and not facts.negative_prompt:
-            raise BadRow(f"negative_prompt is {row.negative_prompt!r}: {facts.name!r} makes no use of negative prompts")
+            raise BadRow(
+                f"negative_prompt is {shown(row.negative_prompt)}: {shown(facts.name)} makes no use of negative prompts"
+            )
         if not facts.uses_guidance and row.guidance_scale not in (None, facts.guidance_scale):
-            raise BadRow(f"guidance_scale is {row.guidance_scale}: {facts.name!r} makes no use of guidance")
+            raise BadRow(f"guidance_scale is {row.guidance_scale}: {shown(facts.name)} makes no use of guidance")
 
     def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
         section, facts = link.section, self.facts[link.name]
@@ -167,7 +172,9 @@ def _image_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | N
     if not ratio:
         return section.width or facts.width, section.height or facts.height
     if not facts.buckets:
-        raise BadRow(f"an aspect ratio is given, but the sizes of {facts.name!r} are not known: give width and height")
+        raise BadRow(
+            f"an aspect ratio is given, but the sizes of {shown(facts.name)} are not known: give width and height"
+        )
     return nearest(facts.buckets, ratio)
 
 

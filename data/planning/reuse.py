@@ -45,7 +45,7 @@ def find_images(worklist: Worklist, path: Location, schema: DatasetSchema) -> in
 def would_regenerate(images: int, folder: Folder, files: Sequence[CommittedFile], schema: DatasetSchema) -> str:
     """Error text for images that would have to be regenerated, since the dataset has only lossy copies."""
     lossy = sorted({read_encoding(folder.data / file.name).name for file in files} - {schema.encoding.name})
-    speed = next((run["images_per_second"] for run in reversed(read_runs(folder)) if run["generated"]), None)
+    speed = next((run.get("images_per_second") for run in reversed(read_runs(folder)) if run.get("generated")), None)
     cost = f", about {images / speed:,.0f} s at the last build's pace" if speed else ""
     return (
         f"recipe.image_format and quality ask for {schema.encoding.name}, but {images} finished images are kept "

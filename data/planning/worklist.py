@@ -17,6 +17,7 @@ import orjson
 
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import dump, load, numbered
+from imagemill.data.messages import shown
 from imagemill.data.prompts.row import Row, content_ids
 from imagemill.data.records import RowPlan, SetAside
 
@@ -73,9 +74,9 @@ class Worklist:
     def create(cls, path: Path) -> Iterator[Worklist]:
         """Create an empty worklist, replacing an existing one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f"{path.name}*"):
-            # A journal beside it would be applied to the new file.
-            leftover.unlink()
+        # With its companions: a journal beside an empty file could be played back into it.
+        for old in path.parent.glob(f"{path.name}*"):
+            old.unlink()
         # SQLite would not say why it cannot be created.
         path.touch()
         with cls.open(path) as worklist:
@@ -99,7 +100,7 @@ class Worklist:
         if own_id:
             if not self._insert(own_id, own_id, row):
                 first = self._db.execute("SELECT line FROM rows WHERE id = ?", (own_id,)).fetchone()[0]
-                raise BadRow(f"duplicate id {own_id!r}: line {first} has it too, and comes first")
+                raise BadRow(f"duplicate id {shown(own_id)}: line {first} has it too, and comes first")
             return
         content_id, image_id = content_ids(row)
         if not self._insert(content_id, image_id, row):

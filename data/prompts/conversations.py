@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagemill.data.errors import BadRow
+from imagemill.data.messages import shown
 
 
 def has_conversation(values: Mapping[str, Any]) -> bool:
@@ -40,5 +41,5 @@ def text_of(value: Any, name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise BadRow(f"{name} is {value!r}: expected a text")
+        raise BadRow(f"{name} is {shown(value)}: expected a text")
     return value.strip()

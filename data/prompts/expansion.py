@@ -20,6 +20,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.template import Template, placeholders
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import digest
+from imagemill.data.prompts.field_names import has_heading, list_fields
 
 MAX_RANKED = 2**20
 """Up to this many combinations are all hashed, in a few seconds; of more, a sample is taken value by value."""
@@ -36,6 +37,7 @@ class Variations:
 
     def __init__(self, recipe: Recipe) -> None:
         self._columns = recipe.columns
+        self._from_heading = has_heading(recipe.prompts)
         self._template = recipe.template
         self._names = placeholders(recipe.template) if recipe.template else set()
         self._sweep = recipe.sweep.settings if recipe.sweep else {}
@@ -64,7 +66,7 @@ class Variations:
         for name in sorted(self._names - set(template.values)):
             value = fields.get(name)
             if value is None or isinstance(value, list | dict) or not str(value).strip():
-                present = ", ".join(map(repr, list(fields)[:8])) or "nothing"
+                present = list_fields(fields, self._from_heading)
                 raise BadRow(
                     f"the template has {{{name}}}, for which the row has no text or number (it has {present}) and "
                     "recipe.template.values no list"

@@ -28,10 +28,15 @@ from huggingface_hub.errors import (
 )
 
 from imagemill.data.errors import InputError, RecipeError, one_line
+from imagemill.data.messages import cut, shown
 
 CONVERTED = "refs/convert/parquet"
 """Revision with the Hub's own Parquet conversion of a dataset in another format."""
 
+MAX_STARS = 8
+"""Of a glob in a card; the time to match one grows with a power of their number."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/\w+/[^/]+|[^/]+))?/(?P<path>.+)")
 _SPLIT = re.compile(r"hf:(?P<repository>[^:@]+)(@(?P<revision>[^:]+))?(:(?P<config>[^:]+))??(:(?P<split>[^:]+))?")
 
@@ -63,11 +68,22 @@ def parse_hub_prompts(prompts: str) -> HubPrompts:
     match = _FILE.fullmatch(prompts) or (None if prompts.startswith("hf://") else _SPLIT.fullmatch(prompts))
     if match is None:
         raise RecipeError(
-            f"recipe.prompts is {prompts!r}: on the Hub it is hf://datasets/org/name/path for a file of a dataset, or "
+            f"recipe.prompts is {shown(prompts)}: on the Hub it is hf://datasets/org/name/path for a file of a "
+            "dataset, or "
             "hf:org/name:config:split for its Parquet files (hf:org/name:split for the default config)."
         )
     fields: dict[str, Any] = {name: value for name, value in match.groupdict().items() if value is not None}
     return HubPrompts(**(fields | {"revision": unquote(fields.get("revision", "")) or None}))
+
+
+def is_pinned(prompts: str, pinned: Any) -> bool:
+    """Whether ``pinned`` is these prompts at a commit."""
+    match = isinstance(pinned, str) and (_FILE.fullmatch(pinned) or _SPLIT.fullmatch(pinned))
+    if not match or not is_on_hub(pinned):
+        return False
+    where = parse_hub_prompts(pinned)
+    same = replace(where, revision=None) == replace(parse_hub_prompts(prompts), revision=None)
+    return same and _COMMIT.fullmatch(where.revision or "") is not None
 
 
 def pin_prompts(prompts: str) -> str:
@@ -79,10 +95,11 @@ def pin_prompts(prompts: str) -> str:
             if _files_of(hub, where, candidate):
                 return str(replace(where, revision=candidate))
         available = [path for path in _list(hub, where, commit) if path.endswith(".parquet")]
-    split = f"split {where.split!r}" + (f" of config {where.config!r}" if where.config else "")
-    has = f"it has {', '.join(available[:5])}" if available else "it has no Parquet file"
+    split = f"split {shown(where.split)}" + (f" of config {shown(where.config)}" if where.config else "")
+    has = f"it has {', '.join(map(cut, available[:5]))}" if available else "it has no Parquet file"
     raise InputError(
-        f"recipe.prompts: the dataset {where.repository!r} at {commit[:12]} has no Parquet files for {split}; {has}. "
+        f"recipe.prompts: the dataset {shown(where.repository)} at {commit[:12]} has no Parquet files for {split}; "
+        f"{has}. "
         f"Name a file instead: hf://datasets/{where.repository}/path."
     )
 
@@ -156,12 +173,13 @@ def _globs_of_split(data_files: Any, split: str) -> list[str]:
     entries = data_files if isinstance(data_files, list) else [data_files]
     plain = [entry for entry in entries if isinstance(entry, str)] if split == "train" else []
     named = [entry.get("path") for entry in entries if isinstance(entry, dict) and entry.get("split") == split]
-    return plain + [path for paths in named for path in (paths if isinstance(paths, list) else [paths]) if path]
+    globs = plain + [path for paths in named for path in (paths if isinstance(paths, list) else [paths])]
+    return [glob for glob in globs if isinstance(glob, str) and glob.count("*") <= MAX_STARS]
 
 
 @contextmanager
 def _readable_errors(where: HubPrompts) -> Iterator[None]:
-    name = f"recipe.prompts: the dataset {where.repository!r}"
+    name = f"recipe.prompts: the dataset {shown(where.repository)}"
     try:
         yield
     except GatedRepoError as error:
@@ -169,7 +187,7 @@ def _readable_errors(where: HubPrompts) -> Iterator[None]:
             f"{name} is gated. Accept its terms on its page and set HF_TOKEN to a token of that account."
         ) from error
     except RevisionNotFoundError as error:
-        raise RecipeError(f"{name} has no revision {where.revision!r}.") from error
+        raise RecipeError(f"{name} has no revision {shown(where.revision)}.") from error
     except (RepositoryNotFoundError, EntryNotFoundError) as error:
         raise RecipeError(
             f"{name} does not exist, or is private. Check the name, or set HF_TOKEN to a token with access."

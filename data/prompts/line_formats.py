@@ -9,6 +9,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from imagemill.data.errors import one_line
+
 MAX_DEPTH = 64
 """Maximum nesting of lists and objects in a line: recursive code would run out of stack on deeper ones."""
 
@@ -65,13 +67,13 @@ def _json_record(number: int, text: str) -> Record:
         if "\\u" in text:
             json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        return Record(number, None, f"text that is not valid Unicode ({error.reason}): {shorten(text)}")
+        return Record(number, None, f"text that is not valid Unicode ({error.reason})")
     except (ValueError, RecursionError) as error:
-        return Record(number, None, f"not JSON ({error}): {shorten(text)}")
+        return Record(number, None, f"not JSON ({one_line(error)})")
     if not isinstance(fields, dict):
-        return Record(number, None, f'not a JSON object such as {{"prompt": "..."}}: {shorten(text)}')
+        return Record(number, None, 'not a JSON object such as {"prompt": "..."}')
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:
-        return Record(number, None, f"lists and objects nested over {MAX_DEPTH} deep: {shorten(text)}")
+        return Record(number, None, f"lists and objects nested over {MAX_DEPTH} deep")
     return Record(number, fields)
 
 
@@ -99,9 +101,3 @@ def _decode(raw: bytes) -> tuple[str, str | None]:
         return raw.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:
         return "", f"not UTF-8 (byte {error.start + 1}): save the file in UTF-8"
-
-
-def shorten(text: str) -> str:
-    """Quote a text, cut to 80 characters."""
-    text = text.strip()
-    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -13,13 +13,16 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-import fsspec
 import pyarrow as pa
+from fsspec.core import OpenFile, get_compression
+from fsspec.implementations.local import LocalFileSystem
 
-from imagemill.data.errors import InputError
+from imagemill.data.errors import InputError, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
+from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 
 def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
@@ -40,15 +43,27 @@ def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
             yield record._replace(line=line)
 
 
-def _open(path: str) -> fsspec.core.OpenFile:
+def split_prompts(path: str) -> tuple[str, str]:
+    """Split recipe.prompts into its protocol, "" for a local file, and its location. Raises InputError."""
+    if is_on_hub(path):
+        return "hf", path
     try:
-        return fsspec.open(path, "rb", compression="infer")
+        return split_protocol(path, PROMPTS)
+    except ForbiddenProtocol as error:
+        raise InputError(f"the prompts file {shown_path(path)} is not read: {error}.") from error
+
+
+def _open(path: str) -> OpenFile:
+    protocol, location = split_prompts(path)
+    try:
+        fs, key = open_store(location) if protocol else (LocalFileSystem(), location)
     except (ImportError, ValueError) as error:
-        # An unknown protocol, or one (s3://, https://) whose package is not installed.
-        raise InputError(f"the prompts file {path!r} cannot be opened: {error}.") from error
+        # The package of the store (s3fs, gcsfs) is not installed.
+        raise InputError(f"the prompts file {shown_path(path)} cannot be opened: {one_line(error)}.") from error
+    return OpenFile(fs, key, "rb", compression=get_compression(key, "infer"))
 
 
-def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str]) -> Iterator[Record]:
+def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator[Record]:
     read = _reader(path)
     if read is read_parquet:
         read = partial(read_parquet, images=images)
@@ -56,20 +71,32 @@ def _read_file(path: str, opened: fsspec.core.OpenFile, images: Collection[str])
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))
     except FileNotFoundError as error:
-        raise InputError(f"the prompts file {path!r} does not exist. Give recipe.prompts the path of one.") from error
+        # fsspec says so too of a web server that does not answer.
+        cause = error.__cause__ if path.lower().startswith(("http://", "https://")) else None
+        if cause and not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != 404:
+            raise InputError(f"the prompts file {shown_path(path)} cannot be read: {one_line(cause)}.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} does not exist. Give recipe.prompts the path of one."
+        ) from error
     except IsADirectoryError as error:
-        raise InputError(f"the prompts file {path!r} is a folder. Give recipe.prompts the path of a file.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} is a folder. Give recipe.prompts the path of a file."
+        ) from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"the prompts file {path!r} is cut short or damaged: {error}.") from error
+        raise InputError(f"the prompts file {shown_path(path)} is cut short or damaged: {one_line(error)}.") from error
     except BadHeading as error:
-        raise InputError(f"the heading of the prompts file {path!r} {error}.") from error
+        raise InputError(f"the heading of the prompts file {shown_path(path)} {error}.") from error
     except pa.ArrowException as error:
-        raise InputError(f"the prompts file {path!r} is not Parquet, or is damaged: {error}") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} is not Parquet, or is damaged: {one_line(error)}"
+        ) from error
     except OSError as error:
-        raise InputError(f"the prompts file {path!r} cannot be read: {error}.") from error
+        raise InputError(
+            f"the prompts file {shown_path(path)} cannot be read: {error.strerror or one_line(error)}."
+        ) from error
 
 
-def _enter(stack: ExitStack, opened: fsspec.core.OpenFile) -> BinaryIO:
+def _enter(stack: ExitStack, opened: OpenFile) -> BinaryIO:
     try:
         return stack.enter_context(opened)
     except (OSError, EOFError, zlib.error, lzma.LZMAError):
@@ -86,7 +113,7 @@ def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
         raise InputError(
-            f"the prompts file {path!r} ends in {suffix or 'nothing'!r}, "
+            f"the prompts file {shown_path(path)} ends in {shown(suffix or 'nothing')}, "
             f"which is none of {', '.join(READERS)} (also with .gz, .bz2, .xz)."
         )
     return READERS[suffix]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import inspect_image
-from imagemill.data.prompts.image_fetcher import ImageFetcher, image_location, redact
+from imagemill.data.prompts.image_fetcher import ImageFetcher
+from imagemill.data.prompts.image_locations import ImageLocations
+from imagemill.data.storage.locations import redact
 
 
 class EmbeddedImage(NamedTuple):
@@ -42,10 +46,10 @@ def is_image(value: Any) -> bool:
 
 
 class RowImages:
-    """Resolves the images of rows. ``prompts``: the prompts file, which relative names are resolved against."""
+    """Resolves the images of rows: names by ``locations``, and what is named or embedded by ``fetcher``."""
 
-    def __init__(self, prompts: str, fetcher: ImageFetcher) -> None:
-        self._prompts = prompts
+    def __init__(self, locations: ImageLocations, fetcher: ImageFetcher) -> None:
+        self._locations = locations
         self._fetcher = fetcher
 
     def inspect(self, image: str | EmbeddedImage, column: str) -> tuple[str, str]:
@@ -53,7 +57,7 @@ class RowImages:
         if isinstance(image, EmbeddedImage):
             path = self._fetcher.store(image.content, image.name)
             return str(path), inspect_image(path, image.name or f"bytes in {column}")
-        location = image_location(self._prompts, image)
+        location = self._locations.resolve(image)
         path = self._fetcher.local_path(location)
         return str(path), inspect_image(path, redact(location))
 
@@ -61,4 +65,6 @@ class RowImages:
         """Start to download the images of a value that is needed soon."""
         for image in plain_images(value):
             if isinstance(image, str) and image:
-                self._fetcher.prefetch(image_location(self._prompts, image))
+                # `inspect` reports a name that these prompts may not use.
+                with suppress(BadRow):
+                    self._fetcher.prefetch(self._locations.resolve(image))

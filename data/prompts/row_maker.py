@@ -16,8 +16,9 @@ from imagemill.data.config.recipe import GUIDES, Columns, Recipe
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.images.size_buckets import parse_ratio
+from imagemill.data.messages import shown
 from imagemill.data.prompts.conversations import has_conversation, text_of, user_messages
-from imagemill.data.prompts.image_fetcher import ImageFetcher
+from imagemill.data.prompts.field_names import has_heading, list_fields
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages, is_image, plain_image, plain_images
 
@@ -67,10 +68,11 @@ class FieldNames:
 class RowMaker:
     """Converts records into rows for one recipe. Caches only the field names of the last few headings."""
 
-    def __init__(self, recipe: Recipe, images: ImageFetcher) -> None:
+    def __init__(self, recipe: Recipe, images: RowImages) -> None:
         self.columns = recipe.columns
         self.file = recipe.rows_from
-        self.images = RowImages(recipe.prompts_path, images)
+        self.from_heading = has_heading(recipe.prompts)
+        self.images = images
         self.generates = generate_of(recipe) is not None
         self.inpaints = has_masks(recipe)
         self.guides = guides_of(recipe)
@@ -161,10 +163,10 @@ class RowMaker:
         known = self._names(tuple(fields)).columns
         for role in roles:
             if role in known:
-                return f"the {what} is empty ({known[role]!r})"
+                return f"the {what} is empty ({shown(known[role])})"
         names = " nor ".join(repr(getattr(self.columns, role)) for role in roles)
         neither = "neither " if len(roles) > 1 else "no "
-        present = ", ".join(map(repr, list(fields)[:8])) or "nothing"
+        present = list_fields(fields, self.from_heading)
         return f"no {what}: the row has {neither}{names}, but {present}; recipe.columns says which field is what"
 
     def _instructions(
@@ -191,10 +193,10 @@ class RowMaker:
             raise BadRow(self._missing("image", "images", fields=fields))
         if not all(map(is_image, images)):
             value = values["images"] if len(images) == 1 else images
-            raise BadRow(f"no image: {column!r} must be a path or a list of one, not {value!r}")
+            raise BadRow(f"no image: {shown(column)} must be a path or a list of one, not {shown(value)}")
         if len(images) > 1 and not (self.edit and self.edit.references):
             raise BadRow(
-                f"{len(images)} images in {column!r}: the edit takes one "
+                f"{len(images)} images in {shown(column)}: the edit takes one "
                 "(edit.references passes all to a model that takes several)"
             )
         return [self.images.inspect(image, column) for image in images]
@@ -213,7 +215,7 @@ class RowMaker:
         if not value:
             raise BadRow(self._missing(what, role, fields=fields))
         if not is_image(value):
-            raise BadRow(f"no {what}: {column!r} must be a path, not {value!r}")
+            raise BadRow(f"no {what}: {shown(column)} must be a path, not {shown(value)}")
         return self.images.inspect(value, column)
 
     def _guide(self, role: str, values: Mapping[str, Any], fields: Mapping[str, Any]) -> Guide:
@@ -226,7 +228,7 @@ def _overrides(settings: dict[str, Any]) -> Overrides:
     except ValidationError as error:
         fault = error.errors()[0]
         why = fault["msg"]
-        raise BadRow(f"{fault['loc'][0]} is {fault['input']!r}: {why[:1].lower()}{why[1:]}") from error
+        raise BadRow(f"{fault['loc'][0]} is {shown(fault['input'])}: {why[:1].lower()}{why[1:]}") from error
 
 
 def _role_usage(recipe: Recipe) -> Iterator[tuple[str, bool]]:
@@ -252,5 +254,5 @@ def _own_id(value: Any, name: str) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, (dict, list, bool)):
-        raise BadRow(f"{name} is {value!r}: an id is a text or a number")
+        raise BadRow(f"{name} is {shown(value)}: an id is a text or a number")
     return str(value)

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagemill.data.prompts.line_formats import Record, shorten
+from imagemill.data.prompts.field_names import list_fields
+from imagemill.data.prompts.line_formats import Record
 
 log = logging.getLogger("imagemill")
 
@@ -76,15 +77,26 @@ def heading_of(values: list[str]) -> list[str]:
     if not all(map(_is_unicode, names)):
         raise BadHeading("is not UTF-8: save the file in UTF-8")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadHeading(f"has {twice!r} twice: give each column its own name")
+        first, second = _equal(names)
+        name = list_fields([names[first - 1]], from_heading=True)
+        raise BadHeading(f"has {name} twice (columns {first} and {second}): give each column its own name")
     return names
+
+
+def _equal(names: list[str]) -> tuple[int, int]:
+    """The numbers, from 1, of the first two columns of the same name."""
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if name in seen:
+            return seen[name], number
+        seen[name] = number
+    raise ValueError("no two are equal")
 
 
 def _separated_record(number: int, heading: list[str], values: list[str]) -> Record:
     extra = values[len(heading) :]
     if extra:
-        fault = f"{len(extra)} more field{'s' * (len(extra) > 1)} than the heading has, from {shorten(extra[0])}"
+        fault = f"{len(extra)} more field{'s' * (len(extra) > 1)} than the heading has"
         return Record(number, None, fault)
     if not _is_unicode("".join(values)):
         return Record(number, None, "not UTF-8: save the file in UTF-8")
@@ -108,7 +120,7 @@ def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Recor
     columns = [field for field in table.schema_arrow if field.name not in binary - embedded]
     skipped = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
     if skipped:
-        log.warning("Not read from the prompts file: %s (binary).", ", ".join(skipped))
+        log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
     converted = {field.name for field in columns if field.name not in embedded and not _is_plain(field.type)}
     number = 0

@@ -9,27 +9,58 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated
 from uuid import uuid4
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import shown_path
 from imagemill.data.records import Staged
 
 SUFFIX = ".staged"
 
-_EARLIER_MEASURES = {"unsafe": "unsafe", "truncated": "prompt_truncated"}
-"""Field of a record of version 0.1.0 -> its measure."""
+MAX_HEADER = 64 * 2**20
+"""Longest first line that is read, in bytes."""
 
 Name = tuple[str, str]
 """Name of a staged image: its image key, and the name of its encoding."""
+
+
+Natural = Annotated[int, Field(ge=0)]
+
+
+class _Record(BaseModel):
+    """A record as it is read back: the folder may be from someone else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    key: str
+    sha256: str
+    width: Natural
+    height: Natural
+    batch_size: Natural
+    device: str
+    measures: dict[str, bool | int | float | str | None] = {}
+    unsafe: bool | None = None
+    """As ``truncated`` a field of version 0.1.0, which had no measures."""
+    truncated: bool | None = None
+
+    def staged(self) -> Staged:
+        """The record."""
+        earlier = {"unsafe": self.unsafe, "prompt_truncated": self.truncated}
+        known = {name: value for name, value in earlier.items() if value is not None}
+        measures = self.measures or known
+        return Staged(self.key, self.sha256, self.width, self.height, self.batch_size, self.device, measures)
+
+
+_HEADER = TypeAdapter(list[tuple[str, Natural, _Record]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +105,8 @@ class StagedFiles:
         except FileNotFoundError as error:
             raise missing_folder(self._folder) from error
         with self._lock:
-            self._files[file] = _entries(path, header, orjson.loads(header))
+            lengths = ((name, len(content), staged) for name, content, staged in images)
+            self._files[file] = _entries(path, header, lengths)
             _add(self._entries, self._files[file])
 
     def refresh(self, remote: bool = False) -> None:
@@ -130,7 +162,8 @@ class StagedFiles:
 def missing_folder(folder: str | Path) -> BuildFailed:
     """The error for a missing folder of staged images."""
     return BuildFailed(
-        f"the folder of the staged images, {str(folder)!r}, is gone: the build that requested them has ended, or the "
+        f"the folder of the staged images, {shown_path(folder)}, is gone: the build that requested them has ended, or "
+        "the "
         "folder was removed by hand. Committed rows are kept: run the build again."
     )
 
@@ -155,13 +188,14 @@ def _write(path: str, parts: Sequence[bytes]) -> None:
 
 
 def _read_entries(path: str) -> dict[Name, BundleEntry]:
-    """The images of a file; none if a power cut has left it incomplete, or it was removed."""
+    """The images of a file; none if it was removed, or is damaged: by a power cut, or by anyone."""
     try:
         with open(path, "rb") as file:
-            header, size = file.readline(), os.fstat(file.fileno()).st_size
-        entries = _entries(path, header, orjson.loads(header))
-    except (FileNotFoundError, ValueError, TypeError):
+            header, size = file.readline(MAX_HEADER), os.fstat(file.fileno()).st_size
+        records = _HEADER.validate_json(header)
+    except (OSError, ValueError):
         return {}
+    entries = _entries(path, header, [(name, length, record.staged()) for name, length, record in records])
     return entries if size == len(header) + sum(entry.length for entry in entries.values()) else {}
 
 
@@ -176,16 +210,9 @@ def _measured(entry: BundleEntry) -> int:
     return sum(value is not None for value in entry.staged.measures.values())
 
 
-def _entries(path: str, header: bytes, records: list[tuple[str, int, dict[str, Any]]]) -> dict[Name, BundleEntry]:
+def _entries(path: str, header: bytes, records: Iterable[tuple[str, int, Staged]]) -> dict[Name, BundleEntry]:
     entries, start = {}, len(header)
-    for encoding, length, fields in records:
-        staged = _staged(fields)
+    for encoding, length, staged in records:
         entries[staged.key, encoding] = BundleEntry(path, start, length, staged)
         start += length
     return entries
-
-
-def _staged(fields: dict[str, Any]) -> Staged:
-    earlier = {name: fields.pop(field, None) for field, name in _EARLIER_MEASURES.items()}
-    known = {name: value for name, value in earlier.items() if value is not None}
-    return Staged(**{"measures": known, **fields})

@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image, generation_parameters
 from imagemill.data.records import Drawing, Staged
 from imagemill.data.staging.bundles import BundleEntry, Name, staged_files
@@ -87,8 +88,14 @@ class Staging:
         if not self._files.entry((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
             return False
         content, staged = found
+        try:
+            image = decode_image(content, drawing.key)
+        except BadRow:
+            # Whole, but no image: not from a build.
+            self.remove({drawing.key: [Encoding(LOSSLESS)]})
+            return False
         generated = Generated(model, staged.batch_size, staged.device, staged.measures)
-        self.stage([StageRequest(decode_image(content, drawing.key), drawing, encodings, generated)])
+        self.stage([StageRequest(image, drawing, encodings, generated)])
         return True
 
     def add_measures(self, key: str, encodings: Iterable[Encoding], values: Mapping[str, Any]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagemill.data.errors import OutputError, one_line
+from imagemill.data.errors import OutputError
+from imagemill.data.messages import shown_path
 
 _ELSEWHERE = "give recipe.output (for a URL IMAGEMILL_WORK) another disk"
 
@@ -66,8 +68,25 @@ def disk_error(error: OSError | sqlite3.DatabaseError, folder: Path) -> OutputEr
         advice, what = next((text for start, text in _SQLITE.items() if name.startswith(start)), None), str(error)
     if advice is None:
         return None
-    where, place = f"below {str(folder)!r}", getattr(error, "filename", None)
+    where, place = f"below {shown_path(folder)}", getattr(error, "filename", None)
     if isinstance(place, str) and not Path(place).is_relative_to(folder):
-        where, advice = repr(place), advice.removesuffix(f", or {_ELSEWHERE}")
-    verb = "write" if advice.startswith(_FULL[:10]) or advice.startswith(_READ_ONLY[:10]) else "use"
-    return OutputError(f"cannot {verb} {where}: {one_line(what or error)}. {advice}: finished images are kept.")
+        if advice == _FORBIDDEN:
+            # Prompts or a model that may not be read.
+            return None
+        where, advice = shown_path(place), advice.removesuffix(f", or {_ELSEWHERE}")
+    verb = "write" if advice.startswith((_FULL[:10], _READ_ONLY[:10])) else "use"
+    return OutputError(f"cannot {verb} {where}: {what or error}. {advice}: finished images are kept.")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OutputError if ``folder``, or where it is missing the folder it would be made in, cannot be written to."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
+        read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+        reason = os.strerror(errno.EROFS if read_only else errno.EACCES)
+        raise OutputError(
+            f"cannot write below {shown_path(existing)}: {reason}. Give recipe.output (for a URL IMAGEMILL_WORK) a "
+            "folder that you can write to: finished images are kept."
+        )

@@ -19,9 +19,11 @@ from typing import Any, BinaryIO
 from uuid import uuid4
 
 import fsspec
-from fsspec.core import url_to_fs
 
 from imagemill.data.errors import OutputError
+from imagemill.data.messages import shown_path
+from imagemill.data.storage.home import home_folder
+from imagemill.data.storage.protocols import OUTPUTS, open_store, split_protocol, time_limit
 
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """Names that fsspec's file systems have for an object's version, most reliable first."""
@@ -68,7 +70,7 @@ class RemotePath:
         """The files and folders directly below, by name; none for a missing folder."""
         listing: list[dict[str, Any]] = []
         with _explained(self), suppress(FileNotFoundError):
-            listing = self.fs.ls(self.key, detail=True)
+            listing = self.fs.ls(self.key, detail=True, **self._limit())
         # Some tools put an empty object with the folder's name.
         below = [info for info in listing if info["name"].strip("/") != self.key.strip("/")]
         yield from sorted(RemotePath(info["name"].rstrip("/"), self.fs, info) for info in below)
@@ -86,23 +88,23 @@ class RemotePath:
     def read_bytes(self) -> bytes:
         """The whole content. Raises FileNotFoundError."""
         with _explained(self):
-            return self.fs.cat_file(self.key)
+            return self.fs.cat_file(self.key, **self._limit())
 
     def put(self, local: Path) -> None:
         """Upload a local file, replacing this one."""
         with _explained(self, writing=True):
-            self.fs.put_file(str(local), self.key)
+            self.fs.put_file(str(local), self.key, **self._limit(local.stat().st_size))
 
     def write_bytes(self, content: bytes) -> None:
         """Write a small file, replacing this one."""
         with _explained(self, writing=True):
-            self.fs.pipe_file(self.key, content)
+            self.fs.pipe_file(self.key, content, **self._limit(len(content)))
 
     def create(self, content: bytes) -> None:
         """Write a small file only if there is none (a conditional put). Raises FileExistsError."""
         with _explained(self, writing=True):
             try:
-                self.fs.pipe_file(self.key, content, mode="create")
+                self.fs.pipe_file(self.key, content, mode="create", **self._limit(len(content)))
             except OSError as error:
                 # Not every store's refusal is a FileExistsError.
                 if isinstance(error, FileNotFoundError) or not self.exists():
@@ -113,7 +115,7 @@ class RemotePath:
         """Remove the file."""
         try:
             with _explained(self):
-                self.fs.rm_file(self.key)
+                self.fs.rm_file(self.key, **self._limit())
         except FileNotFoundError:
             if not missing_ok:
                 raise
@@ -129,9 +131,12 @@ class RemotePath:
         version = version.timestamp() if isinstance(version, datetime) else version
         return info["size"], {"version": f"{version:.3f}" if isinstance(version, float) else str(version)}
 
+    def _limit(self, size: int = 0) -> dict[str, float]:
+        return time_limit(self.fs, size)
+
     def _info(self) -> dict[str, Any] | None:
         with _explained(self), suppress(FileNotFoundError):
-            return self.fs.info(self.key)
+            return self.fs.info(self.key, **self._limit())
         return None
 
 
@@ -139,31 +144,41 @@ Location = Path | RemotePath
 
 
 def locate(output: str | Path) -> Location:
-    """Location of a dataset's folder: a Path, or a RemotePath for a URL. Raises OutputError for an unknown protocol."""
-    if not is_remote(output):
-        return Path(str(output).removeprefix("file://"))
+    """Location of a dataset's folder: a Path, or a RemotePath for a URL. Raises OutputError for another protocol."""
     try:
+        protocol, location = split_protocol(str(output), OUTPUTS)
+        if not protocol:
+            return Path(location)
         # Listings are never cached: other machines add and remove files.
-        fs, key = url_to_fs(str(output), use_listings_cache=False)
+        fs, key = open_store(location, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise OutputError(
-            f"recipe.output is {str(output)!r}, which cannot be opened: {error}. Give a folder, or a URL that fsspec "
-            "knows: s3:// needs the package s3fs (pip install 'imagemill[s3]'), gs:// gcsfs ('imagemill[gcs]')."
+            f"recipe.output is {shown_path(output)}, which cannot be opened: {error}. Give a folder, or the URL of an "
+            "object store: s3:// needs the package s3fs (pip install 'imagemill[s3]'), gs:// gcsfs ('imagemill[gcs]')."
         ) from error
     if not key.strip("/"):
-        raise OutputError(f"recipe.output is {str(output)!r}, which names no bucket. Give it as s3://bucket/name.")
+        raise OutputError(f"recipe.output is {shown_path(output)}, which names no bucket. Give it as s3://bucket/name.")
     return RemotePath(key.rstrip("/"), fs)
 
 
-def is_remote(output: str | Path) -> bool:
-    """Whether an output is a URL of anything but a local folder."""
-    return isinstance(output, str) and "://" in output and not output.startswith("file://")
+def is_remote(location: str | Path) -> bool:
+    """Whether a location is a URL of anything but a local file or folder."""
+    return isinstance(location, str) and "://" in location and location[:7].lower() != "file://"
+
+
+def redact(location: str) -> str:
+    """A location for messages: without query and user, which may contain signatures and passwords."""
+    if not is_remote(location):
+        return location
+    protocol, _, rest = location.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{protocol}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"
 
 
 def work_folder(remote: RemotePath) -> Path:
     """Local work folder of a remote dataset's build: below IMAGEMILL_WORK, or in the user's cache."""
     home = os.environ.get("IMAGEMILL_WORK")
-    base = Path(home).expanduser() if home else Path.home() / ".cache" / "imagemill"
+    base = Path(home).expanduser() if home else home_folder() / ".cache" / "imagemill"
     return base / f"{remote.name[:60]}-{hashlib.sha256(str(remote).encode()).hexdigest()[:16]}"
 
 
@@ -204,13 +219,13 @@ def _explained(path: RemotePath, writing: bool = False) -> Iterator[None]:
         if not writing:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise OutputError(
-            f"cannot write {str(path)!r}: there is no such bucket ({_one_line(error)}). Make the bucket, or give "
+            f"cannot write {shown_path(path)}: there is no such bucket ({_one_line(error)}). Make the bucket, or give "
             "recipe.output another one."
         ) from error
     # Each store's client has its own exceptions, and few of them are an OSError.
     except Exception as error:
         raise OutputError(
-            f"cannot {'write' if writing else 'read'} {str(path)!r}: {_one_line(error)}. Check the name, the "
+            f"cannot {'write' if writing else 'read'} {shown_path(path)}: {_one_line(error)}. Check the name, the "
             f"credentials{_CREDENTIALS.get(str(path).partition('://')[0], '')} and their permissions, and run this "
             "again: finished images are kept."
         ) from error

@@ -21,7 +21,8 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from imagemill.data.errors import FolderInUse, OutputError
-from imagemill.data.storage.locations import RemotePath
+from imagemill.data.messages import shown, shown_path
+from imagemill.data.storage.locations import Location, RemotePath
 
 RENEW_INTERVAL_S = 30
 """Interval at which a remote lock is renewed."""
@@ -46,7 +47,7 @@ def lock_local(state: Path, root: str) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise FolderInUse(_in_use(root, json.loads(holder.read_bytes()) if holder.exists() else {})) from error
+        raise FolderInUse(_in_use(root, _read(holder))) from error
     try:
         temporary = state / "tmp" / f"holder.{os.getpid()}"
         temporary.parent.mkdir(exist_ok=True)
@@ -78,7 +79,8 @@ def check_still_locked(path: RemotePath) -> None:
     lock = _held.get(str(path))
     if lock is not None and lock.is_lost():
         raise OutputError(
-            f"this build has lost its lock of {lock.root!r}: it could not renew it for {LOCK_LIFETIME_S} seconds, or "
+            f"this build has lost its lock of {shown(lock.root)}: it could not renew it for {LOCK_LIFETIME_S} "
+            "seconds, or "
             "the lock was removed by hand. Nothing more was written. Run the build again: finished images are kept."
         )
 
@@ -146,15 +148,17 @@ class _RemoteLock:
         return json.dumps({**self.me, "expires": time.time() + LOCK_LIFETIME_S}).encode()
 
 
-def _read(path: RemotePath) -> dict[str, Any]:
-    """The holder of a lock; empty if there is none."""
+def _read(path: Location) -> dict[str, Any]:
+    """The holder of a lock; empty if there is none. One that is damaged has expired."""
     try:
         holder = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"expires": 0}
-    return holder if isinstance(holder, dict) else {"expires": 0}
+    if not isinstance(holder, dict) or type(holder.get("pid")) is not int:
+        return {"expires": 0}
+    return holder if isinstance(holder.get("expires", 0), int | float) else {**holder, "expires": 0}
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
@@ -190,7 +194,7 @@ def _me() -> dict[str, Any]:
 
 def _in_use(root: str, holder: dict[str, Any]) -> str:
     text = (
-        f"another build holds the output folder {root!r}: process {holder.get('pid', '?')} on "
+        f"another build holds the output folder {shown_path(root)}: process {holder.get('pid', '?')} on "
         f"{holder.get('host', '?')}, since {holder.get('since', '?')}. Wait for it, or stop it and run this again."
     )
     if "expires" in holder:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imagemill.data.dataset.reader import find_finished, read_rows
+from imagemill.data.storage.scratch import scratch_folder
 
 MAX_SHOWN = 5
 """Ids of each kind in the report; all rows are counted."""
@@ -61,7 +62,7 @@ def compare(first: str | Path, second: str | Path) -> Difference:
     Only images are compared: rows that differ only in a label are the same.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="imagemill-diff-") as scratch,
+        tempfile.TemporaryDirectory(prefix="diff-", dir=scratch_folder()) as scratch,
         closing(sqlite3.connect(Path(scratch) / "diff.sqlite")) as database,
     ):
         database.executescript(_TABLES)

@@ -26,6 +26,7 @@ from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
+from imagemill.data.messages import shown
 from imagemill.data.records import ColumnKind
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
@@ -160,9 +161,9 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple
     ).arrow()
     for column in expected:
         if column.name not in schema.names:
-            yield f"there is no column {column.name!r}"
+            yield f"there is no column {shown(column.name)}"
         elif schema.field(column.name).type != column.type:
-            yield f"the column {column.name!r} is {schema.field(column.name).type}, and should be {column.type}"
+            yield f"the column {shown(column.name)} is {schema.field(column.name).type}, and should be {column.type}"
     unknown = [name for name in schema.names if name not in expected.names]
     if unknown:
         yield f"columns that this recipe does not give: {', '.join(unknown)}"
@@ -188,7 +189,7 @@ def _verify_rows(report: Report, path: Location, expected: int) -> None:
             count += 1
             for image, sha256 in _IMAGES:
                 # Null for the turn of an edit without a mask.
-                if image in row and (image != "mask_image" or row[sha256] is not None):
+                if image in row and (image != "mask_image" or row.get(sha256) is not None):
                     _verify_image(report, path.name, row, image, sha256)
     except OutputError as error:
         report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))
@@ -200,7 +201,7 @@ def _verify_rows(report: Report, path: Location, expected: int) -> None:
 
 def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str, sha256: str) -> None:
     report.images += 1
-    content = (row[image] or {}).get("bytes")
+    content = row[image].get("bytes") if isinstance(row[image], Mapping) else None
     if content is None:
         what = f"{image} has no bytes"
     else:
@@ -214,7 +215,7 @@ def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str,
 def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Location]) -> None:
     try:
         report.fingerprint = fingerprint(paths)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, OutputError, ValueError, KeyError, TypeError) as error:
         what = f"it cannot be computed: {' '.join(str(error).split())[:200]}"
     else:
         if report.fingerprint == manifest["fingerprint"]:

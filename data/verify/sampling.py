@@ -20,6 +20,7 @@ from imagemill.data.dataset.parquet import read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import image_key
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import Drawing
 from imagemill.data.storage.locations import Location
 
@@ -88,7 +89,7 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         images = zip(read_image_rows(path, final, rows), inputs, masks, guides, strict=True)
         for (content, fields), source, mask, control in images:
             if content is None:
-                raise ValueError(f"the row {fields['id']!r} has no image")
+                raise ValueError(f"the row {shown(fields['id'])} has no image")
             is_later = (fields.get("turn_index") or 1) > 1
             row_guides = tuple((role, *_put(given, image)) for role, (image, _) in zip(roles, control, strict=True))
             generate = _generate(fields, source, row_guides) if "generate" in kinds and not is_later else None
@@ -100,7 +101,7 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
             yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"{str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}), so none of its images can be "
+            f"{shown_path(path)} cannot be read ({' '.join(str(error).split())[:200]}), so none of its images can be "
             "regenerated: run `imagemill build` with the dataset's recipe, which repairs it."
         ) from error
 

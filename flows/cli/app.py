@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
-from imagemill.data.storage.disk_errors import disk_error
+from imagemill.data.messages import shown_path
 from imagemill.flows.cli import push
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
@@ -248,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"imagemill: {error}", file=sys.stderr)
         exit_with(1)
     except OSError as error:
-        if not (explained := disk_error(error, Path.cwd())):
+        # Of a file that a command needs: a traceback would hide its name and the reason.
+        if not error.filename or not error.strerror:
             raise
-        print(f"imagemill: {explained}", file=sys.stderr)
+        print(f"imagemill: {shown_path(error.filename)}: {error.strerror}.", file=sys.stderr)
         exit_with(1)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
@@ -16,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.shard_files import GLOB
+from imagemill.data.storage.disk_errors import check_writable
+from imagemill.data.storage.home import home_folder
+from imagemill.data.storage.scratch import remove_scratch
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.progress import truncation_note
@@ -34,6 +38,7 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     # Errors that can be found now come before the seconds that Prefect takes to start.
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
+    check_writable(folder.disk)
     has_work = bool(loaded_here(resolve_models(recipe).values())) and folder.is_new
     quiet_prefect(verbose)
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
@@ -53,13 +58,17 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
 
 
 def quiet_prefect(verbose: bool = False) -> None:
-    """Configure Prefect's logging and telemetry; call this before it is imported."""
+    """Configure Prefect's logging and telemetry; call this before it is imported.
+
+    Raises ImagemillError if this user has no home folder: Prefect needs to know one even to be imported.
+    """
+    home_folder()
     # A command-line tool sends no telemetry.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "CRITICAL")
-    # Its default of 20 s is too short for a new server's first start on a busy laptop.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    # The check of Prefect's folder says the same, with what to do (flows/prefect_server/home_check.py).
+    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 
 
 def _stop(sign: int, frame: Any) -> None:
@@ -67,6 +76,7 @@ def _stop(sign: int, frame: Any) -> None:
 
     def end_now() -> None:
         print(STOPPED, file=sys.stderr, flush=True)
+        remove_scratch()
         os._exit(128 + sign)
 
     timer = threading.Timer(STOP_TIMEOUT_S, end_now)

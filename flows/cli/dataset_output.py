@@ -19,6 +19,7 @@ from imagemill.data.dataset.reader import find_dataset, read_runs
 from imagemill.data.errors import DatasetDiffers, RecipeError
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
+from imagemill.data.messages import MAX_REASON, cut, message, shown_path
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
@@ -41,7 +42,7 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
         _line(kind.replace("_", " "), _count(figures[kind], "row"))
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
-    models = [f"{count:,} with {model}" for model, count in figures["draw"].items() if count]
+    models = [f"{count:,} with {cut(model)}" for model, count in figures["draw"].items() if count]
     _line("to generate", _count(figures["images"], "image") + (f" ({', '.join(models)})" if models else ""))
     if figures["restored"] or figures["staged"]:
         _line(
@@ -116,8 +117,8 @@ def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
     count = sum(report["counts"].values())
     print(f"{_count(count, 'difference')} from the manifest:")
     for fault in report["faults"]:
-        row = f", row {fault['id']}" if fault["id"] is not None else ""
-        print(f"  {fault['kind']:<11} {fault['file']}{row}: {fault['what']}")
+        row = f", row {cut(fault['id'])}" if fault["id"] is not None else ""
+        print(f"  {fault['kind']:<11} {cut(fault['file'])}{row}: {message(fault['what'], MAX_REASON)}")
     if count > len(report["faults"]):
         print(f"  ... and {count - len(report['faults']):,} more")
     if regenerate:
@@ -129,7 +130,7 @@ def _print_regenerated(report: Mapping[str, Any]) -> None:
     print(f"Regenerated: {_count(report['regenerated'], 'row')}, {report['bit_equal']:,} of them bit-equal")
     for row in report["not_bit_equal"]:
         why = f"PSNR {row['psnr']:.1f} dB" if row["psnr"] is not None else row["why"] or "only its encoding differs"
-        print(f"  {row['result']:<11} {row['file']}, row {row['id']}: {why}")
+        print(f"  {row['result']:<11} {cut(row['file'])}, row {cut(row['id'])}: {message(why, MAX_REASON)}")
     for name, (before, now) in report["differing"].items():
         print(f"  {name}: {now} now, {before} in the manifest")
     if report["not_bit_equal"] and not report["differing"]:
@@ -151,7 +152,7 @@ def print_history(output: str, as_json: bool) -> int:
     Console().print(table)
     last = runs[-1] if runs else {}
     if "error" in last:
-        print(f"The last run stopped: {last['error']}")
+        print(f"The last run stopped: {message(last['error'], MAX_REASON)}")
     return 0
 
 
@@ -174,7 +175,7 @@ def print_difference(a: str, b: str, as_json: bool) -> int:
 
 
 def _print_sample(label: str, sample: DiffSample) -> None:
-    ids = f" ({', '.join(sample.ids)}" if sample.ids else ""
+    ids = f" ({', '.join(map(cut, sample.ids))}" if sample.ids else ""
     end = "" if not ids else ", ...)" if sample.rows > len(sample.ids) else ")"
     print(f"  {label}: {_count(sample.rows, 'row')}{ids}{end}")
 
@@ -186,7 +187,9 @@ def _count(count: int, noun: str) -> str:
 def print_export(output: str, format: str, to: Path | None, as_json: bool) -> int:
     """Export a dataset and print where it is; returns the exit code. Raises ImagemillError."""
     if to is None and "://" in output:
-        raise RecipeError(f"the dataset is at {output!r}: give --to a folder on this machine to export it to.")
+        raise RecipeError(
+            f"the dataset is at {shown_path(output)}: give --to a folder on this machine to export it to."
+        )
     target = to or Path(f"{output.rstrip('/')}-{format}")
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"export as {format}", total=None)

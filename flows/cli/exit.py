@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from imagemill.data.storage.scratch import remove_scratch
+
 _code = 1
 """Exit code of the process; that of an unexpected error until another is set."""
 
@@ -25,6 +27,8 @@ def exit_with(code: int) -> NoReturn:
 
 
 def _end() -> None:
+    # It is registered for the exit too, but maybe before this function, and then comes after it.
+    remove_scratch()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from threading import Thread
 
+from imagemill.data.errors import ImagemillError
 from imagemill.tasks.runner.fork_server import start_fork_server
+
+
+def _start_early() -> None:
+    # The build starts it again where it needs it, and reports why it cannot.
+    with suppress(ImagemillError):
+        start_fork_server()
 
 
 def main() -> None:
@@ -21,7 +29,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if sys.argv[1:2] == ["build"]:
         # In a thread, since listing the GPUs takes a moment too.
-        Thread(target=start_fork_server, daemon=True, name="entry").start()
+        Thread(target=_start_early, daemon=True, name="entry").start()
     from imagemill.flows.cli import app as cli
 
     cli.main()

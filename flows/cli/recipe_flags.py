@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from imagemill.data.config.load import explain_faults, load_recipe, parse_assignment
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.messages import MAX_REASON, cut
 
 _TYPE = re.compile(r"int|float|str|bool|\w+\[.*\]")
 """Pydantic's names for the members of a union."""
@@ -72,7 +73,8 @@ def bad_flag(error: CycloptsError) -> str:
             place = tuple(part for part in fault["loc"] if not _TYPE.fullmatch(str(part)))
             faults.setdefault(place, {**fault, "loc": place})
         return explain_faults(list(faults.values()))
-    return f"{_alike(error) or ' '.join(str(error).split())} 'imagemill COMMAND --help' lists all options."
+    why = cut(_alike(error) or " ".join(str(error).split()), MAX_REASON)
+    return f"{why} 'imagemill COMMAND --help' lists all options."
 
 
 def _alike(error: CycloptsError) -> str:

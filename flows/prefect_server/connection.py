@@ -12,6 +12,8 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from imagemill.data.errors import ImagemillError
+from imagemill.flows.prefect_server.home_check import check_home
+from imagemill.flows.prefect_server.temporary import is_temporary, start_temporary_server
 
 SERVER_TIMEOUT_S = 10.0
 """Seconds within which a server must answer."""
@@ -23,14 +25,13 @@ def find_server(needed: bool = False) -> None:
     If none is configured, a temporary one is started for this process; with ``needed``, that is an error.
     """
     address = PREFECT_API_URL.value()
-    if not address:
+    if not address or is_temporary(address):
         if needed:
             raise ImagemillError(
                 "no Prefect server is configured: start one (`prefect server start`) and set "
                 "PREFECT_API_URL=http://127.0.0.1:4200/api, or log in to Prefect Cloud (`prefect cloud login`)."
             )
-        from imagemill.flows.prefect_server.temporary import start_temporary_server
-
+        check_home()
         start_temporary_server()
         return
     headers = {"Content-Type": "application/json", **_authorization()}

@@ -102,7 +102,7 @@ def _deploy() -> list[str]:
     names = re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split()))
     if done.returncode != 0 or len(set(names)) < len(definition["deployments"]):
         output = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
-        raise ImagemillError(f"`prefect deploy --all` did not deploy everything. It said:\n{output}")
+        raise ImagemillError(f"`prefect deploy --all` did not deploy everything. It said:\n{output[-3000:]}")
     return names
 
 

@@ -13,6 +13,7 @@ from prefect.runtime import deployment, flow_run
 from imagemill.data.dataset.attempts import MAX_ATTEMPTS, record_attempt, reset_attempts
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import FolderInUse
+from imagemill.data.messages import shown_path
 from imagemill.flows.prefect_server.automations import GAVE_UP
 
 POLL_INTERVAL_S = 2.0
@@ -52,7 +53,8 @@ def gave_up_state(folder: Folder) -> State | None:
     reset_attempts(folder)
     message = (
         f"This build has crashed {MAX_ATTEMPTS} times in a row without finishing another image or file, so it is not "
-        f"retried automatically. Finished rows are kept in {str(folder.root)!r}. The worker's log says what ended its "
+        f"retried automatically. Finished rows are kept in {shown_path(folder.root)}. The worker's log says what "
+        "ended its "
         "process (often: out of memory). Fix that and retry this run, or start another."
     )
     return State(type=StateType.CRASHED, name=GAVE_UP, message=message)

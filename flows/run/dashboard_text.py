@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from imagemill.data.dataset.contact_sheet import shrink_sheet
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.shard_files import DATA_FILES
+from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import Plan, SetAside
 from imagemill.tasks.progress import Progress, truncation_note
 
@@ -52,16 +54,16 @@ def report(
     if progress.truncated:
         lines["long prompts"] = truncation_note(progress.truncated, progress.max_tokens)
     table = "\n".join(f"| {label} | {value} |" for label, value in lines.items())
-    return f"# {name}\n\n**{state}**\n\n| | |\n|---|---|\n{table}\n\n## Location\n\n{_location(folder)}"
+    return f"# {markdown_text(name)}\n\n**{state}**\n\n| | |\n|---|---|\n{table}\n\n## Location\n\n{_location(folder)}"
 
 
 def _location(folder: Folder) -> str:
     root = folder.root if folder.is_remote else folder.root.absolute()
-    return f"""`{root}`
+    return f"""{code_span(str(root), limit=1000)}
 
 ```python
 from datasets import load_dataset
-rows = load_dataset("parquet", data_files="{root}/{DATA_FILES}", split="train")
+rows = load_dataset("parquet", data_files={json.dumps(f"{root}/{DATA_FILES}", ensure_ascii=False)}, split="train")
 rows[0]
 ```
 """
@@ -86,7 +88,8 @@ def set_aside_line(row: SetAside) -> dict[str, Any]:
 def set_aside_heading(count: int, folder: Folder) -> str:
     """Description of the table of rows set aside."""
     first = f"the first {MAX_TABLE_ROWS} of " if count > MAX_TABLE_ROWS else ""
-    return f"Rows set aside: {first}{count:,}. {folder.set_aside} lists all when the build is done."
+    path = code_span(str(folder.set_aside), limit=1000)
+    return f"Rows set aside: {first}{count:,}. {path} lists all when the build is done."
 
 
 def shards_table(shards: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -95,4 +98,4 @@ def shards_table(shards: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return markdown_text(text)

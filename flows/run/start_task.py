@@ -15,6 +15,8 @@ import httpx
 from prefect import get_run_logger
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
+from imagemill.flows.prefect_server.temporary import check_running
+
 Result = TypeVar("Result")
 
 SERVER_TIMEOUT_S = 300.0
@@ -33,5 +35,6 @@ def begin(task: Callable[..., Result], *arguments: Any, **options: Any) -> Resul
         except ConcurrencySlotAcquisitionError as error:
             if not isinstance(error.__cause__, httpx.TransportError) or time.monotonic() > deadline:
                 raise
+            check_running()
             get_run_logger().warning("Prefect's server is unreachable (%s): waiting for it.", error.__cause__)
         time.sleep(RETRY_DELAY_S)

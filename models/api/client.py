@@ -8,15 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from imagemill.data.config.api import Api
-from imagemill.data.errors import BuildFailed
+from imagemill.data.errors import BuildFailed, one_line
+from imagemill.data.messages import shown, shown_path
+from imagemill.data.storage.addresses import Reach
+from imagemill.data.storage.connections import Refused
+from imagemill.data.storage.origins import origin_of
+from imagemill.data.storage.web import Limits, Unreachable, WebClient
 from imagemill.models.api.responses import (
+    MAX_BYTES,
     Unusable,
     explain,
     field_at_fault,
@@ -74,25 +80,40 @@ class Request:
 
 
 class ImagesApi:
-    """One API, with at most ``api.concurrency`` requests in flight. ``key_from``: origin of its key, for messages."""
+    """One API, with at most ``api.concurrency`` requests in flight.
 
-    def __init__(self, api: Api, key: str | None, key_from: str) -> None:
+    ``key_from``: origin of its key, for messages. ``allow_hosts``: as in the recipe's images.allow_hosts.
+    """
+
+    def __init__(self, api: Api, key: str | None, key_from: str, allow_hosts: Iterable[str] = ()) -> None:
         self.api = api
         self.key_from = key_from
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=api.concurrency)
         # Without httpx's timeouts: api.timeout limits the whole response.
-        self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
-        # An image's URL may belong to another server: the key is not sent there.
-        self._images = httpx.AsyncClient(timeout=None, follow_redirects=True)
+        # A redirect is never followed: its target would get the prompts, and, on the same host, the key.
+        self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits, follow_redirects=False)
+        if key:
+            self._check_origin()
+        self._key = key
+        # An image's URL may belong to another server: the key is not sent there, and it must be a public one.
+        self._images = WebClient(Reach(hosts=tuple(host.lower() for host in allow_hosts)))
         self._in_flight = asyncio.Semaphore(api.concurrency)
         self._not_before = 0.0
         self._failed: BuildFailed | None = None
 
+    def _check_origin(self) -> None:
+        """Raise BuildFailed if the client would go elsewhere than the address that was checked says."""
+        url = httpx.URL(self.api.base_url)
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        if origin_of(f"{url.scheme}://{host}:{port}") != origin_of(self.api.base_url):
+            raise BuildFailed(self._systematic("its address has more than one reading, so it gets no key."))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-        await self._images.aclose()
+        self._images.close()
 
     async def generate(self, request: Request) -> tuple[bytes, int]:
         """The encoded image, and the number of requests.
@@ -118,7 +139,7 @@ class ImagesApi:
                     async with asyncio.timeout(self.api.timeout):
                         return await self._send(request), requests
                 except Unusable as error:
-                    raise ApiFault(str(error), requests, may_pass=True) from error
+                    raise ApiFault(self._without_key(str(error)), requests, may_pass=True) from error
                 except TimeoutError:
                     failure = _Retry(f"the API did not answer within {self.api.timeout:g} s")
                 except _Retry as error:
@@ -149,24 +170,24 @@ class ImagesApi:
             async with self._open(request) as response:
                 content = await read_capped(response)
         except httpx.ConnectError as error:
-            raise _Retry(f"no server answers there ({error})", is_systematic=True) from error
+            raise _Retry(f"no server answers there ({one_line(error)})", is_systematic=True) from error
         except httpx.TransportError as error:
-            raise _Retry(f"the connection to the API was lost ({type(error).__name__}: {error})") from error
+            raise _Retry(f"the connection to the API was lost ({type(error).__name__}: {one_line(error)})") from error
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise BuildFailed(self._systematic(f"its address is not valid: {error}")) from error
+            raise BuildFailed(self._systematic(f"its address is not valid: {one_line(error)}")) from error
         if response.status_code >= 300:
             self._refuse(response, content)
         address = read_image(content)
         if isinstance(address, bytes):
             return address
+        limits = Limits(MAX_BYTES, read_s=self.api.timeout, total_s=self.api.timeout)
         try:
-            async with self._images.stream("GET", address) as response:
-                content = await read_capped(response)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unusable(f"the image's URL {address[:200]!r} cannot be read: {error}") from error
-        if response.status_code != 200:
-            raise Unusable(f"the image's URL {address[:200]!r} answers {response.status_code}")
-        return content
+            answer = await asyncio.to_thread(self._images.get, address, limits)
+        except (Unreachable, Refused) as error:
+            raise Unusable(f"the image's URL {shown_path(address)} cannot be read: {one_line(error)}") from error
+        if answer.status != 200:
+            raise Unusable(f"the image's URL {shown_path(address)} answers {answer.status}")
+        return answer.content
 
     def _open(self, request: Request) -> Any:
         if request.source is None:
@@ -179,7 +200,7 @@ class ImagesApi:
     def _refuse(self, response: httpx.Response, content: bytes) -> None:
         """Raise the error that a response without an image means."""
         status = response.status_code
-        answer = f"{status} {response.reason_phrase}: {explain(content)}"
+        answer = self._without_key(f"{status} {response.reason_phrase}: {explain(content)}")
         if status == 429 and is_out_of_money(content):
             raise BuildFailed(self._systematic(f"it requires payment. It says: {answer}"))
         if status in _TRANSIENT:
@@ -192,11 +213,17 @@ class ImagesApi:
             raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. It says: {answer}"))
         if status < 400:
             to = response.headers.get("location", "elsewhere")
-            raise BuildFailed(self._systematic(f"it redirects to {to}: give that as base_url. It says: {answer}"))
+            raise BuildFailed(
+                self._systematic(f"it redirects to {shown_path(to)}: give that as base_url. It says: {answer}")
+            )
         if field := field_at_fault(content):
             hint = "set api.send_seed to false" if field == "seed" else "change or leave out that setting"
-            raise BuildFailed(self._systematic(f"it does not take the field {field!r}: {hint}. It says: {answer}"))
+            raise BuildFailed(self._systematic(f"it does not take the field {shown(field)}: {hint}. It says: {answer}"))
         raise ApiFault(f"the API refused: {answer}", 1)
+
+    def _without_key(self, text: str) -> str:
+        """The text of an answer; a server may repeat the key that it refuses."""
+        return text.replace(self._key, "...") if self._key and len(self._key) >= 8 else text
 
     def _systematic(self, reason: str) -> str:
         return f"the images API at {self.api.base_url} generates nothing: {reason} Finished images are kept."

@@ -11,7 +11,9 @@ from typing import Any
 from imagemill.data.config.api import Api
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.data.records import ModelFacts
+from imagemill.models.catalog.api_key import check_key
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.source import ModelSource
 
@@ -77,9 +79,11 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
             f"{field}.backend is 'openai', but {field}.api.base_url is empty: give the API's address, for instance "
             "http://localhost:8000/v1."
         )
+    check_key(f"{field}.api", section.api)
     if section.model == defaults.model:
         raise RecipeError(
-            f"{field}.model is {section.model!r}, the small model that ships with imagemill: give the name under which "
+            f"{field}.model is {shown(section.model)}, the small model that ships with imagemill: give the name under "
+            "which "
             f"the API at {section.api.base_url} serves its model."
         )
     for name in type(section).model_fields:
@@ -87,7 +91,8 @@ def resolve_api(step: str, section: Generate | Edit) -> ApiSpec:
         if name not in _ALLOWED and value != getattr(defaults, name):
             printed = value if isinstance(value, str | int | float | bool) else "set"
             raise RecipeError(
-                f"{field}.{name} is {printed!r}, but {field}.backend is 'openai', whose requests have no such setting: "
+                f"{field}.{name} is {shown(printed)}, but {field}.backend is 'openai', whose requests have no such "
+                "setting: "
                 f"leave it out, or give what this server understands in {field}.api.extra."
             )
     if (getattr(section, "width", None) is None) != (getattr(section, "height", None) is None):

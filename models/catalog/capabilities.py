@@ -12,6 +12,7 @@ from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.config.template import Sweep
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog, TaskCall
 from imagemill.models.catalog.spec import Model, ModelSpec, Step, Task
 
@@ -50,7 +51,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
         value = getattr(section, name, None)
         if value is not None and default is None:
             raise RecipeError(
-                f"recipe.{step}.{name} is {value}, but {section.model!r} takes none for the task {task!r}: "
+                f"recipe.{step}.{name} is {value}, but {shown(section.model)} takes none for the task {shown(task)}: "
                 "leave it out."
             )
         if default is not None:
@@ -65,23 +66,25 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
         odd = [value for value in getattr(sweep, name) if value % limits.size_multiple]
         if odd:
             raise RecipeError(
-                f"recipe.sweep.{name} has {odd[0]}: the model {spec.name!r} generates sizes that are multiples of "
+                f"recipe.sweep.{name} has {odd[0]}: the model {shown(spec.name)} generates sizes that are multiples of "
                 f"{limits.size_multiple} pixels."
             )
     few = [value for value in sweep.steps if value < limits.min_steps]
     if few:
         raise RecipeError(
-            f"recipe.sweep.steps has {few[0]}: with its strength the model {spec.name!r} needs at least "
+            f"recipe.sweep.steps has {few[0]}: with its strength the model {shown(spec.name)} needs at least "
             f"{limits.min_steps}."
         )
     if sweep.negative_prompt and not limits.negative_prompt:
         raise RecipeError(
-            f"recipe.sweep.negative_prompt is given, but the model {spec.name!r} makes no use of negative prompts: "
+            f"recipe.sweep.negative_prompt is given, but the model {shown(spec.name)} makes no use of negative "
+            "prompts: "
             "leave it out."
         )
     if any(value != spec.defaults.guidance_scale for value in sweep.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
-            f"recipe.sweep.guidance_scale is given, but the model {spec.name!r} makes no use of guidance: leave it out."
+            f"recipe.sweep.guidance_scale is given, but the model {shown(spec.name)} makes no use of guidance: leave "
+            "it out."
         )
 
 
@@ -94,8 +97,8 @@ def check_references(step: Step, section: Edit, call: TaskCall, catalog: Catalog
     placed = "side by side in one image" if layout == "stitch" else "by itself"
     hint = f" It takes them with references_layout: {other}." if call.takes(other) else ""
     raise RecipeError(
-        f"recipe.{step}.references is true, but {section.model!r} takes no further image {placed} for the task "
-        f"{section.task!r}.{hint} Of the catalog these do: {', '.join(catalog.takes_references(layout))}."
+        f"recipe.{step}.references is true, but {shown(section.model)} takes no further image {placed} for the task "
+        f"{shown(section.task)}.{hint} Of the catalog these do: {', '.join(catalog.takes_references(layout))}."
     )
 
 
@@ -111,7 +114,8 @@ def check_safety(step: Step, section: Generate | Edit, index: str) -> None:
     if (parts.get("safety_checker") or [None, None])[1] == CHECKER and parts.get("feature_extractor", [None])[0]:
         return
     raise RecipeError(
-        f"recipe.{step}.safety is {section.safety!r}, but the model {section.model!r} ships no {CHECKER} with its "
+        f"recipe.{step}.safety is {shown(section.safety)}, but the model {shown(section.model)} ships no {CHECKER} "
+        "with its "
         "feature extractor: set it to 'off', or take a model that does, as Stable Diffusion 1.5 and those made from it."
     )
 
@@ -128,19 +132,21 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
     if section.steps is not None and section.steps < limits.min_steps:
         raise RecipeError(
             f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call.arguments['strength']} the "
-            f"model {spec.name!r} needs at least {limits.min_steps}: it would run no step, or see nothing of the "
+            f"model {shown(spec.name)} needs at least {limits.min_steps}: it would run no step, or see nothing of the "
             "source. Set more steps or another strength."
         )
     if section.guidance_scale not in (None, spec.defaults.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
-            f"recipe.{step}.guidance_scale is {section.guidance_scale:g}, but the model {spec.name!r} makes no use of "
+            f"recipe.{step}.guidance_scale is {section.guidance_scale:g}, but the model {shown(spec.name)} makes no "
+            "use of "
             "guidance: it was trained to do without. Leave it out."
         )
     if isinstance(section, Generate):
         _check_size(step, section, spec)
         if section.negative_prompt and not limits.negative_prompt:
             raise RecipeError(
-                f"recipe.{step}.negative_prompt is {section.negative_prompt!r}, but the model {spec.name!r} makes no "
+                f"recipe.{step}.negative_prompt is {shown(section.negative_prompt)}, but the model {shown(spec.name)} "
+                "makes no "
                 "use of negative prompts: leave it out."
             )
 
@@ -152,14 +158,15 @@ def _check_size(step: Step, section: Generate, spec: ModelSpec) -> None:
         if value is not None and value % multiple:
             near = max(1, round(value / multiple)) * multiple
             raise RecipeError(
-                f"recipe.{step}.{name} is {value}: the model {spec.name!r} generates sizes that are multiples of "
+                f"recipe.{step}.{name} is {value}: the model {shown(spec.name)} generates sizes that are multiples of "
                 f"{multiple} pixels, for instance {near}."
             )
     width, height = section.width or spec.defaults.width, section.height or spec.defaults.height
     if spec.limits.only_buckets and (width, height) not in spec.limits.buckets:
         sizes = ", ".join(f"{width} x {height}" for width, height in spec.limits.buckets)
         raise RecipeError(
-            f"recipe.{step} asks for {width} x {height} pixels, but the model {spec.name!r} generates only {sizes}: "
+            f"recipe.{step} asks for {width} x {height} pixels, but the model {shown(spec.name)} generates only "
+            f"{sizes}: "
             f"give one of these, or recipe.{step}.aspect_ratio."
         )
 
@@ -173,7 +180,9 @@ def check_scheduler(
     is_flow = not {"euler", "ddim"} & set(allowed)
     why = " predicts a flow, not noise, and" if is_flow and not name.startswith("flow-match") else ""
     can = f"it can generate with {', '.join(allowed)}. Take one of these, or leave" if allowed else "leave"
-    raise RecipeError(f"{field} is {name!r}, which does not fit: {model!r}{why} has its own scheduler; {can} it out.")
+    raise RecipeError(
+        f"{field} is {shown(name)}, which does not fit: {shown(model)}{why} has its own scheduler; {can} it out."
+    )
 
 
 _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")

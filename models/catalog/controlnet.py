@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from imagemill.data.config.adapters import Controlnet
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import RecipeError, one_line
+from imagemill.data.messages import cut, shown, shown_path
 from imagemill.models.catalog.model_files import hash_model
 from imagemill.models.catalog.source import Locator, ModelSource, joined
 
@@ -52,7 +53,8 @@ def find_controlnet(field: str, section: Controlnet, kind: str, locator: Locator
         config = folder / "config.json"
         if not config.is_file():
             raise RecipeError(
-                f"{field}.model is {section.model!r}, but {str(folder)!r} has no config.json: give the folder that a "
+                f"{field}.model is {shown(section.model)}, but {shown_path(folder)} has no config.json: give the "
+                "folder that a "
                 "ControlNet was saved to."
             )
         found, subfolder = ModelSource(str(folder.resolve()), files=hash_model(folder)), None
@@ -66,15 +68,19 @@ def _check(field: str, section: Controlnet, kind: str, config: Path) -> None:
     """Raises RecipeError for another kind of model. Whether it fits the step's model turns out when both are loaded."""
     try:
         fields = json.loads(config.read_bytes())
-    except ValueError as error:
-        raise RecipeError(f"{field}.model is {section.model!r}, whose config.json is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(
+            f"{field}.model is {shown(section.model)}, whose config.json is not JSON: {one_line(error)}."
+        ) from error
     its_kind = fields.get("_class_name") if isinstance(fields, dict) else None
     if its_kind != kind:
         raise RecipeError(
-            f"{field}.model is {section.model!r}, a {its_kind}, but the step's model generates with a {kind}: take one "
+            f"{field}.model is {shown(section.model)}, a {cut(str(its_kind))}, but the step's model generates with a "
+            f"{kind}: "
+            "take one "
             "that was trained for it."
         )
-    modes = fields.get("num_mode")
+    modes = fields.get("num_mode") if isinstance(fields.get("num_mode"), int) else None
     if (section.mode is None) != (modes is None) or (modes is not None and section.mode >= modes):
         wants = f"wants one below {modes}" if modes is not None else "has no modes"
-        raise RecipeError(f"{field}.mode is {section.mode}, but {section.model!r} {wants}: its card lists them.")
+        raise RecipeError(f"{field}.mode is {section.mode}, but {shown(section.model)} {wants}: its card lists them.")

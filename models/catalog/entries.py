@@ -9,11 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import field_path, shown, shown_path
+from imagemill.data.storage.yaml_file import BadYaml, read_yaml_file
 from imagemill.models.catalog.spec import Task
 
 HERE = Path(__file__).parent
@@ -177,17 +178,19 @@ def read_catalog(user_file: str | None = None) -> Catalog:
         return Catalog(shipped.families, shipped.models)
     own = _read(field, Path(path).expanduser())
     if own.families:
-        raise RecipeError(f"{field}: {path!r} has 'families', which only the shipped catalog can have: leave them out.")
+        raise RecipeError(
+            f"{field}: {shown_path(path)} has 'families', which only the shipped catalog can have: leave them out."
+        )
     for name, entry in own.models.items():
         if entry.family not in shipped.families:
             raise RecipeError(
-                f"{field}: models.{name}.family in {path!r} is {entry.family!r}; imagemill can call: "
+                f"{field}: models.{name}.family in {shown_path(path)} is {shown(entry.family)}; imagemill can call: "
                 f"{', '.join(shipped.families)}."
             )
         unable = set(entry.tasks or ()) - set(shipped.families[entry.family].tasks)
         if unable:
             raise RecipeError(
-                f"{field}: models.{name}.tasks in {path!r} names {min(unable)!r}; a {entry.family} can: "
+                f"{field}: models.{name}.tasks in {shown_path(path)} names {shown(min(unable))}; a {entry.family} can: "
                 f"{', '.join(shipped.families[entry.family].tasks)}."
             )
     return Catalog(shipped.families, {**shipped.models, **own.models}, frozenset(own.models))
@@ -200,17 +203,19 @@ def _shipped() -> _File:
 
 def _read(field: str, path: Path) -> _File:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = read_yaml_file(path) or {}
         file = _File.model_validate(content)
     except OSError as error:
-        raise RecipeError(f"{field} is {str(path)!r}, which cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{field} is {str(path)!r}, which is not YAML: {error}") from error
+        raise RecipeError(f"{field} is {shown_path(path)}, which cannot be read: {error.strerror or error}.") from error
+    except BadYaml as error:
+        raise RecipeError(f"{field} is {shown_path(path)}, which is not YAML: {error}.") from error
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
+        where = field_path(fault["loc"])
         allowed = _allowed(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
-        raise RecipeError(f"{field}: {where or 'the top level'} in {str(path)!r}: {fault['msg']}{allowed}.") from error
+        raise RecipeError(
+            f"{field}: {where or 'the top level'} in {shown_path(path)}: {fault['msg']}{allowed}."
+        ) from error
     # Folders are relative to the file.
     models = {
         name: entry

@@ -8,6 +8,7 @@ from typing import Any
 
 from imagemill.data.config.adapters import IpAdapter
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
 from imagemill.models.catalog.model_files import check_tensors, hash_model
 from imagemill.models.catalog.source import Locator, ModelSource, joined
@@ -55,7 +56,8 @@ def find_ip_adapter(field: str, section: IpAdapter, locator: Locator) -> IpAdapt
     """
     if not section.weight_name.endswith(".safetensors"):
         raise RecipeError(
-            f"{field}.weight_name is {section.weight_name!r}: imagemill loads safetensors only, and most IP-Adapters "
+            f"{field}.weight_name is {shown(section.weight_name)}: imagemill loads safetensors only, and most "
+            "IP-Adapters "
             "are published in that format too. Name that file."
         )
     file = joined(section.subfolder, section.weight_name)
@@ -75,12 +77,14 @@ def _check(field: str, section: IpAdapter, weights: Path, encoder: Path) -> None
     if not weights.is_file():
         there = ", ".join(sorted(file.name for file in weights.parent.glob("*.safetensors"))) or "none"
         raise RecipeError(
-            f"{field}.weight_name is {weights.name!r}, which is not in {str(weights.parent)!r}; the .safetensors "
+            f"{field}.weight_name is {shown(weights.name)}, which is not in {shown_path(weights.parent)}; the "
+            ".safetensors "
             f"there: {there}."
         )
     check_tensors(f"{field}.weight_name", weights, "IP-Adapter", lambda name: name.startswith(_PREFIXES))
     if not (encoder / "config.json").is_file():
         raise RecipeError(
-            f"{field}.image_encoder is {section.image_encoder!r}, but {str(encoder)!r} has no config.json: name the "
+            f"{field}.image_encoder is {shown(section.image_encoder)}, but {shown_path(encoder)} has no config.json: "
+            "name the "
             "folder of the adapter's image encoder."
         )

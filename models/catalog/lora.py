@@ -9,6 +9,7 @@ from typing import Any
 
 from imagemill.data.config.adapters import Lora
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.data.storage.locations import hash_file
 from imagemill.models.catalog.model_files import check_tensors
 from imagemill.models.catalog.source import Locator, ModelSource
@@ -64,10 +65,10 @@ def _choose(field: str, lora: Lora, names: Sequence[str]) -> str:
         return lora.weight_name
     listed = ", ".join(names) or "none"
     if lora.weight_name:
-        raise RecipeError(f"{field}.weight_name is {lora.weight_name!r}; {lora.source!r} has: {listed}.")
+        raise RecipeError(f"{field}.weight_name is {shown(lora.weight_name)}; {shown(lora.source)} has: {listed}.")
     if len(names) == 1:
         return names[0]
     raise RecipeError(
-        f"{field}.source is {lora.source!r}, which has {len(names)} .safetensors files ({listed}): name one in "
+        f"{field}.source is {shown(lora.source)}, which has {len(names)} .safetensors files ({listed}): name one in "
         f"{field}.weight_name."
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import RecipeError, one_line
 from imagemill.data.identity import digest
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -37,9 +39,12 @@ def class_name(field: str, name: str, index: str) -> str | None:
     """The pipeline class that a model_index.json names, if any. Raises RecipeError where it is not JSON."""
     try:
         found = json.loads(index)
-    except ValueError as error:
-        raise RecipeError(f"{field} is {name!r}, whose model_index.json is not JSON: {error}.") from error
-    return found.get("_class_name") if isinstance(found, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(
+            f"{field} is {shown(name)}, whose model_index.json is not JSON: {one_line(error)}."
+        ) from error
+    kind = found.get("_class_name") if isinstance(found, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def saved_dtype(field: str, folder: Path) -> str | None:
@@ -54,7 +59,8 @@ def saved_dtype(field: str, folder: Path) -> str | None:
     except SafetensorError as error:
         # Most often a Git LFS pointer that was never replaced by the file.
         raise RecipeError(
-            f"{field} is {str(folder)!r}, whose {weights[-1].relative_to(folder)} is not safetensors: {error}. "
+            f"{field} is {shown_path(folder)}, whose {weights[-1].relative_to(folder)} is not safetensors: "
+            f"{_why(error)}. "
             "Copy or download the model again."
         ) from error
 
@@ -68,9 +74,14 @@ def check_tensors(field: str, path: Path, kind: str, fits: Callable[[str], bool]
         with safe_open(path, framework="np") as file:
             names = list(file.keys())
     except (SafetensorError, OSError) as error:
-        raise RecipeError(f"{field} is {str(path)!r}, which is not safetensors: {error}.") from error
+        raise RecipeError(f"{field} is {shown_path(path)}, which is not safetensors: {_why(error)}.") from error
     if not any(map(fits, names)):
         raise RecipeError(
-            f"{field} is {str(path)!r}, which is no {kind}: of its {len(names)} tensors, such as "
-            f"{min(names, default='none')!r}, none is named so."
+            f"{field} is {shown_path(path)}, which is no {kind}: of its {len(names)} tensors, such as "
+            f"{shown(min(names, default='none'))}, none is named so."
         )
+
+
+def _why(error: Exception) -> str:
+    """The parser's words, without what it quotes of the file."""
+    return re.split(r"['\"`]", one_line(error))[0].strip(" :")

@@ -12,6 +12,7 @@ from typing import Any
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.images.size_buckets import buckets_around
+from imagemill.data.messages import cut, shown, shown_path
 from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
@@ -32,6 +33,9 @@ from imagemill.models.catalog.source import Locator, ModelSource, check_no_revis
 from imagemill.models.catalog.spec import Adapters, CallSettings, ModelSpec, Step
 
 INDEX = "model_index.json"
+
+MAX_INDEX_BYTES = 2**20
+"""A longer one is cut, and so is not JSON: it lists a dozen parts."""
 
 
 def resolve(
@@ -62,7 +66,7 @@ class Resolver:
         family = self.catalog.families.get(name or "")
         if family is None:
             raise RecipeError(
-                f"{field}.model is {section.model!r}, a {name}, which imagemill cannot call yet. "
+                f"{field}.model is {shown(section.model)}, a {cut(str(name))}, which imagemill cannot call yet. "
                 f"It can call: {', '.join(self.catalog.families)}."
             )
         if section.safety != "off":
@@ -127,14 +131,14 @@ class Resolver:
         has_index = (folder / INDEX).is_file()
         if entry is None and not has_index and not is_repository(name):
             raise UnknownModel(
-                f"{field}.model is {name!r}, which is neither in the catalog ({', '.join(self.catalog.models)}), "
+                f"{field}.model is {shown(name)}, which is neither in the catalog ({', '.join(self.catalog.models)}), "
                 f"a local folder with {INDEX}, nor an 'org/name' repository."
             )
         if has_index and (entry is None or entry.folder):
             check_no_revision(field, name, section.revision)
             return ModelSource(str(folder.resolve()), files=hash_model(folder))
         if entry and entry.folder:
-            raise UnknownModel(f"{field}.model is {name!r}, but its folder {str(folder)!r} has no {INDEX}.")
+            raise UnknownModel(f"{field}.model is {shown(name)}, but its folder {shown_path(folder)} has no {INDEX}.")
         repository, revision = (
             (entry.repository, section.revision or entry.revision) if entry else (name, section.revision)
         )
@@ -142,7 +146,8 @@ class Resolver:
 
     def _index(self, field: str, source: ModelSource) -> str:
         """The text of a model's model_index.json."""
-        return source.file(f"{field}.model", INDEX, self.locator.cache_dir).read_text(encoding="utf-8")
+        path = source.file(f"{field}.model", INDEX, self.locator.cache_dir)
+        return path.read_bytes()[:MAX_INDEX_BYTES].decode("utf-8", "replace")
 
     def _call(self, step: Step, section: Generate | Edit, entry: Entry | None, family: Family) -> TaskCall:
         """How the section's task is called. Raises RecipeError where the model cannot do it."""
@@ -155,7 +160,7 @@ class Resolver:
         could_edit = isinstance(section, Edit) and set(calls) - {"text-to-image"}
         hint = f" (set recipe.{step}.task to one of these: {can})" if could_edit else ""
         raise RecipeError(
-            f"recipe.{step}.model is {section.model!r}, which cannot do {task}, but {can}{hint}. "
+            f"recipe.{step}.model is {shown(section.model)}, which cannot do {task}, but {can}{hint}. "
             f"Of the catalog these can do {task}: {', '.join(self.catalog.able(task))}."
         )
 
@@ -165,7 +170,7 @@ class Resolver:
         for name in ("controlnet", "ip_adapter"):
             if getattr(section, name, None) is not None and not getattr(call, name):
                 raise RecipeError(
-                    f"{field}.{name} is given, but {section.model!r} takes none. Of the catalog these do: "
+                    f"{field}.{name} is given, but {shown(section.model)} takes none. Of the catalog these do: "
                     f"{', '.join(self.catalog.takes(name))}."
                 )
         controlnet = ip_adapter = None

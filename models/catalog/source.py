@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -80,7 +81,7 @@ class Locator:
             check_no_revision(field, name, revision)
             return path
         if not is_repository(name) or path.suffix == ".safetensors":
-            raise RecipeError(f"{field}.{key} is {name!r}, which is neither {local} nor an 'org/name' repository.")
+            raise RecipeError(f"{field}.{key} is {shown(name)}, which is neither {local} nor an 'org/name' repository.")
         return self.at_commit(f"{field}.{key}", name, revision)
 
     def at_commit(self, field: str, repository: str, revision: str | None) -> ModelSource:
@@ -102,7 +103,7 @@ def check_no_revision(field: str, name: str, revision: str | None) -> None:
     """Raises RecipeError where a revision is given for local files."""
     if revision:
         raise RecipeError(
-            f"{field}.revision is {revision!r}, but {name!r} is on this machine, where it has no revisions: "
+            f"{field}.revision is {shown(revision)}, but {shown(name)} is on this machine, where it has no revisions: "
             "leave it out."
         )
 

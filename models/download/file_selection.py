@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown, shown_path
 
 _SETTINGS = (".json", ".txt", ".model", ".jinja")
 _WEIGHTS = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
@@ -40,7 +41,7 @@ def needed_files(repository: str, index: str, paths: Iterable[str]) -> list[str]
     for folder, names in weights.items():
         if not any(_WEIGHTS.fullmatch(name) for name in names):
             raise RecipeError(
-                f"the repository {repository!r} has its {folder} only as {', '.join(names)}: imagemill loads only "
+                f"the repository {shown(repository)} has its {folder} only as {', '.join(names)}: imagemill loads only "
                 "safetensors with the standard names."
             )
     return chosen
@@ -74,5 +75,5 @@ def safe_path(folder: Path, path: str) -> Path:
     """Path of a repository's file in a folder. Raises RecipeError for a path that leads out of it."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
-        raise RecipeError(f"the repository names a file {path!r}, which lies outside of it.")
+        raise RecipeError(f"the repository names a file {shown_path(path)}, which lies outside of it.")
     return folder.joinpath(*pure.parts)

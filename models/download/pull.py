@@ -25,6 +25,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars, hf_raise_for_status
 
 from imagemill.data.errors import DownloadFailed, RecipeError, UnknownModel
+from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.download.file_selection import is_whole, needed_files, safe_path
 from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository
@@ -66,7 +67,7 @@ def pull(
     entry = models.get(key)
     if entry is None and key.count("/") != 1:
         raise UnknownModel(
-            f"{key!r} is neither in the catalog ({', '.join(models)}) nor an 'org/name' repository: "
+            f"{shown(key)} is neither in the catalog ({', '.join(models)}) nor an 'org/name' repository: "
             "`imagemill models` lists the catalog."
         )
     if entry and entry.folder:
@@ -102,7 +103,7 @@ def _list_files(repository: str, revision: str | None) -> _Listed:
     tree = hub.list_repo_tree(repository, revision=commit, recursive=True, token=token)
     files = {file.path: file for file in tree if isinstance(file, RepoFile)}
     if "model_index.json" not in files:
-        raise UnknownModel(f"{repository!r} has no model_index.json at {commit[:12]}: not a diffusers model?")
+        raise UnknownModel(f"{shown(repository)} has no model_index.json at {commit[:12]}: not a diffusers model?")
     index = get_session().get(
         hf_hub_url(repository, "model_index.json", revision=commit),
         headers=build_hf_headers(token=token),
@@ -135,7 +136,9 @@ def _download(key: str, listed: _Listed, to: Path | None, cache_dir: str | None,
             threads.shutdown(wait=False, cancel_futures=True)
     folder = str(to) if to else _link(listed, cache_dir)
     if not is_whole(Path(folder)):
-        raise RecipeError(f"{listed.repository!r} lacks files that its model_index.json names; see {folder!r}.")
+        raise RecipeError(
+            f"{shown(listed.repository)} lacks files that its model_index.json names; see {shown_path(folder)}."
+        )
     return Pulled(key, listed.repository, listed.commit, folder, total, missing)
 
 
@@ -165,7 +168,8 @@ def _check_free_space(repository: str, root: Path, missing: int) -> None:
     free = shutil.disk_usage(existing).free
     if missing > free:
         raise DownloadFailed(
-            f"{repository!r} needs {missing / 1e9:.1f} GB more, but {str(existing)!r} has {free / 1e9:.1f} GB free. "
+            f"{shown(repository)} needs {missing / 1e9:.1f} GB more, but {shown_path(existing)} has {free / 1e9:.1f} "
+            "GB free. "
             "Free some space, or name another folder with --to or --cache-dir."
         )
 
@@ -179,7 +183,9 @@ def _locked(key: str, root: Path) -> Iterator[None]:
         with lock:
             yield
     except Timeout as error:
-        raise DownloadFailed(f"{key!r} is being pulled into {str(root)!r} by another process: wait for it.") from error
+        raise DownloadFailed(
+            f"{shown(key)} is being pulled into {shown_path(root)} by another process: wait for it."
+        ) from error
 
 
 @contextmanager
@@ -189,15 +195,16 @@ def _explain(key: str, repository: str, revision: str | None) -> Iterator[None]:
     except GatedRepoError as error:
         raise RecipeError(gated_message(key, repository)) from error
     except RevisionNotFoundError as error:
-        raise UnknownModel(f"the repository {repository!r} has no revision {revision!r}.") from error
+        raise UnknownModel(f"the repository {shown(repository)} has no revision {shown(revision)}.") from error
     except RepositoryNotFoundError as error:
         raise UnknownModel(
-            f"there is no repository {repository!r} that you may see. Check its name; for a private one put a token "
+            f"there is no repository {shown(repository)} that you may see. Check its name; for a private one put a "
+            "token "
             "with access into HF_TOKEN."
         ) from error
     except OfflineModeIsEnabled as error:
         raise DownloadFailed(
-            f"HF_HUB_OFFLINE is set, so nothing is downloaded, and {key!r} is not complete in the local cache: "
+            f"HF_HUB_OFFLINE is set, so nothing is downloaded, and {shown(key)} is not complete in the local cache: "
             "unset it and pull again."
         ) from error
     except (httpx2.HTTPError, HfHubHTTPError, LocalEntryNotFoundError) as error:
@@ -207,5 +214,5 @@ def _explain(key: str, repository: str, revision: str | None) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise DownloadFailed(
-            f"{key!r} cannot be downloaded: {' '.join(str(error).split())}. Partial files are kept."
+            f"{shown(key)} cannot be downloaded: {' '.join(str(error).split())}. Partial files are kept."
         ) from error

@@ -18,6 +18,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers
 
 from imagemill.data.errors import DownloadFailed
+from imagemill.data.messages import shown
 from imagemill.data.storage.locations import hash_file
 
 Emit = Callable[[int, int], None]
@@ -88,7 +89,7 @@ def fetch(repository: str, commit: str, file: RepoFile, target: Path, progress: 
     if not _is_right(part, file):
         part.unlink()
         raise DownloadFailed(
-            f"{file.path} of {repository!r} arrived damaged: its checksum differs. Pull the model again."
+            f"{file.path} of {shown(repository)} arrived damaged: its checksum differs. Pull the model again."
         )
     part.replace(target)
 

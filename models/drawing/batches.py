@@ -12,6 +12,7 @@ from PIL import Image
 from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import LOSSLESS, decode_image
 from imagemill.data.images.sources import read_given, read_guides, read_mask, read_references
+from imagemill.data.messages import shown
 from imagemill.data.records import Drawing, Failure
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.spec import ModelSpec
@@ -85,11 +86,11 @@ def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:
     mask = decode_image(read_mask(drawing), name).convert("L").point(lambda value: 255 * (value >= 128))
     if mask.size != source.size:
         raise BadRow(
-            f"the mask {name!r} is {mask.width} x {mask.height} pixels, and its image {source.width} x "
+            f"the mask {shown(name)} is {mask.width} x {mask.height} pixels, and its image {source.width} x "
             f"{source.height}: make them of one size"
         )
     if mask.getbbox() is None:
-        raise BadRow(f"the mask {name!r} is black all over: nothing would be repainted")
+        raise BadRow(f"the mask {shown(name)} is black all over: nothing would be repainted")
     return mask
 
 

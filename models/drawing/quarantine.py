@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import shown
 from imagemill.data.records import Drawing, Failure
 from imagemill.data.staging.in_flight import WorkerCrash, strikes
 from imagemill.models.job import Job
@@ -26,13 +27,15 @@ def split_suspects(
     counts, last = strikes(crashes), crashes[-1].reason if crashes else ""
     if sum(not crash.keys for crash in crashes) >= MAX_CRASHES:
         raise BuildFailed(
-            f"{MAX_CRASHES} worker processes ended while they loaded the model {job.spec.name!r}: {last}. Check that "
+            f"{MAX_CRASHES} worker processes ended while they loaded the model {shown(job.spec.name)}: {last}. Check "
+            "that "
             "it fits into the machine's memory and the GPU's."
         )
     culprits = [drawing for drawing in missing if counts[drawing.key] >= MAX_CRASHES]
     if len(culprits) >= MAX_CRASHES and len(missing) == len(job.drawings):
         raise BuildFailed(
-            f"{len(crashes)} worker processes ended while they generated with the model {job.spec.name!r}, whatever "
+            f"{len(crashes)} worker processes ended while they generated with the model {shown(job.spec.name)}, "
+            "whatever "
             f"the row, and not one image was finished: {last}. Check that the device works."
         )
     for drawing in culprits:

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from imagemill.data.errors import BuildFailed, ImagemillError
+from imagemill.data.messages import shown
 from imagemill.data.records import Failure
 from imagemill.models.drawing.batch_size import find_batch_size
 from imagemill.models.drawing.batches import PreparedDrawing
@@ -106,7 +107,8 @@ class RecoveringGenerator:
         detail = f"{reason} (batch of {size}, {first.width} x {first.height} pixels)"
         if self.job.on_oom == "stop":
             raise BuildFailed(
-                f"{self.job.spec.name!r} ran out of memory: {detail}, and recipe.on_oom is 'stop'. Make batch_size "
+                f"{shown(self.job.spec.name)} ran out of memory: {detail}, and recipe.on_oom is 'stop'. Make "
+                "batch_size "
                 "smaller, or see the recipe's memory options."
             )
         if self.job.on_oom == "set_aside" or size == 1:
@@ -136,6 +138,7 @@ class RecoveringGenerator:
             draw_batch(self.pipeline, self.job.spec, [plain], self.max_batch_of(like))
         except Exception as error:
             raise BuildFailed(
-                f"the model {self.job.spec.name!r} fails on every image of {like.width} x {like.height} pixels and "
+                f"the model {shown(self.job.spec.name)} fails on every image of {like.width} x {like.height} pixels "
+                "and "
                 f"{like.drawing.steps} steps, so no single row is at fault: {type(error).__name__}: {error}"
             ) from error

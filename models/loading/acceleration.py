@@ -14,6 +14,7 @@ import torch
 
 from imagemill.data.config.speed import Speed
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.models.cache_dir import cache_folder
 from imagemill.models.loading.source_cache import cache_sources
 from imagemill.models.loading.text_cache import cache_texts
@@ -80,7 +81,7 @@ def _config(speed: Speed, denoiser: Any, model: str, steps: int) -> Any:
             return TaylorSeerCacheConfig(cache_interval=TAYLOR_INTERVAL, disable_cache_before_step=TAYLOR_FIRST)
     if not type(denoiser).__name__.startswith("Flux"):
         raise RecipeError(
-            f"the model {model!r} has no ratios for speed.step_cache 'magcache', which are known for FLUX.1 only: "
+            f"the model {shown(model)} has no ratios for speed.step_cache 'magcache', which are known for FLUX.1 only: "
             "take 'taylorseer' or 'first_block'."
         )
     return MagCacheConfig(mag_ratios=FLUX_MAG_RATIOS, num_inference_steps=steps)
@@ -98,5 +99,5 @@ def _apply(model: str, setting: str, apply: Callable[[], Any]) -> None:
         raise
     except (RuntimeError, ValueError, AttributeError, ImportError, TypeError) as error:
         raise RecipeError(
-            f"the model {model!r} cannot generate with speed.{setting} on this machine: {error}. Leave it out."
+            f"the model {shown(model)} cannot generate with speed.{setting} on this machine: {error}. Leave it out."
         ) from error

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.weights_report import complete_weights
@@ -44,7 +45,8 @@ def check_fit(pipeline: Any, spec: ModelSpec) -> None:
         models, its = (part.config.get(name) for part in (denoiser, pipeline.controlnet))
         if models != its:
             raise RecipeError(
-                f"the ControlNet {controlnet.source.location!r} does not fit the model {spec.name!r}: its {name} is "
+                f"the ControlNet {shown_path(controlnet.source.location)} does not fit the model {shown(spec.name)}: "
+                f"its {name} is "
                 f"{its}, and the model's {models}. Take one that was trained for this model, or leave controlnet out."
             )
 
@@ -83,7 +85,8 @@ def load_ip_adapter(pipeline: Any, spec: ModelSpec) -> None:
     except Exception as error:
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise RecipeError(
-            f"the IP-Adapter {adapter.name!r} does not fit the model {spec.name!r} ({why}). Take one that was trained "
+            f"the IP-Adapter {shown(adapter.name)} does not fit the model {shown(spec.name)} ({why}). Take one that "
+            "was trained "
             "for this model, with its own image encoder, or leave ip_adapter out."
         ) from error
 

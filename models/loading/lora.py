@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.models.catalog.lora import LoraFile
 from imagemill.models.catalog.spec import ModelSpec
 
@@ -37,7 +38,7 @@ def load_loras(pipeline: Any, spec: ModelSpec) -> None:
         return
     if not hasattr(pipeline, "load_lora_weights"):
         raise RecipeError(
-            f"the model {spec.name!r} takes no LoRA: diffusers has no loader for a {type(pipeline).__name__}. "
+            f"the model {shown(spec.name)} takes no LoRA: diffusers has no loader for a {type(pipeline).__name__}. "
             "Leave lora out."
         )
     names = [f"lora_{number}" for number in range(len(loras))]
@@ -63,7 +64,8 @@ def _path(lora: LoraFile, cache_dir: str | None) -> Path:
 
 def _unfit(lora: LoraFile, spec: ModelSpec, why: str) -> str:
     return (
-        f"the LoRA {lora.name!r} does not fit the model {spec.name!r}{why}. Take one that was trained for this model, "
+        f"the LoRA {shown(lora.name)} does not fit the model {shown(spec.name)}{why}. Take one that was trained for "
+        "this model, "
         "or leave it out of lora."
     )
 

@@ -9,6 +9,7 @@ import torch
 
 from imagemill.data.config.memory import Memory
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 
 QUANTIZED = ("transformer", "unet", "text_encoder_2", "text_encoder_3")
 """The large parts, which are quantized where a pipeline has them. In an autoencoder it would be visible."""
@@ -21,7 +22,8 @@ def quantization(memory: Memory, dtype: torch.dtype, model: str, parts: set[str]
     package = memory.quantization.split("_")[0]
     if find_spec(package) is None:
         raise RecipeError(
-            f"the model {model!r} is to be quantized with {memory.quantization}, and the package {package!r} is not "
+            f"the model {shown(model)} is to be quantized with {memory.quantization}, and the package "
+            f"{shown(package)} is not "
             f"installed on this worker: pip install 'imagemill[{package}]', or set memory.quantization to none."
         )
     from diffusers import PipelineQuantizationConfig
@@ -74,7 +76,8 @@ def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: st
             continue
         if not hasattr(part, method):
             raise RecipeError(
-                f"the model {model!r} has no memory.{setting}: {type(part).__name__} does not support it. Leave it out."
+                f"the model {shown(model)} has no memory.{setting}: {type(part).__name__} does not support it. Leave "
+                "it out."
             )
         getattr(part, method)()
     if memory.offload == "none" or device.type == "cpu":

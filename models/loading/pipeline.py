@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from imagemill.data.errors import RecipeError, one_line
+from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.library_messages import collect_new
@@ -125,10 +126,10 @@ def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
         yield
     except ImportError as error:
         why = " ".join(str(error).split())
-        raise RecipeError(f"the model {spec.name!r} needs a package that is not installed: {why}") from error
+        raise RecipeError(f"the model {shown(spec.name)} needs a package that is not installed: {why}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(
-            f"the model {spec.name!r} cannot be loaded from {source or spec.source.location!r}: {error}"
+            f"the model {shown(spec.name)} cannot be loaded from {shown_path(source or spec.source.location)}: {error}"
         ) from error
 
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
-from dask import config
-from distributed import Nanny, Scheduler, SpecCluster
+from distributed import Client, Security, SpecCluster
 
 from imagemill.data.errors import BuildFailed, RecipeError
+from imagemill.data.messages import shown
 from imagemill.models.library_messages import collect_new
+from imagemill.tasks.runner.dask_servers import OwnNanny, PlainScheduler, PlainWorker
+from imagemill.tasks.runner.dask_settings import own_settings
 from imagemill.tasks.runner.fork_server import can_fork, start_fork_server
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
-from imagemill.tasks.runner.process_context import worker_processes
+from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
+from imagemill.tasks.runner.stranger_log import ignore_strangers
 
 # Importing distributed has set up its loggers.
 collect_new()
-# The profiler samples each worker's threads every 10 ms, for a dashboard that is off.
-config.set({"distributed.worker.profile.enabled": False})
+drop_interrupted_sync()
 
 PROCESS_BYTES = 2**30
 """Memory of a worker process without its model's weights, rounded up; 0.6 GiB was measured."""
@@ -32,7 +34,7 @@ INSECURE = "IMAGEMILL_INSECURE"
 """Environment variable that allows unencrypted connections to other machines."""
 
 
-def worker_options(number: int, workers: int, gpus: list[str], host: str | None) -> dict[str, Any]:
+def worker_options(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
     """Nanny options of one of ``workers`` single-threaded worker processes: its GPU, or its share of the cores."""
     threads = str(max(1, cores() // workers))
     environment = {
@@ -47,12 +49,11 @@ def worker_options(number: int, workers: int, gpus: list[str], host: str | None)
         environment |= gpu_environment(gpus[number % len(gpus)])
     return {
         "nthreads": 1,
-        "host": host,
         # Loading a model of 24 GB is not a leak: no limit, and no spilling or pausing.
         "memory_limit": 0,
         "env": environment,
         "preload": "imagemill.tasks.runner.worker_setup",
-        "dashboard": False,
+        "worker_class": PlainWorker,
     }
 
 
@@ -60,12 +61,6 @@ def cores() -> int:
     """The number of cores this process may use."""
     # macOS has no processor affinity.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def quiet_workers() -> AbstractContextManager[Any]:
-    """Silence the log of worker processes that start meanwhile; what a job raises is raised where it is awaited."""
-    # A worker process reads this when it imports distributed, which otherwise logs every start, stop and error.
-    return config.set({"distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"})
 
 
 def cpu_workers(shards: int, weights: int | None) -> int:
@@ -80,33 +75,45 @@ def cpu_workers(shards: int, weights: int | None) -> int:
     return max(1, min(cores(), shards, fitting))
 
 
-def prepare_workers(gpus: list[str]) -> config.set:
-    """Decide whether worker processes that start from now on are forked; leaving it as a context undoes that."""
+def prepare_workers(gpus: list[str]) -> bool:
+    """Whether worker processes are forked; if so, starts the process that they are forked from."""
     forks = can_fork(gpus)
     if forks:
         start_fork_server()
-    return worker_processes(forks)
+    return forks
 
 
 def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
     """Start a cluster on this machine's loopback; without GPUs it can grow.
 
-    Raises BuildFailed, with the cause in one line, if a worker process cannot start.
+    All its connections need the certificate that it makes for itself: any user of this machine can reach a port.
+    Raises BuildFailed, with the cause in one line, if a worker process cannot start, and ImagemillError if there is no
+    place for temporary files.
     """
-    specs: Mapping[int, Any] = {number: _spec(number, workers, gpus) for number in range(workers)}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
-    prepare_workers(gpus)
-    with quiet_workers():
+    forks = prepare_workers(gpus)
+    ignore_strangers()
+    # The other values are Dask's settings for clusters that have certificates already.
+    security = Security.temporary(tls_ciphers=None, tls_min_version=ssl.TLSVersion.TLSv1_3, tls_max_version=None)
+    options = {"host": "127.0.0.1", "port": 0, "protocol": "tls", "security": security}
+
+    def spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
+        return {"cls": OwnNanny, "options": {**worker_options(number, workers, gpus), **options, "forks": forks}}
+
+    specs: Mapping[int, Any] = {number: spec(number, workers, gpus) for number in range(workers)}
+    scheduler = {"cls": PlainScheduler, "options": {**options, "dashboard": False}}
+    with own_settings(forks):
         try:
-            return SpecCluster(scheduler=scheduler, workers=specs, worker=_spec(0, 1, []), shutdown_on_close=True)
+            return SpecCluster(
+                scheduler=scheduler,
+                workers=specs,
+                worker=spec(0, 1, []),
+                security=security,
+                shutdown_on_close=True,
+            )
         except Exception as error:
             raise BuildFailed(
                 f"a worker process cannot start: {root_cause(error)}. Mend that, and run the build again."
             ) from error
-
-
-def _spec(number: int, workers: int, gpus: list[str]) -> dict[str, Any]:
-    return {"cls": Nanny, "options": worker_options(number, workers, gpus, "127.0.0.1")}
 
 
 class MachineCluster:
@@ -114,6 +121,7 @@ class MachineCluster:
 
     def __init__(self, workers: int, gpus: list[str]) -> None:
         starter = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self._gpus = gpus
         self._cluster = starter.submit(start_cluster, workers, gpus)
         starter.shutdown(wait=False)
 
@@ -123,13 +131,13 @@ class MachineCluster:
         gpus = visible_gpus()
         return cls(workers or len(gpus) or 1, gpus)
 
-    def running(self, workers: int) -> SpecCluster:
-        """Wait for the cluster and grow it to this many workers."""
+    def connect(self, workers: int) -> Client:
+        """Wait for the cluster, grow it to this many workers, and connect to it."""
         cluster = self._cluster.result()
         if len(cluster.worker_spec) < workers:
-            with quiet_workers():
-                cluster.scale(workers)
-        return cluster
+            cluster.scale(workers)
+        with own_settings(can_fork(self._gpus)):
+            return Client(cluster, set_as_default=False)
 
     def close(self) -> None:
         """End its processes, if it could be started."""
@@ -141,11 +149,14 @@ def check_address(address: str, insecure: bool = False) -> None:
     """Raises RecipeError if an unencrypted connection would leave this machine: its port runs anyone's code."""
     parts = urlsplit(address)
     if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.port is None:
-        raise RecipeError(f"{address!r} is no address of a Dask scheduler: write tcp://host:port or tls://host:port.")
+        raise RecipeError(
+            f"{shown(address)} is no address of a Dask scheduler: write tcp://host:port or tls://host:port."
+        )
     if parts.scheme == "tls" or insecure or os.environ.get(INSECURE) or _is_loopback(parts.hostname):
         return
     raise RecipeError(
-        f"{address!r} is not encrypted and lies beyond this machine's loopback; anyone who reaches such a port can "
+        f"{shown(address)} is not encrypted and lies beyond this machine's loopback; anyone who reaches such a port "
+        "can "
         "run code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, if you trust the whole network, "
         f"give --insecure (or set {INSECURE}=1)."
     )

@@ -7,12 +7,16 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
-from distributed import Nanny, Scheduler, Security
-from distributed.comm import connect
+from distributed import Nanny, Security
+from distributed.comm import connect, get_address_host, unparse_host_port
+from distributed.utils import get_ip
 
 from imagemill.data.errors import BuildFailed
-from imagemill.tasks.runner.cluster import check_address, prepare_workers, quiet_workers, root_cause, worker_options
+from imagemill.tasks.runner.cluster import check_address, prepare_workers, root_cause, worker_options
+from imagemill.tasks.runner.dask_servers import PlainScheduler
+from imagemill.tasks.runner.dask_settings import service_settings
 from imagemill.tasks.runner.gpus import visible_gpus
 
 Emit = Callable[[str], None]
@@ -38,8 +42,8 @@ def serve_scheduler(host: str, port: int, insecure: bool, emit: Emit) -> None:
 
     async def run(stop: asyncio.Event) -> None:
         try:
-            scheduler = await Scheduler(
-                host=host, port=port, protocol=protocol, security=security, dashboard_address=f"{host}:0"
+            scheduler = await PlainScheduler(
+                host=host, port=port, protocol=protocol, security=security, dashboard=False
             )
         except OSError as error:
             raise BuildFailed(f"cannot listen on {host}:{port}: {error.strerror or error}.") from error
@@ -47,7 +51,8 @@ def serve_scheduler(host: str, port: int, insecure: bool, emit: Emit) -> None:
         await stop.wait()
         await scheduler.close()
 
-    asyncio.run(_until_signal(run))
+    with service_settings(forks=False):
+        asyncio.run(_until_signal(run))
 
 
 def serve_workers(
@@ -57,15 +62,19 @@ def serve_workers(
 
     A worker that loses its scheduler reconnects. Raises BuildFailed after ``timeout_s`` without a scheduler, and
     RecipeError if unencrypted traffic would leave this machine.
+
+    ``host``: where workers listen; by default the address that faces the scheduler.
     """
     check_address(address, insecure)
+    if host is not None:
+        check_address(f"{urlsplit(address).scheme}://{unparse_host_port(host, 0)}", insecure)
     gpus = visible_gpus()
     count = workers or len(gpus) or 1
-    prepare_workers(gpus)
+    forks = prepare_workers(gpus)
 
     async def run(stop: asyncio.Event) -> None:
         supervisors = [
-            asyncio.create_task(_supervise(number, address, worker_options(number, count, gpus, host), timeout_s, emit))
+            asyncio.create_task(_supervise(number, address, worker_options(number, count, gpus), host, timeout_s, emit))
             for number in range(count)
         ]
         stopped = asyncio.create_task(stop.wait())
@@ -76,14 +85,16 @@ def serve_workers(
         for ended in done - {stopped}:
             ended.result()
 
-    with quiet_workers():
+    with service_settings(forks):
         asyncio.run(_until_signal(run))
 
 
-async def _supervise(number: int, address: str, options: dict[str, Any], timeout_s: float, emit: Emit) -> None:
+async def _supervise(
+    number: int, address: str, options: dict[str, Any], host: str | None, timeout_s: float, emit: Emit
+) -> None:
     """Run one worker, and restart it whenever it has lost its scheduler."""
     loop = asyncio.get_running_loop()
-    name = f"{socket.gethostname()}-{options['host'] or ''}-{number}".replace("--", "-")
+    name = f"{socket.gethostname()}-{host or ''}-{number}".replace("--", "-")
     last_seen, reported = loop.time(), ""
     while loop.time() - last_seen < timeout_s:
         # A Nanny would wait for it as long, without a message.
@@ -92,7 +103,9 @@ async def _supervise(number: int, address: str, options: dict[str, Any], timeout
                 emit(f"worker {name} looks for the scheduler at {address}: {reason}")
             reported = reason
             continue
-        nanny = Nanny(address, name=name, security=Security(), death_timeout=timeout_s, **options)
+        # Without a host, a worker would listen on all of this machine's addresses.
+        facing = host or get_ip(get_address_host(address))
+        nanny = Nanny(address, name=name, host=facing, security=Security(), death_timeout=timeout_s, **options)
         try:
             await nanny
         except (OSError, TimeoutError, RuntimeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from prefect.context import FlowRunContext
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed, RecipeError
+from imagemill.data.messages import shown
 from imagemill.data.records import StepReport
+from imagemill.models.catalog.api_key import HOSTS, check_key, may_get_key, origin_in_messages
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.job import Job
 from imagemill.tasks.runner.gpu_task_runner import Listener, draw_on_gpu
@@ -36,27 +39,38 @@ def draw_job(job: Job) -> StepReport:
 
 def find_key(api: Api) -> tuple[str | None, str]:
     """The API's key, if there is one, and its source. Raises RecipeError if the recipe's source has none."""
+    # Again: the machine that builds decides, and may be another than the one that planned.
+    check_key("api", api)
     if api.key_block:
-        source = f"the Prefect Secret block {api.key_block!r}"
+        source = f"the Prefect Secret block {shown(api.key_block)}"
         try:
             key = Secret.load(api.key_block).get()
         except ValueError as error:
             raise RecipeError(
-                f"api.key_block is {api.key_block!r}, but this server has no Secret block of that name: create one "
+                f"api.key_block is {shown(api.key_block)}, but this server has no Secret block of that name: create "
+                "one "
                 "(prefect block create secret), or name the environment variable in api.key_env."
             ) from error
     else:
         name = api.key_env or DEFAULT_KEY_ENV
         source = f"the environment variable {name}"
         key = os.environ.get(name, "")
+        if key.strip() and not may_get_key(api):
+            # The default variable: the recipe asks for no key, and many servers need none.
+            return None, f"none: {name} is not sent to {origin_in_messages(api)}, which {HOSTS} does not list"
         if api.key_env and not key.strip():
             raise RecipeError(
-                f"api.key_env is {name!r}, but that environment variable is not set where the build runs."
+                f"api.key_env is {_variable(name)}, but that environment variable is not set where the build runs."
             )
     key = str(key).strip()
-    if not key.isascii() or any(character.isspace() for character in key):
+    if not key.isascii() or not key.isprintable() or " " in key:
         raise RecipeError(f"the key in {source} contains spaces or non-ASCII characters: set it again.")
     return (key, source) if key else (None, f"none, as {source} is not set")
+
+
+def _variable(name: str) -> str:
+    """The variable's name; one that looks like the key itself is not repeated."""
+    return shown(name) if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name) else f"a name of {len(name)} characters"
 
 
 class ApiThread:
@@ -86,7 +100,7 @@ class ApiThread:
         assert isinstance(job.spec, ApiSpec), "draw_job gives no other job to an API"
         name = (job.spec.api.model_dump_json(), key)
         if name not in self._apis:
-            self._apis[name] = ImagesApi(job.spec.api, key, key_from)
+            self._apis[name] = ImagesApi(job.spec.api, key, key_from, job.allow_hosts)
         return await draw_with_api(job, self._apis[name], listener)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ leave_sigterm()
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 # Inherited by the workers.
 silence_process()
-# Both are read when the library is loaded: see quiet_workers and worker_options of tasks/runner/cluster.py.
+# Both are read when the library is loaded: see dask_settings.py, and worker_options in cluster.py.
 os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "critical")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

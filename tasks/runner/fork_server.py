@@ -9,9 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
+from pathlib import Path
 
+from imagemill.data.storage.scratch import socket_folder
 from imagemill.tasks.runner.gpus import visible_gpus
 from imagemill.tasks.runner.safe_path import safe_path
 
@@ -35,8 +38,9 @@ def start_fork_server() -> None:
     global _server
     with _changing:
         if _server is None and can_fork(visible_gpus()):
-            _server = _Server()
-            _server.start()
+            server = _Server()
+            server.start()
+            _server = server
 
 
 def stop_fork_server() -> None:
@@ -48,6 +52,19 @@ def stop_fork_server() -> None:
             _server = None
 
 
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Where multiprocessing makes files meanwhile, such as a socket: in its own folder they outlive a killed build."""
+    # Private, but passed on to every process that multiprocessing starts.
+    settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    before = settings.get("tempdir")
+    settings["tempdir"] = str(folder)
+    try:
+        yield
+    finally:
+        settings["tempdir"] = before
+
+
 class _Server:
     """The process. The kernel ends it with the thread that started it (fork_preload.py), so that thread lives on."""
 
@@ -56,6 +73,7 @@ class _Server:
         self._thread = threading.Thread(target=self._hold, daemon=True, name="fork server")
 
     def start(self) -> None:
+        self._folder = socket_folder()
         self._thread.start()
         self._up.wait()
 
@@ -67,7 +85,7 @@ class _Server:
         try:
             multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
             # Without a folder for temporary files, say. The first worker tries again, and reports it.
-            with safe_path(), suppress(OSError):
+            with safe_path(), suppress(OSError), _temporary_files_in(self._folder):
                 forkserver.ensure_running()
         finally:
             self._up.set()

@@ -1,6 +1,6 @@
 """GpuTaskRunner: the Prefect engine in threads of the flow's process, the models in one worker process per GPU.
 
-States, retries, caching and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
+States, retries and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
 cluster with ``draw_on_gpu`` and waits for its result. The cluster starts with the first such call, so that a build with
 nothing to generate never waits for a worker.
 """
@@ -22,6 +22,7 @@ from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import StepReport
 from imagemill.models.job import Job
 from imagemill.models.library_messages import collected
@@ -145,8 +146,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
                 if not future.done():
                     future.cancel()
         raise BuildFailed(
-            f"every worker process that generated with {job.spec.name!r} ended; what they printed before is in "
-            f"{str(Path(job.staging) / FILE)!r}."
+            f"every worker process that generated with {shown(job.spec.name)} ended; what they printed before is in "
+            f"{shown_path(Path(job.staging) / FILE)}."
         )
 
     def _cpu_threads(self) -> int | None:
@@ -179,7 +180,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
     def _connect(self) -> Client:
         if self._own is not None:
-            return Client(self._own.running(self.workers), set_as_default=False)
+            return self._own.connect(self.workers)
         assert self.address is not None, "without an address there is an own cluster"
         check_address(self.address)
         timeout_s = SCHEDULER_TIMEOUT_S if self._has_connected else FIRST_CONTACT_TIMEOUT_S

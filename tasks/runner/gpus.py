@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 
 CUDA, ROCM = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 
@@ -46,7 +47,8 @@ def choose_gpus(names: str) -> None:
     unknown = [name for name in chosen if not any(name == gpu or _is_prefix(name, gpu) for gpu in visible)]
     if unknown or not chosen:
         raise RecipeError(
-            f"--gpus is {names!r}, and the GPUs that this process may use are {', '.join(visible) or 'none'}: name "
+            f"--gpus is {shown(names)}, and the GPUs that this process may use are {', '.join(visible) or 'none'}: "
+            "name "
             f"some of these, separated by commas ({variable()} decides which they are)."
         )
     os.environ[variable()] = ",".join(chosen)

@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import shown_path
 from imagemill.models.job import Job
 
 PACKAGES = ("imagemill", "torch", "diffusers", "transformers")
@@ -89,7 +90,8 @@ def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> Job:
     while _read(mark) != message.mark:
         if time.monotonic() > deadline:
             raise BuildFailed(
-                f"the worker on {socket.gethostname()} does not see the build's folder {message.staging!r}: every "
+                f"the worker on {socket.gethostname()} does not see the build's folder {shown_path(message.staging)}: "
+                "every "
                 "machine of a cluster needs the output's file system, under the same path (for a dataset in object "
                 "storage: that of IMAGEMILL_WORK)."
             )
@@ -99,6 +101,6 @@ def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> Job:
 
 def _read(mark: Path) -> str:
     try:
-        return mark.read_text()
+        return mark.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""

@@ -4,7 +4,7 @@ Python's own contexts have each new process run the main file of the program tha
 working directory: a script that builds at its top would build in every worker, and a user's random.py would be taken
 for Python's.
 
-`worker_processes` makes Dask start workers with them. `_launch` follows Python's own popen_forkserver.py and
+`dask_settings.py` makes Dask start workers with them. `_launch` follows Python's own popen_forkserver.py and
 popen_spawn_posix.py, but for the preparation data and the option -P. What they use is private, and so partly missing in
 typeshed: hence the ignores.
 """
@@ -19,21 +19,18 @@ from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from dask import config
-
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.tasks.runner.safe_path import importable_path, safe_path
+from imagemill.tasks.runner.worker_queue import WorkerQueue
 
 FORKSERVER, SPAWN = "imagemill-forkserver", "imagemill-spawn"
 """Names of the contexts, as in Dask's setting distributed.worker.multiprocessing-method."""
 
 
-def worker_processes(can_fork: bool) -> config.set:
-    """Dask's setting for the workers that start from now on; leaving it as a context puts the old one back."""
-    return config.set({"distributed.worker.multiprocessing-method": FORKSERVER if can_fork else SPAWN})
-
-
 def _pickled(popen: Any, process: BaseProcess) -> memoryview:
     preparation = spawn.get_preparation_data(process.name)
+    # What the process keeps in temporary files then lies in this one's folder, and is removed with it.
+    process._config["tempdir"] = str(scratch_folder())  # type: ignore[attr-defined]
     preparation["sys_path"] = importable_path(preparation["sys_path"], preparation["orig_dir"])
     buffer = io.BytesIO()
     set_spawning_popen(popen)
@@ -97,11 +94,16 @@ class _SpawnProcess(context.SpawnProcess):
         return _SpawnPopen(process_obj)
 
 
-class _ForkServerContext(context.ForkServerContext):
+class _WorkerQueues(context.BaseContext):
+    def Queue(self, maxsize: int = 0) -> WorkerQueue:  # type: ignore[override]
+        return WorkerQueue(*self.Pipe(duplex=False))
+
+
+class _ForkServerContext(_WorkerQueues, context.ForkServerContext):
     Process = _ForkServerProcess
 
 
-class _SpawnContext(context.SpawnContext):
+class _SpawnContext(_WorkerQueues, context.SpawnContext):
     Process = _SpawnProcess
 
 

@@ -48,7 +48,7 @@ def write_into(folder: Path) -> None:
     target = None
     # Work goes on without it, on a full disk, say.
     with suppress(OSError):
-        target = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        target = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     if target is not None and os.fstat(target).st_size > MAX_FILE_BYTES:
         os.close(target)
         target = None

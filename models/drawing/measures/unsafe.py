@@ -13,6 +13,7 @@ from PIL import Image
 
 from imagemill.data.config.chain import plain_steps
 from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.measure_registry import Measure, MeasureContext
@@ -97,7 +98,7 @@ def _load(spec: ModelSpec) -> _Checker:
         extractor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
     except (OSError, ValueError) as error:
         raise RecipeError(
-            f"the safety checker of the model {spec.name!r} cannot be loaded from {str(folder)!r}: {error}"
+            f"the safety checker of the model {shown(spec.name)} cannot be loaded from {shown_path(folder)}: {error}"
         ) from error
     return _Checker(model.to(device).eval(), extractor, device, dtype)
 

@@ -126,11 +126,11 @@ def test_an_override_of_a_recipe_object_is_validated_too():
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"prompts: [", "is not valid YAML: while parsing a flow node expected the node content"),
-        (b"\xff\xfe", "is not valid YAML: 'utf-8' codec can't decode byte 0xff"),
-        (b"", "must be a mapping such as 'prompts: prompts.jsonl', not None."),
-        (b"- a", "must be a mapping such as 'prompts: prompts.jsonl', not ['a']."),
-        (b"!!python/object:os.system x", "is not valid YAML: could not determine a constructor"),
+        (b"prompts: [", "is not valid YAML: line 2, column 1: did not find expected node content."),
+        (b"\xff\xfe", "is not valid YAML: it is not UTF-8 (byte 1)."),
+        (b"", "must be a mapping such as 'prompts: prompts.jsonl', not empty."),
+        (b"- a", "must be a mapping such as 'prompts: prompts.jsonl', not a list of 1."),
+        (b"!!python/object:os.system x", "is not valid YAML: line 1, column 1: could not determine a constructor for"),
     ],
 )
 def test_a_file_without_a_recipe_is_refused(tmp_path, content, expected):

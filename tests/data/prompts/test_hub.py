@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 from imagemill.data.errors import InputError, RecipeError
-from imagemill.data.prompts.hub import pin_prompts
+from imagemill.data.prompts.hub import is_pinned, pin_prompts
 from imagemill.data.prompts.reader import read_records
 from tests.data.dataset_hub import DatasetHub, Repository
 
@@ -134,3 +134,26 @@ def test_an_unreachable_hub_is_one_clear_message(files: Files, monkeypatch: pyte
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"cannot be reached \(OfflineModeIsEnabled"):
         prompts_of(f"hf://datasets/{NAME}/all.jsonl")
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "fits"),
+    [
+        (f"hf:studio/animals@{COMMIT}:big:train", True),
+        (f"hf:studio/animals@{COMMIT}:small:train", False),
+        (f"hf:studio/others@{COMMIT}:big:train", False),
+        ("hf:studio/animals@main:big:train", False),
+        ("hf:studio/animals:big:train", False),
+        (f"hf://datasets/studio/animals@{COMMIT}/../../x", False),
+        ("/etc/passwd", False),
+        ("http://127.0.0.1/prompts.jsonl", False),
+        ("", False),
+        (None, False),
+        (["hf:studio/animals"], False),
+    ],
+)
+def test_only_the_recipes_prompts_at_a_commit_can_be_pinned(pinned: object, fits: bool):
+    assert is_pinned("hf:studio/animals:big:train", pinned) is fits

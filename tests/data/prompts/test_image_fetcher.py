@@ -2,75 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
-from PIL import Image
 
 from imagemill.data.errors import BadRow, InputError
-from imagemill.data.prompts import image_fetcher
-from imagemill.data.prompts.image_fetcher import fetch_image, image_location, redact
+from imagemill.data.prompts import image_download, image_fetcher
+from imagemill.data.prompts.image_download import ImageDownloader
+from imagemill.data.prompts.image_locations import ImageLocations
+from imagemill.data.storage.locations import redact
 from tests.data.conftest import Outcome
 from tests.data.dataset_hub import DatasetHub, Repository
+from tests.data.web_site import Site, png
 
 EDIT = {"edit": {"instructions": ["make it red"]}}
 
 
-def png(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (24, 16), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-class Site:
-    """A website of images: {path: responses in order, the last one repeated}; a response is a status or a body."""
-
-    def __init__(self) -> None:
-        self.pages: dict[str, list[int | bytes]] = {}
-        self.stalls: set[str] = set()
-        self.resume = Event()
-        self.requests: list[str] = []
-        self.retry_after = "0"
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                return None
-
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                site.requests.append(path)
-                if path in site.stalls:
-                    site.resume.wait(30)
-                responses = site.pages.get(path, [404])
-                response = responses.pop(0) if len(responses) > 1 else responses[0]
-                self.send_response(response if isinstance(response, int) else 200)
-                if response == 302:
-                    self.send_header("Location", "/red.png")
-                self.send_header("Retry-After", site.retry_after)
-                self.end_headers()
-                if isinstance(response, bytes):
-                    self.wfile.write(response)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(image_fetcher, "RETRY_DELAY_S", 0.0)
-    site = Site()
-    site.pages |= {"/red.png": [png("red")], "/blue.png": [png("blue")]}
-    yield site
-    site.resume.set()
-    site.server.shutdown()
-    site.server.server_close()
+def fetch(name: str, prompts: str = "prompts.jsonl", *allow_hosts: str) -> bytes:
+    """Download the image of this name in a row of these prompts."""
+    locations = ImageLocations(prompts, allow_hosts)
+    return ImageDownloader(locations).fetch(locations.resolve(name))
 
 
 Load = Callable[..., Outcome]
@@ -105,7 +58,7 @@ def test_an_image_is_downloaded_once_per_build_even_if_it_was_interrupted(load: 
 def test_an_image_that_cannot_be_fetched_sets_its_row_aside_with_the_reason(
     load: Load, site: Site, monkeypatch: pytest.MonkeyPatch, responses: list[int | bytes], words: str
 ):
-    monkeypatch.setattr(image_fetcher, "MAX_BYTES", 2000)
+    monkeypatch.setattr(image_download, "MAX_BYTES", 2000)
     site.pages["/bad.png"] = responses
     bad = f"{site.address}/bad.png?signature=secret"
     outcome = load([{"images": bad}, {"images": f"{site.address}/blue.png"}], **EDIT)
@@ -117,21 +70,21 @@ def test_an_image_that_cannot_be_fetched_sets_its_row_aside_with_the_reason(
 @pytest.mark.parametrize("responses", [[500, 429, png("red")], [302]])
 def test_transient_errors_are_retried_and_redirects_followed(site: Site, responses: list[int | bytes]):
     site.pages["/late.png"] = responses
-    assert fetch_image(f"{site.address}/late.png") == png("red")
+    assert fetch(f"{site.address}/late.png") == png("red")
 
 
 def test_a_silent_server_times_out(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(image_fetcher, "READ_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(image_download, "READ_TIMEOUT_S", 0.1)
     site.stalls.add("/red.png")
     with pytest.raises(BadRow, match="cannot be fetched: timed out, 3 times"):
-        fetch_image(f"{site.address}/red.png")
+        fetch(f"{site.address}/red.png")
 
 
 def test_retry_after_is_respected(site: Site, monkeypatch: pytest.MonkeyPatch):
     delays: list[float] = []
-    monkeypatch.setattr(image_fetcher.time, "sleep", delays.append)
+    monkeypatch.setattr(image_download.time, "sleep", delays.append)
     site.pages["/late.png"], site.retry_after = [429, 429, png("red")], "7"
-    assert fetch_image(f"{site.address}/late.png") == png("red")
+    assert fetch(f"{site.address}/late.png") == png("red")
     assert delays == [7.0, 7.0]
 
 
@@ -154,23 +107,22 @@ def test_relative_images_are_resolved_against_the_prompts(dataset_hub: DatasetHu
     repository.commit({"art/red.png": png("blue")})
     for prompts in (f"hf://datasets/studio/animals@{before}/art/all.jsonl", f"hf:studio/animals@{before}:train"):
         name = "red.png" if "jsonl" in prompts else "art/red.png"
-        assert fetch_image(image_location(prompts, name)) == png("red")
-    assert fetch_image("hf://datasets/studio/animals/art/red.png") == png("blue")
+        assert fetch(name, prompts) == png("red")
+    assert fetch("hf://datasets/studio/animals/art/red.png") == png("blue")
     with pytest.raises(BadRow, match=r"missing image: 'hf://datasets/studio/animals/no\.png' does not exist"):
-        fetch_image("hf://datasets/studio/animals/no.png")
-    assert image_location("https://host/x/all.jsonl?a=1/2", "b c.png") == "https://host/x/b%20c.png"
-    assert image_location("folder/all.jsonl", "/images/a.png") == "/images/a.png"
+        fetch("hf://datasets/studio/animals/no.png")
+    web = ImageLocations("https://host.invalid/x/all.jsonl?a=1/2")
+    assert web.resolve("b c.png") == "https://host.invalid/x/b%20c.png"
+    assert ImageLocations("folder/all.jsonl").resolve("/images/a.png") == "/images/a.png"
 
 
 def test_an_image_in_object_storage_is_read_and_a_missing_one_reported(bucket: str):
     import boto3
 
     boto3.client("s3").put_object(Bucket=bucket, Key="art/red.png", Body=png("red"))
-    assert fetch_image(image_location(f"s3://{bucket}/all.jsonl", "art/red.png")) == png("red")
+    assert fetch("art/red.png", f"s3://{bucket}/all.jsonl") == png("red")
     with pytest.raises(BadRow, match="missing image"):
-        fetch_image(f"s3://{bucket}/none.png")
-    with pytest.raises(BadRow, match="cannot be fetched: Protocol not known"):
-        fetch_image("ftpx://host/a.png")
+        fetch(f"s3://{bucket}/none.png")
 
 
 def test_a_location_is_redacted_of_its_user_and_signature():

@@ -29,14 +29,12 @@ def test_a_line_that_is_not_json_is_set_aside_with_its_line_number(load):
     assert [row.prompt for row in found.rows] == ["a", "b"]
     assert [row.line for row in found.rows] == [1, 4]
     assert found.faults[0].line == 2
-    assert found.reason == "not JSON (Expecting value: line 1 column 1 (char 0)): 'nope'"
+    assert found.reason == "not JSON (Expecting value: line 1 column 1 (char 0))"
 
 
 @pytest.mark.parametrize("line", ["[1]", '"text"', "5", "null"])
 def test_json_other_than_an_object_is_set_aside(load, line):
-    assert load(["{}", line, {"prompt": "a"}]).faults[1].reason == (
-        f'not a JSON object such as {{"prompt": "..."}}: {line!r}'
-    )
+    assert load(["{}", line, {"prompt": "a"}]).faults[1].reason == ('not a JSON object such as {"prompt": "..."}')
 
 
 def test_a_line_that_is_not_utf8_is_set_aside(load):
@@ -122,7 +120,7 @@ def test_a_csv_line_with_too_many_fields_is_set_aside(load):
     found = load("prompt,seed\na,1\nb,2,three\nc\n", "p.csv")
     assert [row.prompt for row in found.rows] == ["a", "c"]
     assert found.faults[0].line == 3
-    assert found.reason == "1 more field than the heading has, from 'three'"
+    assert found.reason == "1 more field than the heading has"
 
 
 def test_an_unclosed_csv_quote_is_set_aside(load):
@@ -145,7 +143,7 @@ def test_a_csv_column_without_a_name_gets_one(tmp_path):
 @pytest.mark.parametrize(
     ("heading", "message"),
     [
-        (b"prompt,prompt", "has 'prompt' twice: give each column its own name."),
+        (b"prompt,prompt", "has 'prompt' twice (columns 1 and 2): give each column its own name."),
         (b"prompt,\xff", "is not UTF-8: save the file in UTF-8."),
         (b'"prompt', "is not a table row: unexpected end of data."),
     ],
@@ -187,7 +185,7 @@ def test_a_missing_file_and_a_folder_are_errors(tmp_path):
 
 
 def test_an_address_that_cannot_be_opened_is_an_error():
-    with pytest.raises(InputError, match="cannot be opened: Protocol not known: gopher"):
+    with pytest.raises(InputError, match="is not read: its protocol is none of http://, https://, hf://, s3://"):
         list(read_records("gopher://example.org/p.jsonl"))
 
 

@@ -69,7 +69,7 @@ def test_invalid_images_and_rows_without_one_are_set_aside(load_column: LoadColu
 def test_other_binary_columns_are_skipped(load_column: LoadColumn, caplog: pytest.LogCaptureFixture):
     with pytest.raises(InputError, match="no good row"):
         load_column("depth", [png("red")], pa.binary())
-    assert "Not read from the prompts file: depth (binary)." in caplog.text
+    assert "Not read from the prompts file: 'depth' (binary)." in caplog.text
 
 
 def test_guide_images_can_be_embedded_and_distinguish_rows_with_the_same_prompt(

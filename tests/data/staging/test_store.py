@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -117,3 +118,22 @@ def test_a_missing_encoding_is_made_from_the_lossless_image(tmp_path: Path):
     assert missing(tmp_path) == [2, 3]
     found = Staging(tmp_path).find(DRAWINGS[1].key, "jpeg-95")
     assert replace(found, sha256="") == replace(Staging(tmp_path).find(DRAWINGS[1].key, "png"), sha256="")
+
+
+CUT_SHORT = """
+import os, resource, signal, sys
+from pathlib import Path
+from imagemill.data.records import Staged
+from imagemill.data.staging.store import Staging
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+Staging(Path(sys.argv[1])).put(bytes(20_000), Staged("0" * 32, "0" * 64, 8, 8, 1, "cpu"), "png")
+"""
+
+
+def test_a_worker_that_dies_while_it_stages_leaves_no_file_that_a_reader_sees(tmp_path: Path):
+    # The system kills it in the middle of the write.
+    done = subprocess.run([sys.executable, "-c", CUT_SHORT, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGXFSZ
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [10_000]
+    assert list(tmp_path.glob("*.staged")) == []

@@ -149,6 +149,49 @@ def test_the_key_may_be_in_a_secret_block(
     assert build(recipe)["rows"] == 4
 
 
+@pytest.mark.parametrize(
+    ("listed", "sent"), [("", None), ("http://2130706433:{port}", "Bearer test-key-0123")], ids=["not listed", "listed"]
+)
+def test_the_default_key_goes_to_listed_origins_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, sent: str | None
+) -> None:
+    from imagemill.tasks.runner.dispatch import ApiThread, find_key
+
+    authorizations: list[str | None] = []
+    with ImagesServer().running() as server:
+        answer = server._answer
+
+        def note(fields: dict[str, Any], authorization: str | None) -> Answer | None:
+            authorizations.append(authorization)
+            return answer(fields, authorization)
+
+        server._answer = note
+        port = server.address.removesuffix("/v1").rpartition(":")[2]
+        monkeypatch.setenv("OPENAI_API_KEY", "test-key-0123")
+        monkeypatch.setenv("IMAGEMILL_API_HOSTS", listed.format(port=port))
+        # 127.0.0.1 for the operating system, but not by its name.
+        api = Api(base_url=f"http://2130706433:{port}/v1")
+        fox = Drawing(key="f" * 32, prompt="a fox", seed=1, steps=None)
+        spec = ApiSpec("painter", None, api, is_edit=False)
+        job = Job(spec, (fox,), {fox.key: (Encoding("png"),)}, 1, frozenset(), str(tmp_path))
+        thread = ApiThread()
+        key, key_from = find_key(api)
+        assert thread.draw(job, key, key_from, None).generated == 1
+        thread.close()
+    assert authorizations == [sent]
+    if not sent:
+        assert key_from.startswith(f"none: OPENAI_API_KEY is not sent to http://2130706433:{port}")
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    from imagemill.tasks.runner.dispatch import find_key
+
+    monkeypatch.setenv("PAINTER_KEY", "test\x01key")
+    with pytest.raises(RecipeError, match="set it again") as caught:
+        find_key(Api(base_url="http://localhost:8000/v1", key_env="PAINTER_KEY"))
+    assert "test" not in str(caught.value)
+
+
 def test_stopping_a_build_cancels_its_api_requests(api: ImagesServer, tmp_path: Path) -> None:
     from imagemill.tasks.runner.dispatch import ApiThread
 

@@ -16,7 +16,7 @@ from tests.commands import Run
             "many",
             "recipe.generate.batch_size is 'many': it must be a whole number from 1 to 1024, or 'auto'.",
         ),
-        ("--edit.instructions", '["a"]', "recipe.edit.instructions.0 is ['a']: input should be a valid string."),
+        ("--edit.instructions", '["a"]', "recipe.edit.instructions.0 is a list of 1: input should be a valid string."),
         ("--steps", "4", "Unknown option: --steps. Did you mean --sweep.steps or --generate.steps or --edit.steps?"),
         ("--workers", "x", 'Invalid value for --workers: unable to convert "x" into int.'),
     ],

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,23 +36,20 @@ def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, hold: Path) -> Iterator[Machine]:
     """A server that setup-prefect has set up, and a worker whose builds share one cluster."""
-    from imagemill.tasks.runner.cluster import start_cluster
+    from benchmarks.shared_cluster import shared_cluster
 
     home = shutil.copytree(empty_home, tmp_path_factory.mktemp("machine"), dirs_exist_ok=True)
-    machine = Machine(home, PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("IMAGEMILL_PIPELINE", "tests.models.held:held")
         patch.setenv("IMAGEMILL_HOLD", str(hold))
-        cluster = start_cluster(workers=1, gpus=[])
-    try:
-        machine.environment["IMAGEMILL_CLUSTER"] = cluster.scheduler_address
+        cluster = stack.enter_context(shared_cluster(workers=1))
+        patch.undo()
+        machine = Machine(home, IMAGEMILL_CLUSTER=cluster, PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S")
+        stack.callback(machine.stop)
         machine.start_server()
         machine.set_up()
         machine.start_worker()
         yield machine
-    finally:
-        machine.stop()
-        cluster.close()
 
 
 @pytest.fixture

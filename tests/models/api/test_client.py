@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from imagemill.models.api import client
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.job import Job
+from tests.data.web_site import Site
 from tests.models.images_server import (
     Answer,
     ImagesServer,
@@ -53,14 +55,21 @@ def drawing(prompt: str, **more: Any) -> Drawing:
     return Drawing(key=f"{prompt:x<32}".replace(" ", "-"), prompt=prompt, seed=7, steps=None, **more)
 
 
-def generate(server: ImagesServer, folder: Path, *drawings: Drawing, **settings: Any) -> StepReport:
+def generate(
+    server: ImagesServer,
+    folder: Path,
+    *drawings: Drawing,
+    key: str = "sk",
+    allow_hosts: tuple[str, ...] = (),
+    **settings: Any,
+) -> StepReport:
     spec = ApiSpec("painter", None, Api(base_url=server.address, **settings), is_edit=False)
     encodings = {drawing.key: (PNG,) for drawing in drawings}
     job = Job(spec, drawings, encodings, 1, CHECKS, str(folder))
     events: list[dict[str, Any]] = []
 
     async def run() -> StepReport:
-        images_api = client.ImagesApi(spec.api, "sk", "the test's")
+        images_api = client.ImagesApi(spec.api, key, "the test's", allow_hosts)
         try:
             return await draw_with_api(job, images_api, events.append)
         finally:
@@ -90,9 +99,36 @@ def test_a_request_has_the_standards_field_names_and_its_image_is_staged_pixel_b
 def test_an_image_behind_a_url_is_fetched_without_the_key(api: ImagesServer, tmp_path: Path) -> None:
     fox = drawing("a fox")
     api.answers["a fox"] = [by_url]
-    assert generate(api, tmp_path, fox, send_seed=False).generated == 1
+    assert generate(api, tmp_path, fox, send_seed=False, allow_hosts=("127.0.0.1",)).generated == 1
     assert api.requests == [{"model": "painter", "prompt": "a fox", "n": 1}]
     assert staged(tmp_path, fox) == decode_image(image(api.requests[0]), "").tobytes()
+
+
+def test_an_answer_names_no_address_that_is_not_public(api: ImagesServer, tmp_path: Path) -> None:
+    fox = drawing("a fox")
+    with Site() as internal:
+        for url in (f"{internal.address}/red.png", f"http://localhost:{internal.server.server_port}/red.png"):
+            api.answers["a fox"] = [body(json.dumps({"data": [{"url": url}]}).encode())] * 2
+            report = generate(api, tmp_path, fox)
+            assert "is not a public one" in report.failed[fox.key].reason
+        assert internal.requests == []
+
+
+def test_a_redirect_is_not_followed_and_its_target_gets_no_key(api: ImagesServer, tmp_path: Path) -> None:
+    with ImagesServer().running() as elsewhere:
+        target = f"{elsewhere.address}/images/generations?token=hidden"
+        api.always = says(307, "moved", {"location": target})
+        with pytest.raises(BuildFailed, match="it redirects to") as caught:
+            generate(api, tmp_path, drawing("a fox"))
+        assert elsewhere.requests == []
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_key_that_an_answer_repeats_is_left_out(api: ImagesServer, tmp_path: Path) -> None:
+    api.always = says(401, "Incorrect API key provided: test-key-0123.")
+    with pytest.raises(BuildFailed, match=r"Incorrect API key provided: \.\.\.") as caught:
+        generate(api, tmp_path, drawing("a fox"), key="test-key-0123")
+    assert "0123" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

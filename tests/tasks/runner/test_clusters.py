@@ -22,6 +22,7 @@ import pytest
 from imagemill.data.config.load import load_recipe
 from tests.commands import Run
 from tests.conftest import ROOT, free_port, small_fields, wait_until, write_prompts
+from tests.tasks.ports import listening_ports, needs_certificate
 
 PROMPTS = [f"number {number}" for number in range(24)]
 
@@ -277,10 +278,45 @@ def test_a_cluster_with_the_documented_certificates_uses_tls_and_refuses_others(
     assert "certificate" in output_of(stranger, r"looks for the scheduler at tls://\S+: (.*)")
 
 
+@pytest.mark.slow
+def test_with_tls_a_scheduler_and_a_worker_listen_on_no_port_that_needs_no_certificate(
+    serve: Serve, certificates: Callable[[str], Path]
+):
+    settings = tls_settings(certificates("ours")) | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    scheduler = serve("scheduler", "--host", "0.0.0.0", "--port", "0", env=settings)
+    number = output_of(scheduler, r"scheduler at tls://\S+:(\d+)")
+    worker = serve("worker", f"tls://127.0.0.1:{number}", "--workers", "2", env=settings)
+    output_of(worker, r"(?s)(worker \S+ at.*){2}")
+    ports = [*listening_ports(scheduler.pid), *listening_ports(worker.pid)]
+    assert [port.host for port in ports if port.process == scheduler.pid] == ["0.0.0.0"]
+    assert [port.host for port in ports if port.process != scheduler.pid] == ["127.0.0.1"] * 4
+    assert [port for port in ports if not needs_certificate(port)] == []
+
+
+@pytest.mark.slow
+def test_without_a_host_a_scheduler_and_a_worker_listen_on_the_loopback_only_and_garbage_is_one_line_each(serve: Serve):
+    scheduler = serve("scheduler", "--port", "0")
+    worker = serve("worker", output_of(scheduler, r"scheduler at (\S+)"))
+    output_of(worker, r"worker (\S+) at")
+    ports = [*listening_ports(scheduler.pid), *listening_ports(worker.pid)]
+    assert [port.host for port in ports] == ["127.0.0.1"] * 3
+    for port in ports:
+        with socket.create_connection((port.host, port.number)) as connection:
+            connection.sendall(b"\x16\x03\x01\x00\x05hello, this is no message of Dask's")
+            with suppress(ConnectionResetError):
+                while connection.recv(4096):
+                    pass
+    for process, lines in ((scheduler, 2), (worker, 3)):
+        output_of(process, r"(does not speak Dask's protocol)")
+        wait_until(lambda process=process, lines=lines: process.log.read_text().count("\n") >= lines, "the lines")
+        assert process.log.read_text().count("\n") == lines, process.log.read_text()
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("scheduler", "--host", "0.0.0.0"),
+        ("worker", "tcp://127.0.0.1:8786", "--host", "0.0.0.0"),
         ("worker", "tcp://10.1.2.3:8786"),
         ("build", "--prompts", "x.txt", "--generate.model", "bundled", "--cluster", "tcp://10.1.2.3:8786"),
     ],

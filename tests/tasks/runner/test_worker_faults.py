@@ -18,8 +18,8 @@ GOOD = ["a fox", "a kite", "once hang", "a ring", "a cat", "once assert", "a sta
 @pytest.fixture(scope="module")
 def disturbed(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A build with rows that hang or break their worker once, or always kill it; and a build without these."""
+    from benchmarks.shared_cluster import shared_cluster
     from imagemill.flows.build_dataset import build_dataset
-    from imagemill.tasks.runner.cluster import start_cluster
     from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
     folder = tmp_path_factory.mktemp("disturbed")
@@ -35,8 +35,8 @@ def disturbed(server: str, model: Path, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGEMILL_PIPELINE", "tests.models.faulty:deadly")
         patch.setenv("IMAGEMILL_FAULTS", str(folder))
-        with start_cluster(2, []) as cluster:
-            flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=cluster.scheduler_address))
+        with shared_cluster(2) as address:
+            flow = build_dataset.with_options(task_runner=GpuTaskRunner(address=address))
             write_prompts(Path(fields["prompts"]), [*GOOD[:4], "always kill", *GOOD[4:]])
             first = flow(load_recipe(fields))
             write_prompts(Path(fields["prompts"]), GOOD)

@@ -9,18 +9,44 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dask import config
 
 from imagemill.data.errors import BuildFailed
+from imagemill.data.storage.scratch import scratch_folder
 from imagemill.tasks.runner.cluster import start_cluster
 
 
 def test_a_worker_that_cannot_start_is_reported_in_one_sentence() -> None:
-    with config.set({"temporary-directory": "/proc/none"}), pytest.raises(BuildFailed) as caught:
+    in_the_way = scratch_folder() / "dask-scratch-space"
+    if in_the_way.exists():
+        in_the_way.rename(in_the_way.with_name("earlier"))
+    in_the_way.touch()
+    with pytest.raises(BuildFailed) as caught:
         start_cluster(1, [])
-    assert str(caught.value) == (
-        "a worker process cannot start: [Errno 2] No such file or directory: '/proc/none'. Mend that, and run the "
-        "build again."
+    in_the_way.unlink()
+    start, _, end = str(caught.value).partition(str(in_the_way))
+    assert start == "a worker process cannot start: [Errno 17] File exists: '"
+    assert end.endswith("'. Mend that, and run the build again.")
+
+
+NO_PLACE = """
+import tempfile
+from imagemill.data.errors import ImagemillError
+from imagemill.tasks.runner.cluster import start_cluster
+
+tempfile.tempdir = "/proc/none"
+try:
+    start_cluster(1, [])
+except ImagemillError as error:
+    print(error)
+"""
+
+
+def test_no_place_for_temporary_files_is_reported_in_one_sentence() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_PLACE], capture_output=True, text=True, check=True)
+    assert (done.stderr, done.stdout) == (
+        "",
+        "no temporary folder can be made in '/proc/none' (No such file or directory): free disk space, or set TMPDIR "
+        "to a folder that can be written.\n",
     )
 
 

@@ -1,0 +1,49 @@
+"""Check of the decisions that a dataset's folder has pinned: each has the one form that its name can have.
+
+The folder may be from someone else, and its decisions take the place of the recipe's: they can choose a commit of the
+repository that the recipe names, but no other repository, and no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from imagemill.data.dataset.folder import Folder
+from imagemill.data.errors import OutputError
+from imagemill.data.identity import MAX_SEED
+from imagemill.data.messages import shown
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def pinned_commits(output: str) -> dict[str, str]:
+    """Name of a pinned revision (models.catalog.source.ModelSource.pin) -> commit."""
+    pinned = Folder(output).pinned()
+    return {name: value for name, value in pinned.items() if is_commit(value)}
+
+
+def check_pinned(name: str, value: Any, is_valid: Callable[[Any], bool]) -> Any:
+    """The value that is pinned under ``name``. Raises OutputError if it is none that a build could have pinned."""
+    if not is_valid(value):
+        raise OutputError(
+            f"the dataset's .imagemill/folder.json pins {shown(name)} to {shown(value)}, which no build could have "
+            "chosen: take that line out of 'pinned', and it is chosen again. Nothing was generated."
+        )
+    return value
+
+
+def is_commit(value: Any) -> bool:
+    """Whether this is a commit of a repository."""
+    return isinstance(value, str) and _COMMIT.fullmatch(value) is not None
+
+
+def is_seed(value: Any) -> bool:
+    """Whether a build could have pinned this as a seed."""
+    return type(value) is int and 0 <= value <= MAX_SEED
+
+
+def is_flag(value: Any) -> bool:
+    """Whether this is true or false."""
+    return isinstance(value, bool)
