@@ -24,7 +24,7 @@ from imagemill.data.messages import MAX_REASON, message
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import Failure, Plan, StepReport
-from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
@@ -73,7 +73,7 @@ def build_dataset(
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
-    with explain_full_disk(folder.disk), lock_dataset(folder, recipe.name), tags(*tag_run(recipe)):
+    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), tags(*tag_run(recipe)):
         if state := gave_up_state(folder):
             return state
         progress = _start_progress()
@@ -201,7 +201,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
     if set_aside and build.recipe.on_bad_row == "stop":
         first = set_aside[0]
         raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
-    with explain_full_disk(build.folder.disk):
+    with explain_disk_errors(build.folder.disk):
         merger.add(build.first_file + number, file)
 
 

@@ -16,7 +16,7 @@ from imagemill.data.identity import digest
 from imagemill.data.records import StepReport
 from imagemill.data.staging.step_results import StepResults
 from imagemill.data.staging.store import Staging
-from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.models.drawing.measure_registry import registry
 from imagemill.models.job import Job
 from imagemill.tasks.runner.dispatch import draw_job
@@ -30,7 +30,7 @@ def run_step(step: str, job: Job, results: Path, refresh: bool) -> StepReport | 
         if report is not None and _is_staged(job, report):
             return Completed(name="Cached", message="An earlier run generated these images.", data=report)
     report = draw_job(job)
-    with explain_full_disk(results.parent):
+    with explain_disk_errors(results.parent):
         stored.put(key, report)
     return report
 

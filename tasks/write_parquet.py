@@ -14,7 +14,7 @@ from imagemill.data.dataset.shard_files import CommittedFile, file_name
 from imagemill.data.errors import BadRow
 from imagemill.data.records import Failure, RowPlan, SetAside
 from imagemill.data.staging.store import Staging
-from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.jsonl import append_line
 from imagemill.tasks.build_context import Build
 from imagemill.tasks.task_options import is_worth_a_retry
@@ -55,7 +55,7 @@ def write_parquet(
                 set_aside.append(fault)
 
     target = file_name(build.first_file + shard)
-    with explain_full_disk(folder.disk):
+    with explain_disk_errors(folder.disk):
         file = write_rows(folder.scratch(target), build.schema, rows())
         for row in set_aside:
             append_line(folder.failures, asdict(row))

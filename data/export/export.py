@@ -17,7 +17,7 @@ from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.errors import NotAnImagemillDataset, RecipeError
 from imagemill.data.export.formats import FORMATS, Row
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.jsonl import json_line
 
 PART_BYTES = 10**9
@@ -41,7 +41,7 @@ def export(
     identity = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
     parts = list(_parts(manifest["files"], part_bytes))
     written = 0
-    with explain_full_disk(target):
+    with explain_disk_errors(target):
         if _begin(target, identity):
             written = _write_parts(folder, target, form, parts, emit)
             _finish(target, identity, form, len(parts))

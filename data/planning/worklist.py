@@ -78,6 +78,8 @@ class Worklist:
         # With its companions: a journal beside an empty file could be played back into it.
         for old in path.parent.glob(f"{path.name}*"):
             old.unlink()
+        # SQLite would not say why it cannot be created.
+        path.touch()
         with cls.open(path) as worklist:
             worklist._db.executescript(_TABLES)
             yield worklist

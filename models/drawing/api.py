@@ -17,7 +17,7 @@ from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode
 from imagemill.data.images.limits import MAX_ANSWER_PIXELS
 from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
-from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.drawing.batches import read_source
@@ -137,7 +137,7 @@ class _ApiGenerator:
         (values,) = self.measuring.measure([(drawing, image)], self.failed)
         if values is None:
             return False
-        with explain_full_disk(self.staging.folder):
+        with explain_disk_errors(self.staging.folder):
             self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE, values))])
         return True
 

@@ -13,7 +13,7 @@ from typing import Self
 import torch
 
 from imagemill.data.staging.store import StageRequest, Staging
-from imagemill.data.storage.disk_full import explain_full_disk
+from imagemill.data.storage.disk_errors import explain_disk_errors
 
 THREADS = max(2, min(8, torch.get_num_threads() // 4))
 """A quarter of this worker's share of the cores."""
@@ -60,5 +60,5 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _stage(staging: Staging, images: Sequence[StageRequest]) -> None:
-    with explain_full_disk(staging.folder):
+    with explain_disk_errors(staging.folder):
         staging.stage(images)

@@ -14,6 +14,7 @@ from distributed.threadpoolexecutor import threads_lock
 
 from imagemill.data.errors import BuildFailed
 from imagemill.data.records import StepReport
+from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.models.library_messages import take_counts
 from imagemill.tasks.runner.job_message import JobMessage, unpack
 from imagemill.tasks.runner.worker_output import write_into
@@ -49,7 +50,8 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
 
     throttle = ProgressThrottle(emit)
     try:
-        report = draw(job, throttle.report, run=topic, on_device_idle=_release_slot)
+        with explain_disk_errors(Path(job.staging)):
+            report = draw(job, throttle.report, run=topic, on_device_idle=_release_slot)
         return replace(report, worker=str(worker.name), library_messages=take_counts())
     except DeviceLost:
         os._exit(1)

@@ -10,7 +10,7 @@ import multiprocessing
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -84,7 +84,8 @@ class _Server:
     def _hold(self) -> None:
         try:
             multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
-            with safe_path(), _temporary_files_in(self._folder):
+            # Without a folder for temporary files, say. The first worker tries again, and reports it.
+            with safe_path(), suppress(OSError), _temporary_files_in(self._folder):
                 forkserver.ensure_running()
         finally:
             self._up.set()
