@@ -137,9 +137,9 @@ def _open(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Image.Imag
 def _unpacked_size(image: Image.Image) -> tuple[int, int]:
     """Width and height in pixels of what decoding takes memory for: the image, or a TIFF's tile that is larger."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tile = [image.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
-        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > image.width * image.height:
-            return tile[0], tile[1]
+        width, height = (image.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+        if isinstance(width, int) and isinstance(height, int) and width * height > image.width * image.height:
+            return width, height
     return image.size
 
 

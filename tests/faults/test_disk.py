@@ -53,7 +53,7 @@ def _points() -> Iterator[ParameterSet]:
             yield pytest.param(place, error, id=f"{place}: {errno.errorcode[error]}", marks=marks)
 
 
-@pytest.mark.parametrize(("place", "error"), _points())
+@pytest.mark.parametrize(("place", "error"), list(_points()))
 def test_a_disk_that_fails_ends_a_build_with_one_sentence_and_the_next_build_goes_on(
     small: Small, faults: Faults, expected: Callable[[Small], str], place: str, error: int
 ):
