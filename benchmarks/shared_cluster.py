@@ -15,10 +15,9 @@ from distributed import Security, SpecCluster
 @contextmanager
 def shared_cluster(workers: int) -> Iterator[str]:
     """A running cluster's address. Meanwhile this process and those that it starts may connect."""
-    from imagemill.models.library_messages import collected
     from imagemill.tasks.runner.cluster import start_cluster
 
-    with collected(), start_cluster(workers, []) as cluster, may_connect(cluster):
+    with start_cluster(workers, []) as cluster, may_connect(cluster):
         yield cluster.scheduler_address
 
 

@@ -21,7 +21,6 @@ from imagemill.tasks.runner.dask_settings import own_settings
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
 from imagemill.tasks.runner.processes.fork_server import can_fork, start_fork_server
-from imagemill.tasks.runner.stranger_log import ignore_strangers
 
 # Importing distributed has set up its loggers.
 collect_new()
@@ -91,7 +90,6 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
     place for temporary files.
     """
     forks = prepare_workers(gpus)
-    ignore_strangers()
     # The other values are Dask's settings for clusters that have certificates already.
     security = Security.temporary(tls_ciphers=None, tls_min_version=ssl.TLSVersion.TLSv1_3, tls_max_version=None)
     options = {"host": "127.0.0.1", "port": 0, "protocol": "tls", "security": security}

@@ -19,7 +19,6 @@ from dask import config
 
 from imagemill.data.storage.scratch import scratch_folder
 from imagemill.tasks.runner.processes.process_context import FORKSERVER, SPAWN
-from imagemill.tasks.runner.stranger_log import shorten_strangers
 
 _QUIET = {
     # A worker process reads this when it imports distributed, which otherwise logs every start, stop and error. What
@@ -72,7 +71,6 @@ def own_settings(forks: bool) -> Iterator[None]:
 @contextmanager
 def service_settings(forks: bool) -> Iterator[None]:
     """Settings of `imagemill scheduler` and `imagemill worker`: this machine's, which name certificates, and ours."""
-    shorten_strangers()
     temporary = config.get("temporary-directory", None) or str(scratch_folder())
     with config.set({**_QUIET, _METHOD: FORKSERVER if forks else SPAWN, "temporary-directory": temporary}):
         yield

@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Any
 
 from imagemill.data.staging.in_flight import clear_marks
-from imagemill.tasks.runner.stranger_log import shorten_strangers
 from imagemill.tasks.runner.worker_output import silence_process
 
 PR_SET_PDEATHSIG = 1
@@ -28,7 +27,6 @@ def dask_setup(worker: Any) -> None:
     silence_process()
     die_with_parent()
     leave_sigterm()
-    shorten_strangers()
     imports.start()
 
 

@@ -165,7 +165,7 @@ def test_anything_but_an_ip_adapter_is_one_error_that_names_the_field(tiny, tmp_
 
 def test_an_ip_adapter_of_another_model_is_one_error_that_names_both(tiny):
     model, (_, adapter) = tiny("StableDiffusionXLPipeline")[0], tiny(SD)
-    with pytest.raises(RecipeError, match=r"adapter\.safetensors' does not fit the model 'StableDiffusionXLPipeline'"):
+    with pytest.raises(RecipeError, match=r"IP-Adapter '.*' does not fit the model 'StableDiffusionXLPipeline'"):
         resident_pipeline(spec_with(model, adapter), silent)
 
 

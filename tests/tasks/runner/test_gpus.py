@@ -70,7 +70,7 @@ def test_each_worker_sees_one_of_the_chosen_gpus(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     choose_gpus("0,2")
     gpus = visible_gpus()
-    seen = [worker_options(number, 2, gpus, None)["env"]["CUDA_VISIBLE_DEVICES"] for number in range(2)]
+    seen = [worker_options(number, 2, gpus)["env"]["CUDA_VISIBLE_DEVICES"] for number in range(2)]
     assert seen == ["0", "2"]
 
 
@@ -82,13 +82,13 @@ def test_an_unknown_gpu_is_refused_with_the_visible_ones(monkeypatch: pytest.Mon
 
 def test_without_a_gpu_the_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
-    assert [worker_options(0, count, [], None)["env"]["OMP_NUM_THREADS"] for count in (1, 4, 16)] == ["8", "2", "1"]
+    assert [worker_options(0, count, [])["env"]["OMP_NUM_THREADS"] for count in (1, 4, 16)] == ["8", "2", "1"]
 
 
 def test_without_cpu_affinity_all_cores_count(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert worker_options(0, 2, [], None)["env"]["OMP_NUM_THREADS"] == "3"
+    assert worker_options(0, 2, [])["env"]["OMP_NUM_THREADS"] == "3"
 
 
 def test_the_steps_of_a_worker_add_up_to_its_statistics():
