@@ -38,7 +38,7 @@ class WorkerQueue:
         return self._reader.recv()
 
     def close(self) -> None:
-        """Put nothing more from this process. What was put can still be read."""
+        """Put nothing more from this process. Earlier messages can still be read."""
         with self._writing:
             self._is_closed = True
 
