@@ -74,7 +74,8 @@ class InFlight:
                 for folder in (self._folder.parent.parent, self._folder.parent, self._folder):
                     folder.mkdir(exist_ok=True)
                 self._put(content)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, FileExistsError) as error:
+            # FileExistsError: a folder that mkdir found was gone when it looked what it is.
             raise missing_folder(self._folder.parents[2]) from error
 
     def _put(self, content: bytes) -> None:

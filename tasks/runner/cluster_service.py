@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -94,7 +95,8 @@ async def _supervise(
 ) -> None:
     """Run one worker, and restart it whenever it has lost its scheduler."""
     loop = asyncio.get_running_loop()
-    name = f"{socket.gethostname()}-{host or ''}-{number}".replace("--", "-")
+    # The scheduler takes a name once, and one machine may run this command several times, as with --gpus.
+    name = f"{socket.gethostname()}-{os.getpid()}-{number}"
     last_seen, reported = loop.time(), ""
     while loop.time() - last_seen < timeout_s:
         # A Nanny would wait for it as long, without a message.

@@ -81,7 +81,7 @@ def check(point: dict[str, Any], fingerprint: str) -> None:
     # The batch in flight.
     assert point["twice"] <= 2, point
     assert point["verified"], point
-    assert point["left"] == ["files.jsonl", "folder.json"], point
+    assert point["left"] == ["files.jsonl", "folder.json", "paths.json"], point
 
 
 def check_sentences(found: list[dict[str, Any]], error: int) -> None:

@@ -306,7 +306,7 @@ def test_without_a_host_a_scheduler_and_a_worker_listen_on_the_loopback_only_and
             with suppress(ConnectionResetError):
                 while connection.recv(4096):
                     pass
-    # They still serve, and log nothing but their own lines.
+    # They still serve, also a second worker of this machine, and log nothing but their own lines.
     output_of(serve("worker", output_of(scheduler, r"scheduler at (\S+)")), r"worker (\S+) at")
     for process in (scheduler, worker):
         assert process.log.read_text().count("\n") == 1, process.log.read_text()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 INTERRUPTED = """
-import asyncio, signal, sys, threading, time
+import asyncio, signal, sys, threading, time, traceback
 from distributed.utils import LoopRunner, sync
 if "filtered" in sys.argv:
     from imagemill.tasks.runner import cluster
@@ -26,8 +26,9 @@ busy.wait()
 main = threading.main_thread().ident
 
 def is_waiting():
-    frame = sys._current_frames()[main]
-    return frame.f_code.co_name == "wait" and "threading" in frame.f_code.co_filename
+    # Within sync: the start of a thread waits as well.
+    names = [frame.name for frame in traceback.extract_stack(sys._current_frames()[main])]
+    return names[-1] == "wait" and "sync" in names
 
 def interrupt():
     while not is_waiting():
