@@ -96,7 +96,7 @@ async def _supervise(
     """Run one worker, and restart it whenever it has lost its scheduler."""
     loop = asyncio.get_running_loop()
     # The scheduler takes a name once, and one machine may run this command several times, as with --gpus.
-    name = f"{socket.gethostname()}-{os.getpid()}-{number}"
+    name = "-".join([socket.gethostname(), *([host] if host else ()), str(os.getpid()), str(number)])
     last_seen, reported = loop.time(), ""
     while loop.time() - last_seen < timeout_s:
         # A Nanny would wait for it as long, without a message.

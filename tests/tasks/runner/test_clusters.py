@@ -131,7 +131,7 @@ def test_four_workers_on_three_addresses_one_killed_and_one_late_generate_the_sa
     thread.join()
     assert figures["fingerprint"] == expected
     assert figures["set_aside"] == 0
-    assert {name.rsplit("-", 2)[1] for name in figures["workers"]} >= {"127.0.0.2", "127.0.0.4"}
+    assert {name.rsplit("-", 3)[1] for name in figures["workers"]} >= {"127.0.0.2", "127.0.0.4"}
     again = build_on(address, fields, output=str(tmp_path / "again"))
     assert again["fingerprint"] == expected
     assert again["model_loads"] == 0
