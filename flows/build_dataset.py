@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,21 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.compaction import Merger
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.published import without_home
 from imagemill.data.dataset.rows import unique_drawings
-from imagemill.data.errors import BuildFailed
-from imagemill.data.messages import MAX_REASON, message
+from imagemill.data.dataset.under_way import UnderWay, add_killed_run
+from imagemill.data.errors import BuildFailed, ImagemillError
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import Failure, Plan, StepReport
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.prefect_server.served_flow import served
-from imagemill.flows.run.cancellation import ends_in_time
+from imagemill.flows.run.cancellation import end_if_cancelled_before, ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
-from imagemill.flows.run.dashboard import Board, tag_run
-from imagemill.flows.run.run_name import run_name
-from imagemill.flows.run.run_record import record_run
+from imagemill.flows.run.dashboard import Board
+from imagemill.flows.run.end_state import completed, failed
+from imagemill.flows.run.run_log import log_sentences
+from imagemill.flows.run.run_name import given_name, models_of, run_name, tag_run
+from imagemill.flows.run.run_record import record_run, run_line, stopped_by
 from imagemill.flows.run.start_task import begin
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
@@ -69,14 +71,32 @@ def build_dataset(
     """
     # With Python's default of 700, the collector walks through all of Prefect's objects again and again.
     gc.set_threshold(10_000)
-    recipe = load_recipe(recipe, overrides)
+    log_sentences()
+    end_if_cancelled_before()
+    try:
+        return _build(recipe, retry_set_aside, overrides)
+    except ImagemillError as error:
+        return failed(error)
+
+
+def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any]) -> State:
+    try:
+        recipe = load_recipe(source, overrides)
+    except ImagemillError:
+        tag_run(given_name(source, overrides))
+        raise
+    run_tags = tag_run(recipe.name, models_of(recipe))
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
-    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), tags(*tag_run(recipe)):
+    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), tags(*run_tags):
+        add_killed_run(folder)
         if state := gave_up_state(folder):
             return state
-        progress = _start_progress()
+        progress = Progress()
+        under_way = UnderWay(folder, partial(run_line, progress))
+        _listen(progress, under_way)
+        under_way.begin()
         try:
             with ends_in_time():
                 recipe = pin_recipe(recipe, models, folder.pin)
@@ -89,12 +109,8 @@ def build_dataset(
                     _build_shards(build, plan, progress)
                     manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
         except BaseException as error:
-            record_run(
-                folder,
-                progress,
-                status="stopped",
-                error=without_home(message(f"{type(error).__name__}: {error}", MAX_REASON)),
-            )
+            record_run(folder, progress, **stopped_by(error))
+            under_way.end()
             raise
         allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)
         figures = record_run(
@@ -107,6 +123,7 @@ def build_dataset(
             set_aside=set_aside,
             fingerprint=manifest["fingerprint"],
         )
+        under_way.end()
         board.finish(figures)
         folder.clear_work()
     if set_aside > allowed:
@@ -115,7 +132,7 @@ def build_dataset(
             f"{manifest['rows'] + set_aside}); their reasons are in {folder.set_aside}. The {manifest['rows']} good "
             "rows are kept. Fix the rows, raise max_set_aside, or retry them with --retry-set-aside."
         )
-    return figures
+    return completed(figures)
 
 
 def _runner() -> GpuTaskRunner:
@@ -125,12 +142,14 @@ def _runner() -> GpuTaskRunner:
     return runner
 
 
-def _start_progress() -> Progress:
-    progress, log, runner = Progress(), get_run_logger(), _runner()
+def _listen(progress: Progress, under_way: UnderWay) -> None:
+    log, runner = get_run_logger(), _runner()
 
     def on_event(event: dict[str, Any]) -> None:
         progress.on_event(event)
-        if event["kind"] == "loaded":
+        if event["kind"] == "generated":
+            under_way.update()
+        elif event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
         elif event["kind"] == "unused_weights":
             log.info("%(model)s does not use %(tensors)d of the tensors in its files, such as %(first)s.", event)
@@ -140,7 +159,6 @@ def _start_progress() -> Progress:
     runner.listener = on_event
     if runner.on_start is not None:
         runner.on_start(progress)
-    return progress
 
 
 def _announce(plan: Plan, progress: Progress) -> None:

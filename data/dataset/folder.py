@@ -63,6 +63,7 @@ class Folder:
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
         self.attempts = self.state / "attempts.json"
+        self.under_way = self.state / "run.json"
         self.paths = self.state / "paths.json"
 
     @property

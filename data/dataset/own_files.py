@@ -199,6 +199,14 @@ def read_attempts(path: Location) -> dict[str, Any]:
         return {}
 
 
+def read_under_way(path: Location) -> dict[str, Any] | None:
+    """The figures of a run that was killed (data.dataset.under_way); None if there are none, or if they are damaged."""
+    try:
+        return _read(path, _Run)
+    except ValueError:
+        return None
+
+
 def _lines(path: Location, form: type[_Checked]) -> Iterator[dict[str, Any]]:
     for line in read_lines(path):
         try:

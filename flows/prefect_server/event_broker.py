@@ -9,7 +9,8 @@ if a transaction reads, another writes, and the first then writes, so a few busy
 events of that run then wait 15 minutes for the lost one. Retries alone do not help: each fires the preceding
 automations again, whose actions are the competing writes. So the transaction of an event takes SQLite's lock when it
 begins, and waits for it (Prefect's busy_timeout: 60 s). A restarting PostgreSQL refuses connections meanwhile. The
-module also imports flows/prefect_server/sqlite_patch.py. Nothing else differs from Prefect's.
+module also imports flows/prefect_server/sqlite_patch.py, and shortens the time that an event waits for the one that it
+follows. Nothing else differs from Prefect's.
 
 Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.com/PrefectHQ/prefect/issues/18934.
 """
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from datetime import timedelta
 
 from prefect.logging import get_logger
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE
+from prefect.server.events.ordering import memory as ordering
 from prefect.server.utilities.messaging import Message, MessageHandler, memory
 from prefect.server.utilities.messaging.memory import Publisher, break_topic, ephemeral_subscription
 from sqlalchemy import Connection, Engine, event
@@ -36,7 +39,18 @@ BROKER = __name__
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
 """Seconds before each retry; half a minute in total."""
 
+LEADER_TIMEOUT = timedelta(seconds=60)
+"""How long an event waits for the one that it follows. Prefect's 15 minutes are for queues of several servers.
+
+A server that was started again has not seen the event before a crash, and a scheduled run's first event follows one
+that Prefect never emits: their crashes would come back a quarter of an hour later.
+"""
+
 _handles_events: ContextVar[bool] = ContextVar("_handles_events", default=False)
+
+
+# Both its check of an event's age and its sweep read it when they run.
+ordering.PRECEDING_EVENT_LOOKBACK = LEADER_TIMEOUT
 
 
 @event.listens_for(Engine, "begin")

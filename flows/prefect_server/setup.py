@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from imagemill.data.errors import ImagemillError
-from imagemill.flows.prefect_server.automations import our_automations
+from imagemill.flows.prefect_server.automations import RETIRED, our_automations
 from imagemill.flows.prefect_server.connection import find_server, missing_settings
 
 POOL = "gpu"
@@ -60,6 +60,10 @@ def make_pool_and_automations(runs_at_once: int, silent_seconds: int) -> Iterato
         for automation in our_automations(timedelta(seconds=silent_seconds)):
             _make_automation(client, automation)
             yield f"Automation {automation.name!r}."
+        for name in RETIRED:
+            for automation in client.read_automations_by_name(name):
+                client.delete_automation(automation.id)
+                yield f"Automation {name!r}, of an earlier version, is deleted."
 
 
 def _make_pool(client: SyncPrefectClient, runs_at_once: int) -> None:

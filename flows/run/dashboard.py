@@ -1,4 +1,4 @@
-"""Dashboard of a build on the Prefect server: tags, artifacts, events and log lines of its flow run.
+"""Dashboard of a build on the Prefect server: artifacts, events and log lines of its flow run.
 
 One thread writes the artifacts a few times a minute, whatever the number of shards. A temporary server outage does not
 stop a build: the next update carries everything.
@@ -29,7 +29,6 @@ from prefect.events import emit_event
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
-from imagemill.data.config.chain import chain_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.records import Plan, SetAside
@@ -54,15 +53,6 @@ LAST_UPDATE_TIMEOUT_S = 3.0
 
 MAX_REPORTED = 100
 """Number of rows set aside that get a log line and an event each."""
-
-
-def tag_run(recipe: Recipe) -> list[str]:
-    """Tag the current flow run with its dataset and its models; returns these tags, for its task runs."""
-    models = {link.section.model for link in chain_of(recipe)}
-    tags = [f"dataset:{recipe.name}", *sorted(f"model:{model}" for model in models)]
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(UUID(str(flow_run.id)), tags=sorted({*(flow_run.tags or ()), *tags}))
-    return tags
 
 
 class Board:

@@ -1,12 +1,20 @@
-"""Names of flow runs, as lists of runs show them."""
+"""Names and tags of flow runs, as lists of runs show them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from imagemill.data.config.chain import chain_of
 from imagemill.data.config.load import load_recipe
+from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.errors import ImagemillError
@@ -14,10 +22,33 @@ from imagemill.data.errors import ImagemillError
 
 def run_name() -> str:
     """``winter-animals, run 12``: counted by the dataset's folder, so that a new server continues the count."""
-    parameters = flow_run.parameters
+    recipe, overrides = flow_run.parameters["recipe"], flow_run.parameters.get("overrides")
     try:
-        recipe = load_recipe(parameters["recipe"], parameters.get("overrides"))
+        recipe = load_recipe(recipe, overrides)
         return f"{recipe.name}, run {len(read_runs(Folder(recipe.output))) + 1}"
     except (ImagemillError, OSError):
         # The build itself raises the error.
-        return f"no dataset, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+        return f"{given_name(recipe, overrides) or 'no dataset'}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+def given_name(recipe: Any, overrides: Mapping[str, Any] | None = None) -> str | None:
+    """The dataset's name that a run's parameters give, where they are no valid recipe: a field, or the file's name."""
+    if isinstance(recipe, Recipe):
+        return recipe.name
+    name = (overrides or {}).get("name") or (recipe.get("name") if isinstance(recipe, Mapping) else recipe)
+    if isinstance(name, str) and name is recipe:
+        name = Path(name).stem
+    return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) else None
+
+
+def models_of(recipe: Recipe) -> set[str]:
+    """The models that the recipe names."""
+    return {link.section.model for link in chain_of(recipe)}
+
+
+def tag_run(name: str | None, models: Collection[str] = ()) -> list[str]:
+    """Tag the current flow run with its dataset and its models; returns these tags, for its task runs."""
+    tags = [*([f"dataset:{name}"] if name else ()), *sorted(f"model:{model}" for model in models)]
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(str(flow_run.id)), tags=sorted({*(flow_run.tags or ()), *tags}))
+    return tags

@@ -7,24 +7,28 @@ from collections import Counter
 from typing import Any
 
 from prefect import get_run_logger
+from prefect.exceptions import TerminationSignal
 
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.published import without_home
+from imagemill.data.messages import MAX_REASON, message
+from imagemill.flows.run.cancellation import BuildCancelled, has_cancel_intent
 from imagemill.models.library_messages import take_counts
 from imagemill.tasks.progress import Progress, truncation_note
 from imagemill.tasks.worker_stats import log_line, run_figures
 
 
-def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
-    """Append this run to runs.jsonl and return its line."""
+def run_line(progress: Progress) -> dict[str, Any]:
+    """The figures of a run so far, as a line of runs.jsonl has them."""
     seconds = time.monotonic() - progress.started
-    run = {
+    return {
         "started": progress.started_at.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "planned": progress.planned,
         "reused": progress.reused,
-        "generated": progress.generated,
+        "generated": max(progress.generated, progress.seen_generated),
         "set_aside": len(progress.set_aside),
-        "images_per_second": round(progress.generated / seconds, 2),
+        "images_per_second": round(max(progress.generated, progress.seen_generated) / seconds, 2),
         "model_loads": len(progress.model_loads),
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
@@ -33,8 +37,23 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),
-        **more,
     }
+
+
+def stopped_by(error: BaseException) -> dict[str, str]:
+    """Status and reason of a run that this error ends."""
+    if isinstance(error, BuildCancelled) or (isinstance(error, TerminationSignal) and has_cancel_intent()):
+        return {"status": "cancelled", "error": "cancelled by a user"}
+    if isinstance(error, TerminationSignal):
+        return {"status": "stopped", "error": "ended by SIGTERM"}
+    if isinstance(error, KeyboardInterrupt):
+        return {"status": "stopped", "error": "interrupted by Ctrl-C"}
+    return {"status": "stopped", "error": without_home(message(f"{type(error).__name__}: {error}", MAX_REASON))}
+
+
+def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
+    """Append this run to runs.jsonl and return its line."""
+    run = {**run_line(progress), **more}
     folder.add_run(run)
     if progress.truncated:
         get_run_logger().warning("%s", truncation_note(progress.truncated, progress.max_tokens))

@@ -15,7 +15,7 @@ import urllib3
 import yaml
 
 from tests.conftest import ROOT, free_port, wait_until
-from tests.rest import ask
+from tests.rest import RETRIES, ask
 
 PROJECT = ROOT
 
@@ -79,11 +79,35 @@ class Machine:
         assert status < 400, f"{path}: {status} {answer}"
         return answer
 
+    def delete(self, path: str) -> None:
+        answer = urllib3.request("DELETE", f"{self.address}{path}", retries=RETRIES, timeout=120)
+        assert answer.status < 400, f"{path}: {answer.status}"
+
+    def deployment(self, name: str) -> str:
+        """The id of a deployment."""
+        return self.ask("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})[0]["id"]
+
     def run(self, fields: dict[str, Any]) -> str:
         """Start a run of the deployment text-to-image; returns its id."""
-        by_name = {"deployments": {"name": {"any_": ["text-to-image"]}}}
-        deployment = self.ask("/deployments/filter", by_name)[0]["id"]
-        return self.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": {"recipe": fields}})["id"]
+        path = f"/deployments/{self.deployment('text-to-image')}/create_flow_run"
+        return self.ask(path, {"parameters": {"recipe": fields}})["id"]
+
+    def run_of_another(self, flow: str, tags: list[str]) -> str:
+        """Start a run of another project's deployment with these tags, for a pool without a worker; returns its id."""
+        flow_id = self.ask("/flows/", {"name": flow})["id"]
+        named = {"name": "-".join(tags), "flow_id": flow_id, "tags": tags, "entrypoint": "ci.py:ci"}
+        deployment = self.ask("/deployments/", named)["id"]
+        return self.ask(f"/deployments/{deployment}/create_flow_run", {})["id"]
+
+    def events(self, name: str, run: str) -> list[dict[str, Any]]:
+        """The events of this name that concern the run."""
+        about = {"id": [f"prefect.flow-run.{run}"]}
+        found = {"event": {"name": [name]}, "any_resource": about}
+        return self.ask("/events/filter", {"filter": found})["events"]
+
+    def cancel(self, run: str) -> None:
+        """As the dashboard's button does."""
+        self.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
     def build(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Build a recipe with the command, on the machine's server and cluster; returns the run's figures."""

@@ -133,7 +133,8 @@ def test_twenty_kills_in_every_phase_lose_no_image_and_change_no_pixel(
     last = build(fields)
     assert last["fingerprint"] == expected
     assert last["generated"] <= 24 - before
-    assert sorted(path.name for path in (output / ".imagemill").iterdir()) == ["files.jsonl", "folder.json"]
+    left = {path.name for path in (output / ".imagemill").iterdir()}
+    assert left == {"files.jsonl", "folder.json", "paths.json"}
 
 
 def test_rerun_after_a_kill_generates_only_the_missing_images(build: Build, fields: dict, start: Start, tmp_path: Path):
@@ -149,6 +150,21 @@ def test_rerun_after_a_kill_generates_only_the_missing_images(build: Build, fiel
     assert figures["fingerprint"] == expected
 
 
+def test_a_killed_build_has_its_line_in_runs_jsonl(build: Build, fields: dict, start: Start):
+    output = Path(fields["output"])
+    process = start()
+    wait_until(lambda: found(output) >= 12, "twelve images")
+    process.kill()
+    process.wait()
+    figures = build(fields)
+    killed, complete = runs(output)
+    assert (killed["status"], complete["status"]) == ("killed", "complete")
+    assert killed["error"].startswith("its process ended without a word")
+    # But for a batch of each worker, whose event may be under way.
+    assert 24 - figures["generated"] - 4 <= killed["generated"] <= 24
+    assert not (output / ".imagemill" / "run.json").exists()
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_build_that_is_interrupted_stops_and_can_be_resumed(
     build: Build, fields: dict, start: Start, tmp_path: Path, sign: signal.Signals
@@ -161,7 +177,9 @@ def test_a_build_that_is_interrupted_stops_and_can_be_resumed(
     assert process.returncode not in (0, 2), errors
     assert "imagemill: stopped" in errors
     assert "Traceback" not in errors
-    assert runs(output)[-1]["status"] == "stopped"
+    line = runs(output)[-1]
+    assert line["status"] == "stopped"
+    assert line["error"] in ("ended by SIGTERM", "interrupted by Ctrl-C")
     assert not (output / ".imagemill" / "lock").exists()
     before = found(output)
     assert build(fields)["generated"] <= 24 - before

@@ -28,13 +28,13 @@ def deployed(server: str, ask: Ask) -> dict[str, dict[str, Any]]:
 
 def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, ask: Ask):
     assert set(deployed) == {"text-to-image", "image-edit", "generate-and-edit", "nightly", "verify-weekly"}
-    assert len(ask("/automations/filter", {})) == 5
+    assert len(ask("/automations/filter", {})) == 4
     assert ask("/work_pools/gpu")["concurrency_limit"] == 1
     for name, strategy in (("text-to-image", "ENQUEUE"), ("nightly", "CANCEL_NEW"), ("verify-weekly", "CANCEL_NEW")):
         deployment = deployed[name]
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == strategy
-        assert "imagemill" in deployment["tags"]
+        assert deployment["tags"] == ["imagemill-verify" if name == "verify-weekly" else "imagemill-build"]
         assert deployment["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 

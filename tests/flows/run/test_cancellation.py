@@ -57,7 +57,7 @@ def test_without_prefects_private_module_a_build_works_and_a_cancelled_run_count
     monkeypatch.setitem(sys.modules, "prefect._internal.control_listener", None)
     importlib.reload(cancellation)
     assert build(fields, {"edit": None})["status"] == "complete"
-    assert cancellation.is_cancelled() is False
+    assert cancellation.has_cancel_intent() is False
 
 
 def _deployed_run(client: SyncPrefectClient, began: Path) -> UUID:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,68 +16,12 @@ import pytest
 
 from imagemill.data.dataset.attempts import MAX_ATTEMPTS, record_attempt
 from imagemill.data.dataset.folder import Folder
-from imagemill.flows.prefect_server.automations import COMING_BACK, MAX_CRASHES
-from tests.conftest import small_fields, wait_until, write_prompts
+from imagemill.flows.prefect_server.automations import BUILD_TAG, MAX_CRASHES
+from tests.conftest import wait_until
+from tests.flows.run.conftest import PROMPTS, InTheMiddle
 from tests.tasks.machine import Machine
 
 pytestmark = pytest.mark.slow
-
-PROMPTS = [f"number {number}" for number in range(16)]
-
-
-@pytest.fixture(scope="module")
-def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Workers wait while this file exists."""
-    return tmp_path_factory.mktemp("held") / "hold"
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, hold: Path) -> Iterator[Machine]:
-    """A server that setup-prefect has set up, and a worker whose builds share one cluster."""
-    from benchmarks.shared_cluster import shared_cluster
-
-    home = shutil.copytree(empty_home, tmp_path_factory.mktemp("machine"), dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setenv("IMAGEMILL_PIPELINE", "tests.models.held:held")
-        patch.setenv("IMAGEMILL_HOLD", str(hold))
-        cluster = stack.enter_context(shared_cluster(workers=1))
-        patch.undo()
-        machine = Machine(home, IMAGEMILL_CLUSTER=cluster, PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S")
-        stack.callback(machine.stop)
-        machine.start_server()
-        machine.set_up()
-        machine.start_worker()
-        yield machine
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, model: Path) -> dict[str, Any]:
-    """A recipe of 16 images in four shards, about a second each."""
-    return recipe_in(tmp_path, model)
-
-
-def recipe_in(folder: Path, model: Path) -> dict[str, Any]:
-    fields = small_fields(folder, model) | {"edit": None, "shard_size": 4, "checks": {"blank": False}}
-    write_prompts(folder / "prompts.jsonl", PROMPTS)
-    return fields
-
-
-@pytest.fixture(scope="module")
-def undisturbed(machine: Machine, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The fingerprint of that recipe's dataset, built without a crash."""
-    return machine.build(recipe_in(tmp_path_factory.mktemp("undisturbed"), model))["fingerprint"]
-
-
-@contextmanager
-def in_the_middle(machine: Machine, fields: dict[str, Any], hold: Path) -> Iterator[str]:
-    """A run that has committed a file and has more to generate, and waits inside the block."""
-    run = machine.run(fields)
-    wait_until(lambda: list(Path(fields["output"]).glob("data/*.parquet")), "a committed file")
-    hold.touch()
-    try:
-        yield run
-    finally:
-        hold.unlink()
 
 
 def fingerprint(fields: dict[str, Any]) -> str:
@@ -87,9 +29,9 @@ def fingerprint(fields: dict[str, Any]) -> str:
 
 
 def test_a_killed_build_is_completed_across_a_restart_of_the_server(
-    machine: Machine, recipe: dict, undisturbed: str, hold: Path
+    machine: Machine, recipe: dict, undisturbed: str, in_the_middle: InTheMiddle
 ):
-    with in_the_middle(machine, recipe, hold) as run:
+    with in_the_middle(recipe) as run:
         machine.flow_processes()[0].kill()
         wait_until(lambda: machine.ask(f"/flow_runs/{run}")["run_count"] == 2, "its second attempt")
         machine.stop_server()
@@ -99,12 +41,11 @@ def test_a_killed_build_is_completed_across_a_restart_of_the_server(
 
 
 def test_a_cancelled_build_ends_with_its_workers_and_can_be_resumed(
-    machine: Machine, recipe: dict, undisturbed: str, hold: Path
+    machine: Machine, recipe: dict, undisturbed: str, in_the_middle: InTheMiddle
 ):
-    with in_the_middle(machine, recipe, hold) as run:
+    with in_the_middle(recipe) as run:
         processes = machine.flow_processes()
-        # As the dashboard's button does.
-        machine.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+        machine.cancel(run)
         machine.wait_for(run, "Cancelled")
         wait_until(lambda: not any(process.is_running() for process in processes), "its processes to end")
     assert not (Path(recipe["output"]) / "manifest.json").exists()
@@ -128,11 +69,11 @@ def test_a_build_that_crashes_repeatedly_without_progress_gives_up_with_the_reas
 
 
 def test_a_build_killed_with_its_worker_is_completed_when_a_worker_starts(
-    machine: Machine, recipe: dict, undisturbed: str, hold: Path
+    machine: Machine, recipe: dict, undisturbed: str, in_the_middle: InTheMiddle
 ):
     # Less than the 30 s between two heartbeats, which is enough for a build that is dead.
     machine.set_up_automations(silent_seconds=10)
-    with in_the_middle(machine, recipe, hold) as run:
+    with in_the_middle(recipe) as run:
         processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
         for process in reversed(processes):
             process.kill()
@@ -155,7 +96,7 @@ def without_a_worker(machine: Machine) -> Iterator[None]:
 def test_a_build_that_crashes_before_it_can_count_its_attempts_gives_up(machine: Machine, recipe: dict):
     run = machine.run(recipe)
     for _ in range(MAX_CRASHES):
-        machine.set_state(run, "CRASHED", COMING_BACK)
+        machine.set_state(run, "SCHEDULED", "AwaitingRetry")
     machine.wait_for(run, "GaveUp")
     assert "It crashed 10 times in 10 minutes" in machine.state(run)["message"]
 
@@ -185,6 +126,32 @@ def test_builds_of_a_machine_that_was_off_for_an_hour_restart(machine: Machine, 
         machine.set_state(run, "CANCELLED")
 
 
+@pytest.mark.usefixtures("without_a_worker")
+@pytest.mark.parametrize("end", ["COMPLETED", "FAILED", "CANCELLED"])
+def test_a_heartbeat_that_is_delivered_after_the_end_of_a_run_leaves_it_as_it_ended(
+    machine: Machine, recipe: dict, end: str
+):
+    machine.set_up_automations(silent_seconds=10)
+    run = machine.run(recipe)
+    machine.set_state(run, "RUNNING")
+    machine.set_state(run, end)
+    machine.emit(heartbeat(run))
+    wait_until(lambda: machine.events("prefect.automation.action.failed", run), "the server's refusal")
+    machine.set_up_automations(silent_seconds=90)
+    assert machine.state(run)["type"] == end
+
+
+@pytest.mark.usefixtures("without_a_worker")
+def test_crashed_runs_of_other_projects_stay_crashed(machine: Machine, recipe: dict):
+    others = [machine.run_of_another("ci", tags) for tags in (["build"], ["imagemill"], ["imagemill", "build"])]
+    ours = machine.run(recipe)
+    for run in (*others, ours):
+        machine.set_state(run, "CRASHED")
+    machine.wait_for(ours, "AwaitingRetry")
+    assert {machine.state(run)["name"] for run in others} == {"Crashed"}
+    machine.set_state(ours, "CANCELLED")
+
+
 def heartbeat(run: str) -> dict[str, Any]:
     """The event that a build sends every 30 s."""
     return {
@@ -192,8 +159,5 @@ def heartbeat(run: str) -> dict[str, Any]:
         "occurred": datetime.now(UTC).isoformat(),
         "event": "prefect.flow-run.heartbeat",
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
-        "related": [
-            {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
-            for tag in ("imagemill", "build")
-        ],
+        "related": [{"prefect.resource.id": f"prefect.tag.{BUILD_TAG}", "prefect.resource.role": "tag"}],
     }

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from imagemill.data.dataset.contact_sheet import shrink_sheet
+from imagemill.data.errors import InputError, RecipeError
 from tests.commands import Ask
 from tests.conftest import Build, small_fields, wait_until, write_prompts
 
@@ -52,6 +53,42 @@ def test_runs_have_readable_names_and_tags(recorded: dict, ask: Ask, model: Path
 
     for task in wait_until(tasks, f"the task runs {names}"):
         assert "dataset:Winter.animals" in task["tags"]
+
+
+def test_a_finished_run_says_in_its_state_how_it_ended(recorded: dict):
+    assert re.fullmatch(r"6 rows, 1 set aside, \d+\.\d\d images/s, \d+ s", recorded["run"]["state"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "error", "kind"),
+    [
+        ({"name": "empty-one", "prompts": "p.jsonl"}, "RecipeError: recipe: nothing to generate", RecipeError),
+        (
+            {"name": "no-such-model", "prompts": "p.jsonl", "generate": {"model": "none-such"}},
+            "UnknownModel: ",
+            RecipeError,
+        ),
+        ({"name": "no-prompts", "prompts": "none.jsonl", "generate": {"model": "bundled"}}, "InputError: ", InputError),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else "",
+)
+def test_a_run_that_fails_has_its_datasets_name_and_tag_and_one_sentence_for_a_log(
+    server: str, ask: Ask, tmp_path: Path, recipe: dict[str, Any], error: str, kind: type[Exception]
+):
+    from imagemill.flows.build_dataset import build_dataset
+
+    with pytest.raises(kind):
+        build_dataset(recipe | {"output": str(tmp_path / "out"), "prompts": str(tmp_path / recipe["prompts"])})
+    tagged = {"flow_runs": {"tags": {"all_": [f"dataset:{recipe['name']}"]}}}
+    (run,) = ask("/flow_runs/filter", tagged)
+    assert run["name"].startswith(recipe["name"])
+    assert run["state"]["message"].startswith(error)
+    logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+    sentence = run["state"]["message"]
+    lines = wait_until(
+        lambda: [log["message"] for log in ask("/logs/filter", logs) if sentence in log["message"]], "its log"
+    )
+    assert not any("Traceback" in line for line in lines)
 
 
 def test_the_report_ends_with_the_dataset_s_location_and_the_contact_sheet(recorded: dict):
