@@ -25,9 +25,7 @@ Ends = dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
-def ends(
-    machine: Machine, in_the_middle: InTheMiddle, model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Ends:
+def ends(machine: Machine, in_the_middle: InTheMiddle, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ends:
     """How runs came about that have ended -> the names of their states, 130 s after the last of them ended."""
     folder = tmp_path_factory.mktemp("ends")
     runs: dict[str, list[str]] = {}
