@@ -10,7 +10,7 @@ events of that run then wait 15 minutes for the lost one. Retries alone do not h
 automations again, whose actions are the competing writes. So the transaction of an event takes SQLite's lock when it
 begins, and waits for it (Prefect's busy_timeout: 60 s). A restarting PostgreSQL refuses connections meanwhile. The
 module also imports flows/prefect_server/sqlite_patch.py, and shortens the time that an event waits for the one that it
-follows. Nothing else differs from Prefect's.
+follows. It passes events of waiting builds to flows/prefect_server/queued_runs.py. Nothing else differs from Prefect's.
 
 Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.com/PrefectHQ/prefect/issues/18934.
 """
@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Any
 
 from prefect.logging import get_logger
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE
@@ -30,6 +31,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 import imagemill.flows.prefect_server.sqlite_patch  # noqa: F401 - Prefect imports this module into its server
+from imagemill.flows.prefect_server.queued_runs import name_queued_run
 
 __all__ = ["Consumer", "Publisher", "break_topic", "ephemeral_subscription"]
 
@@ -63,12 +65,19 @@ def _lock_at_once(_: Connection) -> None:
 class Consumer(memory.Consumer):
     """Prefect's consumer, with a handler that is retried while the database is unavailable."""
 
+    def __init__(self, topic: str, *arguments: Any, group: str = "", **options: Any) -> None:
+        super().__init__(topic, *arguments, group=group, **options)
+        # One of the consumers that get each event.
+        self._names_runs = group == "reactive-triggers"
+
     async def run(self, handler: MessageHandler) -> None:
         """Pass every message to the handler until cancelled."""
 
         async def handle(message: Message) -> None:
             for retry_delay in RETRY_DELAYS_S:
                 try:
+                    if self._names_runs:
+                        await name_queued_run(message)
                     return await handler(message)
                 # asyncpg's connection errors are OSErrors, not SQLAlchemy's.
                 except (OperationalError, InterfaceError, OSError) as error:

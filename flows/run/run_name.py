@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +16,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.errors import ImagemillError
+from imagemill.flows.prefect_server.dataset_name import dataset_name
 
 
 def run_name() -> str:
@@ -33,12 +32,7 @@ def run_name() -> str:
 
 def given_name(recipe: Any, overrides: Mapping[str, Any] | None = None) -> str | None:
     """The dataset's name that a run's parameters give, where they are no valid recipe: a field, or the file's name."""
-    if isinstance(recipe, Recipe):
-        return recipe.name
-    name = (overrides or {}).get("name") or (recipe.get("name") if isinstance(recipe, Mapping) else recipe)
-    if isinstance(name, str) and name is recipe:
-        name = Path(name).stem
-    return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) else None
+    return recipe.name if isinstance(recipe, Recipe) else dataset_name({"recipe": recipe, "overrides": overrides})
 
 
 def models_of(recipe: Recipe) -> set[str]:

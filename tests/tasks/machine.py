@@ -87,10 +87,10 @@ class Machine:
         """The id of a deployment."""
         return self.ask("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})[0]["id"]
 
-    def run(self, fields: dict[str, Any]) -> str:
-        """Start a run of the deployment text-to-image; returns its id."""
+    def run(self, fields: dict[str, Any], **more: Any) -> str:
+        """Start a run of the deployment text-to-image; returns its id. ``more``: fields of the run."""
         path = f"/deployments/{self.deployment('text-to-image')}/create_flow_run"
-        return self.ask(path, {"parameters": {"recipe": fields}})["id"]
+        return self.ask(path, {"parameters": {"recipe": fields}, **more})["id"]
 
     def run_of_another(self, flow: str, tags: list[str]) -> str:
         """Start a run of another project's deployment with these tags, for a pool without a worker; returns its id."""

@@ -152,6 +152,15 @@ def test_crashed_runs_of_other_projects_stay_crashed(machine: Machine, recipe: d
     machine.set_state(ours, "CANCELLED")
 
 
+@pytest.mark.usefixtures("without_a_worker")
+def test_a_queued_build_is_named_for_its_dataset_unless_its_user_named_it(machine: Machine, recipe: dict):
+    run, named = machine.run(recipe), machine.run(recipe, name="my-own name")
+    wait_until(lambda: machine.ask(f"/flow_runs/{run}")["name"] == f"{recipe['name']}, queued", "its name")
+    assert machine.ask(f"/flow_runs/{named}")["name"] == "my-own name"
+    for waiting in (run, named):
+        machine.set_state(waiting, "CANCELLED")
+
+
 def heartbeat(run: str) -> dict[str, Any]:
     """The event that a build sends every 30 s."""
     return {
