@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, tags
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
@@ -32,6 +32,7 @@ from imagemill.flows.run.dashboard import Board, tag_run
 from imagemill.flows.run.run_name import run_name
 from imagemill.flows.run.run_record import record_run
 from imagemill.flows.run.start_task import begin
+from imagemill.flows.run.task_slots import task_tags
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.models.job import Job
@@ -73,7 +74,11 @@ def build_dataset(
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
-    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), tags(*tag_run(recipe)):
+    with (
+        explain_disk_errors(folder.disk),
+        lock_dataset(folder, recipe.name),
+        task_tags(_runner(), *tag_run(recipe)),
+    ):
         if state := gave_up_state(folder):
             return state
         progress = _start_progress()
