@@ -29,6 +29,8 @@ class Repository:
         self.folder, self._ask = folder, ask
         self.environment = {
             **os.environ,
+            # As a shell has it.
+            "PWD": str(folder),
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_LOGGING_LEVEL": "INFO",
@@ -121,6 +123,7 @@ def test_the_script_builds_a_dataset_as_a_subflow(repository: Repository):
     assert repository.rows("animals") == 2
 
 
+@pytest.mark.long
 def test_a_served_flow_and_a_served_build_run(repository: Repository):
     with repository.running("serve.py"):
         repository.run("animals/served")
