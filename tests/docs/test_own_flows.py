@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,7 +119,16 @@ def repository(server: str, ask: Ask, tmp_path: Path) -> Iterator[Repository]:
                 client.delete_deployment(deployment["id"])
 
 
-def test_the_script_builds_a_dataset_as_a_subflow(repository: Repository):
+def test_the_script_builds_a_dataset_as_a_subflow(repository: Repository, cluster: str):
+    repository.environment["IMAGEMILL_CLUSTER"] = cluster
+    assert repository.python("animals.py").endswith("complete: 2 rows\n")
+    assert repository.rows("animals") == 2
+
+
+@pytest.mark.long
+def test_the_script_builds_a_dataset_without_a_server(repository: Repository, empty_home: Path, tmp_path: Path):
+    del repository.environment["PREFECT_API_URL"]
+    repository.environment["PREFECT_HOME"] = str(shutil.copytree(empty_home, tmp_path / "home"))
     assert repository.python("animals.py").endswith("complete: 2 rows\n")
     assert repository.rows("animals") == 2
 
