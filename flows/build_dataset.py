@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, tags
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
@@ -34,6 +34,7 @@ from imagemill.flows.run.run_log import log_sentences
 from imagemill.flows.run.run_name import given_name, models_of, run_name, tag_run
 from imagemill.flows.run.run_record import record_run, run_line, stopped_by
 from imagemill.flows.run.start_task import begin
+from imagemill.flows.run.task_slots import task_tags
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.models.job import Job
@@ -89,7 +90,7 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
-    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), tags(*run_tags):
+    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), task_tags(_runner(), *run_tags):
         add_killed_run(folder)
         if state := gave_up_state(folder):
             return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from prefect.settings import PREFECT_API_URL
 from imagemill.data.errors import ImagemillError
 from imagemill.flows.prefect_server.automations import RETIRED, our_automations
 from imagemill.flows.prefect_server.connection import find_server, missing_settings
+from imagemill.flows.prefect_server.schedules import forgotten, make_equal, make_way, on_server
 
 POOL = "gpu"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -34,15 +36,17 @@ DEPLOYMENTS, SETTINGS = Path(__file__).with_name("prefect.yaml"), Path(__file__)
 def set_up(runs_at_once: int, silent_seconds: int) -> None:
     """Make the work pool, the automations and the deployments, or bring them up to date; says what it does.
 
-    Runs work in the checkout, or, where imagemill was installed as a package, in the folder this is called in.
+    prefect.yaml decides: a schedule that it does not list is deleted, and one that it lists as active is resumed, even
+    if a user paused it in the dashboard. Runs work in the checkout, or, where imagemill was installed as a package, in
+    the folder this is called in.
 
     Raises ImagemillError where no server is named, or where deploying fails.
     """
     find_server(needed=True)
     for line in make_pool_and_automations(runs_at_once, silent_seconds):
         print(line)
-    for name in _deploy():
-        print(f"Deployment {name!r}.")
+    for line in deploy():
+        print(line)
     if missing := missing_settings(tomllib.loads(SETTINGS.read_text())):
         print("The server lacks settings that docs/deploy.md tells of. Start it in this project's folder,")
         print("whose prefect.toml has them, or with these in its environment:")
@@ -91,20 +95,42 @@ def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
         client.update_automation(there.id, wanted)
 
 
-def _deploy() -> list[str]:
-    """Deploy what prefect.yaml lists, all of it; returns the names, FLOW/DEPLOYMENT. Raises ImagemillError."""
+def deploy() -> Iterator[str]:
+    """Deploy what prefect.yaml lists, with the schedules that it lists and no others. Raises ImagemillError.
+
+    Yields a line for each deployment, for each schedule that changed, and for each deployment that is not listed.
+    """
     definition = yaml.safe_load(DEPLOYMENTS.read_text())
+    is_checkout = (CHECKOUT / "prefect.yaml").exists()
+    if not is_checkout:
+        definition = _for_package(definition, Path.cwd())
+    entries = definition["deployments"]
+    with get_client(sync_client=True) as client:
+        before = on_server(client)
+        make_way(client, entries, before)
+        names = _deploy(definition, is_checkout)
+        for name in names:
+            yield f"Deployment {name!r}."
+            for line in make_equal(client, name, entries, before):
+                yield f"  {line}"
+        yield from forgotten(client, names, before)
+
+
+def _deploy(definition: dict[str, Any], is_checkout: bool) -> list[str]:
+    """Deploy all of it; returns the names, FLOW/DEPLOYMENT."""
     with TemporaryDirectory() as empty:
-        if (CHECKOUT / "prefect.yaml").exists():
+        if is_checkout:
             file, directory = CHECKOUT / "prefect.yaml", CHECKOUT
         else:
             # Prefect imports from the folder that it deploys in: not from the user's.
             file, directory = Path(empty, "prefect.yaml"), Path(empty)
-            file.write_text(yaml.safe_dump(_for_package(definition, Path.cwd()), sort_keys=False))
+            file.write_text(yaml.safe_dump(definition, sort_keys=False))
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    names = re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split()))
-    if done.returncode != 0 or len(set(names)) < len(definition["deployments"]):
+        # Without this setting an empty list of schedules changes nothing, with a warning.
+        environment = {**os.environ, "PREFECT_DEPLOYMENTS_CLEAR_SCHEDULES_ON_EMPTY": "true"}
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    names = [*dict.fromkeys(re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split())))]
+    if done.returncode != 0 or len(names) < len(definition["deployments"]):
         output = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
         raise ImagemillError(f"`prefect deploy --all` did not deploy everything. It said:\n{output[-3000:]}")
     return names

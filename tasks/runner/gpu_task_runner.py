@@ -78,7 +78,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         own: MachineCluster | None = None,
         on_start: Callable[[Progress], None] | None = None,
     ) -> None:
-        self._requested_workers = workers
+        self._requested_workers, self._requested_address = workers, address
         self.address = address or os.environ.get("IMAGEMILL_CLUSTER") or None
         self.gpus = [] if self.address else visible_gpus()
         self.workers = workers or len(self.gpus) or 1
@@ -97,6 +97,11 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
         return type(self)(self._requested_workers, self.address, self.shards, self._own, self.on_start)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        # Prefect pickles the flow that it runs in another process, as a served one: the settings alone, since GPUs and
+        # cluster are that process's.
+        return type(self), (self._requested_workers, self._requested_address, self.shards, None, self.on_start)
 
     def prestart(self) -> None:
         """Start the worker processes while the build is planned: importing torch takes them seconds."""
