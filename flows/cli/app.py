@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
 from imagemill.data.messages import shown_path
-from imagemill.flows.cli import push
+from imagemill.flows.cli import push, setup_prefect
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
 from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
@@ -34,6 +34,7 @@ app = App(
 
 add_commands(app)
 push.add_commands(app)
+setup_prefect.add_commands(app)
 app.register_install_completion_command(
     help="Install completion of this command for your shell (bash, zsh or fish), and show where."
 )
@@ -196,33 +197,6 @@ def pull(
     from imagemill.flows.cli.models_output import print_pulled
 
     return print_pulled(name, to, revision, models_file, cache_dir, json)
-
-
-@app.command(name="setup-prefect")
-def setup_prefect(
-    *,
-    runs_at_once: Annotated[
-        int, Parameter(validator=validators.Number(gte=1), help="Concurrent runs in the work pool.")
-    ] = 1,
-    silent_seconds: Annotated[
-        int,
-        Parameter(
-            validator=validators.Number(gte=10),
-            help="Seconds without a heartbeat after which a run counts as crashed. Heartbeats come every 30 s.",
-        ),
-    ] = 90,
-) -> int:
-    """Set up a Prefect server: work pool, deployments of prefect.yaml, and automations that restart crashed builds.
-
-    Not interactive; can be called again at any time. The server is the one that PREFECT_API_URL names.
-    """
-    from imagemill.flows.cli.build_command import quiet_prefect
-
-    quiet_prefect()
-    from imagemill.flows.prefect_server.setup import set_up
-
-    set_up(runs_at_once, silent_seconds)
-    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,17 +15,15 @@ from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from imagemill.data.errors import ImagemillError
 from imagemill.flows.prefect_server.automations import RETIRED, our_automations
 from imagemill.flows.prefect_server.connection import find_server, missing_settings
 from imagemill.flows.prefect_server.schedules import forgotten, make_equal, make_way, on_server
+from imagemill.flows.prefect_server.work_pool import POOL, PROCESSES, WORK_FOLDER, Pool, make_pool
 
-POOL = "gpu"
 CHECKOUT = Path(__file__).resolve().parents[2]
 """Where the project lies, if it was installed with `pip install -e`."""
 
@@ -33,19 +31,19 @@ DEPLOYMENTS, SETTINGS = Path(__file__).with_name("prefect.yaml"), Path(__file__)
 """The project's own, which an installed package brings along."""
 
 
-def set_up(runs_at_once: int, silent_seconds: int) -> None:
+def set_up(runs_at_once: int, silent_seconds: int, pool: Pool = PROCESSES) -> None:
     """Make the work pool, the automations and the deployments, or bring them up to date; says what it does.
 
     prefect.yaml decides: a schedule that it does not list is deleted, and one that it lists as active is resumed, even
     if a user paused it in the dashboard. Runs work in the checkout, or, where imagemill was installed as a package, in
-    the folder this is called in.
+    the folder this is called in; runs in containers, in their folder for work.
 
     Raises ImagemillError where no server is named, or where deploying fails.
     """
     find_server(needed=True)
-    for line in make_pool_and_automations(runs_at_once, silent_seconds):
+    for line in make_pool_and_automations(runs_at_once, silent_seconds, pool):
         print(line)
-    for line in deploy():
+    for line in deploy(WORK_FOLDER if pool.has_containers else None):
         print(line)
     if missing := missing_settings(tomllib.loads(SETTINGS.read_text())):
         print("The server lacks settings that docs/deploy.md tells of. Start it in this project's folder,")
@@ -56,11 +54,11 @@ def set_up(runs_at_once: int, silent_seconds: int) -> None:
     print(f"Dashboard:       {PREFECT_API_URL.value().removesuffix('/api')}")
 
 
-def make_pool_and_automations(runs_at_once: int, silent_seconds: int) -> Iterator[str]:
+def make_pool_and_automations(runs_at_once: int, silent_seconds: int, pool: Pool = PROCESSES) -> Iterator[str]:
     """Make these, or bring them up to date; yields a line for each. Raises ImagemillError."""
     with get_client(sync_client=True) as client:
-        _make_pool(client, runs_at_once)
-        yield f"Work pool {POOL!r}: {runs_at_once} at once."
+        make_pool(client, pool, runs_at_once)
+        yield f"Work pool {POOL!r} of type {pool.type!r}: {runs_at_once} at once."
         for automation in our_automations(timedelta(seconds=silent_seconds)):
             _make_automation(client, automation)
             yield f"Automation {automation.name!r}."
@@ -68,20 +66,6 @@ def make_pool_and_automations(runs_at_once: int, silent_seconds: int) -> Iterato
             for automation in client.read_automations_by_name(name):
                 client.delete_automation(automation.id)
                 yield f"Automation {name!r}, of an earlier version, is deleted."
-
-
-def _make_pool(client: SyncPrefectClient, runs_at_once: int) -> None:
-    try:
-        pool = client.read_work_pool(POOL)
-    except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", concurrency_limit=runs_at_once))
-        return
-    if pool.type != "process":
-        raise ImagemillError(
-            f"the work pool {POOL!r} is there and is of type {pool.type!r}, not 'process'. Delete it "
-            f"(`prefect work-pool delete {POOL}`), or give the deployments in prefect.yaml another pool."
-        )
-    client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=runs_at_once))
 
 
 def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
@@ -95,15 +79,17 @@ def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
         client.update_automation(there.id, wanted)
 
 
-def deploy() -> Iterator[str]:
+def deploy(container_folder: str | None = None) -> Iterator[str]:
     """Deploy what prefect.yaml lists, with the schedules that it lists and no others. Raises ImagemillError.
 
     Yields a line for each deployment, for each schedule that changed, and for each deployment that is not listed.
+
+    ``container_folder``: where runs work if they have no part in this machine's file system.
     """
     definition = yaml.safe_load(DEPLOYMENTS.read_text())
-    is_checkout = (CHECKOUT / "prefect.yaml").exists()
+    is_checkout = container_folder is None and (CHECKOUT / "prefect.yaml").exists()
     if not is_checkout:
-        definition = _for_package(definition, Path.cwd())
+        definition = _for_package(definition, container_folder or str(Path.cwd()))
     entries = definition["deployments"]
     with get_client(sync_client=True) as client:
         before = on_server(client)
@@ -136,12 +122,12 @@ def _deploy(definition: dict[str, Any], is_checkout: bool) -> list[str]:
     return names
 
 
-def _for_package(definition: dict[str, Any], working_directory: Path) -> dict[str, Any]:
+def _for_package(definition: dict[str, Any], working_directory: str) -> dict[str, Any]:
     """The deployments with each flow named by its module, as no checkout has its file; runs work in the directory."""
     deployments = [
         {**deployment, "entrypoint": _module_path(deployment["entrypoint"])} for deployment in definition["deployments"]
     ]
-    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(working_directory)}}]
+    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": working_directory}}]
     return {**definition, "pull": pull, "deployments": deployments}
 
 

@@ -21,7 +21,8 @@ import pytest
 
 from imagemill.data.config.load import load_recipe
 from tests.commands import Run
-from tests.conftest import ROOT, free_port, small_fields, wait_until, write_prompts
+from tests.conftest import free_port, small_fields, wait_until, write_prompts
+from tests.tasks.certificates import make_certificates, tls_settings
 from tests.tasks.ports import listening_ports, needs_certificate
 
 PROMPTS = [f"number {number}" for number in range(24)]
@@ -233,29 +234,10 @@ class Wire:
         self._listen()
 
 
-def tls_settings(folder: Path) -> dict[str, str]:
-    """The environment in which Dask uses TLS with the certificates in a folder."""
-    settings = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "ca.pem")}
-    for role in ("SCHEDULER", "WORKER", "CLIENT"):
-        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(folder / "cert.pem")
-        settings[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = str(folder / "key.pem")
-    return settings
-
-
 @pytest.fixture
 def certificates(tmp_path: Path) -> Callable[[str], Path]:
     """Creates certificates, and their authority, with the commands of docs/clusters.md."""
-    commands = re.search(r"```sh\n(openssl.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.DOTALL)[1]
-
-    def make(name: str) -> Path:
-        (tmp_path / name).mkdir()
-        done = subprocess.run(
-            ["bash", "-ec", commands], cwd=tmp_path / name, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return tmp_path / name
-
-    return make
+    return lambda name: make_certificates(tmp_path / name)
 
 
 @pytest.mark.slow
