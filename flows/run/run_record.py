@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -11,12 +10,12 @@ from prefect import get_run_logger
 from imagemill.data.dataset.folder import Folder
 from imagemill.models.library_messages import take_counts
 from imagemill.tasks.progress import Progress, truncation_note
-from imagemill.tasks.worker_stats import log_line, run_figures
+from imagemill.tasks.worker_stats import images_per_second, log_line, run_figures
 
 
 def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
     """Append this run to runs.jsonl and return its line."""
-    seconds = time.monotonic() - progress.started
+    seconds = progress.stop()
     run = {
         "started": progress.started_at.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
@@ -24,11 +23,11 @@ def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any
         "reused": progress.reused,
         "generated": progress.generated,
         "set_aside": len(progress.set_aside),
-        "images_per_second": round(progress.generated / seconds, 2),
+        "images_per_second": images_per_second(progress.generated, seconds),
         "model_loads": len(progress.model_loads),
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
-        **run_figures(progress.workers),
+        **run_figures(progress.workers, seconds),
         "devices": sorted(progress.devices),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
