@@ -1,9 +1,9 @@
 """Load of builds on a Prefect server with SQLite: python benchmarks/server_load.py [BUILDS [ROWS]]
 
-Starts a server with an empty home in this project's folder (so with its prefect.toml), and builds BUILDS datasets (20 by
-default) of ROWS rows (256) in shards of 64 with the bundled model, one after the other, with heartbeats as a deployed
-build has them. Prints how much prefect.db has grown, its rows, the events by type, and the requests that were sent, all
-per build. Writes server_load.json.
+Starts a server with an empty home in this project's folder (so with its prefect.toml), and builds BUILDS datasets (20
+by default) of ROWS rows (256) in shards of 64 with the bundled model, one after the other, with heartbeats as a
+deployed build has them. Prints how much prefect.db has grown, its rows, the events by type, and the requests that were
+sent, all per build. Writes server_load.json.
 """
 
 from __future__ import annotations
