@@ -2,7 +2,7 @@
 
 Starts a server with an empty home in this project's folder (so with its prefect.toml), and builds BUILDS datasets (20
 by default) of ROWS rows (256) in shards of 64 with the bundled model, one after the other, with heartbeats as a
-deployed build has them. Prints how much prefect.db has grown, its rows, the events by type, and the requests that were
+deployed build has them. Prints how much prefect.db has grown, by table, the events by type, and the requests that were
 sent, all per build. Writes server_load.json.
 """
 
@@ -60,11 +60,13 @@ def size(home: Path) -> int:
     return (home / "prefect.db").stat().st_size
 
 
-def contents(home: Path) -> tuple[Counter[str], Counter[str]]:
-    """Rows by table, and events by type."""
+def contents(home: Path) -> list[Counter[str]]:
+    """Rows by table, events by type, and bytes by table, each with its indexes."""
     with closing(sqlite3.connect(home / "prefect.db", timeout=60)) as database:
         rows = {table: database.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in TABLES}
-        return Counter(rows), Counter(dict(database.execute("SELECT event, COUNT(*) FROM events GROUP BY event")))
+        events = database.execute("SELECT event, COUNT(*) FROM events GROUP BY event")
+        pages = "SELECT tbl_name, SUM(pgsize) FROM dbstat JOIN sqlite_schema USING (name) GROUP BY tbl_name"
+        return [Counter(rows), Counter(dict(events)), Counter(dict(database.execute(pages)))]
 
 
 def requests(home: Path) -> Counter[str]:
@@ -107,19 +109,24 @@ def measure(builds: int, rows: int) -> dict[str, Any]:
             # The first build of a server registers the flow and more.
             build(folder, 0, 1, environment)
             time.sleep(LAST_EVENTS_S)
-            before, (rows_before, events_before), sent = size(folder), contents(folder), requests(folder)
+            before, contained, sent = size(folder), contents(folder), requests(folder)
             seconds = [build(folder, number, rows, environment) for number in range(1, builds + 1)]
             time.sleep(LAST_EVENTS_S)
-            (rows_after, events_after), sent = contents(folder), requests(folder) - sent
-            grown = size(folder) - before
+            sent, grown = requests(folder) - sent, size(folder) - before
+            more = [after - before for after, before in zip(contents(folder), contained, strict=True)]
+
+    def per_build(counted: Counter[str], unit: int = 1) -> dict[str, float]:
+        return {name: round(count / unit / builds, 1) for name, count in counted.most_common()}
+
     return {
         "builds": builds,
         "rows": rows,
         "seconds": round(sum(seconds) / builds, 1),
         "bytes": grown // builds,
-        "database": {name: round(count / builds, 1) for name, count in (rows_after - rows_before).items()},
-        "events": {name: round(count / builds, 1) for name, count in (events_after - events_before).most_common()},
-        "requests": {name: round(count / builds, 1) for name, count in sent.most_common()},
+        "rows by table": per_build(more[0]),
+        "events": per_build(more[1]),
+        "KiB by table": per_build(more[2], 1024),
+        "requests": per_build(sent),
     }
 
 
@@ -128,7 +135,7 @@ def main() -> None:
     builds, rows = [*map(int, sys.argv[1:]), *(20, 256)[len(sys.argv) - 1 :]]
     figures = measure(builds, rows)
     print(f"per build of {rows} rows ({figures['seconds']} s): prefect.db + {figures['bytes'] / 1024:,.0f} KiB")
-    for kind in ("database", "events", "requests"):
+    for kind in ("rows by table", "KiB by table", "events", "requests"):
         print(f"\n{kind}")
         for name, count in figures[kind].items():
             print(f"{count:10} {name}")

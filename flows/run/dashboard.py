@@ -58,8 +58,8 @@ MAX_REPORTED = 100
 def tag_run(recipe: Recipe) -> None:
     """Tag the current flow run with its dataset and its models.
 
-    Its task runs have no tags: before a task with tags starts, Prefect asks the server for concurrency slots, which
-    would be most of a build's requests.
+    Its task runs have no tags: before a task with tags starts, Prefect asks the server for concurrency slots, every 5 s
+    again, and each event of it names them.
     """
     models = {link.section.model for link in chain_of(recipe)}
     tags = [f"dataset:{recipe.name}", *(f"model:{model}" for model in models)]
