@@ -64,7 +64,7 @@ def _thumbnail(content: bytes) -> Image.Image:
 def shrink_sheet(sheet: bytes, max_bytes: int) -> bytes:
     """The sheet as WebP of at most ``max_bytes``, with lower quality and size if necessary.
 
-    At 30 KB a sheet of 24 photographs can be read, which a JPEG of that size cannot.
+    At 20 KB a sheet of 24 photographs can be read, which a JPEG of that size cannot.
     """
     image = Image.open(io.BytesIO(sheet))
     while True:

@@ -9,7 +9,11 @@ if a transaction reads, another writes, and the first then writes, so a few busy
 events of that run then wait 15 minutes for the lost one. Retries alone do not help: each fires the preceding
 automations again, whose actions are the competing writes. So the transaction of an event takes SQLite's lock when it
 begins, and waits for it (Prefect's busy_timeout: 60 s). A restarting PostgreSQL refuses connections meanwhile. The
-module also imports flows/prefect_server/sqlite_patch.py. Nothing else differs from Prefect's.
+module also imports flows/prefect_server/sqlite_patch.py.
+
+Three of four events of a build are states of its task runs, which Prefect stores twice: as states, which its pages
+show, and, at five times the size, as events. The persister of events does not get those of our flows; all others do,
+such as automations and `prefect event stream`. Nothing else differs from Prefect's.
 
 Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.com/PrefectHQ/prefect/issues/18934.
 """
@@ -17,7 +21,9 @@ Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.c
 from __future__ import annotations
 
 import asyncio
+import json
 from contextvars import ContextVar
+from typing import Any
 
 from prefect.logging import get_logger
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE
@@ -36,6 +42,11 @@ BROKER = __name__
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
 """Seconds before each retry; half a minute in total."""
 
+OUR_FLOWS = frozenset({"build-dataset", "verify-dataset"})
+"""Flows whose task runs' states are not stored as events too."""
+
+_PERSISTER = "event-persister"
+
 _handles_events: ContextVar[bool] = ContextVar("_handles_events", default=False)
 
 
@@ -46,21 +57,41 @@ def _lock_at_once(_: Connection) -> None:
         SQLITE_BEGIN_MODE.set("IMMEDIATE")
 
 
+def is_state_of_our_step(message: Message) -> bool:
+    """Whether an event is a state of a task run of one of our flows."""
+    if b'"prefect.task-run.' not in message.data:
+        return False
+    stored = json.loads(message.data)
+    flows = {
+        resource.get("prefect.resource.name")
+        for resource in stored["related"]
+        if resource.get("prefect.resource.role") == "flow"
+    }
+    return stored["event"].startswith("prefect.task-run.") and bool(flows & OUR_FLOWS)
+
+
 class Consumer(memory.Consumer):
     """Prefect's consumer, with a handler that is retried while the database is unavailable."""
+
+    def __init__(self, topic: str, group: str | None = None, **options: Any) -> None:
+        super().__init__(topic, group=group, **options)
+        self._persists = group == _PERSISTER
 
     async def run(self, handler: MessageHandler) -> None:
         """Pass every message to the handler until cancelled."""
 
         async def handle(message: Message) -> None:
+            if self._persists and is_state_of_our_step(message):
+                return
             for retry_delay in RETRY_DELAYS_S:
                 try:
-                    return await handler(message)
+                    await handler(message)
+                    return
                 # asyncpg's connection errors are OSErrors, not SQLAlchemy's.
                 except (OperationalError, InterfaceError, OSError) as error:
                     get_logger(__name__).debug("Retrying an event in %s s: %s", retry_delay, error)
                     await asyncio.sleep(retry_delay)
-            return await handler(message)
+            await handler(message)
 
         # Not for actions: they call the server's API, which may open one transaction within another.
         _handles_events.set(self.topic.name == "events")

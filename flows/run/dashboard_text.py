@@ -16,7 +16,7 @@ from imagemill.tasks.progress import Progress, truncation_note
 MAX_TABLE_ROWS = 200
 """Maximum number of lines in a table; an artifact is for reading."""
 
-MAX_SHEET_BYTES = 30_000
+MAX_SHEET_BYTES = 20_000
 """Maximum size of the contact sheet in the report, which every build's report in the server's database has."""
 
 
