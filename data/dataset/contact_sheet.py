@@ -66,7 +66,7 @@ def shrink_sheet(sheet: bytes, max_bytes: int) -> bytes:
 
     At 20 KB a sheet of 24 photographs can be read, which a JPEG of that size cannot.
     """
-    image = Image.open(io.BytesIO(sheet))
+    image: Image.Image = Image.open(io.BytesIO(sheet))
     while True:
         for quality in (75, 45, 20):
             buffer = io.BytesIO()
