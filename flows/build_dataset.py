@@ -33,8 +33,8 @@ from imagemill.flows.run.end_state import completed, failed
 from imagemill.flows.run.run_log import log_sentences
 from imagemill.flows.run.run_name import given_name, models_of, run_name, tag_run
 from imagemill.flows.run.run_record import record_run, run_line, stopped_by
+from imagemill.flows.run.shard_names import shards_before
 from imagemill.flows.run.start_task import begin
-from imagemill.flows.run.task_slots import task_tags
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.models.job import Job
@@ -45,7 +45,9 @@ from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.publish import publish
+from imagemill.tasks.runner.dispatch import wait_for_worker
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+from imagemill.tasks.step_cache import finished_before
 from imagemill.tasks.write_parquet import write_parquet
 
 
@@ -86,11 +88,11 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
     except ImagemillError:
         tag_run(given_name(source, overrides))
         raise
-    run_tags = tag_run(recipe.name, models_of(recipe))
+    tag_run(recipe.name, models_of(recipe))
     folder, models = Folder(recipe.output), resolve_models(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
-    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name), task_tags(_runner(), *run_tags):
+    with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name):
         add_killed_run(folder)
         if state := gave_up_state(folder):
             return state
@@ -185,20 +187,23 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     specs = loaded_here(build.models.values())
     is_here = all(spec.source.files for spec in specs)
     runner.size_for(plan.shards, weights_on_disk(Path(spec.source.location) for spec in specs) if is_here else None)
-    merger = Merger(build.folder, build.first_file)
+    merger, before = Merger(build.folder, build.first_file), shards_before()
     for number in range(plan.shards):
         while len(in_flight) >= runner.max_in_flight():
             # Whichever is written first: a slow shard keeps no worker waiting.
             done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
             for shard in done:
                 shard.result()
-        in_flight.add(runner.submit_call(build_shard, build, number, plan.shards, progress, merger))
+        name = f"{before + number + 1}/{before + plan.shards}"
+        in_flight.add(runner.submit_call(build_shard, build, number, name, progress, merger))
     for shard in as_completed(in_flight):
         shard.result()
 
 
-def build_shard(build: Build, number: int, total: int, progress: Progress, merger: Merger) -> None:
+def build_shard(build: Build, number: int, name: str, progress: Progress, merger: Merger) -> None:
     """Build one shard, from its planned rows to its committed file; each step is a task run.
+
+    ``number``: in the plan; ``name``: on the dashboard.
 
     All steps run in one of the runner's threads: a task that waited for the previous one would occupy another.
     """
@@ -206,7 +211,7 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
         plans, restorable = worklist.shard(number), worklist.restorable(number)
     restore_images(build.folder, build.schema, plans, restorable)
     failed: dict[str, Failure] = {}
-    name, started = f"{number + 1}/{total}", time.monotonic()
+    started = time.monotonic()
     for step, turn in build.turns(plans):
         job = build.job(step, turn, plans, without=failed)
         suffix = f", turn {turn}," if turn > 1 else ""
@@ -225,6 +230,10 @@ def build_shard(build: Build, number: int, total: int, progress: Progress, merge
 
 
 def _run_step(step: Any, build: Build, job: Job, name: str) -> StepReport:
-    state = begin(step, quote(job), build.folder.results, build.retry_set_aside, name, return_state=True)
+    results, refresh = build.folder.results, build.retry_set_aside
+    if refresh or finished_before(step.name, job, results) is None:
+        # A task run that is Running has a worker: one that only waits would look as slow as the shard before it.
+        wait_for_worker(job)
+    state = begin(step, quote(job), results, refresh, name, return_state=True)
     report: StepReport = state.result()
     return report

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
+from imagemill.tasks.worker_stats import device_idle, images_per_second
 
 
 @dataclass
@@ -39,9 +40,9 @@ class Progress:
     """``library category`` -> number of messages of the workers' libraries."""
     worker_seconds: float = 0.0
     """Seconds that workers and APIs spent on shards, loading included."""
-    last_step: float | None = None
-    """End of the last step (monotonic seconds)."""
     started: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    """End of the build (monotonic seconds), from which on its figures are final."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seen: int = 0
     """Images in the workers' events so far, ..."""
@@ -82,7 +83,6 @@ class Progress:
             self.library_messages.update(report.library_messages)
             self.model_loads.extend(report.loads)
             self.worker_seconds += report.stats.seconds
-            self.last_step = time.monotonic()
             if report.device:
                 self.devices.add(report.device)
             if report.worker:
@@ -94,32 +94,45 @@ class Progress:
             self.set_aside.extend(set_aside)
             self.shards.append(shard)
 
+    def stop(self) -> float:
+        """End the build, if that has not been done, and make its figures final; returns its seconds."""
+        with self._lock:
+            self.ended = self.ended or time.monotonic()
+        return self.seconds()
+
+    def seconds(self) -> float:
+        """Seconds of the build so far, from its start; they stand still once it has ended."""
+        return (self.ended or time.monotonic()) - self.started
+
     def counts(self, workers: int = 1) -> dict[str, Any]:
-        """The counters and rates now; ``idle`` is the share of time that the workers waited.
+        """The counters now, with the figures as runs.jsonl has them (see worker_stats).
 
         ``workers``: their minimum number; a cluster may have more.
         """
         with self._lock:
-            seconds = time.monotonic() - self.started
-            known = (self.last_step or self.started) - self.started
+            seconds, pace = self.seconds(), self._pace()
+            # Events are ahead of the steps' reports, which have the last word.
+            generated, reused = self.generated, self.reused
+            if self.ended is None:
+                generated = max(generated, self.seen_generated)
+                reused = max(reused, self.seen - self.seen_generated)
             done = min(self.planned, max(self.seen, self.generated + self.reused))
-            rate, workers = self.rate(), max(workers, len(self.workers))
             return {
-                "workers": workers,
+                "workers": max(workers, len(self.workers)),
                 "planned": self.planned,
                 "done": done,
-                "generated": max(self.generated, self.seen_generated),
-                "reused": max(self.reused, self.seen - self.seen_generated),
+                "generated": generated,
+                "reused": reused,
                 "set_aside": len(self.set_aside),
                 "model_loads": len(self.model_loads),
                 "seconds": seconds,
-                "images_per_second": rate,
-                "seconds_left": (self.planned - done) / rate if rate else None,
-                "idle": max(0.0, 1 - self.worker_seconds / (known * workers)) if known else 1.0,
+                "images_per_second": images_per_second(generated, seconds),
+                "seconds_left": (self.planned - done) / pace if pace else None,
+                "device_idle": device_idle(self.workers.values()),
             }
 
-    def rate(self) -> float:
-        """Images generated per second since the first event."""
+    def _pace(self) -> float:
+        """Images generated per second since the first event: the start-up of the workers does not come again."""
         if self.first_seen is None:
             return 0.0
         first, images = self.first_seen

@@ -24,15 +24,18 @@ from imagemill.tasks.runner.dispatch import draw_job
 
 def run_step(step: str, job: Job, results: Path, refresh: bool) -> StepReport | State[StepReport]:
     """Generate and stage a step's images; a state named Cached if an earlier run did. ``refresh``: never from there."""
-    stored, key = StepResults(results), step_key(step, job)
-    if not refresh:
-        report = stored.find(key, [drawing.key for drawing in job.drawings])
-        if report is not None and _is_staged(job, report):
-            return Completed(name="Cached", message="An earlier run generated these images.", data=report)
+    if not refresh and (report := finished_before(step, job, results)) is not None:
+        return Completed(name="Cached", message="An earlier run generated these images.", data=report)
     report = draw_job(job)
     with explain_disk_errors(results.parent):
-        stored.put(key, report)
+        StepResults(results).put(step_key(step, job), report)
     return report
+
+
+def finished_before(step: str, job: Job, results: Path) -> StepReport | None:
+    """The report of an earlier run that generated a step's images, if they are all there still."""
+    report = StepResults(results).find(step_key(step, job), [drawing.key for drawing in job.drawings])
+    return report if report is not None and _is_staged(job, report) else None
 
 
 def step_key(step: str, job: Job) -> str:

@@ -1,20 +1,37 @@
-"""Statistics of a build's workers, as runs.jsonl and the log have them."""
+"""Figures of a build's workers, and the one definition of images/s and of device idle: runs.jsonl, report and log."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imagemill.data.records import WorkerStats
 
 
-def worker_figures(stats: WorkerStats) -> dict[str, Any]:
-    """One worker's entry in runs.jsonl."""
-    busy = stats.drawing + stats.waiting
+def images_per_second(generated: int, seconds: float) -> float:
+    """Images generated, divided by the seconds of the build so far.
+
+    The seconds run from the flow's start to its end, planning, start-up and loading included: what a build takes is its
+    images divided by this. A worker's figure has the same seconds, so that the workers' figures add up to the build's.
+    """
+    return round(generated / seconds, 2) if seconds > 0 else 0.0
+
+
+def device_idle(workers: Iterable[WorkerStats]) -> float | None:
+    """Share, 0 to 1, of the time from a worker's first batch to its last in which its device waited for the next one.
+
+    Over all workers; loading counts as neither. None before the first batch, and where an API generates.
+    """
+    total = sum(workers, WorkerStats())
+    return round(total.waiting / (total.waiting + total.drawing), 4) if total.drawing else None
+
+
+def worker_figures(stats: WorkerStats, seconds: float) -> dict[str, Any]:
+    """One worker's entry in runs.jsonl. ``seconds``: of the build."""
     return {
         "device": stats.device or "",
         "generated": stats.generated,
-        "images_per_second": round(stats.generated / busy, 2) if busy else 0.0,
+        "images_per_second": images_per_second(stats.generated, seconds),
         "loading": round(stats.loading, 2),
         "drawing": round(stats.drawing, 2),
         "waiting": round(stats.waiting, 2),
@@ -24,13 +41,12 @@ def worker_figures(stats: WorkerStats) -> dict[str, Any]:
     }
 
 
-def run_figures(workers: Mapping[str, WorkerStats]) -> dict[str, Any]:
-    """The entries of all workers, and the share of time that their devices waited for the next batch."""
-    total = sum(workers.values(), WorkerStats())
+def run_figures(workers: Mapping[str, WorkerStats], seconds: float) -> dict[str, Any]:
+    """The entries of all workers, and their figures together. ``seconds``: of the build."""
     return {
-        "workers": {name: worker_figures(workers[name]) for name in sorted(workers)},
-        "model_moves": total.moves,
-        "device_idle": round(total.waiting / (total.waiting + total.drawing), 4) if total.drawing else 0.0,
+        "workers": {name: worker_figures(workers[name], seconds) for name in sorted(workers)},
+        "model_moves": sum(stats.moves for stats in workers.values()),
+        "device_idle": device_idle(workers.values()),
     }
 
 

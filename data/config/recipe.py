@@ -122,8 +122,13 @@ class Recipe(Section):
         title="Models file",
         description="YAML file with user-defined models; empty: the file named in IMAGEMILL_MODELS.",
     )
-    shard_size: int = Field(
-        64, ge=1, le=100_000, title="Shard size", description="Rows per shard; a shard is built and committed as one."
+    shard_size: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        title="Shard size",
+        description="Rows per shard; a shard is built and committed as one. Empty: 64, or the multiple of it with "
+        "which the build has at most 2,000 shards.",
     )
     image_format: Literal["png", "jpeg", "webp"] = Field(
         "png", title="Image format", description="File format of the images; png is lossless."

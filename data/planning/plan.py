@@ -46,6 +46,12 @@ class PlannedRow(NamedTuple):
 CHUNK = 1000
 """Rows compared with the finished ones at a time."""
 
+SHARD_SIZE = 64
+"""Rows per shard of a recipe that names no other size, ..."""
+
+MAX_SHARDS = 2_000
+"""... which is multiplied where a build would have more shards: each is several task runs in Prefect's database."""
+
 
 def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
     """The dataset's columns."""
@@ -168,6 +174,7 @@ def make_plan(
 
     planner, images = RowPlanner(recipe, models, schema), FinishedImages(worklist, folder, files)
     rows = reused = failed = shard = filled = 0
+    shard_size = recipe.shard_size or SHARD_SIZE
     for chunk in _chunks(worklist.rows(), CHUNK):
         groups: list[list[PlannedRow]] = []
         for row in chunk:
@@ -196,11 +203,15 @@ def make_plan(
             # An image that two rows share is generated once, in one shard.
             target = worklist.shard_of(to_build[0].path[0].key)
             if target is None:
-                if filled and filled + len(to_build) > recipe.shard_size:
+                if filled and filled + len(to_build) > shard_size:
                     shard, filled = shard + 1, 0
                 target, filled = shard, filled + len(to_build)
             for row_plan in map(planner.row_plan, to_build):
                 worklist.add_planned_row(target, row_plan, [models[step].name for step in row_plan.steps])
+    shards = shard + 1 if filled else 0
+    if recipe.shard_size is None and shards > MAX_SHARDS:
+        shards = worklist.merge_shards(-(-shards // MAX_SHARDS))
+    worklist.index_shards()
     if rows > reused + failed:
         lossy = sum(find_images(worklist, folder.data / file.name, schema) for file in files)
         if lossy:
@@ -211,7 +222,7 @@ def make_plan(
         reused=reused,
         removed=worklist.count_unwanted(keep_removed=recipe.on_removed == "keep"),
         set_aside=failed,
-        shards=shard + 1 if filled else 0,
+        shards=shards,
         drawings=drawings,
         restorable=restorable,
     )

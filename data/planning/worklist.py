@@ -43,8 +43,6 @@ CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEX
 CREATE TABLE drawings (
     key TEXT PRIMARY KEY, shard INTEGER NOT NULL, model TEXT NOT NULL, file TEXT, row INTEGER, image TEXT
 ) WITHOUT ROWID;
-CREATE INDEX items_of_shard ON items (shard);
-CREATE INDEX drawings_of_shard ON drawings (shard);
 """
 
 # Indexing all rows at once sorts them, and takes a third of the time of growing the index row by row.
@@ -55,6 +53,12 @@ CREATE TEMP TABLE again AS
     FROM finished WHERE row_key IN (SELECT row_key FROM finished GROUP BY row_key HAVING COUNT(*) > 1)) WHERE times > 1;
 INSERT INTO twice SELECT row_key, file FROM finished WHERE number IN (SELECT number FROM again);
 DELETE FROM finished WHERE number IN (SELECT number FROM again);
+"""
+
+# As is indexing all planned rows at once.
+_INDEX_SHARDS = """
+CREATE INDEX items_of_shard ON items (shard);
+CREATE INDEX drawings_of_shard ON drawings (shard);
 """
 
 # A thousand keys in one statement take a third of the time of one statement per key.
@@ -184,6 +188,16 @@ class Worklist:
             self._db.execute(
                 "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)", (drawing.key, shard, model)
             )
+
+    def merge_shards(self, count: int) -> int:
+        """Merge every ``count`` neighbouring shards into one; returns how many there are then."""
+        for table in ("items", "drawings"):
+            self._db.execute(f"UPDATE {table} SET shard = shard / ?", (count,))
+        return self._db.execute("SELECT COALESCE(MAX(shard) + 1, 0) FROM items").fetchone()[0]
+
+    def index_shards(self) -> None:
+        """Index the planned rows for lookup; call it after the last one."""
+        self._db.executescript(_INDEX_SHARDS)
 
     def restore_from(self, file: str, first_row: int, image: str, keys: Iterable[str | None]) -> None:
         """Record that a committed file has these images in the column ``image``, from ``first_row`` on."""

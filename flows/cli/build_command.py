@@ -111,7 +111,7 @@ def _bar(show: bool) -> Iterator[Any]:
                     description="generating" if progress.is_generating else "planning, starting workers",
                     total=progress.planned or None,
                     completed=progress.seen,
-                    rate=f"{progress.rate():.1f} images/s" if progress.seen_generated else "",
+                    rate=f"{progress.counts()['images_per_second']:.1f} images/s" if progress.seen_generated else "",
                 )
 
         def on_start(progress: Any) -> None:

@@ -57,6 +57,7 @@ def find_server(needed: bool = False) -> None:
 def missing_settings(required: dict[str, Any]) -> list[str]:
     """The settings (nested, as in a prefect.toml) that the server lacks, as NAME=VALUE for its environment.
 
+    Those outside ``server`` are for flows.
     Empty for Prefect Cloud, whose settings are fixed. Raises OSError if no server answers.
     """
     request = urllib.request.Request(f"{PREFECT_API_URL.value().rstrip('/')}/admin/settings", headers=_authorization())
@@ -65,7 +66,7 @@ def missing_settings(required: dict[str, Any]) -> list[str]:
             present = json.load(response)
     except urllib.error.HTTPError:
         return []
-    return [f"{name}={value}" for name, value in _differing("PREFECT", required, present)]
+    return [f"{name}={value}" for name, value in _differing("PREFECT_SERVER", required["server"], present["server"])]
 
 
 def _differing(name: str, required: dict[str, Any], present: dict[str, Any]) -> Iterator[tuple[str, Any]]:

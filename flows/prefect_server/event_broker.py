@@ -10,7 +10,11 @@ events of that run then wait 15 minutes for the lost one. Retries alone do not h
 automations again, whose actions are the competing writes. So the transaction of an event takes SQLite's lock when it
 begins, and waits for it (Prefect's busy_timeout: 60 s). A restarting PostgreSQL refuses connections meanwhile. The
 module also imports flows/prefect_server/sqlite_patch.py, and shortens the time that an event waits for the one that it
-follows. It passes events of waiting builds to flows/prefect_server/queued_runs.py. Nothing else differs from Prefect's.
+follows. It passes events of waiting builds to flows/prefect_server/queued_runs.py.
+
+Three of four events of a build are states of its task runs, which Prefect stores twice: as states, which its pages
+show, and, at five times the size, as events. The persister of events does not get those of our flows; all others do,
+such as automations and `prefect event stream`. Nothing else differs from Prefect's.
 
 Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.com/PrefectHQ/prefect/issues/18934.
 """
@@ -18,6 +22,7 @@ Upstream: https://github.com/PrefectHQ/prefect/issues/10188 and https://github.c
 from __future__ import annotations
 
 import asyncio
+import json
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -48,6 +53,11 @@ A server that was started again has not seen the event before a crash, and a sch
 that Prefect never emits: their crashes would come back a quarter of an hour later.
 """
 
+OUR_FLOWS = frozenset({"build-dataset", "verify-dataset"})
+"""Flows whose task runs' states are not stored as events too."""
+
+_PERSISTER, _TRIGGERS = "event-persister", "reactive-triggers"
+
 _handles_events: ContextVar[bool] = ContextVar("_handles_events", default=False)
 
 
@@ -62,28 +72,45 @@ def _lock_at_once(_: Connection) -> None:
         SQLITE_BEGIN_MODE.set("IMMEDIATE")
 
 
+def is_state_of_our_step(message: Message) -> bool:
+    """Whether an event is a state of a task run of one of our flows."""
+    if b'"prefect.task-run.' not in message.data:
+        return False
+    stored = json.loads(message.data)
+    flows = {
+        resource.get("prefect.resource.name")
+        for resource in stored["related"]
+        if resource.get("prefect.resource.role") == "flow"
+    }
+    return stored["event"].startswith("prefect.task-run.") and bool(flows & OUR_FLOWS)
+
+
 class Consumer(memory.Consumer):
     """Prefect's consumer, with a handler that is retried while the database is unavailable."""
 
-    def __init__(self, topic: str, *arguments: Any, group: str = "", **options: Any) -> None:
-        super().__init__(topic, *arguments, group=group, **options)
+    def __init__(self, topic: str, group: str | None = None, **options: Any) -> None:
+        super().__init__(topic, group=group, **options)
+        self._persists = group == _PERSISTER
         # One of the consumers that get each event.
-        self._names_runs = group == "reactive-triggers"
+        self._names_runs = group == _TRIGGERS
 
     async def run(self, handler: MessageHandler) -> None:
         """Pass every message to the handler until cancelled."""
 
         async def handle(message: Message) -> None:
+            if self._persists and is_state_of_our_step(message):
+                return
             for retry_delay in RETRY_DELAYS_S:
                 try:
                     if self._names_runs:
                         await name_queued_run(message)
-                    return await handler(message)
+                    await handler(message)
+                    return
                 # asyncpg's connection errors are OSErrors, not SQLAlchemy's.
                 except (OperationalError, InterfaceError, OSError) as error:
                     get_logger(__name__).debug("Retrying an event in %s s: %s", retry_delay, error)
                     await asyncio.sleep(retry_delay)
-            return await handler(message)
+            await handler(message)
 
         # Not for actions: they call the server's API, which may open one transaction within another.
         _handles_events.set(self.topic.name == "events")

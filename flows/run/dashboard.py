@@ -1,7 +1,7 @@
 """Dashboard of a build on the Prefect server: artifacts, events and log lines of its flow run.
 
-One thread writes the artifacts a few times a minute, whatever the number of shards. A temporary server outage does not
-stop a build: the next update carries everything.
+One thread writes the artifacts, ever more rarely the longer a build runs, whatever the number of shards. A temporary
+server outage does not stop a build: the next update carries everything.
 """
 
 from __future__ import annotations
@@ -17,14 +17,8 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.events import emit_event
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
@@ -38,21 +32,31 @@ from imagemill.flows.run.dashboard_text import (
     set_aside_heading,
     set_aside_line,
     set_aside_table,
-    shards_table,
 )
 from imagemill.tasks.progress import Progress
 
-UPDATE_INTERVAL_S = 5.0
-"""Seconds between two updates of the artifacts."""
+EVENT_INTERVAL_S = 5.0
+"""Seconds between two looks for committed shards and rows set aside, each of which is an event."""
+
+UPDATE_INTERVALS_S = ((60.0, 5.0), (600.0, 30.0))
+"""(Seconds of the build, seconds between two updates of the artifacts until then)."""
+
+LAST_UPDATE_INTERVAL_S = 60.0
+"""Seconds between two updates from then on: a build of 30 hours writes 2,000 times."""
 
 LOG_INTERVAL_S = 30.0
-"""Seconds between two log lines with the rate."""
+"""Least number of seconds between two log lines with the rate, each of which comes with an update."""
 
 LAST_UPDATE_TIMEOUT_S = 3.0
 """How long a terminated build waits for its last update."""
 
 MAX_REPORTED = 100
 """Number of rows set aside that get a log line and an event each."""
+
+
+def update_interval(seconds: float) -> float:
+    """Seconds until the next update of the artifacts of a build that has run for ``seconds``."""
+    return next((interval for until, interval in UPDATE_INTERVALS_S if seconds < until), LAST_UPDATE_INTERVAL_S)
 
 
 class Board:
@@ -96,6 +100,7 @@ class Board:
             timeout_s = LAST_UPDATE_TIMEOUT_S
             raise
         finally:
+            self.progress.stop()
             stop.set()
             thread.join(timeout_s)
 
@@ -103,63 +108,68 @@ class Board:
         """Show the result and the contact sheet, and emit the event that automations may wait for."""
         end = f"{figures['status'].capitalize()}: {figures['rows']:,} rows, {figures['set_aside']:,} set aside."
         self._refresh(end, embedded_sheet(self.folder))
-        self._try(self._link)
         self._event("imagemill.build.finished", figures)
 
-    def _link(self) -> None:
-        root = self.folder.root
-        link = str(root) if self.folder.is_remote else root.absolute().as_uri()
-        create_link_artifact(link, str(root), f"{self._key}-dataset", f"The dataset {self.recipe.name}")
-
     def _follow(self, stop: threading.Event) -> None:
-        logged = time.monotonic()
-        while not stop.wait(UPDATE_INTERVAL_S):
-            self._refresh()
-            if time.monotonic() - logged >= LOG_INTERVAL_S:
-                logged = time.monotonic()
-                self._log_rate()
+        updated = logged = time.monotonic()
+        while not stop.wait(EVENT_INTERVAL_S):
+            if time.monotonic() - updated >= update_interval(self.progress.seconds()):
+                updated = time.monotonic()
+                self._refresh()
+                if updated - logged >= LOG_INTERVAL_S:
+                    logged = updated
+                    self._log_figures()
+            self._emit()
         self._refresh(self._end)
+        self._log_figures()
 
-    def _log_rate(self) -> None:
-        counts = self.progress.counts()
+    def _log_figures(self) -> None:
+        counts, idle = self.progress.counts(), ""
+        if counts["device_idle"] is not None:
+            idle = f", device idle {counts['device_idle']:.1%}"
         self._log.info(
-            "%d of %d images, %.2f images/s, %d set aside.",
+            "%d of %d images, %.2f images/s%s, %d set aside.",
             counts["done"],
             counts["planned"],
             counts["images_per_second"],
+            idle,
             len(self.bad_rows) + counts["set_aside"],
         )
 
     def _refresh(self, end: str = "", more: str = "") -> None:
-        counts = self.progress.counts()
-        share = 100.0 if end and more else min(100.0, 100 * counts["done"] / max(1, counts["planned"]))
-        shards, aside = list(self.progress.shards), [*self.bad_rows, *self.progress.set_aside]
+        aside, counts = self._aside(), self.progress.counts()
         text = report(self.name, self.folder, self.plan, self.progress, self.workers, len(aside), end) + more
-        title = f"{self.recipe.name}: images generated"
-        self._put("progress", share, lambda key: create_progress_artifact(share, key, title))
-        self._put("report", text, lambda key: create_markdown_artifact(text, key, f"Build of {self.recipe.name}"))
-        if shards:
-            table = shards_table(shards)
-            self._put("shards", table, lambda key: create_table_artifact(table, key, "Shards, newest first"))
+        # Time alone is no news.
+        counted = [counts[name] for name in ("done", "generated", "model_loads", "workers")]
+        news = [more, end, len(self.progress.shards), len(aside), *counted]
+        self._put("report", text, news, lambda key: create_markdown_artifact("", key, f"Build of {self.recipe.name}"))
         if aside:
             rows, heading = set_aside_table(aside), set_aside_heading(len(aside), self.folder)
-            self._put("set-aside", rows, lambda key: create_table_artifact(rows, key, heading), heading)
-        self._emit(aside, shards)
+            self._put("set-aside", rows, len(aside), lambda key: create_table_artifact([], key, heading), heading)
+        self._emit()
 
-    def _put(self, name: str, data: Any, create: Callable[[str], UUID], description: str | None = None) -> None:
-        """Write an artifact if it has changed. Its key is the same in every build, so that its versions line up."""
-        if self._written.get(name) == (data, description):
+    def _aside(self) -> list[SetAside]:
+        return [*self.bad_rows, *self.progress.set_aside]
+
+    def _put(
+        self, name: str, data: Any, news: Any, create: Callable[[str], UUID], description: str | None = None
+    ) -> None:
+        """Write an artifact if ``news`` has changed. Its key is the same in every build, so that its versions line up.
+
+        ``create`` makes it, empty: Prefect stores what it is created with in an event too. So does its client's method
+        that updates one, with all its data, of which a contact sheet is the most: hence the plain request.
+        """
+        if self._written.get(name) == news:
             return
 
         def write() -> None:
             if name not in self._ids:
                 self._ids[name] = create(f"{self._key}-{name}")
-            else:
-                body = {"data": json.dumps(data) if isinstance(data, list) else data}
-                body |= {"description": description} if description else {}
-                with get_client(sync_client=True) as client:
-                    client.update_artifact(self._ids[name], ArtifactUpdate(**body))
-            self._written[name] = (data, description)
+            body = {"data": json.dumps(data) if isinstance(data, list) else data}
+            body |= {"description": description} if description else {}
+            with get_client(sync_client=True) as client:
+                client.request("PATCH", "/artifacts/{id}", path_params={"id": self._ids[name]}, json=body)
+            self._written[name] = news
 
         self._try(write)
 
@@ -169,7 +179,8 @@ class Board:
         except Exception as error:  # noqa: BLE001 - an unreachable server raises many types, and none stops a build
             self._log.warning("The dashboard is out of date: %s: %s", type(error).__name__, error)
 
-    def _emit(self, aside: list[SetAside], shards: list[Mapping[str, Any]]) -> None:
+    def _emit(self) -> None:
+        shards, aside = list(self.progress.shards), self._aside()
         for shard in shards[self._committed :]:
             self._event("imagemill.shard.committed", shard)
         self._committed = len(shards)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from imagemill.data.dataset.contact_sheet import shrink_sheet
@@ -17,8 +16,8 @@ from imagemill.tasks.progress import Progress, truncation_note
 MAX_TABLE_ROWS = 200
 """Maximum number of lines in a table; an artifact is for reading."""
 
-MAX_SHEET_BYTES = 300_000
-"""Maximum size of the contact sheet in the report."""
+MAX_SHEET_BYTES = 20_000
+"""Maximum size of the contact sheet in the report, which every build's report in the server's database has."""
 
 
 def format_duration(seconds: float) -> str:
@@ -36,7 +35,11 @@ def report(
     counts = progress.counts(workers)
     workers = counts["workers"]
     left = counts["seconds_left"]
-    state = end or (f"Running, about {format_duration(left)} left." if left is not None else "Running.")
+    state = end or "Starting the workers."
+    if not end and progress.is_generating:
+        share = f"{counts['done'] / max(1, counts['planned']):.0%} of the images"
+        state = f"Running, {share}" + (f", about {format_duration(left)} left." if left is not None else ".")
+    idle = counts["device_idle"]
     lines = {
         "rows": f"{plan.rows:,} in the prompts; {plan.reused:,} finished before, {plan.removed:,} to be removed",
         "images to generate": f"{counts['planned']:,}"
@@ -46,7 +49,8 @@ def report(
         "set aside": f"{set_aside:,}",
         "shards": f"{len(progress.shards):,} of {plan.shards:,}",
         "images/s": f"{counts['images_per_second']:.2f}",
-        "device idle": f"{counts['idle']:.0%} of {workers} {'worker' if workers == 1 else 'workers'}",
+        "workers": f"{workers:,}",
+        "device idle": "no batch yet" if idle is None else f"{idle:.1%}",
         "model loads": f"{counts['model_loads']:,}",
         "time": format_duration(counts["seconds"]),
         "devices": _cell(", ".join(sorted(progress.devices)) or "none yet"),
@@ -70,9 +74,12 @@ rows[0]
 
 
 def embedded_sheet(folder: Folder) -> str:
-    """The contact sheet as Markdown with the image inline, so that no other server is needed for it."""
-    small = shrink_sheet(folder.contact_sheet.read_bytes(), MAX_SHEET_BYTES)
-    return f"\n## Contact sheet\n\n![Some rows](data:image/jpeg;base64,{base64.b64encode(small).decode()})\n"
+    """A small contact sheet as Markdown with the image inline, so that no other server is needed for it."""
+    small = base64.b64encode(shrink_sheet(folder.contact_sheet.read_bytes(), MAX_SHEET_BYTES)).decode()
+    return (
+        f"\n## Contact sheet\n\n![Some rows](data:image/webp;base64,{small})\n\n"
+        f"In full: {code_span(str(folder.contact_sheet), limit=1000)}\n"
+    )
 
 
 def set_aside_table(rows: list[SetAside]) -> list[dict[str, Any]]:
@@ -90,11 +97,6 @@ def set_aside_heading(count: int, folder: Folder) -> str:
     first = f"the first {MAX_TABLE_ROWS} of " if count > MAX_TABLE_ROWS else ""
     path = code_span(str(folder.set_aside), limit=1000)
     return f"Rows set aside: {first}{count:,}. {path} lists all when the build is done."
-
-
-def shards_table(shards: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line per committed shard, newest first, up to MAX_TABLE_ROWS."""
-    return [dict(shard) for shard in reversed(shards[-MAX_TABLE_ROWS:])]
 
 
 def _cell(text: str) -> str:

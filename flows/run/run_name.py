@@ -40,9 +40,12 @@ def models_of(recipe: Recipe) -> set[str]:
     return {link.section.model for link in chain_of(recipe)}
 
 
-def tag_run(name: str | None, models: Collection[str] = ()) -> list[str]:
-    """Tag the current flow run with its dataset and its models; returns these tags, for its task runs."""
-    tags = [*([f"dataset:{name}"] if name else ()), *sorted(f"model:{model}" for model in models)]
+def tag_run(name: str | None, models: Collection[str] = ()) -> None:
+    """Tag the current flow run with its dataset and its models.
+
+    Its task runs have no tags: before a task with tags starts, Prefect asks the server for concurrency slots, every 5 s
+    again, and each event of it names them.
+    """
+    tags = [*([f"dataset:{name}"] if name else ()), *(f"model:{model}" for model in models)]
     with get_client(sync_client=True) as client:
         client.update_flow_run(UUID(str(flow_run.id)), tags=sorted({*(flow_run.tags or ()), *tags}))
-    return tags

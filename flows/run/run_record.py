@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -20,19 +19,15 @@ from imagemill.tasks.worker_stats import log_line, run_figures
 
 def run_line(progress: Progress) -> dict[str, Any]:
     """The figures of a run so far, as a line of runs.jsonl has them."""
-    seconds = time.monotonic() - progress.started
+    counts = progress.counts()
     return {
         "started": progress.started_at.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 2),
-        "planned": progress.planned,
-        "reused": progress.reused,
-        "generated": max(progress.generated, progress.seen_generated),
-        "set_aside": len(progress.set_aside),
-        "images_per_second": round(max(progress.generated, progress.seen_generated) / seconds, 2),
-        "model_loads": len(progress.model_loads),
+        "seconds": round(counts["seconds"], 2),
+        **{name: counts[name] for name in ("planned", "reused", "generated", "set_aside", "images_per_second")},
+        "model_loads": counts["model_loads"],
         "loads": progress.model_loads,
         "worker_seconds": round(progress.worker_seconds, 2),
-        **run_figures(progress.workers),
+        **run_figures(progress.workers, counts["seconds"]),
         "devices": sorted(progress.devices),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
@@ -52,8 +47,12 @@ def stopped_by(error: BaseException) -> dict[str, str]:
 
 
 def record_run(folder: Folder, progress: Progress, **more: Any) -> dict[str, Any]:
-    """Append this run to runs.jsonl and return its line."""
+    """Append this run to runs.jsonl and return its line. ``more``: its status, and its ``error`` if it was stopped."""
+    if "error" not in more:
+        # From now on the figures are those of the steps' reports. A stopped step has none, but it has staged images.
+        progress.stop()
     run = {**run_line(progress), **more}
+    progress.stop()
     folder.add_run(run)
     if progress.truncated:
         get_run_logger().warning("%s", truncation_note(progress.truncated, progress.max_tokens))

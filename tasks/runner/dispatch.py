@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from prefect.blocks.system import Secret
@@ -19,7 +20,7 @@ from imagemill.data.records import StepReport
 from imagemill.models.catalog.api_key import HOSTS, check_key, may_get_key, origin_in_messages
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.job import Job
-from imagemill.tasks.runner.gpu_task_runner import Listener, draw_on_gpu
+from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner, Listener
 
 if TYPE_CHECKING:
     from imagemill.models.api.client import ImagesApi
@@ -31,10 +32,31 @@ DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 def draw_job(job: Job) -> StepReport:
     """Generate a job from inside a task. Raises ImagemillError if a retry would not help."""
     if not isinstance(job.spec, ApiSpec):
-        return draw_on_gpu(job)
+        return gpu_runner().draw(job)
     key, key_from = find_key(job.spec.api)
     runner = FlowRunContext.get().task_runner
     return runner.shared_resource(ApiThread).draw(job, key, key_from, runner.listener)
+
+
+def wait_for_worker(job: Job) -> None:
+    """Submit a job and return once a worker has it; at once if an API generates. The task's draw_job then takes it."""
+    if isinstance(job.spec, ApiSpec):
+        return
+    # The task meets an error of the disk again, and is retried.
+    with suppress(OSError):
+        gpu_runner().wait_for_worker(job)
+
+
+def gpu_runner() -> GpuTaskRunner:
+    """The runner of the current flow, whose workers generate. Raises RuntimeError if it has another one."""
+    context = FlowRunContext.get()
+    runner = context and context.task_runner
+    if not isinstance(runner, GpuTaskRunner):
+        raise RuntimeError(
+            f"the flow's task runner is {type(runner).__name__}, and GPU tasks need GpuTaskRunner: "
+            "@flow(task_runner=GpuTaskRunner())."
+        )
+    return runner
 
 
 def find_key(api: Api) -> tuple[str | None, str]:

@@ -1,8 +1,8 @@
 """GpuTaskRunner: the Prefect engine in threads of the flow's process, the models in one worker process per GPU.
 
-States, retries and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask
-cluster with ``draw_on_gpu`` and waits for its result. The cluster starts with the first such call, so that a build with
-nothing to generate never waits for a worker.
+States, retries and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask cluster
+with ``draw`` and waits for its result; ``wait_for_worker`` submits it before the task run begins. The cluster starts
+with the first such call, so that a build with nothing to generate never waits for a worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
 from distributed import CancelledError, Client, KilledWorker
-from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from imagemill.data.errors import BuildFailed
@@ -30,6 +29,7 @@ from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import MachineCluster, check_address, cores, cpu_workers, root_cause
 from imagemill.tasks.runner.gpus import visible_gpus
 from imagemill.tasks.runner.job_message import pack
+from imagemill.tasks.runner.started_jobs import StartedJobs, Submission
 from imagemill.tasks.runner.worker import draw_on_worker
 from imagemill.tasks.runner.worker_output import FILE
 
@@ -93,6 +93,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self._client: Client | None = None
         self._stopped = self._has_connected = False
         self._resources: dict[type, Closable] = {}
+        self._jobs = StartedJobs()
 
     def duplicate(self) -> Self:
         """A runner with the same settings and nothing started."""
@@ -133,14 +134,9 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         If its worker process ends, the job goes to another, which isolates the rows that were being generated. If an
         external scheduler is unreachable, the job waits for it.
         """
-        message = pack(job)
         # Dask abandons a job after four processes; isolating a row takes three.
         for _ in range(len(job.drawings) + 2):
-            client = self.client()
-            # First come, first served, to the millisecond: the shards of one model then follow each other.
-            future = client.submit(
-                draw_on_worker, message, self._topic, self._cpu_threads(), pure=False, fifo_timeout=0
-            )
+            client, future = self._jobs.take(job) or self._submit(job, _new_key())
             try:
                 return future.result()
             except KilledWorker:
@@ -153,6 +149,21 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         raise BuildFailed(
             f"every worker process that generated with {shown(job.spec.name)} ended; what they printed before is in "
             f"{shown_path(Path(job.staging) / FILE)}."
+        )
+
+    def wait_for_worker(self, job: Job) -> None:
+        """Submit a job and return once a worker has started it, or it has failed; ``draw`` then waits for its end.
+
+        Raises BuildFailed once the runner is stopped, and if no scheduler answers.
+        """
+        key = _new_key()
+        self._jobs.wait(job, key, lambda: self._submit(job, key))
+
+    def _submit(self, job: Job, key: str) -> Submission:
+        message, client = pack(job), self.client()
+        # First come, first served, to the millisecond: the shards of one model then follow each other.
+        return client, client.submit(
+            draw_on_worker, message, self._topic, self._cpu_threads(), key=key, pure=False, fifo_timeout=0
         )
 
     def _cpu_threads(self) -> int | None:
@@ -212,8 +223,11 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
                 lost.close(timeout=1)
 
     def _emit(self, stamped: tuple[float, dict[str, Any]]) -> None:
-        if self.listener is not None:
-            self.listener(stamped[1])
+        event = stamped[1]
+        if event["kind"] == "started":
+            self._jobs.on_event(event)
+        elif self.listener is not None:
+            self.listener(event)
 
     def __enter__(self) -> Self:
         self._quiet = collected()
@@ -233,6 +247,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
     def _close(self) -> None:
         # Set without the lock, which is held while connecting to a scheduler.
         self._stopped = True
+        self._jobs.close()
         with self._starting:
             client, own, resources = self._client, self._own, [*self._resources.values()]
             self._client = self._own = None
@@ -250,13 +265,5 @@ def _shards_for(workers: int) -> int:
     return max(2 * workers, workers + 2)
 
 
-def draw_on_gpu(job: Job) -> StepReport:
-    """Generate a job from inside a task, on the workers of the flow's GpuTaskRunner."""
-    context = FlowRunContext.get()
-    runner = context and context.task_runner
-    if not isinstance(runner, GpuTaskRunner):
-        raise RuntimeError(
-            f"the flow's task runner is {type(runner).__name__}, and GPU tasks need GpuTaskRunner: "
-            "@flow(task_runner=GpuTaskRunner())."
-        )
-    return runner.draw(job)
+def _new_key() -> str:
+    return f"draw_on_worker-{uuid4()}"

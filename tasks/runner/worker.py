@@ -48,6 +48,7 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
     def emit(event: dict[str, Any]) -> None:
         worker.log_event(topic, {**event, "worker": worker.name})
 
+    emit({"kind": "started", "job": worker.get_current_task()})
     throttle = ProgressThrottle(emit)
     try:
         with explain_disk_errors(Path(job.staging)):

@@ -74,6 +74,8 @@ def test_a_build_killed_with_its_worker_is_completed_when_a_worker_starts(
     # Less than the 30 s between two heartbeats, which is enough for a build that is dead.
     machine.set_up_automations(silent_seconds=10)
     with in_the_middle(recipe) as run:
+        files = list(Path(recipe["output"]).glob("data/*.parquet"))
+        wait_until(lambda: len(written(machine, run)) >= len(files), "the server to know of it")
         processes = [*machine.flow_processes(), psutil.Process(machine.processes["worker"].pid)]
         for process in reversed(processes):
             process.kill()
@@ -83,6 +85,17 @@ def test_a_build_killed_with_its_worker_is_completed_when_a_worker_starts(
     machine.start_worker()
     machine.wait_for(run, "Completed")
     assert fingerprint(recipe) == undisturbed
+    # The second attempt goes on counting.
+    names = ["write 1/4", "write 2/4", "write 3/4", "write 4/4"]
+    wait_until(lambda: len(written(machine, run)) >= len(names), "the server to know of all shards")
+    assert written(machine, run) == names
+
+
+def written(machine: Machine, run: str) -> list[str]:
+    """Names of the run's task runs that have written a shard, as far as the server knows of them."""
+    completed = {"name": {"like_": "write "}, "state": {"type": {"any_": ["COMPLETED"]}}}
+    body = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": completed}
+    return sorted(task["name"] for task in machine.ask("/task_runs/filter", body))
 
 
 @pytest.fixture

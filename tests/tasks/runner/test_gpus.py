@@ -96,10 +96,10 @@ def test_the_steps_of_a_worker_add_up_to_its_statistics():
     for device, peak, utilisation in (("NVIDIA A100", 12.5, 270.0), (None, 3.0, 210.0)):
         stats = WorkerStats(device, 10, 14.0, 4.0, 9.5, 0.5, moves=1, peak_gib=peak, utilisation=utilisation, samples=3)
         progress.step_done(StepReport(worker="a", stats=stats))
-    run = run_figures(progress.workers)
+    run = run_figures(progress.workers, 40.0)
     assert (progress.generated, progress.worker_seconds) == (20, 28.0)
     assert (run["device_idle"], run["model_moves"]) == (0.05, 2)
     assert log_line("a", run["workers"]["a"]) == (
-        "Worker a (NVIDIA A100): 20 images, 1.0 images/s; 8.0 s loading, 19.0 s generating, 1.0 s waiting; "
+        "Worker a (NVIDIA A100): 20 images, 0.5 images/s; 8.0 s loading, 19.0 s generating, 1.0 s waiting; "
         "peak memory 12.5 GiB, utilisation 80 %."
     )
