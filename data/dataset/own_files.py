@@ -200,7 +200,7 @@ def read_attempts(path: Location) -> dict[str, Any]:
 
 
 def read_under_way(path: Location) -> dict[str, Any] | None:
-    """The figures of a run that was killed (data.dataset.under_way); None if there are none, or if they are damaged."""
+    """The figures of a run that was killed (data.dataset.attempts); None if there are none, or if they are damaged."""
     try:
         return _read(path, _Run)
     except ValueError:
