@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from tests.commands import Ask
 from tests.conftest import ROOT, wait_until
@@ -134,12 +135,32 @@ def test_the_script_builds_a_dataset_without_a_server(repository: Repository, em
 
 
 @pytest.mark.long
-def test_a_served_flow_and_a_served_build_run(repository: Repository):
+def test_a_served_build_runs(repository: Repository):
+    (repository.folder / "animals.txt").write_text("a fox\n")
     with repository.running("serve.py"):
-        repository.run("animals/served")
         repository.run("build-dataset/served")
-    assert (repository.rows("animals"), repository.rows("served")) == (2, 2)
-    assert repository.deployment("animals/served")["tags"] == ["imagemill-build"]
+    assert repository.rows("served") == 1
+    assert repository.deployment("build-dataset/served")["tags"] == ["imagemill-build"]
+
+
+@pytest.mark.long
+def test_a_served_flow_that_calls_a_build_runs(repository: Repository):
+    (repository.folder / "serve_animals.py").write_text(
+        "from animals import animals\n\nif __name__ == '__main__':\n    animals.serve('served')\n"
+    )
+    with repository.running("serve_animals.py"):
+        repository.run("animals/served")
+    assert repository.rows("animals") == 2
+
+
+@pytest.mark.long
+def test_two_flows_served_from_one_script_run(repository: Repository):
+    recipe = {"name": "both", "prompts": "animals.txt", "generate": {"model": "bundled"}}
+    (repository.folder / "both.yaml").write_text(yaml.safe_dump(recipe))
+    with repository.running("serve_both.py"):
+        repository.run("animals/both")
+        repository.run("build-dataset/both")
+    assert (repository.rows("animals"), repository.rows("both")) == (2, 2)
 
 
 @pytest.mark.long
