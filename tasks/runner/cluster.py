@@ -20,7 +20,7 @@ from imagemill.tasks.runner.dask_servers import OwnNanny, PlainScheduler, PlainW
 from imagemill.tasks.runner.dask_settings import own_settings
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
-from imagemill.tasks.runner.processes.fork_server import can_fork, start_fork_server
+from imagemill.tasks.runner.processes.fork_server import can_fork, start_fork_server, unset_variables
 
 # Importing distributed has set up its loggers.
 collect_new()
@@ -39,6 +39,7 @@ def worker_options(number: int, workers: int, gpus: list[str]) -> dict[str, Any]
     environment = {
         # A forked process has the fork server's environment, which may be older than this one.
         **os.environ,
+        **unset_variables(),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         # Waiting threads sleep, and leave their core to the threads that encode and write.

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from imagemill.data.staging.in_flight import clear_marks
+from imagemill.tasks.runner.processes.fork_server import UNSET
 from imagemill.tasks.runner.worker_output import silence_process
 
 PR_SET_PDEATHSIG = 1
@@ -23,7 +24,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def dask_setup(worker: Any) -> None:
-    """Set up this process: it ends with its parent, ignores SIGTERM and prints nothing; imports start in a thread."""
+    """Set up this process: its variables, its end with its parent, SIGTERM, output; imports start in a thread."""
+    for name in filter(None, os.environ.pop(UNSET, "").split("=")):
+        os.environ.pop(name, None)
     silence_process()
     die_with_parent()
     leave_sigterm()

@@ -7,6 +7,7 @@ This module imports neither Dask nor torch.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from imagemill.tasks.runner.gpus import visible_gpus
 from imagemill.tasks.runner.processes.safe_path import safe_path
 
 PRELOAD = "imagemill.tasks.runner.processes.fork_preload"
+
+UNSET = "IMAGEMILL_UNSET"
+"""Environment variable of a worker: names of those that it must not have, joined by "="."""
 
 _changing = threading.Lock()
 _server: _Server | None = None
@@ -41,6 +45,12 @@ def start_fork_server() -> None:
             server = _Server()
             server.start()
             _server = server
+
+
+def unset_variables() -> dict[str, str]:
+    """For a worker's environment: the variables that were removed since the process from which it is forked began."""
+    removed = _server.variables - set(os.environ) if _server is not None else ()
+    return {UNSET: "=".join(sorted(removed))} if removed else {}
 
 
 def stop_fork_server() -> None:
@@ -73,6 +83,7 @@ class _Server:
         self._thread = threading.Thread(target=self._hold, daemon=True, name="fork server")
 
     def start(self) -> None:
+        self.variables = frozenset(os.environ)
         self._folder = socket_folder()
         self._thread.start()
         self._up.wait()

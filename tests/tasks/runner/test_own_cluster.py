@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 from imagemill.tasks.runner.cluster import cores, start_cluster
-from imagemill.tasks.runner.processes.fork_server import can_fork
+from imagemill.tasks.runner.processes.fork_server import can_fork, start_fork_server, stop_fork_server
 from tests.conftest import ROOT, Build
 
 pytestmark = pytest.mark.skipif(not can_fork([]), reason="workers are forked on Linux only")
@@ -40,6 +40,16 @@ def test_workers_are_forked_from_a_process_that_has_imported_the_models_librarie
         first, second = client.run(about).values()
     assert first == second
     assert (first["grandparent"], first["has imported"], first["night"]) == (os.getpid(), True, "12")
+
+
+def test_a_forked_worker_has_no_variable_that_the_builds_process_has_no_more(monkeypatch: pytest.MonkeyPatch):
+    stop_fork_server()
+    monkeypatch.setenv("NIGHT", "11")
+    start_fork_server()
+    monkeypatch.delenv("NIGHT")
+    with start_cluster(1, []) as cluster, cluster.get_client() as client:
+        (found,) = client.run(about).values()
+    assert found["night"] is None
 
 
 def test_a_forked_worker_computes_with_its_share_of_the_cores(build: Build, fields: dict[str, Any], cluster: str):
