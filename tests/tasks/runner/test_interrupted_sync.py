@@ -12,6 +12,8 @@ import asyncio, signal, sys, threading, time, traceback
 from distributed.utils import LoopRunner, sync
 if "filtered" in sys.argv:
     from imagemill.tasks.runner import cluster
+# Tests that run in the background of a shell ignore it, and so do their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 runner = LoopRunner(asynchronous=False)
 runner.start()
 busy, free = threading.Event(), threading.Event()
