@@ -19,7 +19,7 @@ FROM ${BASE}
 ENV PATH=/opt/imagemill/bin:$PATH
 RUN python3 -m venv /opt/imagemill
 WORKDIR /build
-# The dependencies are a layer of their own, which a change of the source leaves as it is.
+# The dependencies are a separate layer, which a change of the source leaves as it is.
 COPY pyproject.toml requirements.lock ./
 RUN python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
         extras = project["optional-dependencies"]; \

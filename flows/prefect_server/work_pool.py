@@ -56,7 +56,7 @@ class Pool:
 
     @property
     def has_containers(self) -> bool:
-        """Whether runs have a file system of their own."""
+        """Whether runs have a separate file system."""
         return self.type != "process"
 
 
@@ -65,7 +65,7 @@ PROCESSES = Pool()
 
 
 def make_pool(client: SyncPrefectClient, pool: Pool, runs_at_once: int) -> None:
-    """Create the pool, or bring it up to date: what was changed on the server stays, unless ``pool`` names it.
+    """Create the pool, or bring it up to date: changes made on the server stay, unless ``pool`` names it.
 
     Raises ImagemillError if the pool has another type, or if the server does not know the type.
     """
