@@ -32,9 +32,11 @@ class ImageLocations:
         self._on_hub = is_on_hub(prompts)
         self._protocol, self._prompts = split_prompts(prompts)
         hosts = [host.lower() for host in allow_hosts]
-        # Its user named the prompts' own host and the Hub's, wherever these are.
-        named = [prompts] if self._protocol in WEB else []
-        hosts += [host for url in (*named, constants.ENDPOINT) for host in local_origin(url)]
+        if self._protocol:
+            # Its user named the prompts' own host and the Hub's, wherever these are. Local prompts reach both anyway,
+            # and ask no name server: without a network each question takes seconds.
+            named = [prompts] if self._protocol in WEB else []
+            hosts += [host for url in (*named, constants.ENDPOINT) for host in local_origin(url)]
         self.reach = Reach(local=not self._protocol, hosts=tuple(hosts))
 
     def resolve(self, name: str) -> str:

@@ -188,3 +188,8 @@ def test_the_reason_names_no_signature_and_no_password(load: Callable[..., Outco
     reason = load(rows, **EDIT).reason
     assert "'ftp://h/x.png'" in reason
     assert not {"word", "secret"} & set(json.dumps(reason).replace("?", "/").replace(":", "/").split("/"))
+
+
+def test_prompts_of_this_machine_ask_no_name_server(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("a name server was asked"))
+    assert ImageLocations("prompts.jsonl", ["gpu-box"]).resolve("images/x.png") == "images/x.png"

@@ -65,6 +65,7 @@ USES: dict[str, tuple[type[Exception], Callable[[str], object]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "use"),
     [
