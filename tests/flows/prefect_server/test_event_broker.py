@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from prefect.server.database import provide_database_interface
+from prefect.server.events.ordering import EventArrivedEarly
+from prefect.server.events.ordering.memory import CausalOrdering
+from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.server.utilities.messaging import MessageHandler
 from prefect.server.utilities.messaging.memory import Cache
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
@@ -77,3 +82,17 @@ def deliver(handle: MessageHandler, done: Callable[[], object]) -> None:
         running.cancel()
 
     asyncio.run(asyncio.wait_for(run(), 300))
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(50, True), (70, False)])
+def test_an_event_waits_a_minute_for_the_one_that_it_follows(seconds: int, waits: bool):
+    follower = ReceivedEvent(
+        occurred=datetime.now(UTC),
+        received=datetime.now(UTC) - timedelta(seconds=seconds),
+        event="prefect.flow-run.Crashed",
+        resource={"prefect.resource.id": "prefect.flow-run.one"},
+        id=uuid4(),
+        follows=uuid4(),
+    )
+    with pytest.raises(EventArrivedEarly) if waits else nullcontext():
+        asyncio.run(CausalOrdering("test").wait_for_leader(follower))
