@@ -54,6 +54,14 @@ def test_a_cancelled_build_ends_with_its_workers_and_can_be_resumed(
     assert figures["fingerprint"] == undisturbed
 
 
+def test_a_build_whose_run_is_deleted_ends(machine: Machine, recipe: dict, in_the_middle: InTheMiddle):
+    with in_the_middle(recipe) as run:
+        processes = machine.flow_processes()
+        machine.delete(f"/flow_runs/{run}")
+        wait_until(lambda: not any(process.is_running() for process in processes), "its processes to end")
+    assert json.loads((Path(recipe["output"]) / "runs.jsonl").read_text().splitlines()[-1])["status"] == "cancelled"
+
+
 def test_a_build_that_crashes_repeatedly_without_progress_gives_up_with_the_reason(machine: Machine, recipe: dict):
     worker = machine.processes["worker"]
     worker.send_signal(signal.SIGSTOP)
