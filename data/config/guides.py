@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagemill.data.config.chain import generate_of, plain_chain
-from imagemill.data.config.recipe import GUIDES, Recipe
+from imagemill.data.config.columns import GUIDES
+from imagemill.data.config.recipe import Recipe
 
 Guide = tuple[str, str, str]
 """Its role (a key of GUIDES), its path, and the sha256 of its bytes."""

@@ -11,55 +11,13 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from imagemill.data.config.fields import MaybeText, Section, Text, TextOrEmpty
+from imagemill.data.config.columns import GUIDES, Columns
+from imagemill.data.config.fields import MaybeText, Section, TextOrEmpty
 from imagemill.data.config.images import Images
 from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
 from imagemill.data.messages import shown
-
-GUIDES = {"control_image": "controlnet", "image_prompt": "ip_adapter"}
-"""Images of a row that guide its generation: field of recipe.columns -> the field of `generate` that needs it."""
-
-
-class Columns(Section):
-    """Names of the fields to read from the prompts file. An exact match wins over one that differs in case."""
-
-    prompt: Text = Field("prompt", title="Prompt", description="Field with the prompt.")
-    conversations: Text = Field(
-        "conversations",
-        title="Conversations",
-        description="Field with chat messages: each user message is a prompt; an edit uses the last one.",
-    )
-    images: Text = Field(
-        "images",
-        title="Images",
-        description="Field with the image to edit: a path, a URL or (in Parquet) bytes, or a list with one of these.",
-    )
-    edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
-    mask: Text = Field(
-        "mask",
-        title="Mask",
-        description="Field with the mask for inpainting, in the same forms as an image; white areas are repainted.",
-    )
-    control_image: Text = Field(
-        "control_image",
-        title="Control image",
-        description="Field with the control image for generate.controlnet, in the same forms as an image.",
-    )
-    image_prompt: Text = Field(
-        "image_prompt",
-        title="Image prompt",
-        description="Field with the image prompt for generate.ip_adapter, in the same forms as an image.",
-    )
-    id: Text = Field(
-        "id", title="Id", description="Field with the row's id; rows without one get an id derived from their content."
-    )
-    aspect_ratio: MaybeText = Field(
-        None,
-        title="Aspect ratio",
-        description="Field with the aspect ratio to generate, such as 3:2; empty: none is read.",
-    )
 
 
 class Checks(Section):

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from imagemill.data.config.recipe import GUIDES
+from imagemill.data.config.columns import GUIDES
 from imagemill.data.images.codec import decode_image
 from imagemill.data.storage.locations import Location, arrow_source
 

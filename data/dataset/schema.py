@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from imagemill.data.config.chain import edits_of, generate_of, has_masks, has_references, has_turns
+from imagemill.data.config.columns import GUIDES
 from imagemill.data.config.guides import guide_columns, guides_of
-from imagemill.data.config.recipe import GUIDES, Recipe
+from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding

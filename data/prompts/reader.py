@@ -22,7 +22,8 @@ from imagemill.data.messages import shown, shown_path
 from imagemill.data.prompts import bounded_xz
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
-from imagemill.data.prompts.table_formats import BadHeading, read_parquet, read_separated
+from imagemill.data.prompts.parquet_format import read_parquet
+from imagemill.data.prompts.table_formats import BadHeading, read_separated
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()

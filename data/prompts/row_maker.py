@@ -10,9 +10,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from imagemill.data.config.chain import edits_of, generate_of, has_masks
+from imagemill.data.config.columns import GUIDES, Columns
 from imagemill.data.config.fields import Guidance, Number, Size, Steps, blank_as_none
 from imagemill.data.config.guides import Guide, guides_of
-from imagemill.data.config.recipe import GUIDES, Columns, Recipe
+from imagemill.data.config.recipe import Recipe
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.images.size_buckets import parse_ratio

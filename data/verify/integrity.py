@@ -16,8 +16,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from imagemill.data.config.chain import plain_chain
+from imagemill.data.config.columns import GUIDES
 from imagemill.data.config.guides import guide_columns, plain_guides
-from imagemill.data.config.recipe import GUIDES
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import fingerprint
 from imagemill.data.dataset.measure_columns import MeasureColumn, MeasuresOf

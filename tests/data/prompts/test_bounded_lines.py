@@ -15,7 +15,7 @@ import pytest
 
 from imagemill.data.errors import InputError
 from imagemill.data.prompts import bounded_lines as module
-from imagemill.data.prompts import table_formats
+from imagemill.data.prompts import parquet_format
 from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
 from imagemill.data.prompts.reader import read_records
 
@@ -142,7 +142,7 @@ def test_an_xz_file_that_wants_a_large_dictionary_is_refused(tmp_path):
 
 
 def test_a_parquet_column_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_formats, "MAX_UNPACKED_BYTES", 10 * 2**20)
+    monkeypatch.setattr(parquet_format, "MAX_UNPACKED_BYTES", 10 * 2**20)
     path = tmp_path / "p.parquet"
     value = "x" * (20 * 2**20)
     pq.write_table(pa.table({"prompt": [value]}), path, compression="zstd", use_dictionary=False)

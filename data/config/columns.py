@@ -1,0 +1,50 @@
+"""Recipe section for the prompts file's fields: which field has which role."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from imagemill.data.config.fields import MaybeText, Section, Text
+
+GUIDES = {"control_image": "controlnet", "image_prompt": "ip_adapter"}
+"""Images of a row that guide its generation: field of recipe.columns -> the field of `generate` that needs it."""
+
+
+class Columns(Section):
+    """Names of the fields to read from the prompts file. An exact match wins over one that differs in case."""
+
+    prompt: Text = Field("prompt", title="Prompt", description="Field with the prompt.")
+    conversations: Text = Field(
+        "conversations",
+        title="Conversations",
+        description="Field with chat messages: each user message is a prompt; an edit uses the last one.",
+    )
+    images: Text = Field(
+        "images",
+        title="Images",
+        description="Field with the image to edit: a path, a URL or (in Parquet) bytes, or a list with one of these.",
+    )
+    edit_prompt: Text = Field("edit_prompt", title="Edit prompt", description="Field with the row's edit instruction.")
+    mask: Text = Field(
+        "mask",
+        title="Mask",
+        description="Field with the mask for inpainting, in the same forms as an image; white areas are repainted.",
+    )
+    control_image: Text = Field(
+        "control_image",
+        title="Control image",
+        description="Field with the control image for generate.controlnet, in the same forms as an image.",
+    )
+    image_prompt: Text = Field(
+        "image_prompt",
+        title="Image prompt",
+        description="Field with the image prompt for generate.ip_adapter, in the same forms as an image.",
+    )
+    id: Text = Field(
+        "id", title="Id", description="Field with the row's id; rows without one get an id derived from their content."
+    )
+    aspect_ratio: MaybeText = Field(
+        None,
+        title="Aspect ratio",
+        description="Field with the aspect ratio to generate, such as 3:2; empty: none is read.",
+    )
