@@ -164,6 +164,24 @@ def export(
     return print_export(output, format, to, json)
 
 
+@app.command
+def snapshot(
+    output: Output,
+    /,
+    *,
+    to: Annotated[Path, Parameter(help="Folder for the snapshot; it must not exist.")],
+    json: Json = False,
+) -> int:
+    """Keep a finished dataset's files as they are now in a folder that never changes, for training during builds.
+
+    Files are hard links where the file system has them, and copies otherwise. Exits with 0 when the snapshot is
+    complete, 1 when the dataset or the folder cannot be used.
+    """
+    from imagemill.flows.cli.dataset_output import print_snapshot
+
+    return print_snapshot(output, to, json)
+
+
 catalog = App(name="models", help="List the catalog of models, and download them ahead of a build.")
 app.command(catalog)
 

@@ -19,6 +19,7 @@ from imagemill.data.dataset.reader import find_dataset, read_runs
 from imagemill.data.errors import DatasetDiffers, RecipeError
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
+from imagemill.data.export.snapshot import snapshot
 from imagemill.data.messages import MAX_REASON, cut, message, shown_path
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
@@ -198,6 +199,19 @@ def print_export(output: str, format: str, to: Path | None, as_json: bool) -> in
         return _print_json(done)
     rows = f"{_count(done['rows'], 'row')} as {format}: {FORMATS[format].what}"
     print(f"{target}: {rows}" + ("" if done["written"] else "; it was there already"))
+    return 0
+
+
+def print_snapshot(output: str, to: Path, as_json: bool) -> int:
+    """Take a snapshot of a dataset and print where it is; returns the exit code. Raises ImagemillError."""
+    done = snapshot(output, to)
+    if as_json:
+        return _print_json(done)
+    if done["written"]:
+        files = f"{_count(done['files'], 'file')}, {done['linked']:,} of them linked"
+        print(f"{to}: {_count(done['rows'], 'row')} in {files}, fingerprint {done['fingerprint'][:12]}")
+    else:
+        print(f"{to}: {_count(done['rows'], 'row')}; it was there already")
     return 0
 
 

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,9 @@ def finished(folder: Path, edits: bool) -> Path:
     schema = DatasetSchema(edits, edits, Encoding("png"), {"caption": "str"})
     files = []
     for number in range(FILES):
-        name = f"train-{number:05d}.parquet"
+        scratch = output.scratch("shard.parquet")
         rows = [row(ROWS_PER_FILE * number + i, schema.image_columns) for i in range(ROWS_PER_FILE)]
-        file = write_rows(output.scratch(name), schema, rows)
-        output.commit(output.scratch(name), name, file)
-        files.append({"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256})
+        files.append(asdict(output.commit(scratch, number, write_rows(scratch, schema, rows))))
     manifest = {"fingerprint": "f", "rows": ROWS_PER_FILE * FILES, "files": files, "recipe": {"name": "small"}}
     output.manifest.write_text(json.dumps({**manifest, "models": {}, "versions": {}, "hardware": {}}))
     return folder
