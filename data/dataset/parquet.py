@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.arrow_table import table_of
-from imagemill.data.dataset.schema import IMAGE, IMAGES, DatasetSchema
+from imagemill.data.dataset.carried.arrow_kinds import IMAGE
+from imagemill.data.dataset.schema import IMAGES, DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
@@ -41,21 +42,23 @@ def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, An
 
 
 def _writer_options(schema: pa.Schema) -> dict[str, Any]:
-    images = {field.name: field.type for field in schema if field.type in (IMAGE, IMAGES)}
-    leaves = [leaf for name in schema.names for leaf in _leaves(name, images.get(name))]
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
     return {
         # Images are compressed already, and no two are equal.
         "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
-        "use_dictionary": [name for name in schema.names if name not in images],
+        "use_dictionary": [field.name for field in schema if field.type not in (IMAGE, IMAGES)],
         "write_page_index": True,
     }
 
 
-def _leaves(name: str, image: pa.DataType | None) -> list[str]:
-    if image is None:
-        return [name]
-    inside = f"{name}.list.element" if image == IMAGES else name
-    return [f"{inside}.bytes", f"{inside}.path"]
+def _leaves(name: str, arrow: pa.DataType) -> list[str]:
+    """Paths of the columns that Parquet stores for one of this type."""
+    types = pa.types
+    if types.is_struct(arrow):
+        return [leaf for field in arrow for leaf in _leaves(f"{name}.{field.name}", field.type)]
+    if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
+        return _leaves(f"{name}.list.element", arrow.value_type)
+    return [name]
 
 
 def _row_groups(rows: Iterable[Mapping[str, Any]], image_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
