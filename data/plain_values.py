@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -44,16 +45,21 @@ def is_plain(value: Any) -> bool:
     return kind is dict and all(map(is_plain, value.values()))
 
 
-def plain(value: Any, keep_floats: bool = False) -> Any:
-    """The value as JSON values; a float that is not finite becomes its name, unless ``keep_floats``."""
+def name_of(value: float) -> str:
+    """The name of a float that is not finite."""
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def plain(value: Any, non_finite: Callable[[float], Any] = name_of) -> Any:
+    """The value as JSON values. ``non_finite``: what becomes of a float that JSON does not have."""
     if isinstance(value, float):
-        return value if keep_floats or math.isfinite(value) else _name_of(value)
+        return value if math.isfinite(value) else non_finite(value)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, dict):
-        return {str(name): plain(inner, keep_floats) for name, inner in value.items()}
+        return {str(name): plain(inner, non_finite) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(inner, keep_floats) for inner in value]
+        return [plain(inner, non_finite) for inner in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return value.isoformat() if isinstance(value, (date, time)) else str(value)
@@ -102,10 +108,6 @@ def decimal_from(value: Any, scale: int, precision: int) -> int:
     if len(str(whole)) > precision:
         raise ValueError("too many digits")
     return -whole if sign else whole
-
-
-def _name_of(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _match(form: re.Pattern[str], text: str) -> tuple[str | Any, ...]:

@@ -25,6 +25,9 @@ from imagemill.data.storage.locations import Location, arrow_source
 ROW_GROUP_BYTES = 100 * 2**20
 """Approximate size of a row group: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
 
+_LARGE = (IMAGE, IMAGES, pa.binary())
+"""Types of the columns that make a row group large."""
+
 
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
     """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
@@ -33,7 +36,7 @@ def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, An
         sink = _HashingFile(file)
         with pq.ParquetWriter(sink, arrow, **_writer_options(arrow)) as writer:
             count = 0
-            for group in _row_groups(rows, (*schema.image_columns, *schema.guides)):
+            for group in _row_groups(rows, [field.name for field in arrow if field.type in _LARGE]):
                 writer.write_table(table_of(group, arrow))
                 count += len(group)
         file.flush()
@@ -61,18 +64,24 @@ def _leaves(name: str, arrow: pa.DataType) -> list[str]:
     return [name]
 
 
-def _row_groups(rows: Iterable[Mapping[str, Any]], image_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
+def _row_groups(rows: Iterable[Mapping[str, Any]], large: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
     group: list[Mapping[str, Any]] = []
     size = 0
     for row in rows:
         group.append(row)
-        size += sum(len(row[name]["bytes"]) for name in image_columns)
-        size += sum(len(image["bytes"]) for image in row.get("input_images") or ())
+        size += sum(_size(row.get(name)) for name in large)
         if size >= ROW_GROUP_BYTES:
             yield group
             group, size = [], 0
     if group:
         yield group
+
+
+def _size(value: Any) -> int:
+    """Bytes of an image, of several, or of a binary value."""
+    if isinstance(value, Mapping):
+        return _size(value["bytes"])
+    return sum(map(_size, value)) if isinstance(value, list) else len(value or b"")
 
 
 class _HashingFile(io.RawIOBase):
