@@ -153,6 +153,9 @@ def export(
     *,
     format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="Format to write.")],
     to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
+    where: Annotated[
+        str | None, Parameter(help="Rows to export, such as \"width >= 512 and prompt like '%fox%'\".")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Write a finished dataset's images and columns in another format. An interrupted export can be resumed.
@@ -161,7 +164,7 @@ def export(
     """
     from imagemill.flows.cli.dataset_output import print_export
 
-    return print_export(output, format, to, json)
+    return print_export(output, format, to, where, json)
 
 
 @app.command

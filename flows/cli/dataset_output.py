@@ -185,7 +185,7 @@ def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def print_export(output: str, format: str, to: Path | None, as_json: bool) -> int:
+def print_export(output: str, format: str, to: Path | None, where: str | None, as_json: bool) -> int:
     """Export a dataset and print where it is; returns the exit code. Raises ImagemillError."""
     if to is None and "://" in output:
         raise RecipeError(
@@ -194,7 +194,7 @@ def print_export(output: str, format: str, to: Path | None, as_json: bool) -> in
     target = to or Path(f"{output.rstrip('/')}-{format}")
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"export as {format}", total=None)
-        done = export(output, target, format, emit=lambda done, parts: bar.update(task, completed=done, total=parts))
+        done = export(output, target, format, where, emit=lambda done, of: bar.update(task, completed=done, total=of))
     if as_json:
         return _print_json(done)
     rows = f"{_count(done['rows'], 'row')} as {format}: {FORMATS[format].what}"
