@@ -45,7 +45,7 @@ def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Recor
                 yield Record(number, None, fields)
             else:
                 values = {
-                    name: plain(value, keep_floats=True) if name in converted else value
+                    name: plain(value, non_finite=float) if name in converted else value
                     for name, value in fields.items()
                 }
                 known = {name: value for name, value in values.items() if value is not None}
