@@ -17,7 +17,6 @@ from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
     check_safety,
-    check_scheduler,
     fewest_steps,
     task_of,
     uses_guidance,
@@ -29,6 +28,7 @@ from imagemill.models.catalog.ip_adapter import find_ip_adapter
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.lora import find_loras
 from imagemill.models.catalog.model_files import class_name, hash_model, saved_dtype
+from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
 from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository
 from imagemill.models.catalog.spec import Adapters, CallSettings, ModelSpec, Step
 
@@ -79,6 +79,11 @@ class Resolver:
         arguments = arguments_of(step, section, call, settings)
         min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
         size = settings["width"], settings["height"]
+        allowed = family.schedulers if step_call.schedulers is None else step_call.schedulers
+        scheduler = check_scheduler(f"{field}.scheduler", section.scheduler, section.model, allowed)
+        # Of a repository in the catalog no file is needed before a worker has something to generate.
+        if scheduler is None and (entry is None or folder):
+            check_own_scheduler(step, section.model, name, allowed, self._index(field, source), folder)
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"
         return ModelSpec(
             name=folder.name if folder and not entry else section.model,
@@ -113,12 +118,7 @@ class Resolver:
             ),
             adapters=adapters,
             external_parts=find_external_parts(f"{field}.model", entry.parts if entry else {}, self.locator),
-            scheduler=check_scheduler(
-                f"{field}.scheduler",
-                section.scheduler,
-                section.model,
-                family.schedulers if step_call.schedulers is None else step_call.schedulers,
-            ),
+            scheduler=scheduler,
             speed=section.speed,
             memory=section.memory,
             cache_dir=self.locator.cache_dir,
