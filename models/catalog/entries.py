@@ -91,6 +91,8 @@ class Entry(_Entry):
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
     revision: str | None = None
+    aliases: list[str] = []
+    """Further names, which other tools use for it. All names and aliases count in any capitals."""
     parts: dict[str, str] = {}
     """Parts that its repository lacks: name in the pipeline -> repository."""
     tasks: list[Task] | None = None
@@ -144,6 +146,22 @@ class Catalog:
     models: Mapping[str, Entry]
     own: frozenset[str] = frozenset()
     """Names of the models in the user's file."""
+
+    def key_of(self, name: str) -> str | None:
+        """The key of the model that has this name or alias, in any capitals; None if none has."""
+        if name in self.models:
+            return name
+        named = {word.lower(): key for key in reversed(self.models) for word in self.names_of(key)}
+        return named.get(name.lower())
+
+    def names_of(self, key: str) -> list[str]:
+        """A model's key and its aliases."""
+        return [key, *self.models[key].aliases]
+
+    def key_of_repository(self, name: str) -> str | None:
+        """The key of the first model with this repository, in any capitals; None if there is none."""
+        found = (key for key, entry in self.models.items() if (entry.repository or "").lower() == name.lower())
+        return next(found, None)
 
     def takes_references(self, layout: str = "separate") -> list[str]:
         """The models that take several images for one instruction in this layout."""

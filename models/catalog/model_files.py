@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -33,18 +32,6 @@ def _model_files(folder: Path) -> Iterator[Path]:
 def weights_on_disk(folders: Iterable[Path]) -> int:
     """Bytes of the weights in models' folders, each folder once."""
     return sum(path.stat().st_size for folder in set(folders) for path in folder.rglob("*.safetensors"))
-
-
-def class_name(field: str, name: str, index: str) -> str | None:
-    """The pipeline class that a model_index.json names, if any. Raises RecipeError where it is not JSON."""
-    try:
-        found = json.loads(index)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(
-            f"{field} is {shown(name)}, whose model_index.json is not JSON: {one_line(error)}."
-        ) from error
-    kind = found.get("_class_name") if isinstance(found, dict) else None
-    return kind if isinstance(kind, str) else None
 
 
 def saved_dtype(field: str, folder: Path) -> str | None:

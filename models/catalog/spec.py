@@ -86,6 +86,8 @@ class ModelSpec:
     cache_dir: str | None = None
     """The Hub's cache; None: the default."""
     licence: str = "unknown"
+    is_catalogued: bool = False
+    """Whether its settings are those of an entry of the catalog, and not its family's alone."""
 
     @property
     def identity(self) -> dict[str, Any]:

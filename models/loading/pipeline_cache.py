@@ -19,6 +19,7 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.acceleration import speed_up
 from imagemill.models.loading.adapters import ip_adapter_bytes, steered_parts
 from imagemill.models.loading.device_memory import bytes_of, free_bytes, free_host_bytes, free_memory, move, weights_of
+from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import changed_parts
 from imagemill.models.loading.pipeline import (
     device_name,
@@ -69,7 +70,8 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
         device, started = pick_device(), time.perf_counter()
         found = _resident.get(spec.weights_key)
         if found is None:
-            found = _resident[spec.weights_key] = _load(spec, device, max_resident, report)
+            with load_errors(spec):
+                found = _resident[spec.weights_key] = _load(spec, device, max_resident, report)
             _emit(report, "loaded", found, device, started)
         elif not found.is_on_device:
             _make_space(bytes_of(found.parts), device, max_resident)

@@ -159,7 +159,7 @@ def test_a_gated_model_without_a_token_says_what_to_do(machine: Machine, hub: Hu
 @pytest.mark.parametrize(
     ("key", "environment", "code", "words"),
     [
-        ("flux", {}, 2, "'flux' is neither in the catalog (bundled, "),
+        ("flux", {}, 2, "'flux' is neither in the catalog (nearest: flux"),
         ("studio/other", {}, 2, "there is no repository 'studio/other' that you may see"),
         ("painter", {"HF_HUB_OFFLINE": "1"}, 1, "HF_HUB_OFFLINE is set, so nothing is downloaded, and 'painter' is"),
         ("painter", {"HF_ENDPOINT": "http://127.0.0.1:9"}, 1, "the hub cannot be reached, or broke off (ConnectErr"),
