@@ -15,7 +15,7 @@ from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import field_path, shown, shown_path
 from imagemill.data.storage.yaml_file import BadYaml, read_yaml_file
-from imagemill.models.catalog.spec import Task
+from imagemill.models.catalog.spec import Quantized, Task
 
 HERE = Path(__file__).parent
 USER_FILE = "IMAGEMILL_MODELS"
@@ -82,6 +82,10 @@ class Family(_Entry):
     negative_prompt: bool
     empty_negative: str | None = None
     max_sequence_length: int | None = Field(None, ge=1)
+    min_steps: int = Field(1, ge=1)
+    """The fewest steps with its published scheduler."""
+    quantized: Quantized = "large"
+    """A family that comes to be ``large`` has its quantized images generated again."""
 
 
 class Entry(_Entry):

@@ -18,6 +18,7 @@ from imagemill.models.catalog.capabilities import (
     check_references,
     check_safety,
     check_scheduler,
+    fewest_own_steps,
     fewest_steps,
     task_of,
     uses_guidance,
@@ -76,7 +77,10 @@ class Resolver:
         adapters = self._adapters(step, section, call)
         step_call = call.controlnet if adapters.controlnet else call
         arguments = arguments_of(step, section, call, settings)
-        min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
+        min_steps = max(
+            fewest_steps(task_of(section), call.pipeline, arguments.get("strength")),
+            fewest_own_steps(settings["min_steps"], folder),
+        )
         size = settings["width"], settings["height"]
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"
         return ModelSpec(
@@ -120,6 +124,7 @@ class Resolver:
             ),
             speed=section.speed,
             memory=section.memory,
+            quantized=settings["quantized"],
             cache_dir=self.locator.cache_dir,
             licence=entry.licence if entry else "unknown",
             is_catalogued=entry is not None,

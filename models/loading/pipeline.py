@@ -19,8 +19,8 @@ from imagemill.models.library_messages import collect_new
 from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import load_loras
-from imagemill.models.loading.offload import apply_offload, quantization
-from imagemill.models.loading.shared_parts import part_folders
+from imagemill.models.loading.offload import apply_offload, part_quantization, quantization
+from imagemill.models.loading.part_sizes import part_sizes
 from imagemill.models.loading.weights_report import complete_weights
 
 
@@ -69,9 +69,9 @@ def load_pipeline(
         return pkgutil.resolve_name(stand_in)(spec, device)
     dtype = getattr(torch, spec.dtype)
     folder = local_folder(spec)
-    names = {path.name for path in part_folders(folder)}
     with load_errors(spec), complete_weights(spec.name, spec.source.location) as weights:
         kind = diffusers_class(spec.pipeline)
+        sizes = {name: size for name, size in part_sizes(folder).items() if name not in shared}
         # It paints images black, which would then be set aside as blank, for a reason that no message gives.
         without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
         pipeline = kind.from_pretrained(
@@ -80,7 +80,7 @@ def load_pipeline(
             dtype=dtype,
             variant=variant_of(folder),
             use_safetensors=True,
-            **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
+            **quantization(spec, sizes, device),
             **without,
             **shared,
         )
@@ -94,7 +94,7 @@ def load_pipeline(
         return _silence(apply_offload(pipeline, spec.memory, device, spec.name))
 
 
-def extra_components(spec: ModelSpec) -> dict[str, Any]:
+def extra_components(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
     """Load components that are not in the model's own repository into host memory: ControlNet and external parts.
 
     Raises RecipeError where their files cannot be loaded.
@@ -104,7 +104,7 @@ def extra_components(spec: ModelSpec) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for part in spec.external_parts:
         with load_errors(spec, part.source.location), complete_weights(spec.name, part.source.location):
-            parts[part.name] = _load_external_part(spec, part)
+            parts[part.name] = _load_external_part(spec, part, device)
     if spec.adapters.controlnet:
         location = spec.adapters.controlnet.source.location
         with load_errors(spec, location), complete_weights(spec.name, location):
@@ -112,12 +112,14 @@ def extra_components(spec: ModelSpec) -> dict[str, Any]:
     return parts
 
 
-def _load_external_part(spec: ModelSpec, part: ExternalPart) -> Any:
+def _load_external_part(spec: ModelSpec, part: ExternalPart, device: torch.device) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     location, arguments = part.source.location, hub_arguments(part.source, spec.cache_dir)
     if part.name.startswith("tokenizer"):
         return AutoTokenizer.from_pretrained(location, **arguments)
+    if spec.memory.quantization != "none":
+        arguments["quantization_config"] = part_quantization(spec, "transformers", device)
     return AutoModelForCausalLM.from_pretrained(
         location, dtype=getattr(torch, spec.dtype), use_safetensors=True, **arguments
     )

@@ -23,11 +23,6 @@ def part_folders(model: Path) -> list[Path]:
     return sorted({path.parent for path in model.glob("*/*.safetensors")})
 
 
-def part_bytes(folder: Path) -> int:
-    """Size of a part's weights on disk."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
 def find_equal(folder: Path, others: Iterable[Path]) -> Path | None:
     """The one of the other folders that holds the same part. Files are hashed only if names and sizes are equal."""
     shape = _shape(folder)
