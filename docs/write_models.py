@@ -30,6 +30,18 @@ the images' keys. The pipeline scales every requested size to a megapixel, so si
 
 """
 
+IDENTITY = """
+## What identifies a model
+
+An image's key has the model that generated it: another model generates its images again.
+
+- A repository is known by its commit.
+- A folder is known by the names and contents of its `.json`, `.safetensors`, `.txt` and `.model` files, at any depth and
+  behind links: to files, as in the Hub's cache, and to folders where `model_index.json` names them as parts. The same
+  holds for LoRAs, ControlNets and IP-Adapters. So a part that is linked to other weights, or replaced, generates all
+  images again. A folder that is moved, files with a new date, and another readme generate none.
+"""
+
 COMBINATIONS = """
 ## Tested combinations
 
@@ -67,7 +79,7 @@ def page() -> str:
                 how = "tiny random weights, CPU" if name in WITH_IP_ADAPTER else "not run"
                 kind = f"`{call.pipeline}`"
                 tried.append(f"| {name} | {task}, IP-Adapter | {kind} | {', '.join(keys) or 'none'} | {how} |")
-    return HEAD + "\n".join(models) + "\n" + COMBINATIONS + "\n".join(tried) + "\n"
+    return HEAD + "\n".join(models) + "\n" + IDENTITY + COMBINATIONS + "\n".join(tried) + "\n"
 
 
 def _model(name: str, entry: Entry, family: Family) -> str:
