@@ -70,10 +70,10 @@ IDENTITY = """
 An image's key has the model that generated it: another model generates its images again.
 
 - A repository is known by its commit.
-- A folder is known by the names and contents of its `.json`, `.safetensors`, `.txt` and `.model` files, at any depth and
-  behind links: to files, as in the Hub's cache, and to folders where `model_index.json` names them as parts. The same
-  holds for LoRAs, ControlNets and IP-Adapters. So a part that is linked to other weights, or replaced, generates all
-  images again. A folder that is moved, files with a new date, and another readme generate none.
+- A folder is known by the names and contents of its `.json`, `.safetensors`, `.txt` and `.model` files, at any depth
+  and behind links: to files, as in the Hub's cache, and to folders where `model_index.json` names them as parts. The
+  same holds for LoRAs, ControlNets and IP-Adapters. So a part that is linked to other weights, or replaced, generates
+  all images again. A folder that is moved, files with a new date, and another readme generate none.
 """
 
 COMBINATIONS = """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from imagemill.data.config.memory import Memory
-from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.config.template import Sweep
 from imagemill.data.errors import RecipeError
@@ -203,20 +202,6 @@ def _check_size(step: Step, section: Generate, spec: ModelSpec) -> None:
             f"{sizes}: "
             f"give one of these, or recipe.{step}.aspect_ratio."
         )
-
-
-def check_scheduler(
-    field: str, name: SchedulerName | None, model: str, allowed: Sequence[SchedulerName]
-) -> SchedulerName | None:
-    """The name, if the model can generate with it. Raises RecipeError where it cannot."""
-    if name is None or name in allowed:
-        return name
-    is_flow = not {"euler", "ddim"} & set(allowed)
-    why = " predicts a flow, not noise, and" if is_flow and not name.startswith("flow-match") else ""
-    can = f"it can generate with {', '.join(allowed)}. Take one of these, or leave" if allowed else "leave"
-    raise RecipeError(
-        f"{field} is {shown(name)}, which does not fit: {shown(model)}{why} has its own scheduler; {can} it out."
-    )
 
 
 _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")

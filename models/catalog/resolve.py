@@ -17,7 +17,6 @@ from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
     check_safety,
-    check_scheduler,
     fewest_own_steps,
     fewest_steps,
     task_of,
@@ -31,6 +30,7 @@ from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.lora import find_loras
 from imagemill.models.catalog.model_files import hash_model, saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
+from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
 from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository, pin_of
 from imagemill.models.catalog.spec import Adapters, CallSettings, ModelSpec, Step
 from imagemill.models.catalog.weight_files import check_weights
@@ -82,6 +82,11 @@ class Resolver:
             fewest_own_steps(settings["min_steps"], folder),
         )
         size = settings["width"], settings["height"]
+        allowed = family.schedulers if step_call.schedulers is None else step_call.schedulers
+        scheduler = check_scheduler(f"{field}.scheduler", section.scheduler, section.model, allowed)
+        # Of a repository in the catalog no file is needed before a worker has something to generate.
+        if scheduler is None and (entry is None or folder):
+            check_own_scheduler(step, section.model, name, allowed, self._index(field, source), folder)
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"
         return ModelSpec(
             name=key or (folder.name if folder else section.model),
@@ -116,12 +121,7 @@ class Resolver:
             ),
             adapters=adapters,
             external_parts=find_external_parts(f"{field}.model", entry.parts if entry else {}, self.locator),
-            scheduler=check_scheduler(
-                f"{field}.scheduler",
-                section.scheduler,
-                section.model,
-                family.schedulers if step_call.schedulers is None else step_call.schedulers,
-            ),
+            scheduler=scheduler,
             speed=section.speed,
             memory=section.memory,
             quantized=settings["quantized"],
