@@ -44,6 +44,10 @@ part has only a variant, such as `model.fp16.safetensors`, the model is loaded i
 weights (`.bin`, `.ckpt`) is refused, with the command that converts it. A single file (`.safetensors`, `.ckpt`,
 `.gguf`) is no model: the error has the command that makes a folder of it. No code of a model runs: custom pipelines and
 parts are refused. A folder that exists is never looked up on the Hub.
+
+The hashes of files of over a megabyte are cached in `~/.cache/imagemill/hashes/files.json` (or below `XDG_CACHE_HOME`),
+so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. Delete the cache,
+and the next plan reads all files once.
 """
 
 MEMORY = """

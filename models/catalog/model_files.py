@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from imagemill.data.errors import RecipeError, one_line
 from imagemill.data.identity import digest
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.storage.locations import hash_file
+from imagemill.models.hash_cache import cached_hash
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
@@ -20,7 +20,7 @@ _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
 
 def hash_model(folder: Path) -> str:
     """Hash over names and contents of the files in a model's folder that decide pixels."""
-    return digest([(str(path.relative_to(folder)), hash_file(path)) for path in model_files(folder)])
+    return digest([(str(path.relative_to(folder)), cached_hash(path)) for path in model_files(folder)])
 
 
 def model_files(folder: Path, suffixes: tuple[str, ...] = _DECIDES_PIXELS) -> list[Path]:
