@@ -48,15 +48,27 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 def variant_of(folder: Path) -> str | None:
     """The variant that a model's folder is loaded in; None if each of its parts has files without one."""
-    only = [
-        found for part in loaded_parts(read_index(folder)) if (found := _variants(folder / part)) and "" not in found
-    ]
+    return common_variant(by_variant(_names(folder / part)) for part in loaded_parts(read_index(folder)))
+
+
+def common_variant(parts: Iterable[Mapping[str, Any]]) -> str | None:
+    """The variant that all parts have which have files of variants alone. Each part: its variants, "" for none."""
+    only = [found for found in parts if found and "" not in found]
     return next((name for name in VARIANTS if all(name in found for found in only)), None) if only else None
+
+
+def by_variant(names: Iterable[str]) -> dict[str, list[str]]:
+    """Variant, "" for none -> the safetensors files with the names that are loaded, in order."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        if match := _NAME.fullmatch(name):
+            found.setdefault(match["first"] or match["last"] or "", []).append(name)
+    return found
 
 
 def loaded_files(part: Path, variant: str | None = None) -> list[Path]:
     """The weight files that a part is loaded from: no other precision, and none beside its shards."""
-    found = _variants(part)
+    found = by_variant(_names(part))
     wanted = variant if variant in found else ""
     names = found.get(wanted, [])
     shards = _listed(part, wanted)
@@ -66,7 +78,7 @@ def loaded_files(part: Path, variant: str | None = None) -> list[Path]:
 def check_weights(field: str, name: str, folder: Path) -> None:
     """Raises RecipeError where a part of a model's folder has pickled weights alone, with the command that helps."""
     for part in loaded_parts(read_index(folder)):
-        names = sorted(path.name for path in _files(folder / part))
+        names = sorted(_names(folder / part))
         pickled = [file for file in names if file.endswith(_PICKLED)]
         if pickled and not any(file.endswith(".safetensors") for file in names):
             variant = next((word for word in VARIANTS if any(f".{word}." in file for file in pickled)), None)
@@ -87,15 +99,6 @@ def conversion(folder: Path, variant: str | None) -> str:
     return f"python -c {shlex.quote(code)}"
 
 
-def _variants(part: Path) -> dict[str, list[str]]:
-    """Variant, "" for none -> names of its safetensors files."""
-    found: dict[str, list[str]] = {}
-    for path in _files(part):
-        if match := _NAME.fullmatch(path.name):
-            found.setdefault(match["first"] or match["last"] or "", []).append(path.name)
-    return {variant: sorted(names) for variant, names in found.items()}
-
-
 def _listed(part: Path, variant: str) -> set[str]:
     """The shards that a part's index lists; empty where it has none, or its weights in one file."""
     dotted = f".{variant}" if variant else ""
@@ -108,5 +111,5 @@ def _listed(part: Path, variant: str) -> set[str]:
     return set()
 
 
-def _files(part: Path) -> Iterable[Path]:
-    return [path for path in part.iterdir() if path.is_file()] if part.is_dir() else []
+def _names(part: Path) -> list[str]:
+    return [path.name for path in part.iterdir() if path.is_file()] if part.is_dir() else []

@@ -6,6 +6,8 @@ import inspect
 import os
 import pkgutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from imagemill.data.errors import one_line
 from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.catalog.weight_files import variant_of
+from imagemill.models.catalog.weight_files import VARIANTS, variant_of
 from imagemill.models.library_messages import collect_new
 from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.load_errors import load_errors
@@ -45,11 +47,22 @@ def local_folder(spec: ModelSpec) -> Path | None:
     if spec.source.files:
         return Path(spec.source.location)
     with load_errors(spec):
-        return Path(
-            diffusers_class(spec.pipeline).download(
-                spec.source.location, use_safetensors=True, **hub_arguments(spec.source, spec.cache_dir)
-            )
-        )
+        return _download(spec)
+
+
+def _download(spec: ModelSpec) -> Path:
+    """Download a repository; one that has only a variant of some part's weights, in that variant."""
+    kind, arguments = diffusers_class(spec.pipeline), hub_arguments(spec.source, spec.cache_dir)
+    download = partial(kind.download, spec.source.location, use_safetensors=True, **arguments)
+    try:
+        return Path(download())
+    except OSError as error:
+        if "necessary `safetensors` weights" not in str(error):
+            raise
+        for variant in VARIANTS:
+            with suppress(OSError):
+                return Path(download(variant=variant))
+        raise
 
 
 def load_pipeline(
