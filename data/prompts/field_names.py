@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.template import placeholders
 from imagemill.data.messages import shown
 
 _MAX_LISTED = 8
@@ -19,6 +21,13 @@ _FAMILIAR = re.compile(
 def has_heading(prompts: str) -> bool:
     """Whether the prompts file's first line names its fields (CSV, TSV)."""
     return bool(re.search(r"\.(csv|tsv)(\.(gz|bz2|xz))?$", prompts.lower()))
+
+
+def text_fields(recipe: Recipe) -> set[str]:
+    """Names of the fields from which the recipe takes a row's texts and images: a row without any of them is none."""
+    columns = recipe.columns
+    names = {columns.prompt, columns.conversations, columns.images, columns.edit_prompt}
+    return names | (placeholders(recipe.template) if recipe.template else set())
 
 
 def list_fields(names: Iterable[str], from_heading: bool) -> str:

@@ -23,25 +23,26 @@ from imagemill.data.prompts import bounded_xz
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.parquet_format import read_parquet
-from imagemill.data.prompts.table_formats import BadHeading, read_separated
+from imagemill.data.prompts.table_formats import BadHeading, BrokenTable, read_separated
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()
 
 
-def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
+def read_records(path: str, images: Collection[str] = (), named: Collection[str] = ()) -> Iterator[Record]:
     """Yield the records of a prompts file, or of a dataset on the Hub (data/prompts/hub.py), in order.
 
-    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped.
+    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped. ``named``
+    are the fields with the rows' texts, by which a table's heading is recognised.
     Raises InputError if a whole file cannot be read, RecipeError if the dataset does not exist.
     """
     if not is_on_hub(path):
-        yield from _read_file(path, _open(path), images)
+        yield from _read_file(path, _open(path), images, named)
         return
     line = 0
     for name, opened in open_prompts(path):
         before = line
-        for record in _read_file(name, opened, images):
+        for record in _read_file(name, opened, images, named):
             # Lines are numbered across files, so that one number identifies a row that was set aside.
             line = before + record.line
             yield record._replace(line=line)
@@ -67,10 +68,12 @@ def _open(path: str) -> OpenFile:
     return OpenFile(fs, key, "rb", compression=get_compression(key, "infer"))
 
 
-def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator[Record]:
+def _read_file(path: str, opened: OpenFile, images: Collection[str], named: Collection[str]) -> Iterator[Record]:
     read = _reader(path)
     if read is read_parquet:
         read = partial(read_parquet, images=images)
+    elif read in TABLES:
+        read = partial(read, named=named)
     try:
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))
@@ -90,6 +93,8 @@ def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator
         raise InputError(f"the prompts file {shown_path(path)} is cut short or damaged: {one_line(error)}.") from error
     except BadHeading as error:
         raise InputError(f"the heading of the prompts file {shown_path(path)} {error}.") from error
+    except BrokenTable as error:
+        raise InputError(f"the prompts file {shown_path(path)} {error}.") from error
     except pa.ArrowException as error:
         raise InputError(
             f"the prompts file {shown_path(path)} is not Parquet, or is damaged: {one_line(error)}"
@@ -123,10 +128,12 @@ def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:
     return READERS[suffix]
 
 
-READERS: dict[str, Callable[[BinaryIO], Iterator[Record]]] = {
+READERS: dict[str, Callable[..., Iterator[Record]]] = {
     ".jsonl": read_jsonl,
     ".csv": read_separated(","),
     ".tsv": read_separated("\t"),
     ".parquet": read_parquet,
     ".txt": read_text,
 }
+
+TABLES = (READERS[".csv"], READERS[".tsv"])
