@@ -21,6 +21,7 @@ from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row_images import RowImages
 from imagemill.data.prompts.row_maker import RowMaker
+from imagemill.data.prompts.texts import doubt_of
 from imagemill.data.records import ColumnKind, Loaded, SetAside
 
 LOOKAHEAD = 64
@@ -62,12 +63,13 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             try:
                 rows_of_variant = list(row_maker.rows(fields, record.line, mark))
             except BadRow as error:
-                set_aside(record.line, row_maker.own_id(fields), error)
+                set_aside(record.line, row_maker.own_id(fields), BadRow(record.doubt) if record.doubt else error)
                 faults += 1
                 continue
             for own_id, row in rows_of_variant:
+                doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    worklist.add_row(own_id, row)
+                    worklist.add_row(own_id, row._replace(doubt=doubt) if doubt else row)
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1

@@ -9,7 +9,6 @@ import lzma
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -24,6 +23,7 @@ from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
 from imagemill.data.prompts.parquet_format import read_parquet
 from imagemill.data.prompts.table_formats import BadHeading, BrokenTable, read_separated
+from imagemill.data.prompts.text_file import TextFile
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()
@@ -70,13 +70,15 @@ def _open(path: str) -> OpenFile:
 
 def _read_file(path: str, opened: OpenFile, images: Collection[str], named: Collection[str]) -> Iterator[Record]:
     read = _reader(path)
-    if read is read_parquet:
-        read = partial(read_parquet, images=images)
-    elif read in TABLES:
-        read = partial(read, named=named)
     try:
         with ExitStack() as stack:
-            yield from read(_enter(stack, opened))
+            file = _enter(stack, opened)
+            if read is read_parquet:
+                yield from read_parquet(file, images)
+            elif read in TABLES:
+                yield from read(TextFile(file), named)
+            else:
+                yield from read(TextFile(file))
     except FileNotFoundError as error:
         # fsspec says so too of a web server that does not answer.
         cause = error.__cause__ if path.lower().startswith(("http://", "https://")) else None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from imagemill.data.prompts.field_names import list_fields
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.table_dialects import delimiter_of, has_blanks, named_delimiter
 from imagemill.data.prompts.table_lines import LongLine, TableLines
+from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.texts import UTF16_HINT
 
 csv.field_size_limit(16 * 2**20)
 
@@ -52,7 +54,7 @@ def read_separated(default: str) -> Callable[..., Iterator[Record]]:
     ``named``, its second argument: fields that the recipe reads.
     """
 
-    def read(file: BinaryIO, named: Collection[str] = ()) -> Iterator[Record]:
+    def read(file: TextFile, named: Collection[str] = ()) -> Iterator[Record]:
         lines = TableLines(file)
         table = _read_heading(lines, default, named)
         if table is None:
@@ -137,8 +139,7 @@ def _swallows_rows(values: list[str], table: _Table, lines: TableLines) -> bool:
 
 def heading_of(values: list[str]) -> list[str]:
     """The column names of a table, with a default for unnamed columns. Raises BadHeading."""
-    # pandas writes its index without a name.
-    names = [value or f"column_{number}" for number, value in enumerate(values, start=1)]
+    names = _with_defaults(values)
     if not all(map(_is_unicode, names)):
         raise BadHeading("is not UTF-8: save the file in UTF-8")
     if len(set(names)) < len(names):
@@ -146,6 +147,11 @@ def heading_of(values: list[str]) -> list[str]:
         name = list_fields([names[first - 1]], from_heading=True)
         raise BadHeading(f"has {name} twice (columns {first} and {second}): give each column its own name")
     return names
+
+
+def _with_defaults(values: list[str]) -> list[str]:
+    # pandas writes its index without a name.
+    return [value or f"column_{number}" for number, value in enumerate(values, start=1)]
 
 
 def _equal(names: list[str]) -> tuple[int, int]:
@@ -164,8 +170,26 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
         fault = f"{len(extra)} more field{'s' * (len(extra) > 1)} than the heading has"
         return Record(number, None, fault)
     if not _is_unicode("".join(values)):
-        return Record(number, None, "not UTF-8: save the file in UTF-8")
-    return Record(number, {name: value for name, value in zip(heading, values) if value})
+        hint = UTF16_HINT if any("\0" in value for value in values) else "save the file in UTF-8"
+        return Record(number, None, f"not UTF-8: {hint}")
+    return Record(
+        number,
+        {name: value for name, value in zip(heading, values) if value},
+        doubt="it repeats the heading, as in a file that several were joined into"
+        if _repeats(heading, values)
+        else None,
+    )
+
+
+def _repeats(heading: list[str], values: list[str]) -> bool:
+    """Whether the values are the heading once more; of a single column only with the mark that begins a file."""
+    if len(values) != len(heading):
+        return False
+    first = values[0].lstrip("\ufeff")
+    marked = first != values[0]
+    # Behind the mark, quotes belong to the value.
+    names = _with_defaults([first.strip('"') if marked else first, *values[1:]])
+    return (marked or len(values) > 1) and names == heading
 
 
 def _is_unicode(text: str) -> bool:

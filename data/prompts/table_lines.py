@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from imagemill.data.prompts.bounded_lines import MAX_LINE_BYTES, TOO_LONG, bounded_lines
+from imagemill.data.prompts.text_file import Source
 
 
 class LongLine(Exception):
@@ -21,7 +21,7 @@ class TableLines:
     line is read again for more than one of them.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Source) -> None:
         self._sources = [bounded_lines(file, old_mac=True)]
         # One block of bytes: as a list of texts, 16 MiB of short lines would take half a gibibyte.
         self._row = bytearray()
