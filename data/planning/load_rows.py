@@ -14,7 +14,7 @@ from imagemill.data.errors import BadRow, BuildFailed, InputError
 from imagemill.data.messages import shown_path
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
-from imagemill.data.prompts.field_names import text_fields
+from imagemill.data.prompts.field_names import role_names
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.prompts.line_formats import Record
@@ -87,7 +87,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, row_maker.image_fields, text_fields(recipe))
+    records = read_records(recipe.prompts_path, row_maker.image_fields, role_names(recipe))
     return _with_prefetch(records, row_maker) if row_maker.image_roles else records
 
 

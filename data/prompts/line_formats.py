@@ -40,15 +40,18 @@ def read_jsonl(file: TextFile) -> Iterator[Record]:
     for number, raw in enumerate(bounded_lines(file, old_mac), start=1):
         if raw is None:
             yield Record(number, None, TOO_LONG)
-            continue
-        if fields := _plain_object(raw):
-            yield Record(number, fields)
-            continue
-        text, fault = _decode(raw)
-        if fault:
-            yield Record(number, None, fault)
-        elif text.strip():
-            yield _json_record(number, text)
+        elif record := parse_json(number, raw):
+            yield record
+
+
+def parse_json(number: int, raw: bytes) -> Record | None:
+    """The record of a JSON object, or why the text is none; None for a blank text."""
+    if fields := _plain_object(raw):
+        return Record(number, fields)
+    text, fault = decode(raw)
+    if fault:
+        return Record(number, None, fault)
+    return _json_record(number, text) if text.strip() else None
 
 
 def _plain_object(raw: bytes) -> dict[str, Any] | None:
@@ -103,14 +106,15 @@ def read_text(file: TextFile) -> Iterator[Record]:
         if raw is None:
             yield Record(number, None, TOO_LONG)
             continue
-        text, fault = _decode(raw)
+        text, fault = decode(raw)
         if fault:
             yield Record(number, None, fault)
         elif text.strip():
             yield Record(number, {"prompt": text.strip()})
 
 
-def _decode(raw: bytes) -> tuple[str, str | None]:
+def decode(raw: bytes) -> tuple[str, str | None]:
+    """The text of bytes in UTF-8, and what is wrong with them."""
     try:
         return raw.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from imagemill.data.prompts.field_names import list_fields
+from imagemill.data.prompts.formats.broken import BrokenFile
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.table_dialects import delimiter_of, has_blanks, named_delimiter
 from imagemill.data.prompts.table_lines import LongLine, TableLines
@@ -25,10 +26,6 @@ MANY_LINES = 50
 
 class BadHeading(Exception):
     """The column names of a table cannot be used."""
-
-
-class BrokenTable(Exception):
-    """The file is no table, or one that this reader takes apart wrongly."""
 
 
 class _Table(NamedTuple):
@@ -89,7 +86,7 @@ def read_separated(default: str) -> Callable[..., Iterator[Record]]:
             else:
                 broken, first_broken = broken + 1, first_broken or number
                 if broken > MAX_BROKEN:
-                    raise BrokenTable(
+                    raise BrokenFile(
                         f"has over {MAX_BROKEN:,} lines with a quote that never closes, the first is line "
                         f"{first_broken}: write a quote inside quotes twice, or save the file as JSON Lines"
                     )
@@ -183,7 +180,7 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
 
 def _repeats(heading: list[str], values: list[str]) -> bool:
     """Whether the values are the heading once more; of a single column only with the mark that begins a file."""
-    if len(values) != len(heading):
+    if len(values) != len(heading) or (len(values) > 1 and values[-1] not in (heading[-1], "")):
         return False
     first = values[0].lstrip("\ufeff")
     marked = first != values[0]

@@ -164,17 +164,17 @@ def test_a_file_that_is_not_in_its_compression_format_is_an_error(tmp_path):
         records_of(tmp_path / "p.jsonl.gz", "plain")
 
 
-@pytest.mark.parametrize("name", ["p.json", "p", "p.jsonl.zip"])
+@pytest.mark.parametrize("name", ["p.yaml", "p", "p.jsonl.zip"])
 def test_an_unknown_format_names_the_known_ones(tmp_path, name):
-    with pytest.raises(InputError, match=r"which is none of \.jsonl, \.csv, \.tsv, \.parquet, \.txt"):
+    with pytest.raises(InputError, match=r"which is none of \.jsonl, \.ndjson, \.json, \.csv"):
         records_of(tmp_path / name, "a")
 
 
-def test_a_missing_file_and_a_folder_are_errors(tmp_path):
+def test_a_missing_file_and_an_empty_folder_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"none\.jsonl' does not exist\. Give recipe\.prompts the path of one\."):
         prompts_of(tmp_path / "none.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(InputError, match=r"is a folder\. Give recipe\.prompts the path of a file\."):
+    with pytest.raises(InputError, match=r"has neither images nor a file that ends in \.jsonl"):
         prompts_of(tmp_path / "folder.jsonl")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from imagemill.data.errors import BuildFailed, InputError
 from imagemill.data.prompts import table_formats
+from imagemill.data.prompts.field_names import RoleNames
 from imagemill.data.prompts.reader import read_records
 
 OPEN = "not a table row: a quote that opens here never closes"
@@ -15,7 +16,7 @@ OPEN = "not a table row: a quote that opens here never closes"
 
 def read(path, content, named=("prompt",)):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return list(read_records(str(path), named=named))
+    return list(read_records(str(path), roles=RoleNames(texts=frozenset(named))))
 
 
 def fields_of(path, content, named=("prompt",)):
