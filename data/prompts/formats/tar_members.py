@@ -6,9 +6,11 @@ The standard library's reader ends silently at a damaged header, and reads heade
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from typing import IO, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO
 
+from imagemill.data.messages import shown
 from imagemill.data.prompts.formats.broken import BrokenFile
 
 MAX_HEADER_BYTES = 2**20
@@ -31,16 +33,24 @@ class _Member(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc]
 
 
-def tar_members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Yield each member with its content, which can be read until the next one; None for what is no plain file.
+def tar_members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes] | None]]:
+    """Yield each member with a reader of its content, good until the next one; None for what is no plain file.
 
     Raises BrokenFile. Archives may be joined.
     """
     try:
         with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member, ignore_zeros=True) as archive:
             for member in archive:
-                yield member, archive.extractfile(member) if member.isreg() else None
+                yield member, partial(_content, archive, member) if member.isreg() else None
                 # It would keep all of them.
                 archive.members = []  # type: ignore[attr-defined]
     except tarfile.TarError as error:
         raise BrokenFile(f"is no tar archive, or is damaged: {error}") from error
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = archive.extractfile(member)
+    try:
+        return content.read() if content else b""
+    except tarfile.TarError as error:
+        raise BrokenFile(f"is cut short or damaged in {shown(member.name)}: {error}") from error

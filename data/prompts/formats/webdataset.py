@@ -6,10 +6,10 @@ suffixes (`0001.mask.png`) is the field `mask`, if the recipe reads an image of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from tarfile import TarInfo
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from imagemill.data.messages import shown
 from imagemill.data.prompts.field_names import RoleNames
@@ -26,7 +26,8 @@ class _Part(NamedTuple):
     suffix: str
     """Behind the first dot of the name, in lower case."""
     member: TarInfo
-    content: IO[bytes] | None
+    read: Callable[[], bytes] | None
+    """Reader of its content; None for a link or a special file."""
 
 
 def read_webdataset(file: BinaryIO, roles: RoleNames) -> Iterator[Record]:
@@ -41,13 +42,13 @@ def read_webdataset(file: BinaryIO, roles: RoleNames) -> Iterator[Record]:
 
 
 def _parts(file: BinaryIO) -> Iterator[_Part]:
-    for member, content in tar_members(file):
+    for member, read in tar_members(file):
         folder, slash, name = member.name.rpartition("/")
         # Finder's `._0001.jpg` and the like.
         if member.isdir() or name.startswith("."):
             continue
         stem, _, suffix = name.partition(".")
-        yield _Part(folder + slash + stem, suffix.lower(), member, content)
+        yield _Part(folder + slash + stem, suffix.lower(), member, read)
 
 
 def _read(part: _Part, fields: dict[str, Any], roles: RoleNames) -> str | None:
@@ -56,12 +57,12 @@ def _read(part: _Part, fields: dict[str, Any], roles: RoleNames) -> str | None:
     is_text = f".{part.suffix}" in CAPTION_SUFFIXES
     if field is None and not is_text and part.suffix != "json":
         return None
-    if part.content is None:
+    if part.read is None:
         return f"{shown(part.member.name)} is a link or a special file, which is not followed"
     limit = MAX_IMAGE_BYTES if field else MAX_LINE_BYTES
     if part.member.size > limit:
         return f"{shown(part.member.name)} has over {limit // 2**20} MiB"
-    content = part.content.read()
+    content = part.read()
     if field is not None:
         # As `datasets` has it in Parquet.
         fields[field] = {"bytes": content, "path": part.member.name}
