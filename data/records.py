@@ -228,6 +228,8 @@ class Loaded:
     rows: int
     set_aside: int
     carried: Mapping[str, ColumnKind]
+    conventions: int = 1
+    """How they were read (data.dataset.folder.CONVENTIONS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,3 +249,5 @@ class Plan:
     """Model -> images to generate, including staged and restorable ones."""
     restorable: int
     """Those of the images that other rows of the dataset have already."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what the user may not have meant."""

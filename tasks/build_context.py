@@ -14,7 +14,6 @@ from imagemill.data.dataset.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.identity import MAX_SEED
 from imagemill.data.planning.plan import schema_of
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
 from imagemill.data.records import Failure, Loaded, ModelFacts, RowPlan
@@ -119,7 +118,7 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
                 check_pinned(source.pin, pin(source.pin, _always(source.commit)), is_commit)
         if section.seed == -1:
             name = f"{step}.seed"
-            seed = check_pinned(name, pin(name, lambda: secrets.randbelow(MAX_SEED + 1)), is_seed)
+            seed = check_pinned(name, pin(name, lambda: secrets.randbits(32)), is_seed)
             changes[step] = section.model_copy(update={"seed": seed})
     recipe = with_sections(recipe, changes)
     if recipe.prompt_truncated is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-_NUMBERS = {pa.int32(): "i", pa.int64(): "q", pa.float64(): "d"}
+_NUMBERS = {pa.int32(): "i", pa.int64(): "q", pa.uint64(): "Q", pa.float64(): "d"}
 """Arrow type -> type code of Python's array, which refuses a value that does not fit."""
 
 

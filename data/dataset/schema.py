@@ -45,10 +45,16 @@ class DatasetSchema:
     """Columns of control images (data.config.guides)."""
     measures: tuple[MeasureColumn, ...] = ()
     """What is measured of the generated images."""
+    wide_seeds: bool = False
+    """Whether seeds have 64 bits; a dataset that was begun with int64 keeps that."""
 
     @classmethod
     def of(
-        cls, recipe: Recipe, carried: Mapping[str, ColumnKind], measures: Sequence[MeasureColumn] = ()
+        cls,
+        recipe: Recipe,
+        carried: Mapping[str, ColumnKind],
+        measures: Sequence[MeasureColumn] = (),
+        wide_seeds: bool = False,
     ) -> DatasetSchema:
         """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
         own = own_columns(measures)
@@ -62,13 +68,14 @@ class DatasetSchema:
             references=has_references(recipe),
             guides=guides_of(recipe),
             measures=tuple(measures),
+            wide_seeds=wide_seeds,
         )
 
     def digest(self) -> str:
         """Equal for schemas whose rows have the same columns. A field of a later version counts only if it is set."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "measures"}
         values |= {"encoding": asdict(self.encoding), "carried": dict(self.carried)}
-        for later in ("has_turns", "has_masks", "references", "guides"):
+        for later in ("has_turns", "has_masks", "references", "guides", "wide_seeds"):
             if not values[later]:
                 del values[later]
         for measure in self.measures:
@@ -95,6 +102,16 @@ class DatasetSchema:
         return own_columns(self.measures)
 
     @property
+    def seed_type(self) -> pa.DataType:
+        """The type of the columns of seeds."""
+        return pa.uint64() if self.wide_seeds else pa.int64()
+
+    @property
+    def max_seed(self) -> int:
+        """The largest seed that these columns have room for."""
+        return 2**64 - 1 if self.wide_seeds else 2**63 - 1
+
+    @property
     def image_columns(self) -> tuple[str, ...]:
         """The columns of images, in the order in which the images are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
@@ -111,7 +128,7 @@ class DatasetSchema:
         if self.references:
             columns.append(pa.field("input_images", IMAGES))
         columns += [pa.field(measure.name, _ARROW[measure.kind]) for measure in self.row_measures]
-        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures)
+        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures, self.seed_type)
         columns += [pa.field(name, kind) for name, kind in own]
         columns += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
         features = {column.name: _feature(column) for column in columns}
@@ -123,7 +140,11 @@ class DatasetSchema:
 
 
 def _columns(
-    chained: bool, edits: bool, has_turns: bool, measures: Sequence[MeasureColumn] = ()
+    chained: bool,
+    edits: bool,
+    has_turns: bool,
+    measures: Sequence[MeasureColumn] = (),
+    seed_type: pa.DataType | None = None,
 ) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
@@ -132,7 +153,7 @@ def _columns(
     yield "variant", pa.int32()
     yield "negative_prompt", pa.string()
     for prefix in ("", "edit_") if chained else ("",):
-        yield f"{prefix}seed", pa.int64()
+        yield f"{prefix}seed", seed_type or pa.int64()
         yield f"{prefix}model", pa.string()
         yield f"{prefix}model_revision", pa.string()
         yield f"{prefix}steps", pa.int32()

@@ -33,11 +33,14 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     is good or image servers do not answer, BuildFailed at the first bad line if on_bad_row is stop.
     """
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
-    with ImageFetcher(image_folder or Folder(recipe.output).given, locations) as fetcher:
-        return _load(recipe, worklist, RowMaker(recipe, RowImages(locations, fetcher, recipe.images.max_pixels)))
+    folder = Folder(recipe.output)
+    with ImageFetcher(image_folder or folder.given, locations) as fetcher:
+        images = RowImages(locations, fetcher, recipe.images.max_pixels)
+        conventions = folder.conventions()
+        return _load(recipe, worklist, RowMaker(recipe, images, conventions), conventions)
 
 
-def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
+def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: int) -> Loaded:
     variations = Variations(recipe)
     kinds: dict[str, ColumnKind] = {}
     rows = faults = 0
@@ -57,9 +60,9 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             set_aside(record.line, row_maker.own_id(record.fields), error)
             faults += 1
             continue
-        for fields, mark in variants:
+        for fields, mark, settings in variants:
             try:
-                rows_of_variant = list(row_maker.rows(fields, record.line, mark))
+                rows_of_variant = list(row_maker.rows(fields, record.line, mark, record.heading, settings))
             except BadRow as error:
                 set_aside(record.line, row_maker.own_id(fields), error)
                 faults += 1
@@ -78,20 +81,20 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
         reason = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
         source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
-    return Loaded(rows, faults, dict(sorted(kinds.items())))
+    return Loaded(rows, faults, dict(sorted(kinds.items())), conventions)
 
 
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, row_maker.image_fields)
-    return _with_prefetch(records, row_maker) if row_maker.image_roles else records
+    records = read_records(recipe.prompts_path, row_maker.roles.image_fields)
+    return _with_prefetch(records, row_maker) if row_maker.roles.image_roles else records
 
 
 def _with_prefetch(records: Iterator[Record], row_maker: RowMaker) -> Iterator[Record]:
     pending: deque[Record] = deque()
     for record in records:
-        row_maker.prefetch(record.fields)
+        row_maker.prefetch(record.fields, record.heading)
         pending.append(record)
         if len(pending) >= LOOKAHEAD:
             yield pending.popleft()

@@ -27,6 +27,8 @@ class Record(NamedTuple):
     """Counted from 1, as in an editor; the row number in Parquet."""
     fields: dict[str, Any] | None
     fault: str | None = None
+    heading: tuple[str, ...] = ()
+    """All fields of the file, where it lists them: those that are null in this row too."""
 
 
 def read_jsonl(file: BinaryIO) -> Iterator[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import date, time
 from typing import Any, BinaryIO
 
@@ -22,20 +22,29 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 MAX_UNPACKED_RATIO = 50
 
 
-def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
-    table, image_names = pq.ParquetFile(file), {name.lower() for name in images}
+ImageFields = Callable[[Collection[str]], Collection[str]]
+"""All fields of a file -> those that the recipe's rows have images in."""
+
+
+def no_images(fields: Collection[str]) -> Collection[str]:
+    """The ImageFields of a recipe that reads no image."""
+    return ()
+
+
+def read_parquet(file: BinaryIO, images: ImageFields = no_images) -> Iterator[Record]:
+    """Yield each row without binary columns, except those that ``images`` chooses."""
+    table = pq.ParquetFile(file)
     _check_unpacked_size(table.metadata)
     # Bytes cannot be carried as plain values, and an image as text would be useless.
     binary = {field.name for field in table.schema_arrow if _has_bytes(field.type)}
-    embedded = {name for name in binary if name.lower() in image_names}
+    embedded = binary.intersection(images(table.schema_arrow.names))
     columns = [field for field in table.schema_arrow if field.name not in binary - embedded]
     skipped = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
     converted = {field.name for field in columns if field.name not in embedded and not _is_plain(field.type)}
-    number = 0
+    number, heading = 0, tuple(names)
     for batch in table.iter_batches(batch_size=16 if embedded else 1024, columns=names):
         for fields in _pylist(batch):
             number += 1
@@ -43,7 +52,8 @@ def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Recor
                 yield Record(number, None, "not UTF-8: a text in this row is damaged")
             else:
                 plain = {name: _plain(value) if name in converted else value for name, value in fields.items()}
-                yield Record(number, {name: value for name, value in plain.items() if value is not None})
+                present = {name: value for name, value in plain.items() if value is not None}
+                yield Record(number, present, heading=heading)
 
 
 def _check_unpacked_size(metadata: pq.FileMetaData) -> None:

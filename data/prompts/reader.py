@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import PurePosixPath
@@ -22,17 +22,17 @@ from imagemill.data.messages import shown, shown_path
 from imagemill.data.prompts import bounded_xz
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
-from imagemill.data.prompts.parquet_format import read_parquet
+from imagemill.data.prompts.parquet_format import ImageFields, no_images, read_parquet
 from imagemill.data.prompts.table_formats import BadHeading, read_separated
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()
 
 
-def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
+def read_records(path: str, images: ImageFields = no_images) -> Iterator[Record]:
     """Yield the records of a prompts file, or of a dataset on the Hub (data/prompts/hub.py), in order.
 
-    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped.
+    ``images`` chooses the Parquet columns to read even if they contain bytes; other binary columns are skipped.
     Raises InputError if a whole file cannot be read, RecipeError if the dataset does not exist.
     """
     if not is_on_hub(path):
@@ -67,7 +67,7 @@ def _open(path: str) -> OpenFile:
     return OpenFile(fs, key, "rb", compression=get_compression(key, "infer"))
 
 
-def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator[Record]:
+def _read_file(path: str, opened: OpenFile, images: ImageFields) -> Iterator[Record]:
     read = _reader(path)
     if read is read_parquet:
         read = partial(read_parquet, images=images)

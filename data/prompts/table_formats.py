@@ -114,7 +114,7 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
         return Record(number, None, fault)
     if not _is_unicode("".join(values)):
         return Record(number, None, "not UTF-8: save the file in UTF-8")
-    return Record(number, {name: value for name, value in zip(heading, values) if value})
+    return Record(number, {name: value for name, value in zip(heading, values) if value}, heading=tuple(heading))
 
 
 def _is_unicode(text: str) -> bool:
