@@ -50,11 +50,14 @@ def read_settings(values: Mapping[str, Any], names: Mapping[str, str]) -> RowSet
         setting, why = str(fault["loc"][0]), fault["msg"]
         name = names.get(setting, setting)
         field = setting if name == setting else f"{setting} ({shown(name, 40)})"
+        # A file with the width of another image has its height too.
+        switched = ("width", "height") if setting in ("width", "height") else (setting,)
         raise BadRow(
-            f"{field} is {shown(fault['input'])}: {why[:1].lower()}{why[1:]}; {left_unread(setting)}"
+            f"{field} is {shown(fault['input'])}: {why[:1].lower()}{why[1:]}; {left_unread(*switched)}"
         ) from error
 
 
 def left_unread(*settings: str) -> str:
-    """What a message says about a setting that comes from a row: how to leave its column unread."""
-    return f"write columns: {{{', '.join(f'{name}: null' for name in settings)}}} to leave it unread"
+    """What a message says about settings that come from a row: how to leave their columns unread."""
+    them = "them" if len(settings) > 1 else "it"
+    return f"write columns: {{{', '.join(f'{name}: null' for name in settings)}}} to leave {them} unread"

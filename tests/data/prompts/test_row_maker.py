@@ -9,6 +9,7 @@ from PIL import Image
 from imagemill.data.errors import BuildFailed, InputError
 
 OFF = "; write columns: {{{}: null}} to leave it unread"
+SIZE_OFF = "; write columns: {width: null, height: null} to leave them unread"
 
 
 def user(*texts):
@@ -49,12 +50,11 @@ def user(*texts):
             + OFF.format("seed"),
         ),
         ({"prompt": "a", "seed": True}, "seed is True: must be a number, not true or false" + OFF.format("seed")),
-        ({"prompt": "a", "width": 63}, "width is 63: input should be a multiple of 8" + OFF.format("width")),
-        ({"prompt": "a", "WIDTH": 63}, "width ('WIDTH') is 63: input should be a multiple of 8" + OFF.format("width")),
+        ({"prompt": "a", "width": 63}, "width is 63: input should be a multiple of 8" + SIZE_OFF),
+        ({"prompt": "a", "WIDTH": 63}, "width ('WIDTH') is 63: input should be a multiple of 8" + SIZE_OFF),
         (
             {"prompt": "a", "height": "tall"},
-            "height is 'tall': input should be a valid integer, unable to parse string as an integer"
-            + OFF.format("height"),
+            "height is 'tall': input should be a valid integer, unable to parse string as an integer" + SIZE_OFF,
         ),
         ({"prompt": "a", "steps": 0}, "steps is 0: input should be greater than or equal to 1" + OFF.format("steps")),
         (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,10 +22,13 @@ def test_the_size_of_another_image_is_carried_if_the_recipe_reads_none(load):
 
 
 def test_the_reason_of_a_bad_setting_names_the_line_that_leaves_it_unread(load):
-    found = load([LAION, {"TEXT": "b"}], columns={"prompt": "TEXT"})
-    assert found.reason.endswith("; write columns: {width: null} to leave it unread")
-    columns = {"prompt": "TEXT", **json.loads('{"width": null}')}
-    assert "height" in load([LAION, {"TEXT": "b"}], columns=columns).reason
+    found = load([LAION, {"TEXT": "b"}])
+    assert found.reason == (
+        "width ('WIDTH') is 500: input should be a multiple of 8; "
+        "write columns: {width: null, height: null} to leave them unread"
+    )
+    (fault,) = load([{"prompt": "a", "steps": ["cut", "cook"]}, {"prompt": "b"}]).faults
+    assert fault.reason.endswith("; write columns: {steps: null} to leave it unread")
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
