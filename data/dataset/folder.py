@@ -173,6 +173,12 @@ class Folder:
             self.write(self.about, _json(about))
         return about["pinned"][name]
 
+    def repin(self, name: str, value: Any) -> None:
+        """Replace the pinned value of ``name``. The folder must be locked."""
+        about = self._read_about()
+        about["pinned"][name] = value
+        self.write(self.about, _json(about))
+
     def scratch(self, name: str) -> Path:
         """A path for a file while it is written, on the file system of the dataset."""
         self.tmp.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,8 @@ class RoleFinder:
         self._needs = list(_needs(recipe))
         unused = {role for role, is_used in _role_usage(recipe) if not is_used}
         # Fields that this recipe does not read are carried into the dataset.
-        self._roles = {role: name for role, name in recipe.columns if name and role not in unused}
+        self._roles = {role: name for role, name in recipe.columns.roles().items() if name and role not in unused}
+        self._carried_binary = frozenset(recipe.columns.carry_binary)
         self.image_roles = [role for role in ("images", "mask", *guides_of(recipe)) if role not in unused]
         self._of = lru_cache(maxsize=64)(self._find)
 
@@ -96,13 +97,13 @@ class RoleFinder:
         """
         return self._of(tuple(fields), heading)
 
-    def image_fields(self, heading: Collection[str]) -> set[str]:
-        """The fields of a file that may hold embedded images."""
+    def image_fields(self, heading: Collection[str]) -> frozenset[str]:
+        """The fields of a file that may hold embedded images, and those that are carried although they are binary."""
         found = self.of(tuple(heading))
         fields = {found.columns[role] for role in self.image_roles if role in found.columns}
         fields |= {found.paths[role][0] for role in self.image_roles if role in found.paths}
         # Each of the candidates may be another's text, or null.
-        return fields.union(*(found.candidates.get(role, ()) for role in self.image_roles))
+        return self._carried_binary.union(fields, *(found.candidates.get(role, ()) for role in self.image_roles))
 
     def _find(self, keys: tuple[str, ...], heading: tuple[str, ...]) -> FieldRoles:
         find = _Names(keys)

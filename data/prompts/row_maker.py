@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from imagemill.data.config.chain import edits_of, generate_of, has_masks
@@ -112,6 +112,10 @@ class RowMaker:
                     too_large=next(iter(self.images.too_large), None),
                 ),
             )
+
+    def carried(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of a record's fields that imagemill does not read."""
+        return self.roles.of(tuple(names)).carried
 
     def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
         """The record's own id; None if it has none, or an invalid one."""
