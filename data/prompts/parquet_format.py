@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -36,25 +36,34 @@ def read_parquet(file: BinaryIO, images: ImageFields = no_images) -> Iterator[Re
     """Yield each row without binary columns, except those that ``images`` chooses."""
     table = pq.ParquetFile(file)
     _check_unpacked_size(table.metadata)
+    yield from read_batches(
+        table.schema_arrow, lambda names, size: table.iter_batches(batch_size=size, columns=names), images
+    )
+
+
+def read_batches(
+    schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: ImageFields = no_images
+) -> Iterator[Record]:
+    """Yield each row of a table. ``batches``: its batches with these columns, of at most so many rows."""
     # Bytes cannot be carried as plain values, and an image as text would be useless.
-    binary = {field.name for field in table.schema_arrow if _has_bytes(field.type)}
-    embedded = binary.intersection(images(table.schema_arrow.names))
-    columns = [field for field in table.schema_arrow if field.name not in binary - embedded]
-    skipped = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
+    binary = {field.name for field in schema if _has_bytes(field.type)}
+    embedded = binary.intersection(images(schema.names))
+    columns = [field for field in schema if field.name not in binary - embedded]
+    skipped = sorted(set(schema.names) - {field.name for field in columns})
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
     types = {field.name: field.type for field in columns}
     converted = {name for name, kind in types.items() if name not in embedded and not _is_plain(kind)}
     number, heading = 0, tuple(names)
-    for batch in table.iter_batches(batch_size=16 if embedded else 1024, columns=names):
+    for batch in batches(names, 16 if embedded else 1024):
         for fields in _pylist(batch):
             number += 1
             if isinstance(fields, str):
                 yield Record(number, None, fields)
             else:
                 values = {
-                    name: plain(value, keep_floats=True) if name in converted else value
+                    name: plain(value, non_finite=float) if name in converted else value
                     for name, value in fields.items()
                 }
                 known = {name: value for name, value in values.items() if value is not None}
