@@ -47,7 +47,8 @@ def role_names(recipe: Recipe) -> RoleNames:
     """The names in a recipe."""
     columns = recipe.columns
     edits_given = generate_of(recipe) is None
-    named = {columns.prompt, columns.conversations, columns.images, columns.edit_prompt} - {None}
+    own = (columns.prompt, columns.conversations, columns.images, columns.edit_prompt)
+    named = {name for name in own if name}
     texts = {name.partition(".")[0] for name in named}.union(named, *COMMON_NAMES.values())
     return RoleNames(
         prompt=columns.prompt,
