@@ -31,7 +31,7 @@ def check_drawing(row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> No
         raise BadRow(f"{shown(facts.name)} needs both width and height, or neither{_switch(row, 'width', 'height')}")
     if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
         raise BadRow(
-            f"steps is {drawing['steps']}: with its strength {shown(facts.name)} needs at least {facts.min_steps}"
+            f"steps is {drawing['steps']}: {shown(facts.name)}, as the recipe uses it, needs at least {facts.min_steps}"
             + _switch(row, "steps")
         )
     if not facts.uses_guidance and row.guidance_scale not in (None, facts.guidance_scale):
