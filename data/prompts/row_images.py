@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import Inspected, inspect_image
 from imagemill.data.messages import shown_path
-from imagemill.data.prompts.conversations import MAX_LITERAL, python_list
+from imagemill.data.prompts.conversations import python_list
 from imagemill.data.prompts.embedded_text import decode_embedded, is_embedded
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
@@ -66,7 +66,7 @@ def plain_images(value: Any) -> list[Any]:
 def _list_of(text: str) -> list[str] | None:
     """The names that a text lists, as JSON or as Python does; None if it is no such list."""
     try:
-        values = json.loads(text) if len(text) <= MAX_LITERAL else None
+        values = json.loads(text)
     except (ValueError, RecursionError):
         # NumPy writes no commas, and to Python two texts without one between them are one.
         values = None if _NO_COMMA.search(text) else python_list(text)
