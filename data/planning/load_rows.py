@@ -17,6 +17,7 @@ from imagemill.data.planning.column_notes import CarriedNotes
 from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
+from imagemill.data.prompts.field_names import role_names
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.prompts.line_formats import Record
@@ -24,6 +25,7 @@ from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
 from imagemill.data.prompts.row_maker import RowMaker
+from imagemill.data.prompts.texts import doubt_of
 from imagemill.data.records import SetAside
 
 LOOKAHEAD = 64
@@ -70,17 +72,21 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             try:
                 rows_of_variant = list(row_maker.rows(fields, record.line, mark))
             except BadRow as error:
-                set_aside(record.line, row_maker.own_id(fields), error)
+                set_aside(record.line, row_maker.own_id(fields), BadRow(record.doubt) if record.doubt else error)
                 faults += 1
                 continue
             for own_id, row in rows_of_variant:
+                doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    worklist.add_row(own_id, _storable(row, converted))
+                    stored = _storable(row, converted)
+                    worklist.add_row(own_id, stored._replace(doubt=doubt) if doubt else stored)
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
                 else:
-                    notes.add(row.carried, record.types or ())
+                    # A row in doubt is built only if the dataset has it.
+                    if not doubt or begun:
+                        notes.add(row.carried, record.types or ())
                     rows += 1
     if not rows:
         first = next(worklist.faults(), None)
@@ -94,7 +100,8 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, [*row_maker.image_fields, *recipe.columns.carry_binary])
+    binary = [*row_maker.image_fields, *recipe.columns.carry_binary]
+    records = read_records(recipe.prompts_path, binary, role_names(recipe))
     return _with_prefetch(records, row_maker) if row_maker.image_roles else records
 
 
