@@ -81,12 +81,15 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    worklist.add_row(own_id, _storable(row._replace(doubt=doubt) if doubt else row, converted))
+                    stored = _storable(row, converted)
+                    worklist.add_row(own_id, stored._replace(doubt=doubt) if doubt else stored)
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
                 else:
-                    notes.add(row.carried, record.types or ())
+                    # A row in doubt is built only if the dataset has it.
+                    if not doubt or begun:
+                        notes.add(row.carried, record.types or ())
                     rows += 1
     if not rows:
         first = next(worklist.faults(), None)
