@@ -235,3 +235,5 @@ class Plan:
     """Model -> images to generate, including staged and restorable ones."""
     restorable: int
     """Those of the images that other rows of the dataset have already."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what the user may not have meant."""
