@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.errors import NotAnImagemillDataset, RecipeError
 from imagemill.data.export.formats import FORMATS, Row
+from imagemill.data.export.metadata import large_integers
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.jsonl import json_line
@@ -106,10 +107,11 @@ def _differences(begun: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
 
 def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int, list[str]]], emit: Emit | None) -> int:
     written = 0
+    as_text = large_integers(folder.data / name for _, names in parts for name in names)
     for number, (first, names) in enumerate(parts):
         done = _lines_of(target, number)
         if not done.exists():
-            rows = enumerate(_rows(folder, names), start=first)
+            rows = enumerate(_rows(folder, names, as_text), start=first)
             scratch = done.with_suffix(".tmp")
             with open(scratch, "wb") as lines:
                 for line in FORMATS[form].write(target, number, rows):
@@ -121,9 +123,12 @@ def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int,
     return written
 
 
-def _rows(folder: Folder, names: Sequence[str]) -> Iterator[Row]:
+def _rows(folder: Folder, names: Sequence[str], as_text: Collection[str]) -> Iterator[Row]:
+    """The rows of these files. ``as_text``: columns whose integers become text."""
     for name in names:
-        yield from read_rows(folder.data / name)
+        for row in read_rows(folder.data / name):
+            row |= {column: str(row[column]) for column in as_text if row.get(column) is not None}
+            yield row
 
 
 def _lines_of(target: Path, part: int) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import BinaryIO
@@ -30,7 +30,7 @@ from imagemill.data.prompts.hub import is_on_hub, open_prompts
 from imagemill.data.prompts.image_folder import read_image_folder
 from imagemill.data.prompts.line_formats import Record, read_text
 from imagemill.data.prompts.local_files import list_prompts
-from imagemill.data.prompts.parquet_format import read_parquet
+from imagemill.data.prompts.parquet_format import ImageFields, no_images, read_parquet
 from imagemill.data.prompts.table_formats import BadHeading, read_separated
 from imagemill.data.prompts.text_file import TextFile
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
@@ -41,12 +41,12 @@ bounded_zstd.register()
 Read = Callable[[BinaryIO], Iterator[Record]]
 
 
-def read_records(path: str, images: Collection[str] = (), roles: RoleNames | None = None) -> Iterator[Record]:
+def read_records(path: str, images: ImageFields = no_images, roles: RoleNames | None = None) -> Iterator[Record]:
     """Yield the records of prompts in order: of a file, a local folder or glob, or a dataset on the Hub.
 
-    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped. ``roles``
-    are the recipe's names for the fields. Raises InputError if a whole file cannot be read, RecipeError if a dataset on
-    the Hub does not exist.
+    ``images`` chooses the columns of a table to read even if they contain bytes; other binary columns are skipped.
+    ``roles`` are the recipe's names for the fields. Raises InputError if a whole file cannot be read, RecipeError if a
+    dataset on the Hub does not exist.
     """
     roles = roles or RoleNames()
 
@@ -152,7 +152,7 @@ def _enter(stack: ExitStack, opened: OpenFile) -> BinaryIO:
         raise OSError(str(error)) from error
 
 
-def _reader(path: str, images: Collection[str], roles: RoleNames) -> Read:
+def _reader(path: str, images: ImageFields, roles: RoleNames) -> Read:
     """The reader of a file of this name. Raises InputError."""
     match format_of(path):
         case ".parquet":

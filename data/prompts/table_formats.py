@@ -175,6 +175,7 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
         doubt="it repeats the heading, as in a file that several were joined into"
         if _repeats(heading, values)
         else None,
+        heading=tuple(heading),
     )
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from imagemill.data.prompts.formats.broken import BrokenFile
 from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.parquet_format import read_batches
+from imagemill.data.prompts.parquet_format import ImageFields, no_images, read_batches
 
 _MARK = b"ARROW1"
 _BLOCK = 2**16
 
 
-def read_arrow(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
+def read_arrow(file: BinaryIO, images: ImageFields = no_images) -> Iterator[Record]:
+    """Yield each row without binary columns, except those that ``images`` chooses."""
     head = file.read(8)
     if head.startswith(b"FEA1"):
         raise BrokenFile("is Feather of version 1: save it again as version 2, or as Parquet")

@@ -38,7 +38,7 @@ def read_webdataset(file: BinaryIO, roles: RoleNames) -> Iterator[Record]:
         if faults:
             yield Record(number, None, f"{shown(key)}: {faults[0]}")
         else:
-            yield Record(number, {**fields, roles.id: key})
+            yield Record(number, {**fields, **({roles.id: key} if roles.id else {})})
 
 
 def _parts(file: BinaryIO) -> Iterator[_Part]:
