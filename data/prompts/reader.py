@@ -18,21 +18,19 @@ from fsspec.implementations.local import LocalFileSystem
 
 from imagemill.data.errors import InputError, one_line
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.prompts import bounded_xz
 from imagemill.data.prompts.field_names import RoleNames
-from imagemill.data.prompts.formats import bounded_zstd
+from imagemill.data.prompts.formats import bounded_xz, bounded_zstd
 from imagemill.data.prompts.formats.arrow_format import read_arrow
-from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.image_folder import read_image_folder
 from imagemill.data.prompts.formats.json_format import read_json, read_json_lines
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record, read_text
 from imagemill.data.prompts.formats.names import COMPRESSIONS, FORMATS, format_of, suffix_of
+from imagemill.data.prompts.formats.parquet_format import ImageFields, no_images, read_parquet
+from imagemill.data.prompts.formats.table_formats import BadHeading, read_separated
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.formats.webdataset import read_webdataset
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
-from imagemill.data.prompts.image_folder import read_image_folder
-from imagemill.data.prompts.line_formats import Record, read_text
 from imagemill.data.prompts.local_files import list_prompts
-from imagemill.data.prompts.parquet_format import ImageFields, no_images, read_parquet
-from imagemill.data.prompts.table_formats import BadHeading, read_separated
-from imagemill.data.prompts.text_file import TextFile
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()

@@ -8,9 +8,8 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from imagemill.data.prompts.formats.broken import BrokenFile
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.parquet_format import ImageFields, no_images, read_batches
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record
+from imagemill.data.prompts.formats.parquet_format import ImageFields, no_images, read_batches
 
 _MARK = b"ARROW1"
 _BLOCK = 2**16

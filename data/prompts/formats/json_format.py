@@ -12,11 +12,10 @@ import logging
 from collections.abc import Collection, Iterator
 
 from imagemill.data.messages import shown
-from imagemill.data.prompts.bounded_lines import MAX_LINE_BYTES
-from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.bounded_lines import MAX_LINE_BYTES
 from imagemill.data.prompts.formats.json_scanner import JsonScanner, may_hold_rows
-from imagemill.data.prompts.line_formats import Record, parse_json, read_jsonl
-from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record, parse_json, read_jsonl
+from imagemill.data.prompts.formats.text_file import TextFile
 
 log = logging.getLogger("imagemill")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import re
 
-from imagemill.data.prompts.bounded_lines import MAX_LINE_BYTES
-from imagemill.data.prompts.formats.broken import BrokenFile
-from imagemill.data.prompts.text_file import Source
+from imagemill.data.prompts.formats.bounded_lines import MAX_LINE_BYTES
+from imagemill.data.prompts.formats.line_formats import BrokenFile
+from imagemill.data.prompts.formats.text_file import Source
 
 _BLOCK = 2**20
 _MAX_OPEN = 2**16

@@ -8,7 +8,7 @@ import pytest
 from imagemill.data.errors import InputError
 from imagemill.data.prompts.formats import json_scanner
 from imagemill.data.prompts.reader import read_records
-from tests.data.prompts.test_bounded_lines import read_in_a_child
+from tests.data.prompts.formats.test_bounded_lines import read_in_a_child
 
 ROWS = [
     {"prompt": "a red circle", "tags": ["x", {"y": [1]}]},

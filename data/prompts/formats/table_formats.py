@@ -8,11 +8,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from imagemill.data.prompts.field_names import list_fields
-from imagemill.data.prompts.formats.broken import BrokenFile
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.table_dialects import delimiter_of, has_blanks, named_delimiter
-from imagemill.data.prompts.table_lines import LongLine, TableLines
-from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record
+from imagemill.data.prompts.formats.table_dialects import delimiter_of, has_blanks, named_delimiter
+from imagemill.data.prompts.formats.table_lines import LongLine, TableLines
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.texts import UTF16_HINT
 
 csv.field_size_limit(16 * 2**20)

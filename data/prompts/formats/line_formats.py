@@ -11,8 +11,8 @@ import orjson
 import pyarrow as pa
 
 from imagemill.data.errors import one_line
-from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
-from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.formats.bounded_lines import TOO_LONG, bounded_lines
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.texts import UTF16_HINT
 
 MAX_DEPTH = 64
@@ -21,6 +21,10 @@ MAX_DEPTH = 64
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
 _SIMPLE = frozenset([str, int, bool, type(None)])
+
+
+class BrokenFile(Exception):
+    """A file cannot be read, or not be taken apart into rows; the message says what it has, without its name."""
 
 
 class Record(NamedTuple):

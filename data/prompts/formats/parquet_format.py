@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from imagemill.data.errors import one_line
 from imagemill.data.plain_values import plain
 from imagemill.data.prompts.field_names import list_fields
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.table_formats import heading_of
+from imagemill.data.prompts.formats.line_formats import Record
+from imagemill.data.prompts.formats.table_formats import heading_of
 
 log = logging.getLogger("imagemill")
 

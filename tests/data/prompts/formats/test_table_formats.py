@@ -7,8 +7,8 @@ import random
 import pytest
 
 from imagemill.data.errors import BuildFailed, InputError
-from imagemill.data.prompts import table_formats
 from imagemill.data.prompts.field_names import RoleNames
+from imagemill.data.prompts.formats import table_formats
 from imagemill.data.prompts.reader import read_records
 
 OPEN = "not a table row: a quote that opens here never closes"
@@ -90,7 +90,7 @@ def test_a_file_of_broken_lines_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_line_that_is_too_long_in_an_open_row_loses_no_row(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagemill.data.prompts.bounded_lines.MAX_LINE_BYTES", 50)
+    monkeypatch.setattr("imagemill.data.prompts.formats.bounded_lines.MAX_LINE_BYTES", 50)
     found = read(tmp_path / "p.csv", f'prompt,x\nb,"open\nc,3\n{"x" * 60},4\nd,5\n')
     assert [record.line for record in found] == [2, 3, 4, 5]
     assert [record.fields and record.fields["prompt"] for record in found] == [None, "c", None, "d"]
