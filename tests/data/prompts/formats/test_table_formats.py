@@ -43,6 +43,23 @@ def test_a_quote_that_closes_at_a_later_inch_mark_costs_its_own_line(tmp_path):
     assert found[0].fault == f"{OPEN} (other rows are in it)"
 
 
+@pytest.mark.parametrize(("columns", "between"), [(2, 10), (3, 5), (6, 2), (11, 1)])
+def test_rows_between_two_stray_quotes_that_make_one_field_are_read(tmp_path, columns, between):
+    row = ",".join("abcdefghijk"[:columns])
+    lines = [
+        "prompt," + ",".join("bcdefghijk"[: columns - 1]),
+        f'"{row}',
+        *[row] * between,
+        row.replace(",", '",', 1),
+        row,
+    ]
+    found = read(tmp_path / "p.csv", "\n".join(lines))
+    assert [record.line for record in found] == list(range(2, len(lines) + 1))
+    assert [record.line for record in found if record.fields is None] == [2]
+    # One line less is not enough to be sure.
+    assert len(read(tmp_path / "p.csv", "\n".join([*lines[:2], *lines[3:]]))) == 2
+
+
 def test_a_text_of_many_lines_stays_one_field(tmp_path):
     text = "\n".join(f"verse {number}, it said, and went on" for number in range(80))
     assert fields_of(tmp_path / "p.csv", f'prompt,x\n"{text}",1\nb,2\n')[0] == {"prompt": text, "x": "1"}
