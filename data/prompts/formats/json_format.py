@@ -137,7 +137,11 @@ def _first_object(scanner: JsonScanner, row_fields: Collection[str]) -> Iterator
     if parts is None:
         yield Record(1, None, ROW_TOO_LONG)
     else:
-        yield parse_json(1, b"{" + b",".join(parts) + b"}") or Record(1, {})
+        record = parse_json(1, b"{" + b",".join(parts) + b"}") or Record(1, {})
+        if record.fields is None:
+            # It may be all rows of the file.
+            raise BrokenFile(f"is damaged in its first object: {record.fault}")
+        yield record
 
 
 def _name(scanner: JsonScanner) -> tuple[str, bytes]:
