@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,6 @@ from imagemill.data.dataset.carried.begun import Begun
 from imagemill.data.dataset.carried.begun_with import old_columns
 from imagemill.data.dataset.carried.values import Misfit, carried_value
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.schema import OWN_COLUMNS
 from imagemill.data.messages import shown
 from imagemill.data.planning.column_notes import CarriedNotes
 from imagemill.data.planning.worklist import Worklist
@@ -34,9 +33,7 @@ def settle_columns(
     if begun is None:
         return fresh, Begun()
     if begun.is_old and not begun.columns:
-        texts = [name for name, column in notes.columns.items() if column.has_text]
-        inferred = {name: column.old_kind() for name, column in notes.columns.items()}
-        begun = old_columns(folder, inferred, texts, OWN_COLUMNS)
+        begun = old_columns(folder, notes.old_kinds(), lambda ids: _note_among(ids, worklist).old_kinds())
     kinds = {name: _kept(begun.kinds.get(name), kind) for name, kind in fresh.items()}
     if begun.is_old:
         # That version had no column without a value.
@@ -48,6 +45,14 @@ def settle_columns(
     if doubtful and _report_misfits(worklist, doubtful) and not begun.other:
         begun = replace(begun, other=_free_name(begun))
     return dict(sorted(kinds.items())), begun
+
+
+def _note_among(ids: Collection[str], worklist: Worklist) -> CarriedNotes:
+    notes = CarriedNotes()
+    for row in worklist.rows():
+        if row.id in ids:
+            notes.add(row.carried, ())
+    return notes
 
 
 def _kept(begun: ColumnKind | None, now: ColumnKind) -> ColumnKind:

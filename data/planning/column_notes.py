@@ -56,11 +56,6 @@ class ColumnNotes:
             return "float"
         return "json" if len(found) > 1 else next(iter(found), "null")
 
-    @property
-    def has_text(self) -> bool:
-        """Whether a value is a text."""
-        return bool(self.bits & _TEXT)
-
     def may_misfit(self, kind: ColumnKind) -> bool:
         """Whether a value may not fit into a column of this kind."""
         return kind not in ("str", "mixed", "json") and self.kind() not in (kind, "null")
@@ -110,6 +105,10 @@ class CarriedNotes:
     def kinds(self) -> dict[str, ColumnKind]:
         """The kind of each column in a dataset that begins with these rows."""
         return {name: column.kind() for name, column in sorted(self.columns.items())}
+
+    def old_kinds(self) -> dict[str, ColumnKind]:
+        """The kind that version 0.1.0 gave to each column."""
+        return {name: column.old_kind() for name, column in sorted(self.columns.items())}
 
     def _of(self, name: str) -> ColumnNotes:
         return self.columns.setdefault(name, ColumnNotes())

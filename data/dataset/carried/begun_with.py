@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
-from imagemill.data.dataset.carried.arrow_kinds import ColumnKind, kind_of, storable_type, type_of
+from imagemill.data.dataset.carried.arrow_kinds import ColumnKind, kind_of
 from imagemill.data.dataset.carried.begun import Begun
 from imagemill.data.dataset.carried.names import carried_name
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_columns, read_schema
-from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.dataset.schema import OWN_COLUMNS, DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.messages import shown_path
+from imagemill.data.storage.locations import Location
 
 PIN = "carried"
 """Name of the entry among the folder's pinned decisions."""
@@ -49,42 +49,44 @@ def pin_columns(folder: Folder, schema: DatasetSchema, begun: Begun) -> None:
 
 
 def old_columns(
-    folder: Folder, inferred: Mapping[str, ColumnKind], texts: Collection[str], own: Collection[str]
+    folder: Folder,
+    inferred: Mapping[str, ColumnKind],
+    infer_among: Callable[[Collection[str]], Mapping[str, ColumnKind]],
 ) -> Begun:
     """What a dataset of version 0.1.0 was begun with, by its files.
 
-    ``inferred``: the kinds that version would give to the rows of now; ``texts``: columns of which a value is a text.
+    ``inferred``: the kinds that version would give to the rows of now; ``infer_among``: to those with these ids.
     """
     paths = [folder.data / file.name for file in folder.committed()[0]]
     published: dict[str, pa.DataType] = {}
     for path in paths:
         published |= {column.name: column.type for column in read_schema(path)}
-    columns, kinds = {}, {}
-    for name, kind in inferred.items():
-        column = carried_name(name, own)
-        arrow = published.get(column)
-        if arrow is None or (arrow := storable_type(arrow)) is None:
-            continue
-        columns[name], kinds[name] = column, kind
-        if arrow != type_of(kind):
-            kinds[name] = kind_of(arrow)
-        if arrow == pa.string() and kind != "str":
-            values = (
-                value for path in paths for group in read_columns(path, [column]) for value in group.get(column, ())
-            )
-            kinds[name] = "json" if _are_json(values, name in texts) else "str"
+    columns = {name: column for name in inferred if (column := carried_name(name, OWN_COLUMNS)) in published}
+    kinds = {name: inferred[name] for name in columns}
+    doubtful = []
+    for name, column in columns.items():
+        if published[column] != pa.string():
+            kinds[name] = kind_of(published[column])
+        elif kinds[name] != "str":
+            doubtful.append(name)
+    if doubtful:
+        # Text, or JSON text: that depends on the values of all rows when these were written.
+        among = infer_among(set(_values(paths, "id")))
+        for name in doubtful:
+            is_json = _are_json(_values(paths, columns[name]), only_texts=among.get(name) == "str")
+            kinds[name] = "json" if is_json else "str"
     return Begun(columns, kinds, is_old=True)
 
 
-def _are_json(values: Iterable[Any], has_texts: bool) -> bool:
-    """Whether published texts are JSON, in which a text has quotes."""
-    quoted = False
-    for value in values:
-        if value is None:
-            continue
-        try:
-            json.loads(value)
-        except ValueError:
-            return False
-        quoted = quoted or value.startswith('"')
-    return quoted or not has_texts
+def _values(paths: Iterable[Location], column: str) -> Iterator[str]:
+    for path in paths:
+        for group in read_columns(path, [column]):
+            yield from (value for value in group.get(column, ()) if value is not None)
+
+
+def _are_json(values: Iterable[str], only_texts: bool) -> bool:
+    """Whether published texts are JSON. ``only_texts``: the rows have texts there, which have quotes in JSON."""
+    try:
+        return all(isinstance(json.loads(value), str) or not only_texts for value in values)
+    except ValueError:
+        return False

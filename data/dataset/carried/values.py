@@ -22,7 +22,7 @@ from imagemill.data.plain_values import (
     timestamp_from,
 )
 
-_NARROW = {pa.float16(): np.float16, pa.float32(): np.float32}
+_NARROW: dict[pa.DataType, type[np.floating[Any]]] = {pa.float16(): np.float16, pa.float32(): np.float32}
 
 
 class Misfit(Exception):
