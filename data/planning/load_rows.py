@@ -18,9 +18,9 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.field_names import role_names
+from imagemill.data.prompts.formats.line_formats import Record
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
-from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
@@ -81,8 +81,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    stored = _storable(row, converted)
-                    worklist.add_row(own_id, stored._replace(doubt=doubt) if doubt else stored)
+                    worklist.add_row(own_id, _storable(row._replace(doubt=doubt) if doubt else row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
