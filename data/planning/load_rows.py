@@ -81,8 +81,8 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    stored = _storable(row, converted)
-                    worklist.add_row(own_id, stored._replace(doubt=doubt) if doubt else stored)
+                    row = row._replace(doubt=doubt) if doubt else row
+                    worklist.add_row(own_id, _storable(row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
