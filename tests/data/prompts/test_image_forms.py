@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import inspect_image
 from imagemill.data.prompts import row_images
+from imagemill.data.prompts.image_fetcher import ImageFetcher
+from imagemill.data.prompts.image_locations import ImageLocations
 from tests.data.prompts.test_image_fetcher import EDIT
 from tests.data.web_site import png
 
@@ -137,10 +140,6 @@ def test_a_file_that_many_rows_name_is_read_once_unless_it_changes(load, tmp_pat
 
 
 def test_prompts_from_elsewhere_may_hold_their_images_and_name_none_of_this_machine(tmp_path, monkeypatch):
-    from imagemill.data.errors import BadRow
-    from imagemill.data.prompts.image_fetcher import ImageFetcher
-    from imagemill.data.prompts.image_locations import ImageLocations
-
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "red.png").write_bytes(RED)
     locations = ImageLocations("https://prompts.invalid/p.jsonl")
@@ -149,6 +148,7 @@ def test_prompts_from_elsewhere_may_hold_their_images_and_name_none_of_this_mach
         assert (
             images.inspect(f"data:image/png;base64,{TEXT}", "images")[1] == inspect_image(tmp_path / "red.png").sha256
         )
-        for name in ("~/red.png", f"file://{tmp_path}/red.png", f" {tmp_path}/red.png"):
-            with pytest.raises(BadRow):
+        for name in (f"{tmp_path}/red.png", f"file://{tmp_path}/red.png", f" file://{tmp_path}/red.png"):
+            with pytest.raises(BadRow, match="a path on this machine"):
                 images.inspect(name, "images")
+    assert all(locations.resolve(name).startswith("https://prompts.invalid/") for name in ("~/a", " /etc/a", "b\\c"))

@@ -10,7 +10,8 @@ from PIL import Image
 
 from imagemill.data.dataset.reader import read_rows
 from tests.conftest import Build, write_prompts
-from tests.data.prompts.test_image_fetcher import Site, png, site
+from tests.data.prompts.conftest import site
+from tests.data.web_site import Site, png
 
 __all__ = ["site"]
 
