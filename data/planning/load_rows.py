@@ -34,7 +34,7 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     """
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
     with ImageFetcher(image_folder or Folder(recipe.output).given, locations) as fetcher:
-        return _load(recipe, worklist, RowMaker(recipe, RowImages(locations, fetcher, recipe.images.max_pixels)))
+        return _load(recipe, worklist, RowMaker(recipe, RowImages(locations, fetcher, recipe.images)))
 
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:

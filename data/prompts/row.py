@@ -41,8 +41,10 @@ class Row(NamedTuple):
     """Columns of the prompts file that imagemill does not interpret."""
     file: str
     line: int
-    too_large: str | None = None
-    """Why the row is not built, unless the dataset has its images already: an image of it has too many pixels."""
+    unfit: str | None = None
+    """Why the row is not built, unless the dataset has its images already: an image of it exceeds a limit."""
+    reading: int | None = None
+    """Version of the conversion of its images (data.images.modes) if that is not, for each, the same as the first."""
 
 
 _SETTINGS = slice(Row._fields.index("negative_prompt"), Row._fields.index("carried"))

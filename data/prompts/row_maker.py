@@ -108,7 +108,7 @@ class RowMaker:
             if not prompts[0]:
                 raise BadRow(self._missing("prompt", "prompt", "conversations", fields=fields))
         instructions = self._instructions(values, messages, prompt, fields)
-        self.images.too_large.clear()
+        self.images.begin_row()
         image: str | None = None
         image_hash: str | None = None
         references: list[tuple[str, str]] = []
@@ -142,7 +142,8 @@ class RowMaker:
                     carried=carried,
                     file=self.file,
                     line=line,
-                    too_large=next(iter(self.images.too_large), None),
+                    unfit=self.images.unfit,
+                    reading=self.images.reading,
                 ),
             )
 
