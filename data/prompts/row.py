@@ -41,8 +41,8 @@ class Row(NamedTuple):
     """Columns of the prompts file that imagemill does not interpret."""
     file: str
     line: int
-    unfit: str | None = None
-    """Why the row is not built, unless the dataset has its images already: an image of it exceeds a limit."""
+    doubt: str | None = None
+    """Why the row is not built, unless the dataset has its images already: an image exceeds a limit, its text is garbage."""
     reading: int | None = None
     """Version of the conversion of its images (data.images.modes) if that is not, for each, the same as the first."""
 

@@ -63,14 +63,14 @@ class RowImages:
         self._fetcher = fetcher
         self._settings = settings
         self._warned = False
-        self.unfit: str | None = None
+        self.doubt: str | None = None
         """Which limit an image of the current row exceeds; no BadRow, since the dataset may have the row's image."""
         self.reading: int | None = None
         """Version of the conversion that an image of the current row needs (data.images.modes); None for the first."""
 
     def begin_row(self) -> None:
         """Forget what was found of the images of the row before."""
-        self.unfit = self.reading = None
+        self.doubt = self.reading = None
 
     def inspect(self, image: str | EmbeddedImage, column: str) -> tuple[str, str]:
         """Path on this machine and sha256 of an image in this column. Raises BadRow if it is not an image."""
@@ -84,7 +84,7 @@ class RowImages:
     def _inspect(self, path: Path, name: str) -> str:
         found = inspect_image(path, name, truncated=self._settings.truncated == "allow")
         self.reading = found.reading or self.reading
-        self.unfit = self.unfit or self._limit_exceeded(found, name)
+        self.doubt = self.doubt or self._limit_exceeded(found, name)
         if not found.has_usable_profile and not self._warned:
             self._warned = True
             log.warning(

@@ -142,7 +142,7 @@ class RowMaker:
                     carried=carried,
                     file=self.file,
                     line=line,
-                    unfit=self.images.unfit,
+                    doubt=self.images.doubt,
                     reading=self.images.reading,
                 ),
             )

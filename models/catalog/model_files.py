@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from imagemill.data.errors import RecipeError, one_line
 from imagemill.data.identity import digest
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.storage.locations import hash_file
+from imagemill.models.hash_cache import cached_hash
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
@@ -20,36 +20,61 @@ _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
 
 def hash_model(folder: Path) -> str:
     """Hash over names and contents of the files in a model's folder that decide pixels."""
-    return digest([(str(path.relative_to(folder)), hash_file(path)) for path in _model_files(folder)])
+    return digest([(str(path.relative_to(folder)), cached_hash(path)) for path in model_files(folder)])
 
 
-def _model_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix in _DECIDES_PIXELS and path.is_file() and not hidden:
+def model_files(folder: Path, suffixes: tuple[str, ...] = _DECIDES_PIXELS) -> list[Path]:
+    """The files in a model's folder that decide pixels, also those behind links: to files, and to the model's parts.
+
+    Raises RecipeError where a part cannot be read.
+    """
+    parts = _linked_parts(folder)
+    # Without an index, as a ControlNet's, all of the folder is one part.
+    return sorted(path for path in _walk(folder, frozenset(), parts is None, parts or set()) if path.suffix in suffixes)
+
+
+def _walk(folder: Path, above: Set[Path], follows: bool, parts: Set[str] = frozenset()) -> Iterator[Path]:
+    """All files. A link to a folder is followed where it is named in ``parts``, and inside of these, or ``follows``."""
+    above = above | {folder.resolve()}
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except PermissionError as error:
+        if not follows:
+            return
+        raise RecipeError(f"{shown_path(folder)} is part of a model, and cannot be read: allow it.") from error
+    for path in paths:
+        is_part = follows or path.name in parts
+        # A link to a folder that holds it has nothing new, and no end.
+        if path.is_dir() and (is_part or not path.is_symlink()) and path.resolve() not in above:
+            yield from _walk(path, above, is_part)
+        elif path.is_file():
             yield path
+
+
+def _linked_parts(folder: Path) -> set[str] | None:
+    """Names of the parts that a folder's index lists, each of which diffusers loads; None without an index."""
+    try:
+        found = json.loads((folder / "model_index.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        # class_name() says so.
+        return set()
+    return (
+        {name for name, kind in found.items() if isinstance(kind, list) and any(kind)}
+        if isinstance(found, dict)
+        else set()
+    )
 
 
 def weights_on_disk(folders: Iterable[Path]) -> int:
     """Bytes of the weights in models' folders, each folder once."""
-    return sum(path.stat().st_size for folder in set(folders) for path in folder.rglob("*.safetensors"))
-
-
-def class_name(field: str, name: str, index: str) -> str | None:
-    """The pipeline class that a model_index.json names, if any. Raises RecipeError where it is not JSON."""
-    try:
-        found = json.loads(index)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(
-            f"{field} is {shown(name)}, whose model_index.json is not JSON: {one_line(error)}."
-        ) from error
-    kind = found.get("_class_name") if isinstance(found, dict) else None
-    return kind if isinstance(kind, str) else None
+    return sum(path.stat().st_size for folder in set(folders) for path in model_files(folder, (".safetensors",)))
 
 
 def saved_dtype(field: str, folder: Path) -> str | None:
     """The dtype of a folder's largest weights; None where a pipeline cannot be loaded in it."""
-    weights = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
+    weights = sorted(model_files(folder, (".safetensors",)), key=lambda path: path.stat().st_size)
     if not weights:
         return None
     try:

@@ -28,13 +28,13 @@ _CLASSES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "pndm": ("PNDMScheduler", {}),
     "lcm": ("LCMScheduler", {}),
     "tcd": ("TCDScheduler", {}),
-    "flow-match euler": ("FlowMatchEulerDiscreteScheduler", {}),
+    "flow-match euler": ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": False}),
     "flow-match heun": ("FlowMatchHeunDiscreteScheduler", {}),
     "flow-match dpm++ 2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_FLOW}),
     "flow-match unipc": ("UniPCMultistepScheduler", _FLOW),
 }
-"""Name -> class of diffusers, and changes to the configuration. FlowMatchLCMScheduler is left out: its noise comes from
-no seeded generator, so no image could be regenerated."""
+"""Name -> class of diffusers, and changes to the configuration. FlowMatchLCMScheduler is left out: pipelines of
+flow-matching models pass it no generator, so no image could be generated again (models.catalog.schedulers)."""
 
 
 def use_scheduler(pipeline: Any, own: Any, name: SchedulerName | None) -> None:

@@ -11,17 +11,23 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
+from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.resolve import read_catalog, resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.catalog.tried import IN_MEMORY, LARGE, SAVED, TRIED
+from imagemill.models.drawing.draw import draw
+from imagemill.models.job import Job
 from imagemill.models.loading import pipeline_cache
-from tests.models.jobs import generated
+from imagemill.models.loading.pipeline_cache import resident_pipeline
+from tests.models.jobs import PNG, generated, silent
 from tests.models.tiny import save_tiny
 
 WIDTH, HEIGHT = 64, 128
@@ -122,6 +128,25 @@ def test_all_that_a_row_asks_for_decides_its_image(tiny, sources, tmp_path, fami
     plain, *changed = generated(spec, tmp_path, drawings, batch_size=1)
     same = [name for name, image in zip(changes, changed, strict=True) if (image == plain).all()]
     assert same == []
+
+
+@pytest.mark.parametrize(("family", "task"), {family: (family, task) for family, task in CASES}.values())
+@pytest.mark.parametrize("generator", [torch.rand, np.random.rand], ids=["torch", "numpy"])
+def test_noise_without_a_rows_seed_stops_the_first_batch(tiny, sources, tmp_path, monkeypatch, family, task, generator):
+    spec = spec_of(tiny(family), task)
+    scheduler = resident_pipeline(spec, silent).scheduler
+    step = scheduler.step
+
+    def noisy(*arguments: Any, **named: Any) -> Any:
+        generator(1)
+        return step(*arguments, **named)
+
+    monkeypatch.setattr(scheduler, "step", noisy)
+    drawings = (drawing(task, sources[0]), drawing(task, sources[0]))
+    job = Job(spec, drawings, {row.key: (PNG,) for row in drawings}, 1, frozenset(), str(tmp_path))
+    with pytest.raises(RecipeError, match=rf"'{family}' drew random numbers that no row's seed decides .*scheduler"):
+        draw(job, silent)
+    assert not any(Staging(tmp_path).find(row.key, PNG.name) for row in drawings)
 
 
 @pytest.mark.parametrize("family", [family for family, tasks in TRIED.items() if list(tasks.values()).count(SAVED) > 1])
