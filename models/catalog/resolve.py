@@ -112,6 +112,7 @@ class Resolver:
                 guidance_argument=settings["guidance_argument"],
                 empty_negative=settings["empty_negative"],
                 max_sequence_length=settings["max_sequence_length"],
+                version=family.version,
                 stitches=stitches,
                 keep_unmasked=task_of(section) == "inpaint" and section.keep_unmasked,
                 to_bucket=isinstance(section, Edit) and (section.size == "bucket" or call.only is not None),

@@ -45,6 +45,8 @@ class CallSettings:
     empty_negative: str | None = None
     """Negative prompt where none is given, for pipelines that would otherwise leave guidance out."""
     max_sequence_length: int | None = None
+    version: int = 1
+    """Of the family's calls (models.catalog.entries.Family)."""
     stitches: bool = False
     """Whether a row's references stand beside its image, in one."""
     keep_unmasked: bool = False
@@ -93,6 +95,7 @@ class ModelSpec:
         adapters = self.adapters
         optional = {
             "max_sequence_length": self.call.max_sequence_length,
+            "version": self.call.version if self.call.version > 1 else None,
             "call": dict(self.call.arguments),
             "speed": self.speed.identity(),
             "memory": self.memory.identity(),

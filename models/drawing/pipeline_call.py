@@ -27,7 +27,7 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing],
     neighbours or its place (measured; see docs/architecture.md).
     """
     padded = [*batch, *[batch[-1]] * (batch_size - len(batch))]
-    arguments = _arguments(pipeline, spec, padded)
+    arguments = arguments_of_call(pipeline, spec, padded)
     cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
     with torch.inference_mode(), all_noise_is_seeded(pipeline, spec.name):
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
@@ -56,7 +56,7 @@ def _keep_unmasked(prepared: PreparedDrawing, generated: Image.Image) -> Image.I
     return Image.composite(generated, source, prepared.mask) if generated.size == source.size else generated
 
 
-def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> dict[str, Any]:
+def arguments_of_call(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> dict[str, Any]:
     """Arguments of the call, under the pipeline's names."""
     first, takes = rows[0], inspect.signature(type(pipeline).__call__).parameters
     values: dict[str, Any] = {
