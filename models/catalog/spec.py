@@ -47,6 +47,8 @@ class CallSettings:
     max_sequence_length: int | None = None
     version: int = 1
     """Of the family's calls (models.catalog.entries.Family)."""
+    texts_vary: bool = False
+    """Whether the length of what the pipeline makes of a text depends on the text."""
     stitches: bool = False
     """Whether a row's references stand beside its image, in one."""
     keep_unmasked: bool = False

@@ -108,7 +108,8 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
     needed = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(modules_of(extra))
     needed += ip_adapter_bytes(spec) if own else 0
     _make_space(needed, device, max_resident)
-    pipeline = speed_up(load_pipeline(spec, device, {**shared, **extra}, report), spec.speed, spec.name)
+    pipeline = load_pipeline(spec, device, {**shared, **extra}, report)
+    speed_up(pipeline, spec.speed, spec.name, spec.call.texts_vary)
     parts = weights_of(pipeline)
     plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
     scheduler = getattr(pipeline, "scheduler", None)
