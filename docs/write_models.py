@@ -30,6 +30,44 @@ the images' keys. The pipeline scales every requested size to a megapixel, so si
 
 """
 
+NAMES = """
+## Names and folders
+
+A key counts in any capitals, and so do the further names below and `org/name` of the entry's repository. In a dataset
+that a version before these names has begun, `org/name` keeps its family's defaults; new datasets have the entry's.
+
+"""
+
+FOLDERS = """
+A folder needs `model_index.json`, and each part safetensors under the usual names, in one file or in shards. Where a
+part has only a variant, such as `model.fp16.safetensors`, the model is loaded in it. A part that has only pickled
+weights (`.bin`, `.ckpt`) is refused, with the command that converts it. A single file (`.safetensors`, `.ckpt`,
+`.gguf`) is no model: the error has the command that makes a folder of it. No code of a model runs: custom pipelines and
+parts are refused. A folder that exists is never looked up on the Hub.
+
+The hashes of files of over a megabyte are cached in `~/.cache/imagemill/hashes/files.json` (or below `XDG_CACHE_HOME`),
+so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. Delete the cache,
+and the next plan reads all files once.
+"""
+
+MEMORY = """
+## Quantization and offload
+
+`memory.quantization` takes the transformer or UNet, and every other part of over half a billion weights (a gigabyte in
+16 bits) but the autoencoder: the language models of FLUX.2, Qwen-Image, Z-Image, SANA and HiDream, and T5 in FLUX.1 and
+Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not.
+
+| offload | bitsandbytes_8bit | bitsandbytes_4bit | torchao |
+|---|---|---|---|
+| none, model | yes | yes | yes |
+| sequential | yes | refused: a 4-bit weight cannot be put back layer by layer | yes |
+| group | refused: 8-bit layers cannot be moved in groups | yes | yes |
+
+The pairs with sequential were tried layer by layer on a CPU; the others are from reading diffusers 0.42 and accelerate
+1.15. Before a model is loaded, others leave the device if it needs their space: it is judged by the files that are
+loaded, in the dtype and quantization they are loaded in.
+"""
+
 IDENTITY = """
 ## What identifies a model
 
@@ -59,7 +97,8 @@ it.
 
 Image-to-image and inpainting run only the last steps, a share equal to the strength. Where the default number of steps
 would leave none, or would hide the source completely, more steps are run; a recipe or row that asks for too few is
-refused. Qwen-Image-Edit's processor needs the torchvision version that matches torch: `pip install torchvision`.
+refused. Qwen-Image needs two steps at least. Qwen-Image-Edit's processor needs the torchvision version that matches
+torch: `pip install torchvision`.
 
 """
 
@@ -70,6 +109,8 @@ def page() -> str:
     models = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | images |"]
     models.append("|---|---|---|---|---|---|---|---|---|---|")
     models += [_model(name, entry, catalog.families[entry.family]) for name, entry in catalog.models.items()]
+    named = {name: ", ".join(f"`{alias}`" for alias in entry.aliases) for name, entry in catalog.models.items()}
+    names = [f"- `{name}`: {aliases}" for name, aliases in named.items() if aliases]
     tried = ["| family | task | pipeline class | models of the catalog | tested with |", "|---|---|---|---|---|"]
     for name, family in catalog.families.items():
         for task, call in family.tasks.items():
@@ -85,7 +126,20 @@ def page() -> str:
                 how = "tiny random weights, CPU" if name in WITH_IP_ADAPTER else "not run"
                 kind = f"`{call.pipeline}`"
                 tried.append(f"| {name} | {task}, IP-Adapter | {kind} | {', '.join(keys) or 'none'} | {how} |")
-    return HEAD + "\n".join(models) + "\n" + IDENTITY + COMBINATIONS + "\n".join(tried) + "\n"
+    return (
+        HEAD
+        + "\n".join(models)
+        + "\n"
+        + NAMES
+        + "\n".join(names)
+        + "\n"
+        + FOLDERS
+        + IDENTITY
+        + MEMORY
+        + COMBINATIONS
+        + "\n".join(tried)
+        + "\n"
+    )
 
 
 def _model(name: str, entry: Entry, family: Family) -> str:

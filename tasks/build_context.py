@@ -10,23 +10,25 @@ from typing import Any
 from imagemill.data.config.chain import chain_of, with_sections
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit, Generate
+from imagemill.data.dataset.carried.begun_with import pin_columns
 from imagemill.data.dataset.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.identity import MAX_SEED
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan import schema_of
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
-from imagemill.data.records import Failure, Loaded, ModelFacts, RowPlan
+from imagemill.data.records import Failure, ModelFacts, RowPlan
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
 from imagemill.models.catalog.source import Locator
-from imagemill.models.catalog.spec import Model, Step
+from imagemill.models.catalog.spec import Model, Step, loaded_here
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
-from imagemill.tasks.pinned import check_pinned, is_commit, is_flag, is_seed, pinned_commits
+from imagemill.tasks.pinned import IN_CATALOG, catalogued, check_pinned, is_commit, is_flag, is_seed, pinned_commits
 
 MAX_AUTO_BATCH = 64
 """Largest batch that `batch_size: auto` tries."""
@@ -92,7 +94,8 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 
     Commits that the folder has pinned are taken from there.
     """
-    resolver = Resolver(read_catalog(recipe.models_file), Locator(recipe.cache_dir, pinned_commits(recipe.output)))
+    locator = Locator(recipe.cache_dir, pinned_commits(recipe.output), catalogued(recipe.output))
+    resolver = Resolver(read_catalog(recipe.models_file), locator)
     models: dict[Step, Model] = {}
     for step, field, section in chain_of(recipe):
         if section.backend == "openai":
@@ -112,8 +115,14 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
     ``pin`` records these and the models' commits; by default in the recipe's folder (Folder.pin), which must be locked.
     """
     pin = pin or Folder(recipe.output).pin
+    known = pinned_commits(recipe.output)
     changes: dict[Step, Generate | Edit] = {}
     for step, _, section in chain_of(recipe):
+        for spec in loaded_here([models[step]]):
+            if spec.source.commit:
+                name = spec.source.pin + IN_CATALOG
+                is_new = spec.is_catalogued and spec.source.pin not in known
+                check_pinned(name, pin(name, _always(is_new)), is_flag)
         for source in models[step].sources:
             if source.commit:
                 check_pinned(source.pin, pin(source.pin, _always(source.commit)), is_commit)
@@ -141,11 +150,16 @@ def _always(value: Any) -> Callable[[], Any]:
 
 
 def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:
-    """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again."""
+    """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again.
+
+    Pins the types of the carried columns.
+    """
     folder = Folder(recipe.output)
     finish_merge(folder)
     files, damaged = folder.committed()
     for path in damaged:
         folder.remove(path.name)
     first = max((file.number for file in files), default=-1) + 1
-    return Build(recipe, models, schema_of(recipe, loaded, measures_of), first, retry_set_aside)
+    schema = schema_of(recipe, loaded, measures_of)
+    pin_columns(folder, schema, loaded.begun)
+    return Build(recipe, models, schema, first, retry_set_aside)

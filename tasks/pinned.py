@@ -15,6 +15,9 @@ from imagemill.data.errors import OutputError
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.messages import shown
 
+IN_CATALOG = " in the catalog"
+"""Ending of the names under which a dataset records, beside a commit, that its model is one of the catalog's."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -22,6 +25,16 @@ def pinned_commits(output: str) -> dict[str, str]:
     """Name of a pinned revision (models.catalog.source.ModelSource.pin) -> commit."""
     pinned = Folder(output).pinned()
     return {name: value for name, value in pinned.items() if is_commit(value)}
+
+
+def catalogued(output: str) -> dict[str, bool]:
+    """Name of a pinned revision -> whether the dataset has that repository as a model of the catalog."""
+    pinned = Folder(output).pinned()
+    return {
+        name.removesuffix(IN_CATALOG): value
+        for name, value in pinned.items()
+        if name.endswith(IN_CATALOG) and is_flag(value)
+    }
 
 
 def check_pinned(name: str, value: Any, is_valid: Callable[[Any], bool]) -> Any:

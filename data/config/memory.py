@@ -37,8 +37,9 @@ class Memory(Section):
     quantization: Quantization = Field(
         "none",
         title="Quantization",
-        description="Store weights in fewer bits; changes pixels. torchao_float8_dynamic also computes in float8, for "
-        "speed: use it with compile on an H100 or newer. Needs imagemill[bitsandbytes] or imagemill[torchao].",
+        description="Store the weights of all large parts but the autoencoder in fewer bits; changes pixels. "
+        "torchao_float8_dynamic also computes in float8, for speed: use it with compile on an H100 or newer. Needs "
+        "imagemill[bitsandbytes] or imagemill[torchao].",
     )
 
     def identity(self) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from imagemill.data.dataset.parquet import read_columns
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed, RecipeError
 from imagemill.data.identity import digest, given_seed, image_key, image_seed
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_checks import check_drawing, image_size
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import Drawing, Loaded, ModelFacts, Plan, RowPlan, SetAside
+from imagemill.data.records import Drawing, ModelFacts, Plan, RowPlan, SetAside
 
 
 class DrawingSpec(NamedTuple):
@@ -55,7 +56,7 @@ MAX_SHARDS = 2_000
 
 def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
     """The dataset's columns."""
-    return DatasetSchema.of(recipe, loaded.carried, measures_of(recipe.model_dump(mode="json")))
+    return DatasetSchema.of(recipe, loaded.carried, measures_of(recipe.model_dump(mode="json")), loaded.begun)
 
 
 class RowPlanner:
@@ -193,8 +194,8 @@ def make_plan(
                 if planned.row_key in known_failures:
                     worklist.add_fault(known_failures[planned.row_key])
                 # An image that the dataset has is not decoded, whatever else of its row has changed.
-                elif planned.row.too_large and planned.path[-1].key not in images:
-                    worklist.add_fault(_too_large(planned.row, recipe))
+                elif planned.row.doubt and planned.path[-1].key not in images:
+                    worklist.add_fault(_in_doubt(planned.row, recipe))
                 else:
                     to_build.append(planned)
             failed += len(missing) - len(to_build)
@@ -228,8 +229,8 @@ def make_plan(
     )
 
 
-def _too_large(row: Row, recipe: Recipe) -> SetAside:
-    fault = SetAside("load", row.id, row.file, row.line, row.too_large or "")
+def _in_doubt(row: Row, recipe: Recipe) -> SetAside:
+    fault = SetAside("load", row.id, row.file, row.line, row.doubt or "")
     if recipe.on_bad_row == "stop":
         raise BuildFailed(f"{fault.file}, line {fault.line}: {fault.reason} (on_bad_row is 'stop').")
     return fault

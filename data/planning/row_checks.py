@@ -27,7 +27,7 @@ def check_drawing(row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> No
         raise BadRow(f"{shown(facts.name)} needs both width and height, or neither")
     if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
         raise BadRow(
-            f"steps is {drawing['steps']}: with its strength {shown(facts.name)} needs at least {facts.min_steps}"
+            f"steps is {drawing['steps']}: {shown(facts.name)}, as the recipe uses it, needs at least {facts.min_steps}"
         )
     if row.negative_prompt and not facts.negative_prompt:
         raise BadRow(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.config.memory import Memory
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.config.template import Sweep
 from imagemill.data.errors import RecipeError
@@ -34,6 +35,17 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     if pipeline.startswith(_FLOOR):
         return math.ceil(1 / strength)
     return math.ceil(round(1 / (1 - strength), 6)) if task == "image-to-image" else 1
+
+
+def fewest_own_steps(declared: int, folder: Path | None) -> int:
+    """The fewest steps with a model's own scheduler, or another one that has its configuration.
+
+    ``declared``: the family's. The config in a model's ``folder`` decides: where it has a shift_terminal, the noise
+    levels of all steps are stretched until the last one is that, which one level alone cannot be.
+    """
+    if folder and (folder / "scheduler" / "scheduler_config.json").is_file():
+        return 2 if _read(folder / "scheduler" / "scheduler_config.json").get("shift_terminal") else 1
+    return declared
 
 
 def task_of(section: Generate | Edit) -> Task:
@@ -75,8 +87,8 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
     few = [value for value in sweep.steps if value < limits.min_steps]
     if few:
         raise RecipeError(
-            f"recipe.sweep.steps has {few[0]}: with its strength the model {shown(spec.name)} needs at least "
-            f"{limits.min_steps}."
+            f"recipe.sweep.steps has {few[0]}: the model {shown(spec.name)} needs at least {limits.min_steps}"
+            f"{' with its strength' if 'strength' in spec.call.arguments else ''}."
         )
     if sweep.negative_prompt and not limits.negative_prompt:
         raise RecipeError(
@@ -123,6 +135,22 @@ def check_safety(step: Step, section: Generate | Edit, index: str) -> None:
     )
 
 
+_IMPOSSIBLE = {
+    ("sequential", "bitsandbytes_4bit"): "a 4-bit weight cannot be put back layer by layer",
+    ("group", "bitsandbytes_8bit"): "the layers of an 8-bit model cannot be moved in groups",
+}
+"""Pairs of memory.offload and memory.quantization that fail in accelerate or diffusers at the first batch, and why."""
+
+
+def check_memory(step: Step, memory: Memory) -> None:
+    """Raises RecipeError for two memory settings that exclude each other."""
+    if why := _IMPOSSIBLE.get((memory.offload, memory.quantization)):
+        raise RecipeError(
+            f"recipe.{step}.memory.offload is {shown(memory.offload)}, which excludes quantization: "
+            f"{memory.quantization}, since {why}. Set offload to model, or take another quantization."
+        )
+
+
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
     """Raises RecipeError when the section asks its model for something that it cannot do."""
     limits = spec.limits
@@ -131,6 +159,7 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             f"recipe.{step}.speed.attention is {shown(section.speed.attention)}, which cannot mask the padding of the "
             f"texts of {shown(spec.name)}: take 'native', 'cudnn' or 'xformers', or leave it out."
         )
+    check_memory(step, section.memory)
     if section.speed.step_cache == "first_block" and section.batch_size != 1:
         raise RecipeError(
             f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that an "
@@ -138,6 +167,11 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             "set batch_size to 1, or take 'taylorseer' or 'magcache'."
         )
     if section.steps is not None and section.steps < limits.min_steps:
+        if "strength" not in spec.call.arguments:
+            raise RecipeError(
+                f"recipe.{step}.steps is {section.steps}, but the model {shown(spec.name)} needs at least "
+                f"{limits.min_steps}: its scheduler spreads the steps between two noise levels. Set more steps."
+            )
         raise RecipeError(
             f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call.arguments['strength']} the "
             f"model {shown(spec.name)} needs at least {limits.min_steps}: it would run no step, or see nothing of the "

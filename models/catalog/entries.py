@@ -15,7 +15,7 @@ from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import field_path, shown, shown_path
 from imagemill.data.storage.yaml_file import BadYaml, read_yaml_file
-from imagemill.models.catalog.spec import Task
+from imagemill.models.catalog.spec import Quantized, Task
 
 HERE = Path(__file__).parent
 USER_FILE = "IMAGEMILL_MODELS"
@@ -86,6 +86,10 @@ class Family(_Entry):
     negative_prompt: bool
     empty_negative: str | None = None
     max_sequence_length: int | None = Field(None, ge=1)
+    min_steps: int = Field(1, ge=1)
+    """The fewest steps with its published scheduler."""
+    quantized: Quantized = "large"
+    """A family that comes to be ``large`` has its quantized images generated again."""
 
 
 class Entry(_Entry):
@@ -95,6 +99,8 @@ class Entry(_Entry):
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
     revision: str | None = None
+    aliases: list[str] = []
+    """Further names, which other tools use for it. All names and aliases count in any capitals."""
     parts: dict[str, str] = {}
     """Parts that its repository lacks: name in the pipeline -> repository."""
     tasks: list[Task] | None = None
@@ -148,6 +154,22 @@ class Catalog:
     models: Mapping[str, Entry]
     own: frozenset[str] = frozenset()
     """Names of the models in the user's file."""
+
+    def key_of(self, name: str) -> str | None:
+        """The key of the model that has this name or alias, in any capitals; None if none has."""
+        if name in self.models:
+            return name
+        named = {word.lower(): key for key in reversed(self.models) for word in self.names_of(key)}
+        return named.get(name.lower())
+
+    def names_of(self, key: str) -> list[str]:
+        """A model's key and its aliases."""
+        return [key, *self.models[key].aliases]
+
+    def key_of_repository(self, name: str) -> str | None:
+        """The key of the first model with this repository, in any capitals; None if there is none."""
+        found = (key for key, entry in self.models.items() if (entry.repository or "").lower() == name.lower())
+        return next(found, None)
 
     def takes_references(self, layout: str = "separate") -> list[str]:
         """The models that take several images for one instruction in this layout."""

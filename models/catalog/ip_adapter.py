@@ -9,9 +9,9 @@ from typing import Any
 from imagemill.data.config.adapters import IpAdapter
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.storage.locations import hash_file
 from imagemill.models.catalog.model_files import check_tensors, hash_model
 from imagemill.models.catalog.source import Locator, ModelSource, joined
+from imagemill.models.hash_cache import cached_hash
 
 _PREFIXES = ("image_proj.", "ip_adapter.")
 """Of the names of an IP-Adapter's tensors."""
@@ -68,7 +68,7 @@ def find_ip_adapter(field: str, section: IpAdapter, locator: Locator) -> IpAdapt
     if isinstance(found, ModelSource):
         return IpAdapterFiles(found, file, encoder, None, section.scale)
     _check(field, section, found / file, found / encoder)
-    source = ModelSource(str(found.resolve()), files=hash_file(found / file))
+    source = ModelSource(str(found.resolve()), files=cached_hash(found / file))
     return IpAdapterFiles(source, file, encoder, hash_model(found / encoder), section.scale)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from imagemill.data.config.adapters import Lora
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
-from imagemill.data.storage.locations import hash_file
 from imagemill.models.catalog.model_files import check_tensors
 from imagemill.models.catalog.source import Locator, ModelSource
+from imagemill.models.hash_cache import cached_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _find(field: str, lora: Lora, locator: Locator) -> LoraFile:
         if path.is_dir():
             path = path / _choose(field, lora, sorted(file.name for file in path.glob("*.safetensors")))
         check_tensors(f"{field}.source", path, "LoRA", lambda name: "lora" in name.lower())
-        return LoraFile(ModelSource(str(path.resolve()), files=hash_file(path)), lora.weight)
+        return LoraFile(ModelSource(str(path.resolve()), files=cached_hash(path)), lora.weight)
     from imagemill.models.hub import list_weights
 
     # A repository's weight_name is believed: the worker that downloads the file reports one that is missing.

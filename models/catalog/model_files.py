@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from imagemill.data.errors import RecipeError, one_line
 from imagemill.data.identity import digest
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.storage.locations import hash_file
+from imagemill.models.hash_cache import cached_hash
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
@@ -20,7 +20,7 @@ _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
 
 def hash_model(folder: Path) -> str:
     """Hash over names and contents of the files in a model's folder that decide pixels."""
-    return digest([(str(path.relative_to(folder)), hash_file(path)) for path in model_files(folder)])
+    return digest([(str(path.relative_to(folder)), cached_hash(path)) for path in model_files(folder)])
 
 
 def model_files(folder: Path, suffixes: tuple[str, ...] = _DECIDES_PIXELS) -> list[Path]:
@@ -70,18 +70,6 @@ def _linked_parts(folder: Path) -> set[str] | None:
 def weights_on_disk(folders: Iterable[Path]) -> int:
     """Bytes of the weights in models' folders, each folder once."""
     return sum(path.stat().st_size for folder in set(folders) for path in model_files(folder, (".safetensors",)))
-
-
-def class_name(field: str, name: str, index: str) -> str | None:
-    """The pipeline class that a model_index.json names, if any. Raises RecipeError where it is not JSON."""
-    try:
-        found = json.loads(index)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(
-            f"{field} is {shown(name)}, whose model_index.json is not JSON: {one_line(error)}."
-        ) from error
-    kind = found.get("_class_name") if isinstance(found, dict) else None
-    return kind if isinstance(kind, str) else None
 
 
 def saved_dtype(field: str, folder: Path) -> str | None:

@@ -12,11 +12,12 @@ from typing import Any
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.images.size_buckets import buckets_around
-from imagemill.data.messages import cut, shown, shown_path
+from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
     check_safety,
+    fewest_own_steps,
     fewest_steps,
     task_of,
     uses_guidance,
@@ -27,12 +28,12 @@ from imagemill.models.catalog.external_parts import find_external_parts
 from imagemill.models.catalog.ip_adapter import find_ip_adapter
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.lora import find_loras
-from imagemill.models.catalog.model_files import class_name, hash_model, saved_dtype
+from imagemill.models.catalog.model_files import hash_model, saved_dtype
+from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
 from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
-from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository
+from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository, pin_of
 from imagemill.models.catalog.spec import Adapters, CallSettings, ModelSpec, Step
-
-INDEX = "model_index.json"
+from imagemill.models.catalog.weight_files import check_weights
 
 MAX_INDEX_BYTES = 2**20
 """A longer one is cut, and so is not JSON: it lists a dozen parts."""
@@ -60,15 +61,14 @@ class Resolver:
 
         Raises UnknownModel and RecipeError, naming the field.
         """
-        field, entry = f"recipe.{step}", self.catalog.models.get(section.model)
+        field = f"recipe.{step}"
+        key = self._key(section)
+        entry = self.catalog.models.get(key or "")
         source = self._locate(field, section, entry)
         name = entry.family if entry else class_name(f"{field}.model", section.model, self._index(field, source))
-        family = self.catalog.families.get(name or "")
+        family = self.catalog.families.get(name)
         if family is None:
-            raise RecipeError(
-                f"{field}.model is {shown(section.model)}, a {cut(str(name))}, which imagemill cannot call yet. "
-                f"It can call: {', '.join(self.catalog.families)}."
-            )
+            raise uncallable(f"{field}.model", section.model, name, self.catalog)
         if section.safety != "off":
             check_safety(step, section, self._index(field, source))
         folder = Path(source.location) if source.files else None
@@ -77,7 +77,10 @@ class Resolver:
         adapters = self._adapters(step, section, call)
         step_call = call.controlnet if adapters.controlnet else call
         arguments = arguments_of(step, section, call, settings)
-        min_steps = fewest_steps(task_of(section), call.pipeline, arguments.get("strength"))
+        min_steps = max(
+            fewest_steps(task_of(section), call.pipeline, arguments.get("strength")),
+            fewest_own_steps(settings["min_steps"], folder),
+        )
         size = settings["width"], settings["height"]
         allowed = family.schedulers if step_call.schedulers is None else step_call.schedulers
         scheduler = check_scheduler(f"{field}.scheduler", section.scheduler, section.model, allowed)
@@ -86,7 +89,7 @@ class Resolver:
             check_own_scheduler(step, section.model, name, allowed, self._index(field, source), folder)
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"
         return ModelSpec(
-            name=folder.name if folder and not entry else section.model,
+            name=key or (folder.name if folder else section.model),
             source=source,
             pipeline=step_call.pipeline,
             dtype=settings["dtype"],
@@ -124,21 +127,33 @@ class Resolver:
             scheduler=scheduler,
             speed=section.speed,
             memory=section.memory,
+            quantized=settings["quantized"],
             cache_dir=self.locator.cache_dir,
             licence=entry.licence if entry else "unknown",
+            is_catalogued=entry is not None,
         )
+
+    def _key(self, section: Generate | Edit) -> str | None:
+        """The catalog's key of the model that a section names; None if it has none."""
+        name = section.model
+        # A folder of this name was always meant by it, as long as it is no key.
+        if name not in self.catalog.models and (Path(name).expanduser() / INDEX).is_file():
+            return None
+        if (key := self.catalog.key_of(name)) or not (key := self.catalog.key_of_repository(name)):
+            return key
+        entry = self.catalog.models[key]
+        pins = pin_of(name, section.revision), pin_of(entry.repository, section.revision or entry.revision)
+        return key if self.locator.is_catalogued(*pins) else None
 
     def _locate(self, field: str, section: Generate | Edit, entry: Entry | None) -> ModelSource:
         name = section.model
         folder = Path(entry.folder) if entry and entry.folder else Path(name).expanduser()
         has_index = (folder / INDEX).is_file()
-        if entry is None and not has_index and not is_repository(name):
-            raise UnknownModel(
-                f"{field}.model is {shown(name)}, which is neither in the catalog ({', '.join(self.catalog.models)}), "
-                f"a local folder with {INDEX}, nor an 'org/name' repository."
-            )
+        if entry is None and not has_index and (folder.is_dir() or not _may_be_repository(name)):
+            raise not_a_model(f"{field}.model", name, self.catalog)
         if has_index and (entry is None or entry.folder):
             check_no_revision(field, name, section.revision)
+            check_weights(f"{field}.model", name, folder)
             return ModelSource(str(folder.resolve()), files=hash_model(folder))
         if entry and entry.folder:
             raise UnknownModel(f"{field}.model is {shown(name)}, but its folder {shown_path(folder)} has no {INDEX}.")
@@ -198,3 +213,7 @@ def _settings(
         return {**settings, "dtype": section.dtype}
     saved = saved_dtype(f"{field}.model", folder) if folder and entry is None else None
     return {**settings, "dtype": saved or settings["dtype"]}
+
+
+def _may_be_repository(name: str) -> bool:
+    return is_repository(name) and not name.lower().endswith(CHECKPOINTS)

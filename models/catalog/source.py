@@ -46,7 +46,7 @@ class ModelSource:
     @property
     def pin(self) -> str:
         """Name under which a dataset records the commit (data.dataset.folder.Folder.pin)."""
-        return _pin(self.location, self.requested)
+        return pin_of(self.location, self.requested)
 
     def file(self, field: str, name: str, cache_dir: str | None) -> Path:
         """The local path of one of the files; a repository's is downloaded. Raises RecipeError, naming the field."""
@@ -69,6 +69,16 @@ class Locator:
     """The Hub's cache; None: the default."""
     pinned: Mapping[str, str] = field(default_factory=dict)
     """ModelSource.pin -> commit."""
+    catalogued: Mapping[str, bool] = field(default_factory=dict)
+    """ModelSource.pin -> whether the dataset has it as a model of the catalog, or with its family's settings alone."""
+
+    def is_catalogued(self, *pins: str) -> bool:
+        """Whether a repository that the catalog has is that model, with these names of its pinned commit.
+
+        A dataset that pinned it and says nothing more is of a version that gave every 'org/name' its family's settings.
+        """
+        decided = [self.catalogued[pin] for pin in pins if pin in self.catalogued]
+        return all(decided) if decided else not any(pin in self.pinned for pin in pins)
 
     def locate(self, field: str, key: str, name: str, revision: str | None, local: str) -> Path | ModelSource:
         """The path on this machine that ``name`` is, else the repository, at a commit.
@@ -86,7 +96,7 @@ class Locator:
 
     def at_commit(self, field: str, repository: str, revision: str | None) -> ModelSource:
         """A repository at a revision's commit; None: its default branch's. Raises RecipeError and UnknownModel."""
-        commit = revision if _COMMIT.fullmatch(revision or "") else self.pinned.get(_pin(repository, revision))
+        commit = revision if _COMMIT.fullmatch(revision or "") else self.pinned.get(pin_of(repository, revision))
         if commit is None:
             from imagemill.models.hub import resolve_commit
 
@@ -113,5 +123,6 @@ def joined(*parts: str | None) -> str:
     return "/".join(filter(None, parts))
 
 
-def _pin(repository: str, revision: str | None) -> str:
+def pin_of(repository: str, revision: str | None) -> str:
+    """Name under which a dataset records the commit of a repository's revision; None: of its default branch."""
     return f"{repository}@{revision or 'default'}"

@@ -34,6 +34,11 @@ Task = Literal["text-to-image", "instruction", "image-to-image", "inpaint"]
 """What a pipeline is called for: the first by `generate`, the others by `edit`."""
 
 
+Quantized = Literal["named", "large"]
+"""Parts that quantization takes. ``large``: the denoiser, and every other part of over a gigabyte but the autoencoder.
+``named``: the denoiser and the second and third text encoders, in families whose other parts are small."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallSettings:
     """How a step calls its pipeline, whatever the row."""
@@ -87,9 +92,13 @@ class ModelSpec:
     """None: the pipeline's own."""
     speed: Speed = field(default_factory=Speed)
     memory: Memory = field(default_factory=Memory)
+    quantized: Quantized = "named"
+    """Which parts the memory settings quantize."""
     cache_dir: str | None = None
     """The Hub's cache; None: the default."""
     licence: str = "unknown"
+    is_catalogued: bool = False
+    """Whether its settings are those of an entry of the catalog, and not its family's alone."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -101,6 +110,7 @@ class ModelSpec:
             "call": dict(self.call.arguments),
             "speed": self.speed.identity(),
             "memory": self.memory.identity(),
+            "quantized": self.quantized if self.memory.quantization != "none" and self.quantized != "named" else None,
             "size": [list(size) for size in self.limits.buckets] if self.call.to_bucket else [],
             "lora": [lora.identity for lora in adapters.loras],
             "parts": {part.name: part.identity for part in self.external_parts},

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown, shown_path
+from imagemill.models.catalog.weight_files import VARIANTS, by_variant, common_variant
 
 _SETTINGS = (".json", ".txt", ".model", ".jinja")
-_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
-_WEIGHTS_INDEX = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)\.safetensors\.index\.json")
+_WEIGHTS_INDEX = re.compile(r"(model|diffusion_pytorch_model|pytorch_model)\.safetensors\.index(?:\.(\w+))?\.json")
 _ALL_WEIGHTS = (".safetensors", ".bin", ".msgpack", ".h5", ".ckpt", ".pt")
 _HAVE_WEIGHTS = ("text_encoder", "transformer", "unet", "vae", "image_encoder", "safety_checker")
 """Prefixes of the names of parts with weights."""
@@ -27,30 +27,35 @@ def parts_of(index: str) -> list[str]:
 def needed_files(repository: str, index: str, paths: Iterable[str]) -> list[str]:
     """The files that a pipeline is loaded from: no other precisions, frameworks or single-file checkpoints.
 
-    Raises RecipeError where a part has weights, but none that imagemill loads.
+    A variant is taken where a part has nothing else. Raises RecipeError where a part has weights, but none that
+    imagemill loads.
     """
-    parts, chosen, weights = set(parts_of(index)), ["model_index.json"], {}
+    parts: dict[str, list[str]] = {part: [] for part in parts_of(index)}
     for path in sorted(paths):
         folder, _, name = path.rpartition("/")
-        if folder not in parts:
-            continue
-        if name.endswith(_ALL_WEIGHTS):
-            weights.setdefault(folder, []).append(name)
-        if _is_needed(name):
-            chosen.append(path)
-    for folder, names in weights.items():
-        if not any(_WEIGHTS.fullmatch(name) for name in names):
+        if folder in parts:
+            parts[folder].append(name)
+    found = {part: by_variant(names) for part, names in parts.items()}
+    variant = common_variant(found.values())
+    chosen = ["model_index.json"]
+    for part, names in parts.items():
+        weights = [name for name in names if name.endswith(_ALL_WEIGHTS)]
+        taken = variant if variant in found[part] else ""
+        if weights and taken not in found[part]:
             raise RecipeError(
-                f"the repository {shown(repository)} has its {folder} only as {', '.join(names)}: imagemill loads only "
-                "safetensors with the standard names."
+                f"the repository {shown(repository)} has its {part} only as {', '.join(weights)}: imagemill loads only "
+                f"safetensors with the standard names, or those of one variant: {', '.join(VARIANTS)}."
             )
+        chosen += [f"{part}/{name}" for name in names if _is_setting(name, taken) or name in found[part].get(taken, ())]
     return chosen
 
 
-def _is_needed(name: str) -> bool:
-    if name.endswith(".index.json"):
-        return bool(_WEIGHTS_INDEX.fullmatch(name))
-    return bool(_WEIGHTS.fullmatch(name)) or name.endswith(_SETTINGS)
+def _is_setting(name: str, variant: str) -> bool:
+    """Whether a part's file has settings, or is the index of the weights of this variant ("" for none)."""
+    if name.endswith(".json") and ".index." in name:
+        index = _WEIGHTS_INDEX.fullmatch(name)
+        return index is not None and (index[2] or "") == variant
+    return name.endswith(_SETTINGS)
 
 
 def is_whole(folder: Path) -> bool:
@@ -67,7 +72,7 @@ def _part_is_whole(part: Path) -> bool:
         if not set(weight_map.values()) <= names:
             return False
     if part.name.startswith(_HAVE_WEIGHTS):
-        return any(map(_WEIGHTS.fullmatch, names))
+        return bool({"", *VARIANTS} & set(by_variant(names)))
     return bool(names)
 
 

@@ -27,6 +27,7 @@ from huggingface_hub.utils import build_hf_headers, disable_progress_bars, hf_ra
 from imagemill.data.errors import DownloadFailed, RecipeError, UnknownModel
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.entries import read_catalog
+from imagemill.models.catalog.not_a_model import nearest_names
 from imagemill.models.download.file_selection import is_whole, needed_files, safe_path
 from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository
 from imagemill.models.download.resumable import Emit, Progress, downloaded_bytes, fetch
@@ -63,12 +64,13 @@ def pull(
     Complete files are not downloaded again, partial ones are resumed. Raises UnknownModel and RecipeError for a model
     that does not exist or denies access, DownloadFailed where the download ended early; partial files are kept.
     """
-    models = read_catalog(models_file).models
-    entry = models.get(key)
+    catalog = read_catalog(models_file)
+    key = catalog.key_of(key) or catalog.key_of_repository(key) or key
+    entry = catalog.models.get(key)
     if entry is None and key.count("/") != 1:
         raise UnknownModel(
-            f"{shown(key)} is neither in the catalog ({', '.join(models)}) nor an 'org/name' repository: "
-            "`imagemill models` lists the catalog."
+            f"{shown(key)} is neither in the catalog (nearest: {', '.join(nearest_names(key, catalog))}; `imagemill "
+            f"models` lists all {len(catalog.models)}) nor an 'org/name' repository."
         )
     if entry and entry.folder:
         return Pulled(key, None, None, entry.folder, bytes_in(Path(entry.folder)), 0)

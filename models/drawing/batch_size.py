@@ -16,10 +16,10 @@ from imagemill.data.identity import digest
 from imagemill.models.cache_dir import cache_folder
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.batches import PreparedDrawing
-from imagemill.models.drawing.device_errors import is_out_of_memory
 from imagemill.models.drawing.pipeline_call import draw_batch
 from imagemill.models.loading.acceleration import forget_graphs
 from imagemill.models.loading.device_memory import free_memory
+from imagemill.models.loading.load_errors import is_out_of_memory
 from imagemill.models.loading.pipeline import device_name, pick_device
 
 MIN_SPEEDUP = 1.05

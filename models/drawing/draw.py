@@ -16,7 +16,6 @@ from imagemill.data.records import Drawing, StepReport
 from imagemill.data.staging.in_flight import InFlight
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepare_drawings
-from imagemill.models.drawing.device_errors import DeviceLost, is_sticky
 from imagemill.models.drawing.encode_pool import Encoders
 from imagemill.models.drawing.measures.prompt_truncated import max_tokens
 from imagemill.models.drawing.measuring import Measuring
@@ -24,6 +23,7 @@ from imagemill.models.drawing.quarantine import split_suspects
 from imagemill.models.drawing.recovery import RecoveringGenerator
 from imagemill.models.drawing.timing import Timeline
 from imagemill.models.job import Job
+from imagemill.models.loading.load_errors import DeviceLost, is_sticky
 from imagemill.models.loading.pipeline import device_name, pick_device
 from imagemill.models.loading.pipeline_cache import Report, resident_pipeline
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,3 +55,20 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 watching = _watchdog.watching
+
+
+@contextmanager
+def time_limit(seconds: float, on_lost: Callable[[str], None]) -> Iterator[None]:
+    """End this process when the block takes longer, after ``on_lost(reason)``: a call that hangs cannot be stopped."""
+
+    def end() -> None:
+        on_lost(f"a batch took longer than recipe.batch_timeout, {seconds:g} s")
+        os._exit(1)
+
+    # A call that holds Python's global lock keeps the watchdog from running, but not this.
+    faulthandler.dump_traceback_later(seconds + 5, exit=True, file=sys.__stderr__)
+    try:
+        with watching(seconds, end):
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -17,6 +17,7 @@ from imagemill.data.config.speed import Speed
 from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.data.messages import shown
 from imagemill.models.cache_dir import cache_folder
+from imagemill.models.loading.load_errors import first_line, is_out_of_memory, is_sticky
 from imagemill.models.loading.source_cache import cache_sources
 from imagemill.models.loading.text_cache import cache_texts
 
@@ -54,7 +55,7 @@ def speed_up(pipeline: Any, speed: Speed, model: str, texts_vary: bool = False) 
         backend = _BACKENDS.get(speed.attention, speed.attention)
         _apply(model, f"attention: {speed.attention}", lambda: denoiser.set_attention_backend(backend))
     if speed.channels_last and getattr(pipeline, "vae", None) is not None:
-        pipeline.vae.to(memory_format=torch.channels_last)
+        _apply(model, "channels_last", lambda: pipeline.vae.to(memory_format=torch.channels_last))
     if speed.compile:
         # Cached between runs, so that only the first build compiles.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
@@ -132,7 +133,10 @@ def _apply(model: str, setting: str, apply: Callable[[], Any]) -> None:
         apply()
     except RecipeError:
         raise
-    except (RuntimeError, ValueError, AttributeError, ImportError, TypeError) as error:
+    except Exception as error:
+        if is_out_of_memory(error) or is_sticky(error):
+            raise
         raise RecipeError(
-            f"the model {shown(model)} cannot generate with speed.{setting} on this machine: {error}. Leave it out."
+            f"the model {shown(model)} cannot generate with speed.{setting} on this machine: {first_line(error)}. "
+            "Leave it out."
         ) from error

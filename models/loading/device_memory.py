@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import psutil
 import torch
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 ACTIVATIONS_SHARE = 0.1
 """Share of a device's memory that is reserved for activations."""
@@ -47,8 +49,16 @@ def weights_of(pipeline: Any) -> dict[str, torch.nn.Module]:
 
 
 def bytes_of(parts: Iterable[torch.nn.Module]) -> int:
-    """Size of the parts' weights in memory."""
-    return sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+    """Size of the parts' weights and buffers in memory."""
+    return sum(_bytes(tensor) for part in parts for tensor in chain(part.parameters(), part.buffers()))
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    # A quantized weight of torchao looks like one of its old type, and holds tensors.
+    if is_traceable_wrapper_subclass(tensor):
+        names, _ = tensor.__tensor_flatten__()
+        return sum(_bytes(getattr(tensor, name)) for name in names)
+    return tensor.numel() * tensor.element_size()
 
 
 def move(parts: Iterable[torch.nn.Module], device: torch.device) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,39 +13,95 @@ import torch
 from imagemill.data.config.memory import Memory
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
+from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.loading.part_sizes import BYTES_PER_WEIGHT, PartSize, part_sizes
 
-QUANTIZED = ("transformer", "unet", "text_encoder_2", "text_encoder_3")
-"""The large parts, which are quantized where a pipeline has them. In an autoencoder it would be visible."""
+DENOISERS = ("transformer", "unet")
+"""Names of the parts that run at every step, which are always quantized."""
+
+NAMED = (*DENOISERS, "text_encoder_2", "text_encoder_3")
+"""Parts that are quantized in families whose other parts are small (ModelSpec.quantized)."""
+
+LARGE_WEIGHTS = 500_000_000
+"""Weights of a large part: a gigabyte in 16 bits."""
+
+_AUTOENCODERS = ("vae", "vqvae", "movq")
+"""In an autoencoder quantization would be visible."""
 
 
-def quantization(memory: Memory, dtype: torch.dtype, model: str, parts: set[str]) -> dict[str, Any]:
-    """Arguments of ``from_pretrained`` for quantization. Raises RecipeError where its package is not installed."""
-    if memory.quantization == "none":
+def quantized_parts(spec: ModelSpec, parts: Mapping[str, PartSize]) -> list[str]:
+    """The names of the parts that the spec's memory settings quantize, the largest first."""
+    if spec.memory.quantization == "none":
+        return []
+    if spec.quantized == "named":
+        chosen = [name for name in NAMED if name in parts]
+    else:
+        chosen = [name for name, size in parts.items() if name in DENOISERS or _is_large(name, size)]
+    return sorted(chosen, key=lambda name: -parts[name].weights)
+
+
+def _is_large(name: str, size: PartSize) -> bool:
+    is_model = size.library in ("diffusers", "transformers") and not name.startswith(_AUTOENCODERS)
+    return is_model and size.weights >= LARGE_WEIGHTS
+
+
+def quantization(spec: ModelSpec, parts: Mapping[str, PartSize], device: torch.device) -> dict[str, Any]:
+    """Arguments of a pipeline's ``from_pretrained`` that quantize its parts.
+
+    Raises RecipeError where the package is not installed, or needs a GPU.
+    """
+    names = quantized_parts(spec, parts)
+    if not names:
         return {}
-    package = memory.quantization.split("_")[0]
-    if find_spec(package) is None:
-        raise RecipeError(
-            f"the model {shown(model)} is to be quantized with {memory.quantization}, and the package "
-            f"{shown(package)} is not "
-            f"installed on this worker: pip install 'imagemill[{package}]', or set memory.quantization to none."
-        )
     from diffusers import PipelineQuantizationConfig
 
-    large = [name for name in QUANTIZED if name in parts]
+    mapping = {name: part_quantization(spec, parts[name].library, device) for name in names}
+    return {"quantization_config": PipelineQuantizationConfig(quant_mapping=mapping)}
+
+
+def loaded_bytes(spec: ModelSpec, folder: Path, shared: Container[str]) -> list[int]:
+    """Bytes in memory of each part that a spec's pipeline loads from a folder, but those that are ``shared``."""
+    parts = {name: size for name, size in part_sizes(folder).items() if name not in shared}
+    small = quantized_parts(spec, parts)
+    bytes_per_weight = getattr(torch, spec.dtype).itemsize
+    quantized = BYTES_PER_WEIGHT.get(spec.memory.quantization)
+    return [size.loaded_bytes(bytes_per_weight, quantized if name in small else None) for name, size in parts.items()]
+
+
+def device_bytes(spec: ModelSpec, parts: Sequence[int]) -> int:
+    """Bytes on the device of parts with these sizes: with offload, those that are there at the same time."""
+    match spec.memory.offload:
+        case "none":
+            return sum(parts)
+        case "model":
+            return max(parts, default=0)
+    # Single layers or groups of them, beside which the activations count.
+    return 0
+
+
+def part_quantization(spec: ModelSpec, library: str, device: torch.device) -> Any:
+    """The quantization of one part, as its library wants it. Raises RecipeError as ``quantization`` does."""
+    kind, package = spec.memory.quantization, spec.memory.quantization.split("_")[0]
+    if find_spec(package) is None:
+        raise RecipeError(
+            f"the model {shown(spec.name)} is to be quantized with {kind}, and the package {shown(package)} is not "
+            f"installed on this worker: pip install 'imagemill[{package}]', or set memory.quantization to none."
+        )
+    if package == "bitsandbytes" and device.type != "cuda":
+        raise RecipeError(
+            f"the model {shown(spec.name)} is to be quantized with {kind}, which needs an NVIDIA GPU, and this worker "
+            "has none: set memory.quantization to torchao_int8 or none."
+        )
+    configs: Any = import_module("transformers" if library == "transformers" else "diffusers")
     if package == "torchao":
-        return {"quantization_config": PipelineQuantizationConfig(quant_mapping=_torchao(memory.quantization, large))}
-    kwargs = {"load_in_8bit": True}
-    if memory.quantization == "bitsandbytes_4bit":
-        kwargs = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
-    config = PipelineQuantizationConfig(
-        quant_backend=memory.quantization, quant_kwargs=kwargs, components_to_quantize=large
-    )
-    return {"quantization_config": config}
+        return configs.TorchAoConfig(_torchao(kind))
+    if kind == "bitsandbytes_8bit":
+        return configs.BitsAndBytesConfig(load_in_8bit=True)
+    dtype = getattr(torch, spec.dtype)
+    return configs.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
-def _torchao(kind: str, parts: list[str]) -> dict[str, Any]:
-    import diffusers
-    import transformers
+def _torchao(kind: str) -> Any:
     from torchao.quantization import (
         Float8DynamicActivationFloat8WeightConfig,
         Float8WeightOnlyConfig,
@@ -54,11 +113,7 @@ def _torchao(kind: str, parts: list[str]) -> dict[str, Any]:
         "torchao_float8": Float8WeightOnlyConfig,
         "torchao_float8_dynamic": Float8DynamicActivationFloat8WeightConfig,
     }
-    weights = kinds[kind]()
-    # Text encoders are models of transformers, the other parts of diffusers.
-    return {
-        name: (transformers if name.startswith("text_encoder") else diffusers).TorchAoConfig(weights) for name in parts
-    }
+    return kinds[kind]()
 
 
 def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: str) -> Any:

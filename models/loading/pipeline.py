@@ -5,23 +5,25 @@ from __future__ import annotations
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from imagemill.data.errors import RecipeError, one_line
-from imagemill.data.messages import shown, shown_path
+from imagemill.data.errors import one_line
 from imagemill.models.catalog.external_parts import ExternalPart
 from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.catalog.weight_files import VARIANTS, variant_of
 from imagemill.models.library_messages import collect_new
 from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.fixed_texts import fix_text_lengths
+from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import load_loras
-from imagemill.models.loading.offload import apply_offload, quantization
-from imagemill.models.loading.shared_parts import part_folders
+from imagemill.models.loading.offload import apply_offload, part_quantization, quantization
+from imagemill.models.loading.part_sizes import part_sizes
 from imagemill.models.loading.weights_report import complete_weights
 
 
@@ -45,12 +47,23 @@ def local_folder(spec: ModelSpec) -> Path | None:
         return None
     if spec.source.files:
         return Path(spec.source.location)
-    with _explain(spec):
-        return Path(
-            diffusers_class(spec.pipeline).download(
-                spec.source.location, use_safetensors=True, **hub_arguments(spec.source, spec.cache_dir)
-            )
-        )
+    with load_errors(spec):
+        return _download(spec)
+
+
+def _download(spec: ModelSpec) -> Path:
+    """Download a repository; one that has only a variant of some part's weights, in that variant."""
+    kind, arguments = diffusers_class(spec.pipeline), hub_arguments(spec.source, spec.cache_dir)
+    download = partial(kind.download, spec.source.location, use_safetensors=True, **arguments)
+    try:
+        return Path(download())
+    except OSError as error:
+        if "necessary `safetensors` weights" not in str(error):
+            raise
+        for variant in VARIANTS:
+            with suppress(OSError):
+                return Path(download(variant=variant))
+        raise
 
 
 def load_pipeline(
@@ -69,30 +82,33 @@ def load_pipeline(
     if stand_in := os.environ.get("IMAGEMILL_PIPELINE"):
         return pkgutil.resolve_name(stand_in)(spec, device)
     dtype = getattr(torch, spec.dtype)
-    names = {path.name for path in part_folders(local_folder(spec))}
-    with _explain(spec), complete_weights(spec.name, spec.source.location) as weights:
+    folder = local_folder(spec)
+    with load_errors(spec), complete_weights(spec.name, spec.source.location) as weights:
         kind = diffusers_class(spec.pipeline)
+        sizes = {name: size for name, size in part_sizes(folder).items() if name not in shared}
         # It paints images black, which would then be set aside as blank, for a reason that no message gives.
         without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
         pipeline = kind.from_pretrained(
-            spec.source.location,
+            # A folder, also for a repository: the hub was asked for it already.
+            folder,
             dtype=dtype,
+            variant=variant_of(folder),
             use_safetensors=True,
-            **hub_arguments(spec.source, spec.cache_dir),
-            **quantization(spec.memory, dtype, spec.name, names - shared.keys()),
+            **quantization(spec, sizes, device),
             **without,
             **shared,
         )
     if weights.unused:
         first = one_line(weights.unused[0], 120)
         report({"kind": "unused_weights", "model": spec.name, "tensors": len(weights.unused), "first": first})
-    check_fit(pipeline, spec)
-    load_loras(pipeline, spec)
-    load_ip_adapter(pipeline, spec)
-    return fix_text_lengths(_silence(apply_offload(pipeline, spec.memory, device, spec.name)))
+    with load_errors(spec):
+        check_fit(pipeline, spec)
+        load_loras(pipeline, spec)
+        load_ip_adapter(pipeline, spec)
+        return fix_text_lengths(_silence(apply_offload(pipeline, spec.memory, device, spec.name)))
 
 
-def extra_components(spec: ModelSpec) -> dict[str, Any]:
+def extra_components(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
     """Load components that are not in the model's own repository into host memory: ControlNet and external parts.
 
     Raises RecipeError where their files cannot be loaded.
@@ -101,37 +117,26 @@ def extra_components(spec: ModelSpec) -> dict[str, Any]:
         return {}
     parts: dict[str, Any] = {}
     for part in spec.external_parts:
-        with _explain(spec, part.source.location), complete_weights(spec.name, part.source.location):
-            parts[part.name] = _load_external_part(spec, part)
+        with load_errors(spec, part.source.location), complete_weights(spec.name, part.source.location):
+            parts[part.name] = _load_external_part(spec, part, device)
     if spec.adapters.controlnet:
         location = spec.adapters.controlnet.source.location
-        with _explain(spec, location), complete_weights(spec.name, location):
+        with load_errors(spec, location), complete_weights(spec.name, location):
             parts["controlnet"] = load_controlnet(spec, diffusers_class(spec.adapters.controlnet.kind))
     return parts
 
 
-def _load_external_part(spec: ModelSpec, part: ExternalPart) -> Any:
+def _load_external_part(spec: ModelSpec, part: ExternalPart, device: torch.device) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     location, arguments = part.source.location, hub_arguments(part.source, spec.cache_dir)
     if part.name.startswith("tokenizer"):
         return AutoTokenizer.from_pretrained(location, **arguments)
+    if spec.memory.quantization != "none":
+        arguments["quantization_config"] = part_quantization(spec, "transformers", device)
     return AutoModelForCausalLM.from_pretrained(
         location, dtype=getattr(torch, spec.dtype), use_safetensors=True, **arguments
     )
-
-
-@contextmanager
-def _explain(spec: ModelSpec, source: str | None = None) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        why = " ".join(str(error).split())
-        raise RecipeError(f"the model {shown(spec.name)} needs a package that is not installed: {why}") from error
-    except (OSError, ValueError) as error:
-        raise RecipeError(
-            f"the model {shown(spec.name)} cannot be loaded from {shown_path(source or spec.source.location)}: {error}"
-        ) from error
 
 
 def diffusers_class(name: str) -> Any:

@@ -19,7 +19,9 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.acceleration import speed_up
 from imagemill.models.loading.adapters import ip_adapter_bytes, steered_parts
 from imagemill.models.loading.device_memory import bytes_of, free_bytes, free_host_bytes, free_memory, move, weights_of
+from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import changed_parts
+from imagemill.models.loading.offload import device_bytes, loaded_bytes
 from imagemill.models.loading.pipeline import (
     device_name,
     extra_components,
@@ -29,7 +31,7 @@ from imagemill.models.loading.pipeline import (
     pipeline_from_parts,
 )
 from imagemill.models.loading.schedulers import use_scheduler
-from imagemill.models.loading.shared_parts import find_equal, part_bytes, part_folders
+from imagemill.models.loading.shared_parts import find_equal, part_folders
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -69,7 +71,8 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
         device, started = pick_device(), time.perf_counter()
         found = _resident.get(spec.weights_key)
         if found is None:
-            found = _resident[spec.weights_key] = _load(spec, device, max_resident, report)
+            with load_errors(spec):
+                found = _resident[spec.weights_key] = _load(spec, device, max_resident, report)
             _emit(report, "loaded", found, device, started)
         elif not found.is_on_device:
             _make_space(bytes_of(found.parts), device, max_resident)
@@ -104,10 +107,10 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
     shared = {
         path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
     }
-    extra = extra_components(spec)
-    needed = sum(part_bytes(path) for path in own if path.name not in shared) + bytes_of(modules_of(extra))
-    needed += ip_adapter_bytes(spec) if own else 0
-    _make_space(needed, device, max_resident)
+    extra = extra_components(spec, device)
+    own_bytes = loaded_bytes(spec, folder, shared) if folder else []
+    adapter = ip_adapter_bytes(spec) if own else 0
+    _make_space(device_bytes(spec, [*own_bytes, *map(_size, modules_of(extra)), adapter]), device, max_resident)
     pipeline = load_pipeline(spec, device, {**shared, **extra}, report)
     speed_up(pipeline, spec.speed, spec.name, spec.call.texts_vary)
     parts = weights_of(pipeline)
@@ -118,13 +121,17 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
     return Resident(spec, {(spec.pipeline, spec.scheduler): pipeline}, scheduler, plain)
 
 
+def _size(part: torch.nn.Module) -> int:
+    return bytes_of([part])
+
+
 def modules_of(parts: Mapping[str, Any]) -> list[torch.nn.Module]:
     """Those of a pipeline's parts that have weights."""
     return [part for part in parts.values() if isinstance(part, torch.nn.Module)]
 
 
 def _setup(spec: ModelSpec) -> tuple[Any, ...]:
-    return spec.dtype, spec.speed, spec.memory
+    return spec.dtype, spec.speed, spec.memory, spec.quantized
 
 
 def _make_space(needed: int, device: torch.device, max_resident: int | None) -> None:

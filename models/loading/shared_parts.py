@@ -5,14 +5,13 @@ FLUX.1-dev and FLUX.1-Kontext-dev, for instance, have the same text encoders and
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from imagemill.data.identity import digest
+from imagemill.models.hash_cache import cached_hash
 
 IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "_commit_hash")
 """Fields of a config that record where and by which version it was written."""
@@ -21,11 +20,6 @@ IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "_c
 def part_folders(model: Path) -> list[Path]:
     """The folders of a model's parts that have weights."""
     return sorted({path.parent for path in model.glob("*/*.safetensors")})
-
-
-def part_bytes(folder: Path) -> int:
-    """Size of a part's weights on disk."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def find_equal(folder: Path, others: Iterable[Path]) -> Path | None:
@@ -51,11 +45,4 @@ def _file(path: Path) -> Any:
     # In the hub's cache a large file is a link to a blob named by its sha256.
     if real.parent.name == "blobs" and len(real.name) == 64:
         return real.name
-    status = real.stat()
-    return _sha256(real, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return cached_hash(real)

@@ -31,8 +31,8 @@ def draw_on_worker(message: JobMessage, topic: str, threads: int | None = None) 
         imports.join()
     # Imported here, on the worker, so that the flow's process never loads torch.
     try:
-        from imagemill.models.drawing.device_errors import DeviceLost
         from imagemill.models.drawing.draw import draw, use_threads
+        from imagemill.models.loading.load_errors import DeviceLost
     except (ImportError, OSError) as error:
         raise BuildFailed(
             f"a worker process cannot import what models need: {type(error).__name__}: {error}. Fix the installation "

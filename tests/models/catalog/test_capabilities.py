@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from imagemill.data.config.memory import Memory
 from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit, Generate
+from imagemill.data.config.template import Sweep
 from imagemill.data.errors import RecipeError
-from imagemill.models.catalog.capabilities import check_settings
+from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.framing import edit_size
 from tests.models.catalog.folders import COMMIT, write_model
@@ -126,3 +128,41 @@ def test_attention_that_takes_no_mask_is_refused_where_texts_are_padded(attentio
         check_settings("generate", section, resolve("generate", section))
     section = Generate(model="flux.1-dev", revision=COMMIT, speed=Speed(attention=attention))
     check_settings("generate", section, resolve("generate", section))
+
+
+@pytest.mark.parametrize("scheduler", [None, "flow-match euler", "flow-match unipc"])
+def test_qwen_image_at_one_step_says_that_it_needs_two(scheduler: Any):
+    """Of one step its schedulers make values that are no numbers."""
+    section = Generate(model="qwen-image", revision=COMMIT, steps=1, scheduler=scheduler)
+    spec = resolve("generate", section)
+    assert spec.facts().min_steps == 2
+    with pytest.raises(RecipeError, match=r"steps is 1, but the model 'qwen-image' needs at least 2: its scheduler"):
+        check_settings("generate", section, spec)
+    check_settings("generate", section.model_copy(update={"steps": 2}), spec)
+    with pytest.raises(RecipeError, match=r"sweep\.steps has 1: the model 'qwen-image' needs at least 2\.$"):
+        check_sweep(Sweep(steps=[4, 1]), spec)
+
+
+@pytest.mark.parametrize(("terminal", "fewest"), [("0.02", 2), ("null", 1)])
+def test_a_folders_scheduler_decides_whether_it_needs_two_steps(tmp_path: Path, terminal: str, fewest: int):
+    folder = write_model(tmp_path / "mine", "QwenImagePipeline")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(f'{{"shift_terminal": {terminal}}}')
+    assert resolve("generate", Generate(model=str(folder))).limits.min_steps == fewest
+
+
+@pytest.mark.parametrize(
+    ("offload", "quantization"), [("sequential", "bitsandbytes_4bit"), ("group", "bitsandbytes_8bit")]
+)
+def test_offload_and_quantization_that_exclude_each_other_are_refused(folder: Path, offload: Any, quantization: Any):
+    for kind in ("none", "model", offload):
+        section = Generate(model=str(folder), memory=Memory(offload=kind, quantization=quantization))
+        spec = resolve("generate", section)
+        if kind != offload:
+            check_settings("generate", section, spec)
+            continue
+        with pytest.raises(RecipeError) as caught:
+            check_settings("generate", section, spec)
+        assert str(caught.value).startswith(
+            f"recipe.generate.memory.offload is {offload!r}, which excludes quantization: {quantization}, since "
+        )

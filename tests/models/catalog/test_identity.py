@@ -176,3 +176,18 @@ def test_a_model_of_the_catalog_has_the_identity_that_it_always_had(name: str):
         for task in entry.calls(catalog.families[entry.family])
     ]
     assert digest([spec_of(section).identity for section in sections]) == CATALOG[name]
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_only_quantized_models_whose_text_encoders_came_to_be_quantized_have_another_identity(name: str):
+    catalog = read_catalog()
+    entry = catalog.models[name]
+    task = next(iter(entry.calls(catalog.families[entry.family])))
+    kind = Generate if task == "text-to-image" else Edit
+    plain, quantized = (
+        spec_of(kind(model=name, memory=Memory(quantization=setting), **({} if kind is Generate else {"task": task})))
+        for setting in ("none", "torchao_int8")
+    )
+    added = {"memory": {"quantization": "torchao_int8"}}
+    is_named = entry.family.startswith(("StableDiffusion", "FluxPipeline", "FluxKontext", "FluxFill"))
+    assert quantized.identity == plain.identity | added | ({} if is_named else {"quantized": "large"})

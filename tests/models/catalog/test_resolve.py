@@ -39,15 +39,63 @@ def refusal(error: type[RecipeError], step: str, section: Generate | Edit, cache
     return str(caught.value)
 
 
-def test_an_unknown_name_lists_the_known_ones():
-    assert refusal(UnknownModel, "generate", Generate(model="fluxx")) == (
-        f"recipe.generate.model is 'fluxx', which is neither in the catalog ({', '.join(read_catalog().models)}), "
-        "a local folder with model_index.json, nor an 'org/name' repository."
+def test_an_unknown_name_offers_the_nearest_three():
+    assert refusal(UnknownModel, "generate", Generate(model="sdxl-trubo")) == (
+        "recipe.generate.model is 'sdxl-trubo', which is neither in the catalog (nearest: sdxl-turbo, sdxl, "
+        f"sd-3.5-large-turbo; `imagemill models` lists all {len(read_catalog().models)}), a local folder with "
+        "model_index.json, nor an 'org/name' repository."
     )
 
 
 def test_a_folder_without_an_index_is_unknown(tmp_path: Path):
     assert refusal(UnknownModel, "edit", Edit(model=str(tmp_path))).startswith("recipe.edit.model is '/")
+
+
+def test_an_existing_folder_is_never_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("imagemill.models.hub.resolve_commit", lambda *_: pytest.fail("the hub was asked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "forms" / "modular").mkdir(parents=True)
+    assert refusal(UnknownModel, "generate", Generate(model="forms/modular")) == (
+        "recipe.generate.model is 'forms/modular', a folder without model_index.json: name the one that diffusers' "
+        "save_pretrained() wrote."
+    )
+    (tmp_path / "forms" / "modular" / "modular_model_index.json").write_text("{}")
+    assert "a folder with a modular pipeline" in refusal(UnknownModel, "generate", Generate(model="forms/modular"))
+
+
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.CKPT", "mine.gguf", "studio/mine.safetensors"])
+def test_a_checkpoint_file_says_that_it_is_one_and_what_to_do(name: str, tmp_path: Path):
+    path = tmp_path / name
+    assert "a file that does not exist" in refusal(UnknownModel, "generate", Generate(model=str(path)))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"weights")
+    message = refusal(UnknownModel, "generate", Generate(model=str(path)))
+    assert "is a single-file checkpoint" in message.replace("', a", " is a")
+    if path.suffix == ".gguf":
+        assert "set memory.quantization" in message
+    else:
+        assert f'from_single_file("{path}").save_pretrained("{path.with_suffix("")}")' in message
+
+
+def test_a_folder_with_a_checkpoint_alone_names_the_file(tmp_path: Path):
+    (tmp_path / "pony.safetensors").write_bytes(b"weights")
+    message = refusal(UnknownModel, "generate", Generate(model=str(tmp_path)))
+    assert "a folder without model_index.json. Its 'pony.safetensors' is a single-file checkpoint" in message
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ('{"_class_name": ["pipeline_mine", "MyPipeline"]}', "code of its own (['pipeline_mine', 'MyPipeline'])"),
+        ('{"_class_name": null}', "names no pipeline class (_class_name)"),
+        ("{}", "names no pipeline class (_class_name)"),
+        ("[]", "names no pipeline class (_class_name)"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_an_index_without_a_class_of_diffusers_is_refused(folder: Path, index: str, words: str):
+    (folder / "model_index.json").write_text(index)
+    assert words in refusal(RecipeError, "generate", Generate(model=str(folder)))
 
 
 def test_a_folder_has_the_family_and_the_dtype_of_its_files(folder: Path):

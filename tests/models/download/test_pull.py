@@ -159,7 +159,7 @@ def test_a_gated_model_without_a_token_says_what_to_do(machine: Machine, hub: Hu
 @pytest.mark.parametrize(
     ("key", "environment", "code", "words"),
     [
-        ("flux", {}, 2, "'flux' is neither in the catalog (bundled, "),
+        ("flux", {}, 2, "'flux' is neither in the catalog (nearest: flux"),
         ("studio/other", {}, 2, "there is no repository 'studio/other' that you may see"),
         ("painter", {"HF_HUB_OFFLINE": "1"}, 1, "HF_HUB_OFFLINE is set, so nothing is downloaded, and 'painter' is"),
         ("painter", {"HF_ENDPOINT": "http://127.0.0.1:9"}, 1, "the hub cannot be reached, or broke off (ConnectErr"),
@@ -178,3 +178,23 @@ def test_the_list_has_every_model_with_its_licence(imagemill: Run):
     assert [line.split()[0] for line in lines[: len(models)]] == list(models)
     for entry, line in zip(models.values(), lines):
         assert line.rstrip().endswith(entry.licence)
+
+
+@pytest.mark.parametrize("pulled", [True, False], ids=["pulled", "not pulled"])
+def test_a_repository_with_one_variant_alone_is_loaded_in_it(machine: Machine, hub: Hub, pulled: bool):
+    for name in [name for name in hub.files if name.endswith(".fp16.safetensors")]:
+        del hub.files[name]
+    for name in [name for name in hub.files if "/" in name and name.endswith(".safetensors")]:
+        hub.files[name.replace(".safetensors", ".fp16.safetensors")] = hub.files.pop(name)
+    if pulled:
+        assert machine.run("pull", "painter")[0] == 0
+        assert machine.listed()["cached"] == "whole"
+    code = (
+        "import torch; from imagemill.data.config.steps import Generate; from imagemill.models.catalog.resolve import "
+        "resolve; from imagemill.models.loading.pipeline import load_pipeline; "
+        "spec = resolve('generate', Generate(model='painter')); "
+        "print(type(load_pipeline(spec, torch.device('cpu'), {}).transformer).__name__)"
+    )
+    environment = machine.environment | ({"HF_HUB_OFFLINE": "1"} if pulled else {})
+    loaded = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert loaded.stdout.strip() == "FluxTransformer2DModel", loaded.stderr

@@ -10,9 +10,9 @@ import pytest
 
 from imagemill.data.errors import BuildFailed
 from imagemill.data.staging.in_flight import KILLED, InFlight
-from imagemill.models.drawing.device_errors import DeviceLost
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
+from imagemill.models.loading.load_errors import DeviceLost
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.jobs import batch_sizes, loaded_as, make_job, silent
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from imagemill.data.config.memory import Memory
 from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.capabilities import check_settings
 from imagemill.models.catalog.resolve import resolve
+from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading import pipeline_cache
+from imagemill.models.loading.pipeline import extra_components
 from tests.models.jobs import generated
 from tests.models.tiny import save_tiny
 
@@ -47,6 +52,26 @@ def test_all_that_a_row_asks_for_decides_its_image(whole: Path, tmp_path: Path):
 def test_parts_that_the_repository_lacks_come_from_another_at_a_commit(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    spec = composed_of_two(whole, tmp_path, monkeypatch)
+    assert spec.identity["parts"] == {part: {"repository": "studio/llama", "revision": COMMIT} for part in LLAMA}
+    (composed,) = generated(spec, tmp_path / "staged", [drawing(0)])
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
+    (complete,) = generated(resolve("generate", Generate(model=str(whole))), tmp_path / "staged", [drawing(1)])
+    assert (composed == complete).all()
+
+
+def test_a_language_model_of_another_repository_is_quantized(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("torchao")
+    spec = composed_of_two(whole, tmp_path, monkeypatch)
+    spec = replace(spec, memory=Memory(quantization="torchao_int8"), dtype="bfloat16")
+    encoder = extra_components(spec, torch.device("cpu"))["text_encoder_4"]
+    assert any("torchao" in type(weight).__module__ for weight in encoder.parameters())
+
+
+def composed_of_two(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+    """The pipeline as a folder without its Llama, which the hub's cache has as a repository."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     lacking, repository = tmp_path / "lacking", tmp_path / "cache/models--studio--llama"
     shutil.copytree(whole, lacking, ignore=shutil.ignore_patterns(*LLAMA))
@@ -59,12 +84,7 @@ def test_parts_that_the_repository_lacks_come_from_another_at_a_commit(
     entry = {"family": "HiDreamImagePipeline", "folder": str(lacking), "dtype": "float32"}
     models = tmp_path / "models.yaml"
     models.write_text(yaml.safe_dump({"models": {"mine": {**entry, "parts": dict.fromkeys(LLAMA, "studio/llama")}}}))
-    spec = resolve("generate", Generate(model="mine"), str(tmp_path / "cache"), models_file=str(models))
-    assert spec.identity["parts"] == {part: {"repository": "studio/llama", "revision": COMMIT} for part in LLAMA}
-    (composed,) = generated(spec, tmp_path / "staged", [drawing(0)])
-    monkeypatch.setattr(pipeline_cache, "_resident", {})
-    (complete,) = generated(resolve("generate", Generate(model=str(whole))), tmp_path / "staged", [drawing(1)])
-    assert (composed == complete).all()
+    return resolve("generate", Generate(model="mine"), str(tmp_path / "cache"), models_file=str(models))
 
 
 def test_a_size_that_it_would_not_generate_is_refused(whole: Path):
