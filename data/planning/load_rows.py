@@ -14,12 +14,14 @@ from imagemill.data.errors import BadRow, BuildFailed, InputError
 from imagemill.data.messages import shown_path
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
+from imagemill.data.prompts.field_names import role_names
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row_images import RowImages
 from imagemill.data.prompts.row_maker import RowMaker
+from imagemill.data.prompts.texts import doubt_of
 from imagemill.data.records import ColumnKind, Loaded, SetAside
 
 LOOKAHEAD = 64
@@ -61,12 +63,13 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             try:
                 rows_of_variant = list(row_maker.rows(fields, record.line, mark))
             except BadRow as error:
-                set_aside(record.line, row_maker.own_id(fields), error)
+                set_aside(record.line, row_maker.own_id(fields), BadRow(record.doubt) if record.doubt else error)
                 faults += 1
                 continue
             for own_id, row in rows_of_variant:
+                doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    worklist.add_row(own_id, row)
+                    worklist.add_row(own_id, row._replace(doubt=doubt) if doubt else row)
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
@@ -84,7 +87,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, row_maker.image_fields)
+    records = read_records(recipe.prompts_path, row_maker.image_fields, role_names(recipe))
     return _with_prefetch(records, row_maker) if row_maker.image_roles else records
 
 

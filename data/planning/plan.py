@@ -193,8 +193,8 @@ def make_plan(
                 if planned.row_key in known_failures:
                     worklist.add_fault(known_failures[planned.row_key])
                 # An image that the dataset has is not decoded, whatever else of its row has changed.
-                elif planned.row.too_large and planned.path[-1].key not in images:
-                    worklist.add_fault(_too_large(planned.row, recipe))
+                elif planned.row.doubt and planned.path[-1].key not in images:
+                    worklist.add_fault(_in_doubt(planned.row, recipe))
                 else:
                     to_build.append(planned)
             failed += len(missing) - len(to_build)
@@ -228,8 +228,8 @@ def make_plan(
     )
 
 
-def _too_large(row: Row, recipe: Recipe) -> SetAside:
-    fault = SetAside("load", row.id, row.file, row.line, row.too_large or "")
+def _in_doubt(row: Row, recipe: Recipe) -> SetAside:
+    fault = SetAside("load", row.id, row.file, row.line, row.doubt or "")
     if recipe.on_bad_row == "stop":
         raise BuildFailed(f"{fault.file}, line {fault.line}: {fault.reason} (on_bad_row is 'stop').")
     return fault

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+
+from imagemill.data.prompts.text_file import Source
 
 MAX_LINE_BYTES = 64 * 2**20
 """Longest line; what is longer is not kept, and counts as a bad line."""
@@ -13,7 +14,7 @@ TOO_LONG = f"the line has over {MAX_LINE_BYTES // 2**20} MiB"
 _BLOCK = 2**20
 
 
-def bounded_lines(file: BinaryIO, old_mac: bool = False) -> Iterator[bytes | None]:
+def bounded_lines(file: Source, old_mac: bool = False) -> Iterator[bytes | None]:
     """Yield each line with its end, or None for one that is too long.
 
     ``old_mac``: a carriage return alone ends a line too, as CSV readers have it.
@@ -33,7 +34,7 @@ def bounded_lines(file: BinaryIO, old_mac: bool = False) -> Iterator[bytes | Non
         yield b"".join(parts) if size <= MAX_LINE_BYTES else None
 
 
-def _pieces(file: BinaryIO, old_mac: bool) -> Iterator[bytes]:
+def _pieces(file: Source, old_mac: bool) -> Iterator[bytes]:
     """Lines with their ends, and parts of lines that go beyond a block."""
     held = b""
     # Not readline: not every file of fsspec's takes a limit there.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
+from imagemill.data.config.chain import generate_of
+from imagemill.data.config.columns import GUIDES
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.template import placeholders
 from imagemill.data.messages import shown
+from imagemill.data.prompts.formats.names import TABLES, format_of
+from imagemill.data.prompts.hub import is_on_hub
 
 _MAX_LISTED = 8
 
@@ -16,9 +24,44 @@ _FAMILIAR = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RoleNames:
+    """What the recipe calls the fields of a row, for readers of files that have no names for them, or odd headings."""
+
+    prompt: str = "prompt"
+    id: str = "id"
+    images: str | None = None
+    """None if the recipe reads no image to edit."""
+    embedded: frozenset[str] = frozenset()
+    """All fields with images that the recipe reads."""
+    texts: frozenset[str] = frozenset(["prompt"])
+    """Fields of which every row has at least one."""
+
+    def fields(self, row_id: str, image: Any) -> dict[str, Any]:
+        """The fields of a row that is an image."""
+        return {self.id: row_id, **({self.images: image} if self.images else {})}
+
+
+def role_names(recipe: Recipe) -> RoleNames:
+    """The names in a recipe."""
+    columns = recipe.columns
+    edits_given = generate_of(recipe) is None
+    texts = {columns.prompt, columns.conversations, columns.images, columns.edit_prompt}
+    return RoleNames(
+        prompt=columns.prompt,
+        id=columns.id,
+        images=columns.images if edits_given else None,
+        embedded=frozenset(
+            [*([columns.images] if edits_given else []), columns.mask, *(getattr(columns, role) for role in GUIDES)]
+        ),
+        texts=frozenset(texts | (placeholders(recipe.template) if recipe.template else set())),
+    )
+
+
 def has_heading(prompts: str) -> bool:
-    """Whether the prompts file's first line names its fields (CSV, TSV)."""
-    return bool(re.search(r"\.(csv|tsv)(\.(gz|bz2|xz))?$", prompts.lower()))
+    """Whether the prompts file's first line names its fields (CSV, TSV); so it may be in a folder."""
+    is_folder = bool(prompts) and not is_on_hub(prompts) and format_of(prompts) is None
+    return is_folder or format_of(prompts) in TABLES
 
 
 def list_fields(names: Iterable[str], from_heading: bool) -> str:

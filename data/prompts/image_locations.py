@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from imagemill.data.errors import BadRow
 from imagemill.data.messages import shown_path
 from imagemill.data.prompts.hub import is_on_hub, parse_hub_prompts
+from imagemill.data.prompts.local_files import base_folder
 from imagemill.data.prompts.reader import split_prompts
 from imagemill.data.storage.addresses import Reach, local_origin
 from imagemill.data.storage.locations import is_remote, redact
@@ -31,6 +32,7 @@ class ImageLocations:
     def __init__(self, prompts: str, allow_hosts: Iterable[str] = ()) -> None:
         self._on_hub = is_on_hub(prompts)
         self._protocol, self._prompts = split_prompts(prompts)
+        self._folder = Path() if self._protocol else base_folder(self._prompts)
         hosts = [host.lower() for host in allow_hosts]
         if self._protocol:
             # Its user named the prompts' own host and the Hub's, wherever these are. Local prompts reach both anyway,
@@ -67,7 +69,7 @@ class ImageLocations:
                 f"the image {shown_location(name)} is not read: it is a path on this machine, which prompts from "
                 f"elsewhere may not name. Name it relative to {shown_location(self._prompts)}, or download the prompts."
             )
-        return str(Path(self._prompts).expanduser().parent / location)
+        return str(self._folder / location)
 
     def _relative(self, name: str) -> str:
         if self._protocol in WEB:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from imagemill.data.errors import one_line
 from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
+from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.texts import UTF16_HINT
 
 MAX_DEPTH = 64
 """Maximum nesting of lists and objects in a line: recursive code would run out of stack on deeper ones."""
@@ -27,22 +29,29 @@ class Record(NamedTuple):
     """Counted from 1, as in an editor; the row number in Parquet."""
     fields: dict[str, Any] | None
     fault: str | None = None
+    doubt: str | None = None
+    """Why it is not built, unless the dataset has its images already: an earlier version read it as a row."""
 
 
-def read_jsonl(file: BinaryIO) -> Iterator[Record]:
+def read_jsonl(file: TextFile) -> Iterator[Record]:
     """Yield the object of each line. Blank lines are skipped."""
-    for number, raw in enumerate(bounded_lines(file), start=1):
+    # To JSON a carriage return is a blank: lines end there only if that makes the first an object.
+    old_mac = file.has_mac_lines and file.head.split(b"\r")[0].rstrip().endswith(b"}")
+    for number, raw in enumerate(bounded_lines(file, old_mac), start=1):
         if raw is None:
             yield Record(number, None, TOO_LONG)
-            continue
-        if fields := _plain_object(raw):
-            yield Record(number, fields)
-            continue
-        text, fault = _decode(raw)
-        if fault:
-            yield Record(number, None, fault)
-        elif text.strip():
-            yield _json_record(number, text)
+        elif record := parse_json(number, raw):
+            yield record
+
+
+def parse_json(number: int, raw: bytes) -> Record | None:
+    """The record of a JSON object, or why the text is none; None for a blank text."""
+    if fields := _plain_object(raw):
+        return Record(number, fields)
+    text, fault = decode(raw)
+    if fault:
+        return Record(number, None, fault)
+    return _json_record(number, text) if text.strip() else None
 
 
 def _plain_object(raw: bytes) -> dict[str, Any] | None:
@@ -73,7 +82,8 @@ def _json_record(number: int, text: str) -> Record:
     except UnicodeEncodeError as error:
         return Record(number, None, f"text that is not valid Unicode ({error.reason})")
     except (ValueError, RecursionError) as error:
-        return Record(number, None, f"not JSON ({one_line(error)})")
+        hint = f": {UTF16_HINT}" if "\0" in text else ""
+        return Record(number, None, f"not JSON ({one_line(error)}){hint}")
     if not isinstance(fields, dict):
         return Record(number, None, 'not a JSON object such as {"prompt": "..."}')
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:
@@ -90,21 +100,22 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def read_text(file: BinaryIO) -> Iterator[Record]:
+def read_text(file: TextFile) -> Iterator[Record]:
     """Yield each line as a prompt. Blank lines are skipped."""
-    for number, raw in enumerate(bounded_lines(file), start=1):
+    for number, raw in enumerate(bounded_lines(file, file.has_mac_lines), start=1):
         if raw is None:
             yield Record(number, None, TOO_LONG)
             continue
-        text, fault = _decode(raw)
+        text, fault = decode(raw)
         if fault:
             yield Record(number, None, fault)
         elif text.strip():
             yield Record(number, {"prompt": text.strip()})
 
 
-def _decode(raw: bytes) -> tuple[str, str | None]:
+def decode(raw: bytes) -> tuple[str, str | None]:
+    """The text of bytes in UTF-8, and what is wrong with them."""
     try:
         return raw.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:
-        return "", f"not UTF-8 (byte {error.start + 1}): save the file in UTF-8"
+        return "", f"not UTF-8 (byte {error.start + 1}): {UTF16_HINT if 0 in raw else 'save the file in UTF-8'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, time
 from typing import Any, BinaryIO
 
@@ -24,19 +24,29 @@ MAX_UNPACKED_RATIO = 50
 
 def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
     """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
-    table, image_names = pq.ParquetFile(file), {name.lower() for name in images}
+    table = pq.ParquetFile(file)
     _check_unpacked_size(table.metadata)
+    yield from read_batches(
+        table.schema_arrow, lambda names, size: table.iter_batches(batch_size=size, columns=names), images
+    )
+
+
+def read_batches(
+    schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: Collection[str] = ()
+) -> Iterator[Record]:
+    """Yield each row of a table. ``batches``: its batches with these columns, of at most so many rows."""
+    image_names = {name.lower() for name in images}
     # Bytes cannot be carried as plain values, and an image as text would be useless.
-    binary = {field.name for field in table.schema_arrow if _has_bytes(field.type)}
+    binary = {field.name for field in schema if _has_bytes(field.type)}
     embedded = {name for name in binary if name.lower() in image_names}
-    columns = [field for field in table.schema_arrow if field.name not in binary - embedded]
-    skipped = sorted(set(table.schema_arrow.names) - {field.name for field in columns})
+    columns = [field for field in schema if field.name not in binary - embedded]
+    skipped = sorted(set(schema.names) - {field.name for field in columns})
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
     converted = {field.name for field in columns if field.name not in embedded and not _is_plain(field.type)}
     number = 0
-    for batch in table.iter_batches(batch_size=16 if embedded else 1024, columns=names):
+    for batch in batches(names, 16 if embedded else 1024):
         for fields in _pylist(batch):
             number += 1
             if fields is None:

@@ -1,4 +1,4 @@
-"""Streaming reader of prompts files in any supported format; a bad line affects no other.
+"""Streaming reader of prompts in any supported format; a bad line affects no other.
 
 Memory does not grow with the file: no record is kept once it is yielded.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -20,31 +19,74 @@ from fsspec.implementations.local import LocalFileSystem
 from imagemill.data.errors import InputError, one_line
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.prompts import bounded_xz
+from imagemill.data.prompts.field_names import RoleNames
+from imagemill.data.prompts.formats import bounded_zstd
+from imagemill.data.prompts.formats.arrow_format import read_arrow
+from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.json_format import read_json, read_json_lines
+from imagemill.data.prompts.formats.names import COMPRESSIONS, FORMATS, format_of, suffix_of
+from imagemill.data.prompts.formats.webdataset import read_webdataset
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
-from imagemill.data.prompts.line_formats import Record, read_jsonl, read_text
+from imagemill.data.prompts.image_folder import read_image_folder
+from imagemill.data.prompts.line_formats import Record, read_text
+from imagemill.data.prompts.local_files import list_prompts
 from imagemill.data.prompts.parquet_format import read_parquet
 from imagemill.data.prompts.table_formats import BadHeading, read_separated
+from imagemill.data.prompts.text_file import TextFile
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()
+bounded_zstd.register()
+
+Read = Callable[[BinaryIO], Iterator[Record]]
 
 
-def read_records(path: str, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield the records of a prompts file, or of a dataset on the Hub (data/prompts/hub.py), in order.
+def read_records(path: str, images: Collection[str] = (), roles: RoleNames | None = None) -> Iterator[Record]:
+    """Yield the records of prompts in order: of a file, a local folder or glob, or a dataset on the Hub.
 
-    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped.
-    Raises InputError if a whole file cannot be read, RecipeError if the dataset does not exist.
+    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped. ``roles``
+    are the recipe's names for the fields. Raises InputError if a whole file cannot be read, RecipeError if a dataset on
+    the Hub does not exist.
     """
-    if not is_on_hub(path):
-        yield from _read_file(path, _open(path), images)
+    roles = roles or RoleNames()
+
+    def read(name: str, opened: OpenFile) -> Iterator[Record]:
+        return _read_file(name, opened, _reader(name, images, roles))
+
+    if is_on_hub(path):
+        yield from _numbered(read(name, opened) for name, opened in open_prompts(path))
         return
+    protocol, location = split_prompts(path)
+    listing = None if protocol else list_prompts(location)
+    if listing is None:
+        yield from read(path, _open(path))
+        return
+
+    def read_local(name: str) -> Iterator[Record]:
+        where = str(listing.folder / name)
+        return read(where, OpenFile(LocalFileSystem(), where, "rb", compression=get_compression(where, "infer")))
+
+    if listing.is_images:
+        yield from read_image_folder(listing, roles, read_local)
+    else:
+        yield from _numbered(_named(name, read_local(name)) for name in listing.files)
+
+
+def _numbered(files: Iterable[Iterator[Record]]) -> Iterator[Record]:
+    """Number the lines across files, so that one number identifies a row that was set aside."""
     line = 0
-    for name, opened in open_prompts(path):
+    for records in files:
         before = line
-        for record in _read_file(name, opened, images):
-            # Lines are numbered across files, so that one number identifies a row that was set aside.
+        for record in records:
             line = before + record.line
             yield record._replace(line=line)
+
+
+def _named(name: str, records: Iterator[Record]) -> Iterator[Record]:
+    """Put the file's name and its own line into what is wrong with a record."""
+    for record in records:
+        fault = record.fault and f"{name}, line {record.line}: {record.fault}"
+        yield record._replace(fault=fault) if fault else record
 
 
 def split_prompts(path: str) -> tuple[str, str]:
@@ -67,10 +109,7 @@ def _open(path: str) -> OpenFile:
     return OpenFile(fs, key, "rb", compression=get_compression(key, "infer"))
 
 
-def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator[Record]:
-    read = _reader(path)
-    if read is read_parquet:
-        read = partial(read_parquet, images=images)
+def _read_file(path: str, opened: OpenFile, read: Read) -> Iterator[Record]:
     try:
         with ExitStack() as stack:
             yield from read(_enter(stack, opened))
@@ -90,9 +129,12 @@ def _read_file(path: str, opened: OpenFile, images: Collection[str]) -> Iterator
         raise InputError(f"the prompts file {shown_path(path)} is cut short or damaged: {one_line(error)}.") from error
     except BadHeading as error:
         raise InputError(f"the heading of the prompts file {shown_path(path)} {error}.") from error
+    except BrokenFile as error:
+        raise InputError(f"the prompts file {shown_path(path)} {error}.") from error
     except pa.ArrowException as error:
+        kind = "Parquet" if format_of(path) == ".parquet" else "Arrow"
         raise InputError(
-            f"the prompts file {shown_path(path)} is not Parquet, or is damaged: {one_line(error)}"
+            f"the prompts file {shown_path(path)} is not {kind}, or is damaged: {one_line(error)}"
         ) from error
     except OSError as error:
         raise InputError(
@@ -110,23 +152,27 @@ def _enter(stack: ExitStack, opened: OpenFile) -> BinaryIO:
         raise OSError(str(error)) from error
 
 
-def _reader(path: str) -> Callable[[BinaryIO], Iterator[Record]]:
-    suffixes = PurePosixPath(path.lower()).suffixes
-    while suffixes and suffixes[-1] in (".gz", ".bz2", ".xz"):
-        suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix not in READERS:
-        raise InputError(
-            f"the prompts file {shown_path(path)} ends in {shown(suffix or 'nothing')}, "
-            f"which is none of {', '.join(READERS)} (also with .gz, .bz2, .xz)."
-        )
-    return READERS[suffix]
-
-
-READERS: dict[str, Callable[[BinaryIO], Iterator[Record]]] = {
-    ".jsonl": read_jsonl,
-    ".csv": read_separated(","),
-    ".tsv": read_separated("\t"),
-    ".parquet": read_parquet,
-    ".txt": read_text,
-}
+def _reader(path: str, images: Collection[str], roles: RoleNames) -> Read:
+    """The reader of a file of this name. Raises InputError."""
+    match format_of(path):
+        case ".parquet":
+            return partial(read_parquet, images=images)
+        case ".arrow" | ".feather":
+            return partial(read_arrow, images=images)
+        case ".tar":
+            return partial(read_webdataset, roles=roles)
+        case ".jsonl" | ".ndjson":
+            return lambda file: read_json_lines(TextFile(file), roles.texts)
+        case ".json":
+            return lambda file: read_json(TextFile(file), roles.texts)
+        case ".csv":
+            return lambda file: read_separated(",")(TextFile(file), roles.texts)
+        case ".tsv":
+            return lambda file: read_separated("\t")(TextFile(file), roles.texts)
+        case ".txt":
+            return lambda file: read_text(TextFile(file))
+        case _:
+            raise InputError(
+                f"the prompts file {shown_path(path)} ends in {shown(suffix_of(path) or 'nothing')}, "
+                f"which is none of {', '.join(FORMATS)} (also with {', '.join(COMPRESSIONS)})."
+            )

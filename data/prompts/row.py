@@ -41,8 +41,8 @@ class Row(NamedTuple):
     """Columns of the prompts file that imagemill does not interpret."""
     file: str
     line: int
-    too_large: str | None = None
-    """Why the row is not built, unless the dataset has its images already: an image of it has too many pixels."""
+    doubt: str | None = None
+    """Why the row is not built, unless the dataset has its images already: its image is too large, its text garbage."""
 
 
 _SETTINGS = slice(Row._fields.index("negative_prompt"), Row._fields.index("carried"))

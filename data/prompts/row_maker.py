@@ -142,7 +142,7 @@ class RowMaker:
                     carried=carried,
                     file=self.file,
                     line=line,
-                    too_large=next(iter(self.images.too_large), None),
+                    doubt=next(iter(self.images.too_large), None),
                 ),
             )
 

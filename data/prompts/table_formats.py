@@ -3,91 +3,140 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from typing import NamedTuple
 
-from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
 from imagemill.data.prompts.field_names import list_fields
+from imagemill.data.prompts.formats.broken import BrokenFile
 from imagemill.data.prompts.line_formats import Record
+from imagemill.data.prompts.table_dialects import delimiter_of, has_blanks, named_delimiter
+from imagemill.data.prompts.table_lines import LongLine, TableLines
+from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.texts import UTF16_HINT
 
 csv.field_size_limit(16 * 2**20)
+
+MAX_BROKEN = 1000
+"""Lines with a quote that never closes; after these it is the file that is broken."""
+
+MANY_LINES = 50
+"""A field of so many lines that are rows of the table, each of them, is no text but an unclosed quote."""
 
 
 class BadHeading(Exception):
     """The column names of a table cannot be used."""
 
 
-def read_separated(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
-    """Make a reader of tables separated by ``delimiter``, with the heading in the first row."""
+class _Table(NamedTuple):
+    heading: list[str]
+    delimiter: str
+    skips_blanks: bool = False
 
-    def read(file: BinaryIO) -> Iterator[Record]:
-        lines = _Lines(file)
+    def rows(self, lines: Iterator[str]) -> Iterator[list[str]]:
         # strict: otherwise an unclosed quote would swallow the rest of the file.
-        table = csv.reader(lines, delimiter=delimiter, strict=True)
-        heading: list[str] | None = None
+        return csv.reader(lines, delimiter=self.delimiter, strict=True, skipinitialspace=self.skips_blanks)
+
+    def is_row(self, line: str) -> bool:
+        """Whether a line alone has a value for each of several columns."""
+        try:
+            return len(self.heading) > 1 and len(next(self.rows(iter([line])), ())) == len(self.heading)
+        except csv.Error:
+            return False
+
+
+def read_separated(default: str) -> Callable[..., Iterator[Record]]:
+    """Make a reader of tables with a heading, separated by ``default`` or as their first lines say.
+
+    ``named``, its second argument: fields that the recipe reads.
+    """
+
+    def read(file: TextFile, named: Collection[str] = ()) -> Iterator[Record]:
+        lines = TableLines(file)
+        table = _read_heading(lines, default, named)
+        if table is None:
+            return
+        rows, broken, first_broken = table.rows(lines), 0, 0
         while True:
-            number = lines.number + 1
-            lines.pending.clear()
+            number = lines.begin_row()
             try:
-                rows = [next(table)]
+                values = next(rows)
             except StopIteration:
                 return
-            except _LongLine as error:
-                if heading is None:
-                    raise BadHeading(f"cannot be read: {error}") from error
-                yield Record(lines.number, None, str(error))
-                continue
-            except csv.Error as error:
-                if heading is None:
-                    raise BadHeading(f"is not a table row: {error}") from error
-                if delimiter != "\t":
-                    yield Record(number, None, f"not a table row ({error}, line {lines.number})")
+            except LongLine as error:
+                if not lines.row_lines:
+                    yield Record(lines.number, None, str(error))
                     continue
+                fault = str(error)
+            except csv.Error as error:
+                fault = f"{error}, line {lines.number}"
+            else:
+                if lines.row_lines == 1 or not _swallows_rows(values, table, lines):
+                    if any(values):
+                        yield _separated_record(number, table.heading, values)
+                    continue
+                fault = "other rows are in it"
+            if table.delimiter == "\t":
                 # TSV files are rarely quoted, so a prompt may well begin with a quote.
-                rows = [line.rstrip("\r\n").split(delimiter) for line in lines.pending]
-            for offset, values in enumerate(rows):
-                if heading is None:
-                    heading = heading_of(values) if values else None
-                elif any(values):
-                    yield _separated_record(number + offset, heading, values)
+                for offset, line in enumerate(lines.lines_of_row()):
+                    if any(values := line.rstrip("\r\n").split("\t")):
+                        yield _separated_record(number + offset, table.heading, values)
+            elif lines.row_lines == 1 and "end of data" not in fault:
+                yield Record(number, None, f"not a table row ({fault})")
+            else:
+                broken, first_broken = broken + 1, first_broken or number
+                if broken > MAX_BROKEN:
+                    raise BrokenFile(
+                        f"has over {MAX_BROKEN:,} lines with a quote that never closes, the first is line "
+                        f"{first_broken}: write a quote inside quotes twice, or save the file as JSON Lines"
+                    )
+                yield Record(number, None, f"not a table row: a quote that opens here never closes ({fault})")
+                lines.go_back()
 
     return read
 
 
-class _LongLine(Exception):
-    """A line is too long; the next one can be read."""
+def _read_heading(lines: TableLines, default: str, named: Collection[str]) -> _Table | None:
+    """The table that the first rows describe; None for a file of blank lines. Raises BadHeading."""
+    named_here = None
+    try:
+        for line in lines:
+            if named_here is None and lines.number == 1 and (named_here := named_delimiter(line)):
+                lines.begin_row()
+            elif line.strip():
+                break
+            else:
+                lines.begin_row()
+        else:
+            return None
+        delimiter = named_here or delimiter_of(line, default, named)
+        lines.go_back(0)
+        lines.begin_row()
+        names = next(_Table([], delimiter).rows(lines))
+    except LongLine as error:
+        raise BadHeading(f"cannot be read: {error}") from error
+    except csv.Error as error:
+        if delimiter != "\t":
+            raise BadHeading(f"is not a table row: {error}") from error
+        names = next(lines.lines_of_row()).rstrip("\r\n").split("\t")
+        lines.go_back()
+    if has_blanks(names, named):
+        return _Table(heading_of([name.strip() for name in names]), delimiter, skips_blanks=True)
+    return _Table(heading_of(names), delimiter)
 
 
-class _Lines:
-    """Iterator over a file's lines that also collects them in ``pending`` until it is cleared.
-
-    Not a generator, which ends with its first exception.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._lines = bounded_lines(file, old_mac=True)
-        self.number = 0
-        """Of the last line."""
-        self.pending: list[str] = []
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        raw = next(self._lines)
-        self.number += 1
-        if raw is None:
-            raise _LongLine(TOO_LONG)
-        # surrogateescape: invalid UTF-8 reaches _separated_record, which sets only that line aside.
-        line = raw.decode("utf-8-sig" if self.number == 1 else "utf-8", "surrogateescape")
-        self.pending.append(line)
-        return line
+def _swallows_rows(values: list[str], table: _Table, lines: TableLines) -> bool:
+    """Whether a row of several lines holds other rows, between a quote that never closes and the next stray one."""
+    inner = islice(lines.lines_of_row(), 1, None)
+    if len(values) > len(table.heading):
+        return any(map(table.is_row, inner))
+    # The last line has the stray quote.
+    return lines.row_lines > MANY_LINES and all(map(table.is_row, islice(inner, lines.row_lines - 2)))
 
 
 def heading_of(values: list[str]) -> list[str]:
     """The column names of a table, with a default for unnamed columns. Raises BadHeading."""
-    # pandas writes its index without a name.
-    names = [value or f"column_{number}" for number, value in enumerate(values, start=1)]
+    names = _with_defaults(values)
     if not all(map(_is_unicode, names)):
         raise BadHeading("is not UTF-8: save the file in UTF-8")
     if len(set(names)) < len(names):
@@ -95,6 +144,11 @@ def heading_of(values: list[str]) -> list[str]:
         name = list_fields([names[first - 1]], from_heading=True)
         raise BadHeading(f"has {name} twice (columns {first} and {second}): give each column its own name")
     return names
+
+
+def _with_defaults(values: list[str]) -> list[str]:
+    # pandas writes its index without a name.
+    return [value or f"column_{number}" for number, value in enumerate(values, start=1)]
 
 
 def _equal(names: list[str]) -> tuple[int, int]:
@@ -113,8 +167,26 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
         fault = f"{len(extra)} more field{'s' * (len(extra) > 1)} than the heading has"
         return Record(number, None, fault)
     if not _is_unicode("".join(values)):
-        return Record(number, None, "not UTF-8: save the file in UTF-8")
-    return Record(number, {name: value for name, value in zip(heading, values) if value})
+        hint = UTF16_HINT if any("\0" in value for value in values) else "save the file in UTF-8"
+        return Record(number, None, f"not UTF-8: {hint}")
+    return Record(
+        number,
+        {name: value for name, value in zip(heading, values) if value},
+        doubt="it repeats the heading, as in a file that several were joined into"
+        if _repeats(heading, values)
+        else None,
+    )
+
+
+def _repeats(heading: list[str], values: list[str]) -> bool:
+    """Whether the values are the heading once more; of a single column only with the mark that begins a file."""
+    if len(values) != len(heading) or (len(values) > 1 and values[-1] not in (heading[-1], "")):
+        return False
+    first = values[0].lstrip("\ufeff")
+    marked = first != values[0]
+    # Behind the mark, quotes belong to the value.
+    names = _with_defaults([first.strip('"') if marked else first, *values[1:]])
+    return (marked or len(values) > 1) and names == heading
 
 
 def _is_unicode(text: str) -> bool:

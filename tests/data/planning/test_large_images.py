@@ -123,7 +123,7 @@ def test_every_image_of_a_row_is_measured(tmp_path, role):
     with Worklist.create(tmp_path / "plan.sqlite") as worklist:
         load_rows(load_recipe(fields), worklist)
         (found,) = worklist.rows()
-    assert "big.png' has 100 x 100 pixels" in found.too_large
+    assert "big.png' has 100 x 100 pixels" in found.doubt
 
 
 def test_an_embedded_image_is_measured(tmp_path):
