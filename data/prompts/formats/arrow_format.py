@@ -165,4 +165,4 @@ class _Table:
             return []
         start = at + self._number("<I", at)
         count = self._number("<I", start)
-        return list(struct.iter_unpack("<qq", self._content[start + 4 : start + 4 + 16 * count]))  # type: ignore[arg-type]
+        return list(struct.iter_unpack("<qq", self._content[start + 4 : start + 4 + 16 * count]))
