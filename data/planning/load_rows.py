@@ -41,9 +41,9 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
     folder = Folder(recipe.output)
     with ImageFetcher(image_folder or folder.given, locations) as fetcher:
-        images = RowImages(locations, fetcher, recipe.images.max_pixels)
         conventions = folder.conventions()
-        return _load(recipe, worklist, RowMaker(recipe, images, conventions), conventions)
+        row_maker = RowMaker(recipe, RowImages(locations, fetcher, recipe.images), conventions)
+        return _load(recipe, worklist, row_maker, conventions)
 
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: int) -> Loaded:
@@ -86,7 +86,9 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
                     set_aside(record.line, own_id, error)
                     faults += 1
                 else:
-                    notes.add(row.carried, record.types or ())
+                    # A row in doubt is built only if the dataset has it.
+                    if not doubt or begun:
+                        notes.add(row.carried, record.types or ())
                     rows += 1
     if not rows:
         first = next(worklist.faults(), None)
