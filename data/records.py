@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from imagemill.data.messages import MAX_REASON, escaped, message
 
 MAX_ID = 200
 """Characters of the id of a row that is set aside."""
-
-ColumnKind = Literal["bool", "int", "float", "str", "json"]
-"""How a carried column is stored; ``json`` is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +216,6 @@ class ModelFacts:
     """Widths and heights that it generates best, in pixels, its default first; empty for a model without a default."""
     only_buckets: bool = False
     """Whether it generates these sizes alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Result of loading the prompts."""
-
-    rows: int
-    set_aside: int
-    carried: Mapping[str, ColumnKind]
 
 
 @dataclass(frozen=True, slots=True)

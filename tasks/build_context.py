@@ -10,14 +10,16 @@ from typing import Any
 from imagemill.data.config.chain import chain_of, with_sections
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit, Generate
+from imagemill.data.dataset.carried.begun_with import pin_columns
 from imagemill.data.dataset.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.identity import MAX_SEED
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan import schema_of
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
-from imagemill.data.records import Failure, Loaded, ModelFacts, RowPlan
+from imagemill.data.records import Failure, ModelFacts, RowPlan
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
@@ -148,11 +150,16 @@ def _always(value: Any) -> Callable[[], Any]:
 
 
 def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:
-    """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again."""
+    """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again.
+
+    Pins the types of the carried columns.
+    """
     folder = Folder(recipe.output)
     finish_merge(folder)
     files, damaged = folder.committed()
     for path in damaged:
         folder.remove(path.name)
     first = max((file.number for file in files), default=-1) + 1
-    return Build(recipe, models, schema_of(recipe, loaded, measures_of), first, retry_set_aside)
+    schema = schema_of(recipe, loaded, measures_of)
+    pin_columns(folder, schema, loaded.begun)
+    return Build(recipe, models, schema, first, retry_set_aside)

@@ -48,3 +48,12 @@ class Columns(Section):
         title="Aspect ratio",
         description="Field with the aspect ratio to generate, such as 3:2; empty: none is read.",
     )
+    carry_binary: list[Text] = Field(
+        [],
+        title="Carry binary",
+        description="Binary columns of Parquet to carry into the dataset; without this they are left out.",
+    )
+
+    def roles(self) -> dict[str, str | None]:
+        """Role -> name of its field."""
+        return {role: name for role, name in self.model_dump().items() if role != "carry_binary"}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.carried.begun_with import begun_with
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.schema import carried_kind, merge_kinds
 from imagemill.data.errors import BadRow, BuildFailed, InputError
 from imagemill.data.messages import shown_path
+from imagemill.data.plain_values import is_plain, plain
+from imagemill.data.planning.carried_columns import settle_columns
+from imagemill.data.planning.column_notes import CarriedNotes
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.field_names import role_names
@@ -19,10 +22,11 @@ from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
+from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
 from imagemill.data.prompts.row_maker import RowMaker
 from imagemill.data.prompts.texts import doubt_of
-from imagemill.data.records import ColumnKind, Loaded, SetAside
+from imagemill.data.records import SetAside
 
 LOOKAHEAD = 64
 """Records read in advance, so that several images named by URL are downloaded at once."""
@@ -41,7 +45,10 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
     variations = Variations(recipe)
-    kinds: dict[str, ColumnKind] = {}
+    notes, folder = CarriedNotes(), Folder(recipe.output)
+    begun = begun_with(folder)
+    # Version 0.1.0 stored a float that is not finite as null, and its rows' keys say so.
+    converted = frozenset(recipe.columns.carry_binary) if begun and begun.is_old else None
     rows = faults = 0
 
     def set_aside(line: int, row_id: str | None, error: BadRow) -> None:
@@ -59,6 +66,8 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             set_aside(record.line, row_maker.own_id(record.fields), error)
             faults += 1
             continue
+        if record.types:
+            notes.declare(record.types, row_maker.carried)
         for fields, mark in variants:
             try:
                 rows_of_variant = list(row_maker.rows(fields, record.line, mark))
@@ -69,25 +78,28 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    worklist.add_row(own_id, row._replace(doubt=doubt) if doubt else row)
+                    row = row._replace(doubt=doubt) if doubt else row
+                    worklist.add_row(own_id, _storable(row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
                 else:
-                    _note_kinds(row.carried, kinds)
+                    notes.add(row.carried, record.types or ())
                     rows += 1
     if not rows:
         first = next(worklist.faults(), None)
         reason = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
         source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
-    return Loaded(rows, faults, dict(sorted(kinds.items())))
+    kinds, begun = settle_columns(notes, begun, folder, worklist, keeps_removed=recipe.on_removed == "keep")
+    return Loaded(rows, faults, kinds, begun)
 
 
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, row_maker.image_fields, role_names(recipe))
+    binary = [*row_maker.image_fields, *recipe.columns.carry_binary]
+    records = read_records(recipe.prompts_path, binary, role_names(recipe))
     return _with_prefetch(records, row_maker) if row_maker.image_roles else records
 
 
@@ -101,11 +113,10 @@ def _with_prefetch(records: Iterator[Record], row_maker: RowMaker) -> Iterator[R
     yield from pending
 
 
-def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, ColumnKind]) -> None:
-    for name, value in carried.items():
-        if value is None:
-            continue
-        kind = carried_kind(value)
-        known = kinds.get(name)
-        if known != kind:
-            kinds[name] = kind if known is None else merge_kinds(known, kind)
+def _storable(row: Row, converted: Collection[str] | None) -> Row:
+    """The row with carried values that JSON holds. ``converted``: the only columns to convert, if not all are."""
+    values = row.carried
+    if converted is None and all(map(is_plain, values.values())):
+        return row
+    names = values.keys() if converted is None else converted & values.keys()
+    return row._replace(carried={**values, **{name: plain(values[name]) for name in names}}) if names else row

@@ -15,11 +15,12 @@ from imagemill.data.dataset.parquet import read_columns
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed, RecipeError
 from imagemill.data.identity import digest, given_seed, image_key, image_seed
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_checks import check_drawing, image_size
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import Drawing, Loaded, ModelFacts, Plan, RowPlan, SetAside
+from imagemill.data.records import Drawing, ModelFacts, Plan, RowPlan, SetAside
 
 
 class DrawingSpec(NamedTuple):
@@ -55,7 +56,7 @@ MAX_SHARDS = 2_000
 
 def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
     """The dataset's columns."""
-    return DatasetSchema.of(recipe, loaded.carried, measures_of(recipe.model_dump(mode="json")))
+    return DatasetSchema.of(recipe, loaded.carried, measures_of(recipe.model_dump(mode="json")), loaded.begun)
 
 
 class RowPlanner:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
+import pyarrow as pa
 
 from imagemill.data.errors import one_line
 from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
@@ -29,6 +30,8 @@ class Record(NamedTuple):
     """Counted from 1, as in an editor; the row number in Parquet."""
     fields: dict[str, Any] | None
     fault: str | None = None
+    types: Mapping[str, pa.DataType] | None = None
+    """Field -> Arrow type, the same object for all records of a file, if the file declares them."""
     doubt: str | None = None
     """Why it is not built, unless the dataset has its images already: an earlier version read it as a row."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import date, time
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.data.errors import one_line
+from imagemill.data.plain_values import plain
 from imagemill.data.prompts.field_names import list_fields
 from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.table_formats import heading_of
@@ -44,16 +45,21 @@ def read_batches(
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
-    converted = {field.name for field in columns if field.name not in embedded and not _is_plain(field.type)}
+    types = {field.name: field.type for field in columns}
+    converted = {name for name, kind in types.items() if name not in embedded and not _is_plain(kind)}
     number = 0
     for batch in batches(names, 16 if embedded else 1024):
         for fields in _pylist(batch):
             number += 1
-            if fields is None:
-                yield Record(number, None, "not UTF-8: a text in this row is damaged")
+            if isinstance(fields, str):
+                yield Record(number, None, fields)
             else:
-                plain = {name: _plain(value) if name in converted else value for name, value in fields.items()}
-                yield Record(number, {name: value for name, value in plain.items() if value is not None})
+                values = {
+                    name: plain(value, non_finite=float) if name in converted else value
+                    for name, value in fields.items()
+                }
+                known = {name: value for name, value in values.items() if value is not None}
+                yield Record(number, known, types=types)
 
 
 def _check_unpacked_size(metadata: pq.FileMetaData) -> None:
@@ -70,16 +76,18 @@ def _check_unpacked_size(metadata: pq.FileMetaData) -> None:
                 )
 
 
-def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """The rows as dicts; None for a row with invalid UTF-8, which Parquet does not rule out."""
+def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
+    """The rows as dicts, or why a row has none: Parquet rules out neither invalid UTF-8 nor any date."""
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
-        if batch.num_rows == 1:
-            yield None
-        else:
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows > 1:
             for row in range(batch.num_rows):
                 yield from _pylist(batch.slice(row, 1))
+        elif isinstance(error, UnicodeDecodeError):
+            yield "not UTF-8: a text in this row is damaged"
+        else:
+            yield f"a value of this row cannot be read ({one_line(error)})"
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -92,17 +100,6 @@ def _is_plain(kind: pa.DataType) -> bool:
     numbers = types.is_integer(kind) or types.is_floating(kind)
     texts = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     return numbers or texts or types.is_boolean(kind) or types.is_null(kind)
-
-
-def _plain(value: Any) -> Any:
-    """Convert to JSON values: dates and times to ISO 8601, other types (decimals, UUIDs) to text."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, (date, time)) else str(value)
 
 
 def _has_bytes(kind: pa.DataType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
@@ -59,7 +59,7 @@ class FieldNames:
         def find(name: str) -> str | None:
             return name if name in keys else lower.get(name.lower())
 
-        roles = {role: name for role, name in columns.model_dump().items() if name and role not in unused}
+        roles = {role: name for role, name in columns.roles().items() if name and role not in unused}
         found = {role: key for role, name in roles.items() if (key := find(name)) is not None}
         overrides = {name: key for name in Overrides.model_fields if (key := find(name)) is not None}
         read = {*found.values(), *overrides.values()}
@@ -145,6 +145,10 @@ class RowMaker:
                     doubt=next(iter(self.images.too_large), None),
                 ),
             )
+
+    def carried(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of a record's fields that imagemill does not read."""
+        return self._names(tuple(names)).carried
 
     @property
     def image_fields(self) -> list[str]:

@@ -15,9 +15,10 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.images.codec import Encoding, encode_image
 from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import Loaded, SetAside
+from imagemill.data.records import SetAside
 from tests.conftest import ROOT
 
 SAMPLES = ROOT / "data" / "samples"
