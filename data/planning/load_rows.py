@@ -9,7 +9,7 @@ from pathlib import Path
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.begun_with import begun_with
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.errors import BadRow, BuildFailed, InputError
+from imagemill.data.errors import BadRow, BuildFailed, InputError, RecipeError
 from imagemill.data.messages import shown_path
 from imagemill.data.plain_values import is_plain, plain
 from imagemill.data.planning.carried_columns import settle_columns
@@ -47,6 +47,13 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
     variations = Variations(recipe)
     notes, folder = CarriedNotes(), Folder(recipe.output)
     begun = begun_with(folder)
+    if begun and recipe.columns.retype:
+        begun = None
+        if recipe.on_removed == "keep":
+            raise RecipeError(
+                "recipe.columns.retype writes all rows again, and on_removed: keep keeps rows that the prompts no "
+                "longer have: leave out one of them."
+            )
     # Version 0.1.0 stored a float that is not finite as null, and its rows' keys say so.
     converted = frozenset(recipe.columns.carry_binary) if begun and begun.is_old else None
     rows = faults = 0
@@ -78,8 +85,8 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    stored = _storable(row, converted)
-                    worklist.add_row(own_id, stored._replace(doubt=doubt) if doubt else stored)
+                    row = row._replace(doubt=doubt) if doubt else row
+                    worklist.add_row(own_id, _storable(row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1

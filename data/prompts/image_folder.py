@@ -90,14 +90,14 @@ def _with_metadata(metadata: list[str], images: set[str], roles: RoleNames, read
         for record in read_file(name):
             line = before + record.line
             fields, fault = record.fields, record.fault
-            if fields is not None:
-                image = _named(fields, PurePosixPath(name).parent)
-                if image in images:
-                    used.add(image)
-                    others = {key: value for key, value in fields.items() if key != FILE_NAME}
-                    fields = {**roles.fields(stem(image), image), **others}
-                else:
-                    fields, fault = None, f"{shown(fields.get(FILE_NAME))} ({FILE_NAME}) is no image of the folder"
+            image = _named(fields, PurePosixPath(name).parent) if fields is not None else ""
+            if image in images and fields is not None:
+                used.add(image)
+                others = {key: value for key, value in fields.items() if key != FILE_NAME}
+                fields = {**roles.fields(stem(image), image), **others}
+            elif fields is not None:
+                fault = f"{shown(fields.get(FILE_NAME))} ({FILE_NAME}) is no image of the folder"
+                fields = None
             yield record._replace(line=line, fields=fields, fault=fault and f"{name}, line {record.line}: {fault}")
     if len(images) > len(used):
         log.warning("%s of the folder's %s images are in no metadata file.", len(images) - len(used), len(images))

@@ -30,10 +30,10 @@ class Record(NamedTuple):
     """Counted from 1, as in an editor; the row number in Parquet."""
     fields: dict[str, Any] | None
     fault: str | None = None
-    doubt: str | None = None
-    """Why it is not built, unless the dataset has its images already: an earlier version read it as a row."""
     types: Mapping[str, pa.DataType] | None = None
     """Field -> Arrow type, the same object for all records of a file, if the file declares them."""
+    doubt: str | None = None
+    """Why it is not built, unless the dataset has its images already: an earlier version read it as a row."""
 
 
 def read_jsonl(file: TextFile) -> Iterator[Record]:

@@ -117,7 +117,7 @@ def _first_object(scanner: JsonScanner, row_fields: Collection[str]) -> Iterator
             value = scanner.value()
         else:
             scanner.take()
-            if scanner.peek() == b"{" and not names & row_fields:
+            if scanner.peek() == b"{" and names.isdisjoint(row_fields):
                 if wrapper is not None:
                     raise BrokenFile(
                         f"has rows in {shown(wrapper)} and in {shown(name)}: save those that are prompts as a file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -49,7 +50,7 @@ def finished(folder: Path, carried: dict[str, tuple[str, list[Any]]], **fields: 
     schema = DatasetSchema.of(
         load_recipe({"prompts": "p", **fields}), {name: kind for name, (kind, _) in carried.items()}
     )
-    output, name = Folder(folder), "train-00000.parquet"
+    output = Folder(folder)
     count = len(next(iter(carried.values()))[1])
     rows = [
         {column: {"bytes": image(number), "path": f"{number}.png"} for column in schema.image_columns}
@@ -58,9 +59,8 @@ def finished(folder: Path, carried: dict[str, tuple[str, list[Any]]], **fields: 
         for number in range(count)
     ]
     rows = [{key: value for key, value in row.items() if key in schema.arrow().names} for row in rows]
-    file = write_rows(output.scratch(name), schema, rows)
-    output.commit(output.scratch(name), name, file)
-    listed = [{"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256}]
+    scratch = output.scratch("shard.parquet")
+    listed = [asdict(output.commit(scratch, 0, write_rows(scratch, schema, rows)))]
     manifest = {"fingerprint": "f", "rows": count, "files": listed, "recipe": {"name": "small"}}
     output.manifest.write_text(json.dumps({**manifest, "models": {}, "versions": {}, "hardware": {}}))
     return folder, schema
