@@ -18,9 +18,9 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.field_names import role_names
+from imagemill.data.prompts.formats.line_formats import Record
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
-from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
@@ -41,9 +41,9 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
     folder = Folder(recipe.output)
     with ImageFetcher(image_folder or folder.given, locations) as fetcher:
-        images = RowImages(locations, fetcher, recipe.images.max_pixels)
         conventions = folder.conventions()
-        return _load(recipe, worklist, RowMaker(recipe, images, conventions), conventions)
+        row_maker = RowMaker(recipe, RowImages(locations, fetcher, recipe.images), conventions)
+        return _load(recipe, worklist, row_maker, conventions)
 
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: int) -> Loaded:
@@ -81,8 +81,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    row = row._replace(doubt=doubt) if doubt else row
-                    worklist.add_row(own_id, _storable(row, converted))
+                    worklist.add_row(own_id, _storable(row._replace(doubt=doubt) if doubt else row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1

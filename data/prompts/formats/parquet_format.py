@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from imagemill.data.errors import one_line
 from imagemill.data.plain_values import plain
 from imagemill.data.prompts.field_names import list_fields
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.table_formats import heading_of
+from imagemill.data.prompts.formats.line_formats import Record
+from imagemill.data.prompts.formats.table_formats import BadHeading, heading_of
 
 log = logging.getLogger("imagemill")
 
@@ -45,11 +45,15 @@ def read_batches(
     schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: ImageFields = no_images
 ) -> Iterator[Record]:
     """Yield each row of a table. ``batches``: its batches with these columns, of at most so many rows."""
+    try:
+        all_names = schema.names
+    except UnicodeDecodeError as error:
+        raise BadHeading("is not UTF-8: a column's name is damaged") from error
     # Bytes cannot be carried as plain values, and an image as text would be useless.
     binary = {field.name for field in schema if _has_bytes(field.type)}
-    embedded = binary.intersection(images(schema.names))
+    embedded = binary.intersection(images(all_names))
     columns = [field for field in schema if field.name not in binary - embedded]
-    skipped = sorted(set(schema.names) - {field.name for field in columns})
+    skipped = sorted(set(all_names) - {field.name for field in columns})
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
