@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from imagemill.data.config.chain import edits_of, generate_of, has_masks
@@ -132,8 +133,12 @@ class RowMaker:
         if not fields:
             return
         values = self.roles.of(fields, heading).values(fields)
-        for value in [values[role] for role in self.roles.image_roles if role in values]:
-            self.images.prefetch(value)
+        images = [values[role] for role in self.roles.image_roles if role in values]
+        if "images" in self.roles.image_roles and not values.get("images") and has_conversation(values):
+            with suppress(BadRow):
+                images += read_conversation(values["conversations"], "").images
+        for image in images:
+            self.images.prefetch(image)
 
     def _id(self, values: Mapping[str, Any]) -> str | None:
         value = values.get("id")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.conftest import wait_until
 from tests.data.web_site import png
 
 RED = {"type": "image_url", "image_url": {"url": "images/red.png"}}
@@ -76,6 +78,23 @@ def test_an_image_may_have_a_message_to_itself(load, image):
     assert load([{"messages": messages}], edit={}).row.edit_prompts == ("make it blue",)
     (fault,) = load([{"messages": messages[:1]}, {"messages": messages}], edit={}).faults
     assert fault.reason == "messages has no user message with text"
+
+
+def test_images_among_the_parts_are_downloaded_ahead(load, site):
+    site.stalls.add("/red.png")
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image", "url": site.address + path}, text("make it green")]}
+            ]
+        }
+        for path in ("/red.png", "/blue.png")
+    ]
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(load, rows, edit={})
+        wait_until(lambda: {"/red.png", "/blue.png"} <= set(site.requests), "both requests")
+        site.resume.set()
+        assert len(loading.result().rows) == 2
 
 
 def test_a_column_of_images_comes_before_the_parts_and_they_before_a_column_that_may_be_another(load, image, tmp_path):
