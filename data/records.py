@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from imagemill.data.messages import MAX_REASON, escaped, message
 
 MAX_ID = 200
 """Characters of the id of a row that is set aside."""
-
-ColumnKind = Literal["bool", "int", "float", "str", "json"]
-"""How a carried column is stored; ``json`` is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +223,6 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Result of loading the prompts."""
-
-    rows: int
-    set_aside: int
-    carried: Mapping[str, ColumnKind]
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Totals of a build's work; the planned rows themselves are in the worklist."""
 
@@ -251,3 +239,5 @@ class Plan:
     """Model -> images to generate, including staged and restorable ones."""
     restorable: int
     """Those of the images that other rows of the dataset have already."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what the user may not have meant."""

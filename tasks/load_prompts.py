@@ -7,8 +7,8 @@ from prefect import task
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Loaded
 
 
 @task(name="load prompts", task_run_name="load {recipe.rows_from}", persist_result=False)

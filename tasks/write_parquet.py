@@ -10,7 +10,7 @@ from prefect import task
 
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.rows import dataset_row, encodings_of
-from imagemill.data.dataset.shard_files import CommittedFile, file_name
+from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import BadRow
 from imagemill.data.records import Failure, RowPlan, SetAside
 from imagemill.data.staging.store import Staging
@@ -54,13 +54,13 @@ def write_parquet(
                 fault = SetAside("write", row_plan.id, row_plan.file, row_plan.line, str(error), 1, row_plan.row_key)
                 set_aside.append(fault)
 
-    target = file_name(build.first_file + shard)
+    scratch = folder.scratch(f"shard-{shard}.parquet")
     with explain_disk_errors(folder.disk):
-        file = write_rows(folder.scratch(target), build.schema, rows())
+        file = write_rows(scratch, build.schema, rows())
         for row in set_aside:
             append_line(folder.failures, asdict(row))
         if file.rows:
-            folder.commit(folder.scratch(target), target, file)
+            file = folder.commit(scratch, build.first_file + shard, file)
     staging.remove(encodings_of(plans, build.schema))
     return (file if file.rows else None), set_aside
 

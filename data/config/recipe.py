@@ -45,8 +45,9 @@ class Recipe(Section):
     prompts: TextOrEmpty = Field(
         "",
         title="Prompts",
-        description="The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template makes all prompts. A "
-        "path, a URL, or on the Hub hf://datasets/org/name/path or hf:org/name:config:split.",
+        description="The prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, .tar), a folder or glob "
+        "of such files, or a folder of images; empty: the template makes all prompts. A path, a URL, or on the Hub "
+        "hf://datasets/org/name/path or hf:org/name:config:split.",
     )
     template: Template | None = Field(
         None,

@@ -9,8 +9,9 @@ import yaml
 
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.published import public_path
-from imagemill.data.dataset.schema import IMAGE, DatasetSchema
+from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.shard_files import DATA_FILES
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
@@ -28,6 +29,12 @@ _SIZES = (
     (1_000_000_000_000, "100B<n<1T"),
 )
 
+_FORMS = {
+    "json": "each value is JSON text, since the values have no type in common",
+    "mixed": "a text is itself, and any other value is its JSON text",
+}
+_OTHER = "a JSON object of the row's values that do not fit into the types of their columns, which are null there"
+
 
 def size_category(rows: int) -> str:
     """The Hub's size category for a number of rows."""
@@ -42,11 +49,7 @@ def dataset_card(
     licences: Sequence[str],
 ) -> str:
     """The card's text. ``licences``: of the models, in their order."""
-    features = []
-    for field in schema.arrow():
-        kind = "image" if field.type == IMAGE else str(field.type).replace("double", "float64")
-        is_list = field.name == "input_images"
-        features.append({"name": field.name, "list": "image"} if is_list else {"name": field.name, "dtype": kind})
+    features = [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
     head = {
         "pretty_name": recipe.name,
         # The models' licences govern the images; the user chooses the dataset's.
@@ -86,7 +89,15 @@ rows[0]["{schema.image_columns[-1]}"].show()
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
 generated it, and the sha256 of its image.
-"""
+{_text_columns(schema)}"""
+
+
+def _text_columns(schema: DatasetSchema) -> str:
+    """A section on the carried columns whose texts are not what they look like; empty without such a column."""
+    lines = [f"- {code_span(name)}: " + _FORMS[kind] for name, kind in schema.carried.items() if kind in _FORMS]
+    if schema.other:
+        lines.append(f"- {code_span(schema.other)}: {_OTHER}")
+    return "\n## Columns that hold JSON\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _weights(facts: ModelFacts) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import Lock
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.own_files import read_merge
 from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.dataset.shard_files import CommittedFile, file_name
+from imagemill.data.dataset.shard_files import CommittedFile, file_name, number_of
 from imagemill.data.storage.locations import Location, hash_file
 
 SMALL_BYTES = 100 * 2**20
@@ -24,18 +25,21 @@ FILE_BYTES = 500 * 2**20
 
 
 def remove_rows(folder: Folder, unwanted: Mapping[str, set[str]]) -> None:
-    """Remove rows from committed files: a file is replaced as a whole, or removed with its last row.
+    """Remove rows from committed files: another file replaces each, or it is removed with its last row.
 
-    ``unwanted``: file name -> row keys.
+    ``unwanted``: file name -> row keys. Can be called again after a failure: a file that is gone has been replaced.
     """
+    finish_merge(folder)
     for name, row_keys in unwanted.items():
         path = folder.data / name
+        if not path.exists():
+            continue
         file = merge_files([path], folder.scratch(name), read_schema(path), row_keys)
         if file.rows:
-            folder.commit(folder.scratch(name), name, file)
+            _replace(folder, [name], folder.scratch(name), file)
         else:
             folder.scratch(name).unlink()
-            folder.remove(name)
+            folder.retire(name)
 
 
 def conform(folder: Folder, schema: DatasetSchema) -> None:
@@ -46,7 +50,7 @@ def conform(folder: Folder, schema: DatasetSchema) -> None:
         if not read_schema(path).equals(target):
             own = target.with_metadata({**target.metadata, b"imagemill": read_schema(path).metadata[b"imagemill"]})
             whole = merge_files([path], folder.scratch(file.name), own)
-            folder.commit(folder.scratch(file.name), file.name, whole)
+            _replace(folder, [file.name], folder.scratch(file.name), whole)
 
 
 def compact(folder: Folder) -> None:
@@ -130,15 +134,20 @@ def mergeable(files: Sequence[CommittedFile]) -> list[CommittedFile]:
 def _merge(folder: Folder, group: Sequence[CommittedFile]) -> None:
     scratch = folder.scratch(group[0].name)
     merged = merge_files([folder.data / file.name for file in group], scratch, read_schema(folder.data / group[0].name))
-    # Not under the first one's name: a reader that opens that twice would find another file the second time.
-    name, old = file_name(group[0].number, merged.sha256), [file.name for file in group]
-    folder.write(folder.merge, json.dumps({"name": name, "sha256": merged.sha256, "old": old}).encode())
-    folder.commit(scratch, name, merged)
+    _replace(folder, [file.name for file in group], scratch, merged)
+
+
+def _replace(folder: Folder, old: Sequence[str], scratch: Path, file: CommittedFile) -> None:
+    """Put a file in the place of committed ones, so that the next build can finish it if a kill interrupts it."""
+    number = number_of(old[0])
+    merge = {"name": file_name(number, file.sha256), "sha256": file.sha256, "old": list(old)}
+    folder.write(folder.merge, json.dumps(merge).encode())
+    folder.commit(scratch, number, file)
     _end_merge(folder, old)
 
 
 def finish_merge(folder: Folder) -> None:
-    """Finish a merge that a kill interrupted: if the merged file is in place, its sources are removed."""
+    """Finish a merge that a kill interrupted: if the new file is in place, those that it replaces are removed."""
     if not folder.merge.exists():
         return
     merge = read_merge(folder.merge)
@@ -152,5 +161,5 @@ def _is_in_place(path: Location, sha256: str) -> bool:
 
 def _end_merge(folder: Folder, old: Sequence[str]) -> None:
     for name in old:
-        folder.remove(name)
+        folder.retire(name)
     folder.merge.unlink()

@@ -1,7 +1,7 @@
 """Output folder of a dataset: its paths, its lock, its pinned decisions, and atomic writes.
 
 <output>/
-  data/train-00000.parquet ...   whole files only; train-00000-3f9a2b1c.parquet where small ones were merged
+  data/train-00000-3f9a2b1c.parquet ...   whole files only, named by place and content
   README.md  contact_sheet.jpg  manifest.json  runs.jsonl  set_aside.jsonl
   .imagemill/                    a build's state; may be deleted between builds
     folder.json   the dataset's name, and the seeds and revisions that were pinned for it
@@ -9,6 +9,7 @@
     files.jsonl   the journal: a line for each committed file
     paths.json    this machine's paths in the recipe, which manifest.json leaves out
     staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
+    replaced/     files that manifest.json still lists and the running build has replaced
 
 For a URL, the files of the last line and a copy of the journal are in a work folder on this machine instead.
 """
@@ -20,20 +21,28 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from imagemill.data.dataset.journal import Journal
 from imagemill.data.dataset.own_files import read_about, read_manifest
-from imagemill.data.dataset.shard_files import CommittedFile
-from imagemill.data.errors import NotAnImagemillDataset
+from imagemill.data.dataset.shard_files import CommittedFile, file_name
+from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.staging.step_results import StepResults
 from imagemill.data.storage.contents import check_contents
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
 from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
+
+CONVENTIONS = 2
+"""Version of how rows are read and stored, for what an earlier version did otherwise; pinned when a dataset is begun.
+
+1: ids and LLaVA's ``<image>`` as they are given, seeds as int64. 2: ids without blanks and NaN, texts without
+``<image>``, seeds as uint64.
+"""
 
 
 class Folder:
@@ -48,6 +57,7 @@ class Folder:
         self.contact_sheet = self.root / "contact_sheet.jpg"
         self.runs = self.root / "runs.jsonl"
         self.set_aside = self.root / "set_aside.jsonl"
+        self.snapshot = self.root / "snapshot.json"
         shared = self.root / ".imagemill"
         self.about = shared / "folder.json"
         self.lock_file = shared / "lock"
@@ -59,6 +69,7 @@ class Folder:
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.given = self.state / "given"
+        self.replaced = self.state / "replaced"
         self.results = self.state / "results"
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
@@ -111,6 +122,11 @@ class Folder:
         """
         self.check_contents(links=False)
         self.read_manifest()
+        if isinstance(self.snapshot, Path) and self.snapshot.exists():
+            raise NotAnImagemillDataset(
+                f"{shown_path(self.root)} is a snapshot, which never changes. Give recipe.output the folder of the "
+                "dataset, or a new one."
+            )
         owner = self._read_about().get("name", name)
         if owner != name:
             raise NotAnImagemillDataset(
@@ -139,12 +155,24 @@ class Folder:
                 self.journal.fetch()
             self.staged.mkdir(exist_ok=True)
             StepResults(self.results).remove_others()
-            self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
+            begun = {"name": name, "pinned": {"conventions": CONVENTIONS}}
+            self.write(self.about, _json(self._read_about() or begun))
             yield
 
     def pinned(self) -> dict[str, Any]:
         """Decisions that the recipe leaves open and that were made once for this folder: random seeds, revisions."""
         return self._read_about().get("pinned", {})
+
+    def conventions(self) -> int:
+        """The CONVENTIONS that the dataset was begun with: the newest if there is none yet. Raises OutputError."""
+        about = self._read_about()
+        value = about["pinned"].get("conventions", 1) if about else CONVENTIONS
+        if type(value) is not int or not 1 <= value <= CONVENTIONS:
+            raise OutputError(
+                f"the dataset's folder.json or manifest.json pins 'conventions' to {shown(value)}, which is none of 1 "
+                f"to {CONVENTIONS}: build with the version of imagemill that began the dataset, or a later one."
+            )
+        return value
 
     def pin(self, name: str, decide: Callable[[], Any]) -> Any:
         """The pinned value of ``name``; decided and recorded now if there is none. The folder must be locked."""
@@ -153,6 +181,12 @@ class Folder:
             about["pinned"][name] = decide()
             self.write(self.about, _json(about))
         return about["pinned"][name]
+
+    def repin(self, name: str, value: Any) -> None:
+        """Replace the pinned value of ``name``. The folder must be locked."""
+        about = self._read_about()
+        about["pinned"][name] = value
+        self.write(self.about, _json(about))
 
     def scratch(self, name: str) -> Path:
         """A path for a file while it is written, on the file system of the dataset."""
@@ -163,6 +197,19 @@ class Folder:
         """Remove a committed file."""
         self._check_still_locked()
         (self.data / name).unlink(missing_ok=True)
+
+    def retire(self, name: str) -> None:
+        """Remove a committed file that another replaces.
+
+        A local one that the manifest lists stays in ``replaced`` until the build ends: a snapshot may need it.
+        """
+        path, manifest = self.data / name, self.read_manifest() or {"files": []}
+        is_listed = name in {file["name"] for file in manifest["files"]}
+        if isinstance(path, Path) and path.exists() and is_listed:
+            self.replaced.mkdir(parents=True, exist_ok=True)
+            os.replace(path, self.replaced / name)
+        else:
+            self.remove(name)
 
     def write(self, path: Location, content: bytes) -> None:
         """Write a file atomically; it survives a power cut."""
@@ -201,16 +248,18 @@ class Folder:
         """The Parquet files in data/, by name: those that are as they were committed, and the damaged ones."""
         return self.journal.committed(self.data)
 
-    def commit(self, temporary: Path, name: str, file: CommittedFile) -> None:
-        """Move a whole and synced Parquet file into data/, replacing one of the same name."""
-        self.journal.commit(temporary, self.data / name, file)
+    def commit(self, temporary: Path, number: int, file: CommittedFile) -> CommittedFile:
+        """Move a whole and synced Parquet file into data/, to this place; returns it with its name there."""
+        named = replace(file, name=file_name(number, file.sha256))
+        self.journal.commit(temporary, self.data / named.name, named)
+        return named
 
     def clear_work(self) -> None:
         """Remove everything that only a running build needs."""
         # Moved away first: a worker that still generates for a killed build then stages nothing more there.
         with suppress(FileNotFoundError):
             self.staged.rename(self.scratch(f"staged.{uuid4().hex}"))
-        for path in (self.given, self.results, self.tmp):
+        for path in (self.given, self.results, self.tmp, self.replaced):
             shutil.rmtree(path, ignore_errors=True)
         for path in (*self.state.glob("plan.sqlite*"), self.attempts):
             path.unlink(missing_ok=True)

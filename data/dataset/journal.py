@@ -13,7 +13,7 @@ from typing import Any
 
 from imagemill.data.dataset.own_files import read_journal
 from imagemill.data.dataset.parquet import count_rows
-from imagemill.data.dataset.shard_files import GLOB, CommittedFile, is_file_name
+from imagemill.data.dataset.shard_files import GLOB, CommittedFile, fits_name, is_file_name
 from imagemill.data.storage.jsonl import append_line, json_line
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
@@ -42,16 +42,14 @@ class Journal:
         return self.shared != self.path
 
     def commit(self, temporary: Path, target: Location, file: CommittedFile) -> None:
-        """Move a whole and synced Parquet file into place, replacing one of the same name."""
-        # The journal first: after a kill in between either file is known by its sha256.
-        entry = {**asdict(file), "name": target.name}
+        """Move a whole and synced Parquet file into place."""
+        # The journal first: after a kill in between the file is known by its sha256.
+        entry = asdict(file)
         if not self.is_remote:
             append_line(self.path, entry | size_and_version(temporary)[1])
             self._publish(temporary, target)
             return
         append_line(self.path, entry)
-        if target.exists():
-            self.share()
         self._publish(temporary, target)
         append_line(self.path, entry | size_and_version(target)[1])
 
@@ -75,7 +73,7 @@ class Journal:
     def share(self) -> None:
         """Copy a remote dataset's journal beside it, so that builds on other machines need not read its files.
 
-        Needed only when a file is replaced and when the dataset is complete: a new file is accepted if it is whole.
+        Needed only when the dataset is complete: a new file is accepted if it is whole and its name fits its content.
         """
         if self.is_remote:
             self._write(self.shared, self.path.read_bytes())
@@ -103,6 +101,8 @@ def _recognise(path: Location, known: list[dict[str, Any]]) -> CommittedFile | N
         if entry["bytes"] == size and version.items() <= entry.items():
             return CommittedFile(path.name, entry["rows"], entry["bytes"], entry["sha256"])
     sha256, rows = hash_file(path), count_rows(path)
-    if rows is None or (known and all(entry["sha256"] != sha256 for entry in known)):
+    if rows is None or not fits_name(path.name, sha256):
+        return None
+    if known and all(entry["sha256"] != sha256 for entry in known):
         return None
     return CommittedFile(path.name, rows, size, sha256)

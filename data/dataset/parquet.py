@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.arrow_table import table_of
-from imagemill.data.dataset.schema import IMAGE, IMAGES, DatasetSchema
+from imagemill.data.dataset.carried.arrow_kinds import IMAGE
+from imagemill.data.dataset.schema import IMAGES, DatasetSchema
 from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
@@ -24,6 +25,9 @@ from imagemill.data.storage.locations import Location, arrow_source
 ROW_GROUP_BYTES = 100 * 2**20
 """Approximate size of a row group: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
 
+_LARGE = (IMAGE, IMAGES, pa.binary())
+"""Types of the columns that make a row group large."""
+
 
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
     """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
@@ -32,7 +36,7 @@ def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, An
         sink = _HashingFile(file)
         with pq.ParquetWriter(sink, arrow, **_writer_options(arrow)) as writer:
             count = 0
-            for group in _row_groups(rows, (*schema.image_columns, *schema.guides)):
+            for group in _row_groups(rows, [field.name for field in arrow if field.type in _LARGE]):
                 writer.write_table(table_of(group, arrow))
                 count += len(group)
         file.flush()
@@ -41,35 +45,43 @@ def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, An
 
 
 def _writer_options(schema: pa.Schema) -> dict[str, Any]:
-    images = {field.name: field.type for field in schema if field.type in (IMAGE, IMAGES)}
-    leaves = [leaf for name in schema.names for leaf in _leaves(name, images.get(name))]
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
     return {
         # Images are compressed already, and no two are equal.
         "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
-        "use_dictionary": [name for name in schema.names if name not in images],
+        "use_dictionary": [field.name for field in schema if field.type not in (IMAGE, IMAGES)],
         "write_page_index": True,
     }
 
 
-def _leaves(name: str, image: pa.DataType | None) -> list[str]:
-    if image is None:
-        return [name]
-    inside = f"{name}.list.element" if image == IMAGES else name
-    return [f"{inside}.bytes", f"{inside}.path"]
+def _leaves(name: str, arrow: pa.DataType) -> list[str]:
+    """Paths of the columns that Parquet stores for one of this type."""
+    types = pa.types
+    if types.is_struct(arrow):
+        return [leaf for field in arrow for leaf in _leaves(f"{name}.{field.name}", field.type)]
+    if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
+        return _leaves(f"{name}.list.element", arrow.value_type)
+    return [name]
 
 
-def _row_groups(rows: Iterable[Mapping[str, Any]], image_columns: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
+def _row_groups(rows: Iterable[Mapping[str, Any]], large: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
     group: list[Mapping[str, Any]] = []
     size = 0
     for row in rows:
         group.append(row)
-        size += sum(len(row[name]["bytes"]) for name in image_columns)
-        size += sum(len(image["bytes"]) for image in row.get("input_images") or ())
+        size += sum(_size(row.get(name)) for name in large)
         if size >= ROW_GROUP_BYTES:
             yield group
             group, size = [], 0
     if group:
         yield group
+
+
+def _size(value: Any) -> int:
+    """Bytes of an image, of several, or of a binary value."""
+    if isinstance(value, Mapping):
+        return _size(value["bytes"])
+    return sum(map(_size, value)) if isinstance(value, list) else len(value or b"")
 
 
 class _HashingFile(io.RawIOBase):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.own_files import read_run_lines
 from imagemill.data.dataset.schema import IMAGE
+from imagemill.data.dataset.where import Where
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.messages import shown_path
 from imagemill.data.storage.locations import Location, arrow_source
@@ -55,20 +56,41 @@ def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict
 
     Raises OutputError if the file cannot be read.
     """
+    return (row for _, row in read_numbered_rows(path, columns))
+
+
+def read_numbered_rows(
+    path: Location, columns: list[str] | None = None, where: Where | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As ``read_rows``, each row with its number in the file; only the rows that meet the filter.
+
+    The images of a row group in which no row meets it are not read.
+    """
     try:
         with pq.ParquetFile(arrow_source(path)) as file:
             names = [name for name in columns if name in file.schema_arrow.names] if columns else None
             images = any(field.type == IMAGE for field in file.schema_arrow if names is None or field.name in names)
+            number = 0
             # One row group at a time: over several, pyarrow keeps all that it has read of the file in memory.
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names):
-                    yield from batch.to_pylist()
+                first, number = number, number + file.metadata.row_group(group).num_rows
+                kept = where.keeps(file.read_row_group(group, sorted(where.columns))) if where else None
+                if kept is not None and not any(kept):
+                    continue
+                batches = file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names)
+                rows = (row for batch in batches for row in batch.to_pylist())
+                yield from ((first + place, row) for place, row in enumerate(rows) if kept is None or kept[place])
     except FileNotFoundError as error:
         raise OutputError(f"{shown_path(path)} is missing; `imagemill verify` says what else is.") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(
             f"{shown_path(path)} cannot be read ({_one_line(error)}); `imagemill verify` says more."
         ) from error
+
+
+def count_kept(path: Location, where: Where) -> int:
+    """The number of rows of a committed file that meet the filter. Raises OutputError if the file cannot be read."""
+    return sum(1 for _ in read_numbered_rows(path, sorted(where.columns), where))
 
 
 def _one_line(error: BaseException) -> str:

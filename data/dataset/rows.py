@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.dataset.carried.arrow_kinds import type_of
+from imagemill.data.dataset.carried.values import Misfit, carried_value
 from imagemill.data.dataset.measure_columns import MeasureColumn
-from imagemill.data.dataset.schema import DatasetSchema, carried_name, carried_value
-from imagemill.data.errors import BuildFailed
+from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding
 from imagemill.data.images.sources import read_given, read_guides, read_mask, read_references
+from imagemill.data.messages import shown
+from imagemill.data.plain_values import json_text
 from imagemill.data.records import Drawing, ModelFacts, RowPlan, Staged
 from imagemill.data.staging.store import Staging
 
@@ -64,12 +68,25 @@ def dataset_row(
         images = [_find(staging, drawing, schema.encoding) for drawing in row_plan.drawings[-2:]]
         for measure in schema.row_measures:
             row[measure.name] = measure.of_row([image.measures.get(measure.name) for image in images])
-    own = schema.own_columns
+    return row | _carried(schema, row_plan)
+
+
+def _carried(schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:
+    """The carried columns, and in the column of the others what does not fit into its own."""
+    columns: dict[str, Any] = {}
+    misfits: dict[str, Any] = {}
     for name, value in row_plan.carried.items():
-        column = carried_name(name, own)
-        if column in schema.carried:
-            row[column] = carried_value(value, schema.carried[column])
-    return row
+        column = schema.column_of(name)
+        if column not in schema.carried:
+            continue
+        try:
+            columns[column] = carried_value(value, schema.carried[column])
+        except Misfit as error:
+            if schema.other is None:
+                kind = type_of(schema.carried[column])
+                raise BadRow(f"{shown(name)} is {shown(value)}, and its column in the dataset is {kind}") from error
+            misfits[column] = value
+    return {**columns, schema.other: json_text(misfits)} if schema.other and misfits else columns
 
 
 def _input(staging: Staging, schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -13,17 +13,15 @@ from imagemill.data.config.chain import edits_of, generate_of, has_masks, has_re
 from imagemill.data.config.columns import GUIDES
 from imagemill.data.config.guides import guide_columns, guides_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.carried.arrow_kinds import IMAGE, NOTES, WORDS, ColumnKind, type_of
+from imagemill.data.dataset.carried.begun import Begun
+from imagemill.data.dataset.carried.features import feature
+from imagemill.data.dataset.carried.names import carried_name, column_names
 from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
-from imagemill.data.records import ColumnKind
-
-# Nullable, in this order, not large_binary: any other type opens as a plain dict instead of an image.
-IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 IMAGES = pa.list_(IMAGE)
-
-_ARROW = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "json": pa.string()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +43,50 @@ class DatasetSchema:
     """Columns of control images (data.config.guides)."""
     measures: tuple[MeasureColumn, ...] = ()
     """What is measured of the generated images."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Name in the prompts file -> name of the carried column; where there is none, ``carried_name`` gives it."""
+    other: str | None = None
+    """Column of carried values that do not fit into their columns."""
+    wide_seeds: bool = False
+    """Whether seeds have 64 bits; a dataset that was begun with int64 keeps that."""
 
     @classmethod
     def of(
-        cls, recipe: Recipe, carried: Mapping[str, ColumnKind], measures: Sequence[MeasureColumn] = ()
+        cls,
+        recipe: Recipe,
+        carried: Mapping[str, ColumnKind],
+        measures: Sequence[MeasureColumn] = (),
+        begun: Begun | None = None,
+        wide_seeds: bool = False,
     ) -> DatasetSchema:
         """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
-        own = own_columns(measures)
+        begun = begun or Begun()
+        own = own_columns(measures).union([begun.other] if begun.other else [])
+        names = column_names(carried, own, begun.columns)
         return cls(
             chained=generate_of(recipe) is not None and bool(edits_of(recipe)),
             edits=bool(edits_of(recipe)),
             encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
-            carried={carried_name(name, own): kind for name, kind in carried.items()},
+            carried={names[name]: kind for name, kind in carried.items()},
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
             references=has_references(recipe),
             guides=guides_of(recipe),
             measures=tuple(measures),
+            names=names,
+            other=begun.other,
+            wide_seeds=wide_seeds,
         )
 
     def digest(self) -> str:
         """Equal for schemas whose rows have the same columns. A field of a later version counts only if it is set."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "measures"}
-        values |= {"encoding": asdict(self.encoding), "carried": dict(self.carried)}
-        for later in ("has_turns", "has_masks", "references", "guides"):
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("measures", "names", "other"):
+            del values[name]
+        # A text column that holds JSON too has no other values for it.
+        carried = {name: "str" if kind == "mixed" else kind for name, kind in self.carried.items()}
+        values |= {"encoding": asdict(self.encoding), "carried": carried}
+        for later in ("has_turns", "has_masks", "references", "guides", "wide_seeds"):
             if not values[later]:
                 del values[later]
         for measure in self.measures:
@@ -92,7 +110,21 @@ class DatasetSchema:
     @property
     def own_columns(self) -> frozenset[str]:
         """Names that a carried column of this dataset may not have."""
-        return own_columns(self.measures)
+        return own_columns(self.measures).union([self.other] if self.other else [])
+
+    def column_of(self, name: str) -> str:
+        """The name of the column that carries the prompts file's column ``name``."""
+        return self.names.get(name) or carried_name(name, self.own_columns)
+
+    @property
+    def seed_type(self) -> pa.DataType:
+        """The type of the columns of seeds."""
+        return pa.uint64() if self.wide_seeds else pa.int64()
+
+    @property
+    def max_seed(self) -> int:
+        """The largest seed that these columns have room for."""
+        return 2**64 - 1 if self.wide_seeds else 2**63 - 1
 
     @property
     def image_columns(self) -> tuple[str, ...]:
@@ -110,11 +142,13 @@ class DatasetSchema:
             columns += [pa.field(image, IMAGE), pa.field(sha256, pa.string())]
         if self.references:
             columns.append(pa.field("input_images", IMAGES))
-        columns += [pa.field(measure.name, _ARROW[measure.kind]) for measure in self.row_measures]
-        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures)
+        columns += [pa.field(measure.name, WORDS[measure.kind]) for measure in self.row_measures]
+        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures, self.seed_type)
         columns += [pa.field(name, kind) for name, kind in own]
-        columns += [pa.field(name, _ARROW[kind]) for name, kind in self.carried.items()]
-        features = {column.name: _feature(column) for column in columns}
+        columns += [_carried_field(name, kind) for name, kind in self.carried.items()]
+        if self.other:
+            columns.append(_carried_field(self.other, "json"))
+        features = {column.name: feature(column.type) for column in columns}
         metadata = {
             "huggingface": json.dumps({"info": {"features": features}}),
             "imagemill": json.dumps(asdict(self.encoding)),
@@ -123,7 +157,11 @@ class DatasetSchema:
 
 
 def _columns(
-    chained: bool, edits: bool, has_turns: bool, measures: Sequence[MeasureColumn] = ()
+    chained: bool,
+    edits: bool,
+    has_turns: bool,
+    measures: Sequence[MeasureColumn] = (),
+    seed_type: pa.DataType | None = None,
 ) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
@@ -132,14 +170,14 @@ def _columns(
     yield "variant", pa.int32()
     yield "negative_prompt", pa.string()
     for prefix in ("", "edit_") if chained else ("",):
-        yield f"{prefix}seed", pa.int64()
+        yield f"{prefix}seed", seed_type or pa.int64()
         yield f"{prefix}model", pa.string()
         yield f"{prefix}model_revision", pa.string()
         yield f"{prefix}steps", pa.int32()
         yield f"{prefix}guidance_scale", pa.float64()
         yield f"{prefix}batch_size", pa.int32()
         for measure in measures:
-            yield f"{prefix}{measure.name}", _ARROW[measure.kind]
+            yield f"{prefix}{measure.name}", WORDS[measure.kind]
     yield "width", pa.int32()
     yield "height", pa.int32()
     yield "sha256", pa.string()
@@ -178,49 +216,6 @@ def own_columns(measures: Sequence[MeasureColumn]) -> frozenset[str]:
     return OWN_COLUMNS.union(names, [f"edit_{name}" for name in names])
 
 
-def carried_name(name: str, own: Collection[str] = OWN_COLUMNS) -> str:
-    """The dataset's name for a column of the prompts file; no two columns get the same one."""
-    bare = name
-    while bare.startswith("source_"):
-        bare = bare.removeprefix("source_")
-    # source_image itself is renamed too, since a column image may take its name.
-    return f"source_{name}" if bare in own else name
-
-
-def carried_kind(value: Any) -> ColumnKind:
-    """The kind that stores a carried value; lists and dicts are JSON text."""
-    match value:
-        case bool():
-            return "bool"
-        case int():
-            return "int" if -(2**63) <= value < 2**63 else "json"
-        case float():
-            return "float"
-        case str():
-            return "str"
-        case _:
-            return "json"
-
-
-def merge_kinds(first: ColumnKind, second: ColumnKind) -> ColumnKind:
-    """The kind that can store both: numbers widen, anything else becomes JSON text."""
-    if first == second:
-        return first
-    return "float" if {first, second} == {"int", "float"} else "json"
-
-
-def carried_value(value: Any, kind: ColumnKind) -> Any:
-    """The value in the form of its column."""
-    if value is None:
-        return None
-    if kind == "json":
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return float(value) if kind == "float" else value
-
-
-def _feature(field: pa.Field) -> dict[str, Any]:
-    if field.type == IMAGES:
-        return {"_type": "List", "feature": {"_type": "Image"}}
-    if field.type == IMAGE:
-        return {"_type": "Image"}
-    return {"dtype": str(field.type).replace("double", "float64"), "_type": "Value"}
+def _carried_field(name: str, kind: ColumnKind) -> pa.Field:
+    note = NOTES.get(kind)
+    return pa.field(name, type_of(kind), metadata={"imagemill": note} if note else None)

@@ -26,12 +26,23 @@ class CommittedFile:
     @property
     def number(self) -> int:
         """Its place among the dataset's files: the number in its name."""
-        return int(re.split("[-.]", self.name)[1])
+        return number_of(self.name)
 
 
-def file_name(number: int, content: str = "") -> str:
-    """The name of the file at this place. ``content``: sha256 of its bytes where it replaces files that were read."""
-    return f"train-{number:05d}{content and '-'}{content[:8]}.parquet"
+def file_name(number: int, sha256: str) -> str:
+    """The name of the file with this content at this place: no name is ever used for another content."""
+    return f"train-{number:05d}-{sha256[:8]}.parquet"
+
+
+def number_of(name: str) -> int:
+    """A file's place among the dataset's files: the number in its name."""
+    return int(re.split("[-.]", name)[1])
+
+
+def fits_name(name: str, sha256: str) -> bool:
+    """Whether a file of this name can have this content. Version 0.1.0 gave names without a part of the hash."""
+    content = re.split("[-.]", name)[2]
+    return content in ("parquet", sha256[:8])
 
 
 def is_file_name(name: str) -> bool:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.reader import find_finished, read_rows
+from imagemill.data.dataset.parquet import count_rows, read_schema
+from imagemill.data.dataset.reader import count_kept, find_finished, read_numbered_rows
+from imagemill.data.dataset.where import Where, parse_where
 from imagemill.data.errors import NotAnImagemillDataset, RecipeError
 from imagemill.data.export.formats import FORMATS, Row
+from imagemill.data.export.metadata import large_integers
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.jsonl import json_line
@@ -28,10 +31,16 @@ Emit = Callable[[int, int], None]
 
 
 def export(
-    output: str | Path, target: Path, form: str, part_bytes: int = PART_BYTES, emit: Emit | None = None
+    output: str | Path,
+    target: Path,
+    form: str,
+    where: str | None = None,
+    part_bytes: int = PART_BYTES,
+    emit: Emit | None = None,
 ) -> dict[str, Any]:
     """Export the dataset at ``output`` into the folder ``target`` in the format ``form``, a key of FORMATS.
 
+    ``where``: a filter (data.dataset.where); rows that do not meet it are left out, and the others keep their numbers.
     ``emit`` is called after every part. Returns {"format", "to", "rows", "parts", "written"}, the last being the parts
     that this call wrote. Raises RecipeError, NotAnImagemillDataset and OutputError.
     """
@@ -39,13 +48,28 @@ def export(
         raise RecipeError(f"the format is {shown(form)}; it can be {', '.join(FORMATS)}.")
     folder, manifest = find_finished(output)
     identity = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
+    chosen = None
+    rows = manifest["rows"]
+    if where is not None:
+        identity["where"] = where
+        chosen, rows = _choose(folder, manifest, where)
     parts = list(_parts(manifest["files"], part_bytes))
     written = 0
     with explain_disk_errors(target):
         if _begin(target, identity):
-            written = _write_parts(folder, target, form, parts, emit)
+            written = _write_parts(folder, target, form, parts, chosen, emit)
             _finish(target, identity, form, len(parts))
-    return {"format": form, "to": str(target), "rows": manifest["rows"], "parts": len(parts), "written": written}
+    return {"format": form, "to": str(target), "rows": rows, "parts": len(parts), "written": written}
+
+
+def _choose(folder: Folder, manifest: Mapping[str, Any], text: str) -> tuple[Where, int]:
+    """The filter, and the number of rows that meet it. Raises RecipeError if none does."""
+    paths = [folder.data / file["name"] for file in manifest["files"]]
+    where = parse_where(text, read_schema(paths[0]))
+    rows = sum(count_kept(path, where) for path in paths)
+    if not rows:
+        raise RecipeError(f"--where: none of the {manifest['rows']:,} rows meets {shown(text)}.")
+    return where, rows
 
 
 def _parts(files: Sequence[Mapping[str, Any]], part_bytes: int) -> Iterator[tuple[int, list[str]]]:
@@ -104,12 +128,20 @@ def _differences(begun: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     return ", ".join(differ)
 
 
-def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int, list[str]]], emit: Emit | None) -> int:
+def _write_parts(
+    folder: Folder,
+    target: Path,
+    form: str,
+    parts: list[tuple[int, list[str]]],
+    where: Where | None,
+    emit: Emit | None,
+) -> int:
     written = 0
+    as_text = large_integers(folder.data / name for _, names in parts for name in names)
     for number, (first, names) in enumerate(parts):
         done = _lines_of(target, number)
         if not done.exists():
-            rows = enumerate(_rows(folder, names), start=first)
+            rows = _rows(folder, names, first, where, as_text)
             scratch = done.with_suffix(".tmp")
             with open(scratch, "wb") as lines:
                 for line in FORMATS[form].write(target, number, rows):
@@ -121,9 +153,15 @@ def _write_parts(folder: Folder, target: Path, form: str, parts: list[tuple[int,
     return written
 
 
-def _rows(folder: Folder, names: Sequence[str]) -> Iterator[Row]:
+def _rows(
+    folder: Folder, names: Sequence[str], first: int, where: Where | None, as_text: Collection[str]
+) -> Iterator[tuple[int, Row]]:
+    """The rows of these files that meet the filter, numbered. ``as_text``: columns whose integers become text."""
     for name in names:
-        yield from read_rows(folder.data / name)
+        for number, row in read_numbered_rows(folder.data / name, where=where):
+            row |= {column: str(row[column]) for column in as_text if row.get(column) is not None}
+            yield first + number, row
+        first += count_rows(folder.data / name) or 0
 
 
 def _lines_of(target: Path, part: int) -> Path:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from imagemill.data.export.metadata import beside_file_names, json_columns
+
 Row = Mapping[str, Any]
 NumberedRows = Iterable[tuple[int, Row]]
 
@@ -57,7 +59,7 @@ def _suffix(path: str | None) -> str:
 
 
 def _other_columns(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in (*IMAGES, "input_images")}
+    return json_columns(row, without=(*IMAGES, "input_images"))
 
 
 def _put(target: Path, name: str, content: bytes) -> str:
@@ -69,15 +71,22 @@ def _put(target: Path, name: str, content: bytes) -> str:
 
 def _imagefolder(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
-        names: dict[str, Any] = {}
+        # Also of an image that this row lacks: `datasets` reads no file whose lines have different fields.
+        names: dict[str, Any] = {_file_name_field(column): None for column in IMAGES if column in row}
+        if "input_images" in row:
+            names["input_images_file_names"] = []
         for column, (content, suffix) in images_of(row).items():
             name = f"images/{number // ROWS_PER_FOLDER:06d}/{number:09d}{_tail(column, '-')}{suffix}"
             # `datasets` reads the column edited_image from the field edited_image_file_name.
             if column.startswith("reference"):
-                names.setdefault("input_images_file_names", []).append(_put(target, name, content))
+                names["input_images_file_names"].append(_put(target, name, content))
             else:
-                names["file_name" if column == "image" else f"{column}_file_name"] = _put(target, name, content)
-        yield {**names, **_other_columns(row)}
+                names[_file_name_field(column)] = _put(target, name, content)
+        yield beside_file_names(_other_columns(row), names)
+
+
+def _file_name_field(column: str) -> str:
+    return "file_name" if column == "image" else f"{column}_file_name"
 
 
 def _files(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.carried.begun_with import begun_with
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.schema import carried_kind, merge_kinds
-from imagemill.data.errors import BadRow, BuildFailed, InputError
+from imagemill.data.errors import BadRow, BuildFailed, InputError, RecipeError
 from imagemill.data.messages import shown_path
+from imagemill.data.plain_values import is_plain, plain
+from imagemill.data.planning.carried_columns import settle_columns
+from imagemill.data.planning.column_notes import CarriedNotes
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.field_names import role_names
+from imagemill.data.prompts.formats.line_formats import Record
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
-from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
+from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
 from imagemill.data.prompts.row_maker import RowMaker
 from imagemill.data.prompts.texts import doubt_of
-from imagemill.data.records import ColumnKind, Loaded, SetAside
+from imagemill.data.records import SetAside
 
 LOOKAHEAD = 64
 """Records read in advance, so that several images named by URL are downloaded at once."""
@@ -35,13 +39,26 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     is good or image servers do not answer, BuildFailed at the first bad line if on_bad_row is stop.
     """
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
-    with ImageFetcher(image_folder or Folder(recipe.output).given, locations) as fetcher:
-        return _load(recipe, worklist, RowMaker(recipe, RowImages(locations, fetcher, recipe.images)))
+    folder = Folder(recipe.output)
+    with ImageFetcher(image_folder or folder.given, locations) as fetcher:
+        conventions = folder.conventions()
+        row_maker = RowMaker(recipe, RowImages(locations, fetcher, recipe.images), conventions)
+        return _load(recipe, worklist, row_maker, conventions)
 
 
-def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
+def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: int) -> Loaded:
     variations = Variations(recipe)
-    kinds: dict[str, ColumnKind] = {}
+    notes, folder = CarriedNotes(), Folder(recipe.output)
+    begun = begun_with(folder)
+    if begun and recipe.columns.retype:
+        begun = None
+        if recipe.on_removed == "keep":
+            raise RecipeError(
+                "recipe.columns.retype writes all rows again, and on_removed: keep keeps rows that the prompts no "
+                "longer have: leave out one of them."
+            )
+    # Version 0.1.0 stored a float that is not finite as null, and its rows' keys say so.
+    converted = frozenset(recipe.columns.carry_binary) if begun and begun.is_old else None
     rows = faults = 0
 
     def set_aside(line: int, row_id: str | None, error: BadRow) -> None:
@@ -59,9 +76,11 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             set_aside(record.line, row_maker.own_id(record.fields), error)
             faults += 1
             continue
-        for fields, mark in variants:
+        if record.types:
+            notes.declare(record.types, row_maker.carried)
+        for fields, mark, settings in variants:
             try:
-                rows_of_variant = list(row_maker.rows(fields, record.line, mark))
+                rows_of_variant = list(row_maker.rows(fields, record.line, mark, record.heading, settings))
             except BadRow as error:
                 set_aside(record.line, row_maker.own_id(fields), BadRow(record.doubt) if record.doubt else error)
                 faults += 1
@@ -69,43 +88,45 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    worklist.add_row(own_id, row._replace(doubt=doubt) if doubt else row)
+                    worklist.add_row(own_id, _storable(row._replace(doubt=doubt) if doubt else row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
                 else:
-                    _note_kinds(row.carried, kinds)
+                    # A row in doubt is built only if the dataset has it.
+                    if not doubt or begun:
+                        notes.add(row.carried, record.types or ())
                     rows += 1
     if not rows:
         first = next(worklist.faults(), None)
         reason = f"the first of {faults}: line {first.line}, {first.reason}" if first else "it is empty"
         source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
-    return Loaded(rows, faults, dict(sorted(kinds.items())))
+    kinds, begun = settle_columns(notes, begun, folder, worklist, keeps_removed=recipe.on_removed == "keep")
+    return Loaded(rows, faults, kinds, begun, conventions)
 
 
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    records = read_records(recipe.prompts_path, row_maker.image_fields, role_names(recipe))
-    return _with_prefetch(records, row_maker) if row_maker.image_roles else records
+    records = read_records(recipe.prompts_path, row_maker.roles.image_fields, role_names(recipe))
+    return _with_prefetch(records, row_maker) if row_maker.roles.image_roles else records
 
 
 def _with_prefetch(records: Iterator[Record], row_maker: RowMaker) -> Iterator[Record]:
     pending: deque[Record] = deque()
     for record in records:
-        row_maker.prefetch(record.fields)
+        row_maker.prefetch(record.fields, record.heading)
         pending.append(record)
         if len(pending) >= LOOKAHEAD:
             yield pending.popleft()
     yield from pending
 
 
-def _note_kinds(carried: Mapping[str, Any], kinds: dict[str, ColumnKind]) -> None:
-    for name, value in carried.items():
-        if value is None:
-            continue
-        kind = carried_kind(value)
-        known = kinds.get(name)
-        if known != kind:
-            kinds[name] = kind if known is None else merge_kinds(known, kind)
+def _storable(row: Row, converted: Collection[str] | None) -> Row:
+    """The row with carried values that JSON holds. ``converted``: the only columns to convert, if not all are."""
+    values = row.carried
+    if converted is None and all(map(is_plain, values.values())):
+        return row
+    names = values.keys() if converted is None else converted & values.keys()
+    return row._replace(carried={**values, **{name: plain(values[name]) for name in names}}) if names else row

@@ -42,7 +42,7 @@ class Row(NamedTuple):
     file: str
     line: int
     doubt: str | None = None
-    """Why the row is not built, unless the dataset has its images: an image exceeds a limit, or its text is garbage."""
+    """Why it is not built, unless the dataset has its images already: an image exceeds a limit, its text is garbage."""
     reading: int | None = None
     """Version of the conversion of its images (data.images.modes) if that is not, for each, the same as the first."""
 

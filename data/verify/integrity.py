@@ -18,6 +18,7 @@ import pyarrow as pa
 from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.columns import GUIDES
 from imagemill.data.config.guides import guide_columns, plain_guides
+from imagemill.data.dataset.carried.arrow_kinds import kind_of
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import fingerprint
 from imagemill.data.dataset.measure_columns import MeasureColumn, MeasuresOf
@@ -27,7 +28,6 @@ from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
 from imagemill.data.messages import shown
-from imagemill.data.records import ColumnKind
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "image", "fingerprint"]
@@ -42,12 +42,6 @@ _IMAGES = (
     ("mask_image", "mask_sha256"),
     *guide_columns(tuple(GUIDES)),
 )
-_KINDS: dict[pa.DataType, ColumnKind] = {
-    pa.bool_(): "bool",
-    pa.int64(): "int",
-    pa.float64(): "float",
-    pa.string(): "str",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +140,7 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple
     generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
     own = own_columns(measures)
-    carried = {column.name: _KINDS.get(column.type, "json") for column in schema if column.name not in own}
+    carried = {column.name: kind_of(column.type) for column in schema if column.name not in own}
     encoding = Encoding(recipe["image_format"])
     expected = DatasetSchema(
         chained=generates and bool(edits),
@@ -158,6 +152,8 @@ def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple
         references=any(edit.get("references") for edit in edits),
         guides=plain_guides(recipe),
         measures=measures,
+        # A dataset keeps the type that it was begun with.
+        wide_seeds="seed" in schema.names and schema.field("seed").type == pa.uint64(),
     ).arrow()
     for column in expected:
         if column.name not in schema.names:

@@ -153,6 +153,9 @@ def export(
     *,
     format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="Format to write.")],
     to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
+    where: Annotated[
+        str | None, Parameter(help="Rows to export, such as \"width >= 512 and prompt like '%fox%'\".")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Write a finished dataset's images and columns in another format. An interrupted export can be resumed.
@@ -161,7 +164,25 @@ def export(
     """
     from imagemill.flows.cli.dataset_output import print_export
 
-    return print_export(output, format, to, json)
+    return print_export(output, format, to, where, json)
+
+
+@app.command
+def snapshot(
+    output: Output,
+    /,
+    *,
+    to: Annotated[Path, Parameter(help="Folder for the snapshot; it must not exist.")],
+    json: Json = False,
+) -> int:
+    """Keep a finished dataset's files as they are now in a folder that never changes, for training during builds.
+
+    Files are hard links where the file system has them, and copies otherwise. Exits with 0 when the snapshot is
+    complete, 1 when the dataset or the folder cannot be used.
+    """
+    from imagemill.flows.cli.dataset_output import print_snapshot
+
+    return print_snapshot(output, to, json)
 
 
 catalog = App(name="models", help="List the catalog of models, and download them ahead of a build.")

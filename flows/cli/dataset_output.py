@@ -19,7 +19,8 @@ from imagemill.data.dataset.reader import find_dataset, read_runs
 from imagemill.data.errors import DatasetDiffers, RecipeError
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
-from imagemill.data.messages import MAX_REASON, cut, message, shown_path
+from imagemill.data.export.snapshot import snapshot
+from imagemill.data.messages import MAX_REASON, MAX_SHOWN, cut, message, shown_path
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
@@ -40,6 +41,8 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
         _line("kept", f"{_count(kept, 'row')} whose prompts were removed")
     for kind in ("new", "removed", "set_aside"):
         _line(kind.replace("_", " "), _count(figures[kind], "row"))
+    for reason in figures["reasons"]:
+        _line("", cut(reason, 2 * MAX_SHOWN))
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
     models = [f"{count:,} with {cut(model)}" for model, count in figures["draw"].items() if count]
@@ -51,6 +54,8 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
         )
     _line("time", _time(figures))
     _line("disk", _disk(figures))
+    for note in figures["notes"]:
+        _line("note", note)
     return 0
 
 
@@ -184,7 +189,7 @@ def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def print_export(output: str, format: str, to: Path | None, as_json: bool) -> int:
+def print_export(output: str, format: str, to: Path | None, where: str | None, as_json: bool) -> int:
     """Export a dataset and print where it is; returns the exit code. Raises ImagemillError."""
     if to is None and "://" in output:
         raise RecipeError(
@@ -193,11 +198,24 @@ def print_export(output: str, format: str, to: Path | None, as_json: bool) -> in
     target = to or Path(f"{output.rstrip('/')}-{format}")
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"export as {format}", total=None)
-        done = export(output, target, format, emit=lambda done, parts: bar.update(task, completed=done, total=parts))
+        done = export(output, target, format, where, emit=lambda done, of: bar.update(task, completed=done, total=of))
     if as_json:
         return _print_json(done)
     rows = f"{_count(done['rows'], 'row')} as {format}: {FORMATS[format].what}"
     print(f"{target}: {rows}" + ("" if done["written"] else "; it was there already"))
+    return 0
+
+
+def print_snapshot(output: str, to: Path, as_json: bool) -> int:
+    """Take a snapshot of a dataset and print where it is; returns the exit code. Raises ImagemillError."""
+    done = snapshot(output, to)
+    if as_json:
+        return _print_json(done)
+    if done["written"]:
+        files = f"{_count(done['files'], 'file')}, {done['linked']:,} of them linked"
+        print(f"{to}: {_count(done['rows'], 'row')} in {files}, fingerprint {done['fingerprint'][:12]}")
+    else:
+        print(f"{to}: {_count(done['rows'], 'row')}; it was there already")
     return 0
 
 

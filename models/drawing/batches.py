@@ -55,9 +55,14 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Prepare
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
     size, step = (width, height), spec.limits.size_multiple
     framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
-    contents = zip(read_references(drawing), drawing.references, strict=True)
-    references = tuple(_decode(content, path, drawing) for content, (path, _) in contents)
+    references = decode_references(drawing)
     return PreparedDrawing(drawing, frame(source, size, step), width, height, framed, references)
+
+
+def decode_references(drawing: Drawing) -> tuple[Image.Image, ...]:
+    """The further images of an edit. Raises BadRow where one cannot be read."""
+    contents = zip(read_references(drawing), drawing.references, strict=True)
+    return tuple(_decode(content, path, drawing) for content, (path, _) in contents)
 
 
 def read_source(drawing: Drawing, staging: Staging) -> Image.Image | None:

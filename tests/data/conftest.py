@@ -15,9 +15,10 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.images.codec import Encoding, encode_image
 from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import Loaded, SetAside
+from imagemill.data.records import SetAside
 from tests.conftest import ROOT
 
 SAMPLES = ROOT / "data" / "samples"
@@ -109,3 +110,11 @@ def dataset_rows() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@pytest.fixture
+def begun_before(tmp_path: Path) -> None:
+    """The output of ``load`` holds a dataset that an earlier version began, whose rows are read as they were then."""
+    about = tmp_path / "out" / ".imagemill" / "folder.json"
+    about.parent.mkdir(parents=True)
+    about.write_text('{"name": "out", "pinned": {}}')

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from imagemill.data.messages import shown
-from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.line_formats import BrokenFile
 
 MAX_HEADER_BYTES = 2**20
 """Of the header of one member: a long name, or attributes."""
@@ -21,7 +21,7 @@ _LONG = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUT
 
 class _Member(tarfile.TarInfo):
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
         try:
             return super().fromtarfile(archive)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from imagemill.data.dataset.parquet import merge_files, read_schema, write_rows
 from imagemill.data.storage.jsonl import append_line, read_lines
 from tests.conftest import ROOT
 
-NAME = "train-00000.parquet"
+NAME = "shard.parquet"
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs the paths of open files")
 
@@ -78,20 +78,19 @@ def test_a_data_file_and_its_line_in_the_journal_are_on_disk_before_it_gets_its_
     folder = Folder(tmp_path / "out")
     disk.journal = folder.journal.path
     temporary = folder.scratch(NAME)
-    folder.commit(temporary, NAME, write_rows(temporary, schema, dataset_rows))
-    disk.assert_durable(temporary, folder.data / NAME)
+    file = folder.commit(temporary, 0, write_rows(temporary, schema, dataset_rows))
+    disk.assert_durable(temporary, folder.data / file.name)
     assert disk.place("sync", folder.journal.path) < disk.place("rename", temporary)
-    assert disk.journalled == [NAME]
+    assert disk.journalled == [file.name]
 
 
 def test_a_merged_file_is_on_disk_before_it_gets_its_name(disk: Disk, tmp_path: Path, schema, dataset_rows):
     folder = Folder(tmp_path / "out")
-    folder.commit(folder.scratch(NAME), NAME, write_rows(folder.scratch(NAME), schema, dataset_rows))
-    source, merged = folder.data / NAME, "train-00000-0123abcd.parquet"
+    first = folder.commit(folder.scratch(NAME), 0, write_rows(folder.scratch(NAME), schema, dataset_rows))
+    source, scratch = folder.data / first.name, folder.scratch("merged.parquet")
     disk.events.clear()
-    whole = merge_files([source], folder.scratch(merged), read_schema(source))
-    folder.commit(folder.scratch(merged), merged, whole)
-    disk.assert_durable(folder.scratch(merged), folder.data / merged)
+    merged = folder.commit(scratch, 0, merge_files([source], scratch, read_schema(source)))
+    disk.assert_durable(scratch, folder.data / merged.name)
 
 
 CUT_SHORT = """

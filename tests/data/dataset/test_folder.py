@@ -53,8 +53,8 @@ def dataset(tmp_path, schema, dataset_rows):
     folder = Folder(tmp_path / "out")
     with folder.lock("night"):
         for number in range(2):
-            name = f"train-{number:05d}.parquet"
-            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows[number:]))
+            scratch = folder.scratch("shard.parquet")
+            folder.commit(scratch, number, write_rows(scratch, schema, dataset_rows[number:]))
         folder.clear_work()
     return folder
 
@@ -126,7 +126,7 @@ def test_a_pinned_decision_stays(tmp_path):
         assert folder.pin("seed", lambda: 7) == 7
     with folder.lock("n"):
         assert folder.pin("seed", lambda: 8) == 7
-    assert folder.pinned() == {"seed": 7}
+    assert folder.pinned()["seed"] == 7
 
 
 def test_a_write_leaves_no_temporary_file_and_replaces_as_a_whole(tmp_path):
@@ -148,7 +148,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
 
 def test_committed_files_are_recognised(dataset):
     whole, damaged = dataset.committed()
-    assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
+    assert [(file.number, file.rows) for file in whole] == [(0, 3), (1, 2)]
     assert damaged == []
 
 
@@ -157,17 +157,31 @@ def test_committed_files_are_recognised(dataset):
     [lambda content: content[:-30], lambda content: b"", lambda content: content[:200] + b"\0" + content[201:]],
 )
 def test_a_damaged_or_edited_file_is_noticed(dataset, damage):
-    path = dataset.data / "train-00000.parquet"
+    path = dataset.data / dataset.committed()[0][0].name
     path.write_bytes(damage(path.read_bytes()))
     whole, damaged = dataset.committed()
-    assert [file.name for file in whole] == ["train-00001.parquet"]
+    assert [file.number for file in whole] == [1]
     assert damaged == [path]
 
 
 def test_a_whole_file_that_replaces_another_is_noticed(dataset):
-    content = (dataset.data / "train-00001.parquet").read_bytes()
-    (dataset.data / "train-00000.parquet").write_bytes(content)
-    assert dataset.committed()[1] == [dataset.data / "train-00000.parquet"]
+    first, second = (dataset.data / file.name for file in dataset.committed()[0])
+    first.write_bytes(second.read_bytes())
+    assert dataset.committed()[1] == [first]
+
+
+def test_a_whole_file_under_the_name_of_another_content_is_noticed_without_a_journal(dataset):
+    first, second = (dataset.data / file.name for file in dataset.committed()[0])
+    first.write_bytes(second.read_bytes())
+    dataset.journal.path.unlink()
+    assert dataset.committed()[1] == [first]
+
+
+def test_a_file_of_the_earlier_version_is_recognised_under_its_name_without_a_hash(dataset):
+    first = dataset.data / dataset.committed()[0][0].name
+    first.rename(dataset.data / "train-00000.parquet")
+    whole, damaged = dataset.committed()
+    assert (whole[0].name, damaged) == ("train-00000.parquet", [])
 
 
 def test_a_copied_or_moved_folder_is_recognised_by_its_bytes(dataset, tmp_path):

@@ -17,15 +17,7 @@ from imagemill.data.dataset.parquet import (
     read_image_rows,
     write_rows,
 )
-from imagemill.data.dataset.schema import (
-    IMAGE,
-    OWN_COLUMNS,
-    DatasetSchema,
-    carried_kind,
-    carried_name,
-    carried_value,
-    merge_kinds,
-)
+from imagemill.data.dataset.schema import IMAGE, DatasetSchema
 from imagemill.data.images.codec import Encoding
 from imagemill.data.planning.plan import schema_of
 
@@ -148,54 +140,15 @@ def test_a_truncated_file_has_no_row_count(tmp_path, schema, dataset_rows):
     assert count_rows(tmp_path / "none.parquet") is None
 
 
-def test_a_carried_column_whose_name_is_taken_gets_source_before_it():
-    assert [carried_name(name) for name in ("note", "image", "seed", "Image")] == [
-        "note",
-        "source_image",
-        "source_seed",
-        "Image",
-    ]
-
-
-def test_no_two_carried_columns_get_one_name():
-    names = [prefix + name for name in [*OWN_COLUMNS, "note"] for prefix in ("", "source_", "source_source_")]
-    assert len({carried_name(name) for name in names}) == len(names)
-    assert not OWN_COLUMNS & {carried_name(name) for name in names}
-
-
-@pytest.mark.parametrize(
-    ("values", "kind", "stored"),
-    [
-        ([1, -(2**63), 2**63 - 1], "int", [1, -(2**63), 2**63 - 1]),
-        ([1, 0.5], "float", [1.0, 0.5]),
-        ([True, False], "bool", [True, False]),
-        (["a", "é"], "str", ["a", "é"]),
-        ([2**63], "json", ["9223372036854775808"]),
-        ([[1, "é"], {"a": None}], "json", ['[1, "é"]', '{"a": null}']),
-        ([1, "a"], "json", ["1", '"a"']),
-        ([True, 1], "json", ["true", "1"]),
-        ([float("inf")], "float", [float("inf")]),
-    ],
-)
-def test_carried_values_keep_their_type_or_become_json(values, kind, stored):
-    kinds = [carried_kind(value) for value in values]
-    merged = kinds[0]
-    for kind_of_value in kinds[1:]:
-        merged = merge_kinds(merged, kind_of_value)
-    assert merged == kind
-    assert [carried_value(value, merged) for value in values] == stored
-    assert carried_value(None, merged) is None
-
-
 def test_odd_column_names_survive(tmp_path, load, dataset_rows, open_dataset):
     carried = {"": 1, "a.b": "x", "image.bytes": "y", "image": "z", "source_image": "s", "tête": True}
     loaded = load([{"prompt": "a", **carried}]).loaded
     schema = schema_of(load_recipe({"prompts": "p", "generate": {}}), loaded, lambda recipe: ())
     row = {name: value for name, value in dataset_rows[0].items() if name in schema.arrow().names}
-    row |= {carried_name(name): value for name, value in carried.items()}
+    row |= {schema.column_of(name): value for name, value in carried.items()}
     write_rows(tmp_path / "a.parquet", schema, [row])
     found = open_dataset(tmp_path / "a.parquet")[0]
-    assert {name: found[carried_name(name)] for name in carried} == carried
+    assert {name: found[schema.column_of(name)] for name in carried} == carried
     assert found["image"].size == (8, 6)
 
 

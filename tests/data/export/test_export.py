@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.errors import NotAnImagemillDataset, OutputError
+from imagemill.data.errors import NotAnImagemillDataset, OutputError, RecipeError
 from imagemill.data.export import export as export_module
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS, Format
@@ -41,11 +42,9 @@ def finished(folder: Path, edits: bool) -> Path:
     schema = DatasetSchema(edits, edits, Encoding("png"), {"caption": "str"})
     files = []
     for number in range(FILES):
-        name = f"train-{number:05d}.parquet"
+        scratch = output.scratch("shard.parquet")
         rows = [row(ROWS_PER_FILE * number + i, schema.image_columns) for i in range(ROWS_PER_FILE)]
-        file = write_rows(output.scratch(name), schema, rows)
-        output.commit(output.scratch(name), name, file)
-        files.append({"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256})
+        files.append(asdict(output.commit(scratch, number, write_rows(scratch, schema, rows))))
     manifest = {"fingerprint": "f", "rows": ROWS_PER_FILE * FILES, "files": files, "recipe": {"name": "small"}}
     output.manifest.write_text(json.dumps({**manifest, "models": {}, "versions": {}, "hardware": {}}))
     return folder
@@ -180,3 +179,26 @@ def test_an_unfinished_dataset_is_not_exported(tmp_path: Path):
     (output / ".imagemill" / "folder.json").write_text('{"name": "small", "pinned": {}}')
     with pytest.raises(OutputError, match="not finished"):
         export(output, tmp_path / "to", "files")
+
+
+def test_only_rows_that_meet_a_filter_are_exported_under_their_numbers(tmp_path: Path):
+    output = finished(tmp_path / "out", edits=False)
+    done = export(output, tmp_path / "to", "imagefolder", "prompt in ('prompt 1', 'prompt 4') or id = 'row-5'")
+    lines = [json.loads(line) for line in (tmp_path / "to" / "metadata.jsonl").read_text().splitlines()]
+    assert [line["prompt"] for line in lines] == ["prompt 1", "prompt 4", "prompt 5"]
+    assert [Path(line["file_name"]).stem for line in lines] == ["000000001", "000000004", "000000005"]
+    assert done["rows"] == len(list((tmp_path / "to" / "images").rglob("*.png"))) == 3
+
+
+def test_a_filter_that_no_row_meets_is_refused_before_anything_is_written(tmp_path: Path):
+    output = finished(tmp_path / "out", edits=False)
+    with pytest.raises(RecipeError, match="none of the 6 rows meets"):
+        export(output, tmp_path / "to", "files", "prompt = 'another'")
+    assert not (tmp_path / "to").exists()
+
+
+def test_an_export_of_other_rows_is_refused(tmp_path: Path):
+    output = finished(tmp_path / "out", edits=False)
+    export(output, tmp_path / "to", "files", "id = 'row-5'")
+    with pytest.raises(NotAnImagemillDataset, match="where"):
+        export(output, tmp_path / "to", "files", "id = 'row-4'")

@@ -14,7 +14,6 @@ from tests.data.dataset_hub import DatasetHub
 from tests.data.export.test_export import FILES, finished
 
 NAME = "studio/animals"
-SECOND = "train-00001.parquet"
 
 
 @pytest.fixture
@@ -25,6 +24,11 @@ def output(tmp_path: Path) -> Path:
     (folder / "contact_sheet.jpg").write_bytes(b"a sheet")
     (folder / "set_aside.jsonl").write_text("{}\n")
     return folder
+
+
+def second(output: Path) -> Path:
+    """The second of its data files."""
+    return sorted((output / "data").iterdir())[1]
 
 
 def local_files(output: Path) -> dict[str, bytes]:
@@ -67,7 +71,7 @@ def test_only_files_that_differ_are_sent_and_files_that_the_dataset_lost_are_rem
     assert (again.sent, again.bytes, again.commit, len(repository.commits)) == (0, 0, repository.head, 2)
     manifest = json.loads((output / "manifest.json").read_text())
     del manifest["files"][1]
-    (output / "data" / SECOND).unlink()
+    second(output).unlink()
     (output / "manifest.json").write_text(json.dumps(manifest))
     after = push(output, NAME)
     assert (after.sent, after.removed, len(dataset_hub.sent)) == (1, 1, sent)
@@ -86,9 +90,9 @@ def test_an_interrupted_push_shows_nothing_and_sends_no_file_twice(dataset_hub: 
 
 
 def test_a_file_that_is_not_the_manifests_is_not_pushed(dataset_hub: DatasetHub, output: Path):
-    path = output / "data" / SECOND
+    path = second(output)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(DatasetDiffers, match=f"{SECOND}' is missing, or not the file that manifest.json names"):
+    with pytest.raises(DatasetDiffers, match=f"{path.name}' is missing, or not the file that manifest.json names"):
         push(output, NAME)
     assert len(dataset_hub.repositories[NAME].commits) == 1
 

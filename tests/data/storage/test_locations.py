@@ -46,8 +46,8 @@ def dataset(url: str, schema, dataset_rows) -> Folder:
     folder = Folder(url)
     with folder.lock("night"):
         for number in range(2):
-            name = f"train-{number:05d}.parquet"
-            folder.commit(folder.scratch(name), name, write_rows(folder.scratch(name), schema, dataset_rows[number:]))
+            scratch = folder.scratch("shard.parquet")
+            folder.commit(scratch, number, write_rows(scratch, schema, dataset_rows[number:]))
         folder.clear_work()
     return folder
 
@@ -196,7 +196,7 @@ def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, m
 def test_committed_objects_are_recognised_without_reading_them(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     whole, damaged = dataset.committed()
-    assert [(file.name, file.rows) for file in whole] == [("train-00000.parquet", 3), ("train-00001.parquet", 2)]
+    assert [(file.number, file.rows) for file in whole] == [(0, 3), (1, 2)]
     assert damaged == []
 
 
@@ -220,21 +220,22 @@ def test_a_lost_work_folder_and_journal_cost_nothing(dataset: Folder, url: str, 
     [lambda content: content[:-30], lambda content: b"", lambda content: content[:200] + b"\0" + content[201:]],
 )
 def test_a_damaged_or_replaced_object_is_noticed(bucket: str, dataset: Folder, damage):
-    key = "sets/night/data/train-00000.parquet"
+    name = dataset.committed()[0][0].name
+    key = f"sets/night/data/{name}"
     boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=damage(objects(bucket)[key]))
     whole, damaged = dataset.committed()
-    assert [file.name for file in whole] == ["train-00001.parquet"]
-    assert damaged == [dataset.data / "train-00000.parquet"]
+    assert [file.number for file in whole] == [1]
+    assert damaged == [dataset.data / name]
 
 
 def test_reading_columns_does_not_fetch_the_images_between_them(
     url: str, schema, dataset_rows, monkeypatch: pytest.MonkeyPatch
 ):
-    folder, name, fetched = Folder(url), "train-00000.parquet", []
+    folder, fetched = Folder(url), []
     with folder.lock("night"):
         heavy = [{**row, "image": {"bytes": os.urandom(10**6), "path": "0.png"}} for row in dataset_rows]
-        file = write_rows(folder.scratch(name), schema, heavy)
-        folder.commit(folder.scratch(name), name, file)
+        scratch = folder.scratch("shard.parquet")
+        file = folder.commit(scratch, 0, write_rows(scratch, schema, heavy))
     fetch = s3fs.core.S3File._fetch_range
 
     def recorded(self: s3fs.core.S3File, start: int, end: int) -> bytes:
@@ -242,7 +243,7 @@ def test_reading_columns_does_not_fetch_the_images_between_them(
         return fetch(self, start, end)
 
     monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", recorded)
-    (columns,) = read_columns(folder.data / name, ["row_key", "id"])
+    (columns,) = read_columns(folder.data / file.name, ["row_key", "id"])
     assert columns["id"] == ["row-0", "row-1", "row-2"]
     assert len(fetched) <= 4
     assert sum(fetched) < 200_000 < file.bytes

@@ -160,8 +160,8 @@ def test_a_killed_build_has_its_line_in_runs_jsonl(build: Build, fields: dict, s
     killed, complete = runs(output)
     assert (killed["status"], complete["status"]) == ("killed", "complete")
     assert killed["error"].startswith("its process ended without a word")
-    # But for a batch of each worker, whose event may be under way.
-    assert 24 - figures["generated"] - 4 <= killed["generated"] <= 24
+    # But for batches whose events were under way.
+    assert 0 < killed["generated"] <= 24 - figures["generated"]
     assert not (output / ".imagemill" / "run.json").exists()
 
 

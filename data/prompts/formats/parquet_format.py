@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import date, time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.data.errors import one_line
+from imagemill.data.plain_values import plain, time_text
 from imagemill.data.prompts.field_names import list_fields
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.table_formats import heading_of
+from imagemill.data.prompts.formats.line_formats import Record
+from imagemill.data.prompts.formats.table_formats import BadHeading, heading_of
 
 log = logging.getLogger("imagemill")
 
@@ -22,8 +23,17 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 MAX_UNPACKED_RATIO = 50
 
 
-def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
+ImageFields = Callable[[Collection[str]], Collection[str]]
+"""All fields of a file -> those that the recipe's rows have images in."""
+
+
+def no_images(fields: Collection[str]) -> Collection[str]:
+    """The ImageFields of a recipe that reads no image."""
+    return ()
+
+
+def read_parquet(file: BinaryIO, images: ImageFields = no_images) -> Iterator[Record]:
+    """Yield each row without binary columns, except those that ``images`` chooses."""
     table = pq.ParquetFile(file)
     _check_unpacked_size(table.metadata)
     yield from read_batches(
@@ -32,28 +42,37 @@ def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Recor
 
 
 def read_batches(
-    schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: Collection[str] = ()
+    schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: ImageFields = no_images
 ) -> Iterator[Record]:
     """Yield each row of a table. ``batches``: its batches with these columns, of at most so many rows."""
-    image_names = {name.lower() for name in images}
+    try:
+        all_names = schema.names
+    except UnicodeDecodeError as error:
+        raise BadHeading("is not UTF-8: a column's name is damaged") from error
     # Bytes cannot be carried as plain values, and an image as text would be useless.
     binary = {field.name for field in schema if _has_bytes(field.type)}
-    embedded = {name for name in binary if name.lower() in image_names}
+    embedded = binary.intersection(images(all_names))
     columns = [field for field in schema if field.name not in binary - embedded]
-    skipped = sorted(set(schema.names) - {field.name for field in columns})
+    skipped = sorted(set(all_names) - {field.name for field in columns})
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
-    converted = {field.name for field in columns if field.name not in embedded and not _is_plain(field.type)}
-    number = 0
+    types = {field.name: field.type for field in columns}
+    converted = {name for name, kind in types.items() if name not in embedded and not _is_plain(kind)}
+    number, heading = 0, tuple(names)
+    fine_times = [name for name, kind in types.items() if kind == pa.time64("ns")]
     for batch in batches(names, 16 if embedded else 1024):
-        for fields in _pylist(batch):
+        for fields in _pylist(_with_time_texts(batch, fine_times)):
             number += 1
-            if fields is None:
-                yield Record(number, None, "not UTF-8: a text in this row is damaged")
+            if isinstance(fields, str):
+                yield Record(number, None, fields)
             else:
-                plain = {name: _plain(value) if name in converted else value for name, value in fields.items()}
-                yield Record(number, {name: value for name, value in plain.items() if value is not None})
+                values = {
+                    name: plain(value, non_finite=float) if name in converted else value
+                    for name, value in fields.items()
+                }
+                known = {name: value for name, value in values.items() if value is not None}
+                yield Record(number, known, heading=heading, types=types)
 
 
 def _check_unpacked_size(metadata: pq.FileMetaData) -> None:
@@ -70,16 +89,27 @@ def _check_unpacked_size(metadata: pq.FileMetaData) -> None:
                 )
 
 
-def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """The rows as dicts; None for a row with invalid UTF-8, which Parquet does not rule out."""
+def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
+    """The rows as dicts, or why a row has none: Parquet rules out neither invalid UTF-8 nor any date."""
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
-        if batch.num_rows == 1:
-            yield None
-        else:
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows > 1:
             for row in range(batch.num_rows):
                 yield from _pylist(batch.slice(row, 1))
+        elif isinstance(error, UnicodeDecodeError):
+            yield "not UTF-8: a text in this row is damaged"
+        else:
+            yield f"a value of this row cannot be read ({one_line(error)})"
+
+
+def _with_time_texts(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """The batch with these times as text: Python's own time has no nanoseconds."""
+    for name in names:
+        nanos = batch.column(name).cast(pa.int64()).to_pylist()
+        texts = pa.array([None if value is None else time_text(value) for value in nanos], pa.string())
+        batch = batch.set_column(batch.schema.get_field_index(name), name, texts)
+    return batch
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -92,17 +122,6 @@ def _is_plain(kind: pa.DataType) -> bool:
     numbers = types.is_integer(kind) or types.is_floating(kind)
     texts = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     return numbers or texts or types.is_boolean(kind) or types.is_null(kind)
-
-
-def _plain(value: Any) -> Any:
-    """Convert to JSON values: dates and times to ISO 8601, other types (decimals, UUIDs) to text."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, (date, time)) else str(value)
 
 
 def _has_bytes(kind: pa.DataType) -> bool:

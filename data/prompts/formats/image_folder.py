@@ -13,7 +13,8 @@ from typing import Any
 
 from imagemill.data.messages import shown
 from imagemill.data.prompts.field_names import RoleNames
-from imagemill.data.prompts.line_formats import Record, decode
+from imagemill.data.prompts.formats.line_formats import Record, decode
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.local_files import (
     CAPTION_SUFFIXES,
     METADATA,
@@ -23,7 +24,6 @@ from imagemill.data.prompts.local_files import (
     names_by_stem,
     stem,
 )
-from imagemill.data.prompts.text_file import TextFile
 
 log = logging.getLogger("imagemill")
 
@@ -90,14 +90,14 @@ def _with_metadata(metadata: list[str], images: set[str], roles: RoleNames, read
         for record in read_file(name):
             line = before + record.line
             fields, fault = record.fields, record.fault
-            if fields is not None:
-                image = _named(fields, PurePosixPath(name).parent)
-                if image in images:
-                    used.add(image)
-                    others = {key: value for key, value in fields.items() if key != FILE_NAME}
-                    fields = {**roles.fields(stem(image), image), **others}
-                else:
-                    fields, fault = None, f"{shown(fields.get(FILE_NAME))} ({FILE_NAME}) is no image of the folder"
+            image = _named(fields, PurePosixPath(name).parent) if fields is not None else ""
+            if image in images and fields is not None:
+                used.add(image)
+                others = {key: value for key, value in fields.items() if key != FILE_NAME}
+                fields = {**roles.fields(stem(image), image), **others}
+            elif fields is not None:
+                fault = f"{shown(fields.get(FILE_NAME))} ({FILE_NAME}) is no image of the folder"
+                fields = None
             yield record._replace(line=line, fields=fields, fault=fault and f"{name}, line {record.line}: {fault}")
     if len(images) > len(used):
         log.warning("%s of the folder's %s images are in no metadata file.", len(images) - len(used), len(images))
