@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from imagemill.data.config.columns import GUIDES
+from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import decode_image
 from imagemill.data.storage.locations import Location, arrow_source
 
@@ -53,12 +54,23 @@ def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
 
 
 def _thumbnail(content: bytes) -> Image.Image:
-    image = decode_image(content, "contact sheet")
+    try:
+        # The row is in the dataset, whatever a recipe says of new ones.
+        image = decode_image(content, "contact sheet", truncated=True)
+    except BadRow:
+        # An input image in a format that the machine of its edit could read, and this one cannot.
+        return _unreadable()
     # A small image shows its own pixels.
     resampling = Image.Resampling.NEAREST if max(image.size) < _SIDE else Image.Resampling.LANCZOS
     scale = _SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, resampling, reducing_gap=3.0)
+
+
+def _unreadable() -> Image.Image:
+    tile = Image.new("RGB", (_SIDE, _SIDE), "lightgrey")
+    ImageDraw.Draw(tile).text((_GAP, _SIDE // 2), "cannot be read here", fill="black", font=ImageFont.load_default(12))
+    return tile
 
 
 def shrink_sheet(sheet: bytes, max_bytes: int) -> bytes:

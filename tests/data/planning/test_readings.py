@@ -104,3 +104,12 @@ def test_every_image_that_a_row_gives_counts(tmp_path, role):
     drawing, before = (only_drawing(planner, row) for row in (found, found._replace(reading=None)))
     assert (drawing.fields["reading"], before.fields["reading"]) == (READING, 1)
     assert drawing.key != before.key
+
+
+def test_the_first_profile_that_cannot_be_used_is_named_and_no_other(tmp_path, caplog):
+    for name in ("first", "second"):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png", icc_profile=b"damaged")
+    _, reasons, rows = plan(write(tmp_path, "plain.png", "first.png", "second.png"), tmp_path / "out", **EDIT)
+    (warning,) = [record.getMessage() for record in caplog.records if "colour profile" in record.getMessage()]
+    assert f"the image '{tmp_path}/first.png' has a colour profile that cannot be used" in warning
+    assert (reasons, [row.final.reading for row in rows]) == ([], [1, 1, 1])

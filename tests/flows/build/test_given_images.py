@@ -57,3 +57,19 @@ def test_an_image_that_the_dataset_has_may_exceed_a_limit_for_new_ones(
     assert (figures["rows"], figures["generated"], figures["set_aside"]) == (1, 0, 1)
     assert figures["fingerprint"] == first["fingerprint"]
     assert "b.png' has 64 x 48 pixels" in Path(fields["output"], "set_aside.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_a_truncated_image_is_edited_once_the_recipe_allows_it(build: Build, fields: dict[str, Any], tmp_path: Path):
+    del fields["generate"]
+    fields |= {"max_set_aside": 1.0}
+    Image.effect_noise((64, 64), 50).convert("RGB").save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-2])
+    write_prompts(Path(fields["prompts"]), [{"images": f"{name}.jpg", "id": name} for name in ("whole", "cut")])
+    figures = build(fields)
+    assert (figures["rows"], figures["set_aside"]) == (1, 1)
+    assert "images: {truncated: allow}" in Path(fields["output"], "set_aside.jsonl").read_text()
+    figures = build(fields | {"images": {"truncated": "allow"}}, retry_set_aside=True)
+    assert (figures["rows"], figures["generated"], figures["set_aside"]) == (2, 1, 0)
+    rows = [row for file in Path(fields["output"], "data").iterdir() for row in read_rows(file)]
+    assert {row["id"]: row["input_image"]["bytes"] for row in rows}["cut"] == (tmp_path / "cut.jpg").read_bytes()
