@@ -9,7 +9,7 @@ from pathlib import Path
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.begun_with import begun_with
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.errors import BadRow, BuildFailed, InputError
+from imagemill.data.errors import BadRow, BuildFailed, InputError, RecipeError
 from imagemill.data.messages import shown_path
 from imagemill.data.plain_values import is_plain, plain
 from imagemill.data.planning.carried_columns import settle_columns
@@ -18,9 +18,9 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.field_names import role_names
+from imagemill.data.prompts.formats.line_formats import Record
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
-from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
@@ -41,15 +41,22 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
     folder = Folder(recipe.output)
     with ImageFetcher(image_folder or folder.given, locations) as fetcher:
-        images = RowImages(locations, fetcher, recipe.images.max_pixels)
         conventions = folder.conventions()
-        return _load(recipe, worklist, RowMaker(recipe, images, conventions), conventions)
+        row_maker = RowMaker(recipe, RowImages(locations, fetcher, recipe.images), conventions)
+        return _load(recipe, worklist, row_maker, conventions)
 
 
 def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: int) -> Loaded:
     variations = Variations(recipe)
     notes, folder = CarriedNotes(), Folder(recipe.output)
     begun = begun_with(folder)
+    if begun and recipe.columns.retype:
+        begun = None
+        if recipe.on_removed == "keep":
+            raise RecipeError(
+                "recipe.columns.retype writes all rows again, and on_removed: keep keeps rows that the prompts no "
+                "longer have: leave out one of them."
+            )
     # Version 0.1.0 stored a float that is not finite as null, and its rows' keys say so.
     converted = frozenset(recipe.columns.carry_binary) if begun and begun.is_old else None
     rows = faults = 0
@@ -81,8 +88,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    stored = _storable(row, converted)
-                    worklist.add_row(own_id, stored._replace(doubt=doubt) if doubt else stored)
+                    worklist.add_row(own_id, _storable(row._replace(doubt=doubt) if doubt else row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1

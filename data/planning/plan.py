@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -80,6 +80,7 @@ class RowPlanner:
         self.unused_negatives = 0
         """Rows whose negative prompt their model makes no use of."""
         self._last_unused = ""
+        self.allows_truncated = recipe.images.truncated == "allow"
 
     def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
         """Yield the row's planned rows, in groups that share an image. Raises BadRow."""
@@ -131,8 +132,10 @@ class RowPlanner:
         }
         check_drawing(row, decides, facts)
         guides = {role: sha256 for role, _, sha256 in row.guides}
-        key = image_key("text-to-image", facts.identity, {**decides, **guides} if guides else decides)
-        return DrawingSpec("generate", key, {**decides, "guides": row.guides})
+        if not guides:
+            return DrawingSpec("generate", image_key("text-to-image", facts.identity, decides), decides)
+        key = image_key("text-to-image", facts.identity, {**decides, **guides, "reading": row.reading})
+        return DrawingSpec("generate", key, {**decides, "guides": row.guides, **self._decoding(row)})
 
     def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
         section, facts = link.section, self.facts[link.name]
@@ -156,9 +159,16 @@ class RowPlanner:
         references = row.references if section.references else ()
         inputs: dict[str, Any] = {"source": start, "mask": row.mask_hash if inpaints else None}
         inputs["references"] = [sha256 for _, sha256 in references] or None
+        has_given = not source or inpaints or bool(references)
+        inputs["reading"] = row.reading if has_given else None
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
-        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references})
+        decoding = self._decoding(row) if has_given else {}
+        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references, **decoding})
+
+    def _decoding(self, row: Row) -> dict[str, Any]:
+        """How the images that the row gives are decoded, as fields of a Drawing."""
+        return {"reading": row.reading or 1, "truncated": self.allows_truncated}
 
     def _negative_prompt(self, row: Row, facts: ModelFacts) -> str | None:
         """The row's negative prompt, if the model can use it: otherwise nothing would change by it."""
@@ -205,7 +215,7 @@ def make_plan(
         groups: list[list[PlannedRow]] = []
         for row in chunk:
             try:
-                groups += list(planner.planned_rows(row))
+                groups += _groups(planner, row, images)
             except BadRow as error:
                 failed += 1
                 worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
@@ -253,6 +263,18 @@ def make_plan(
         restorable=restorable,
         notes=tuple(plan_notes(planner.unused_negatives, worklist.find_float_ids())),
     )
+
+
+def _groups(planner: RowPlanner, row: Row, images: Container[str]) -> list[list[PlannedRow]]:
+    """The row's planned rows. Those that share an image with one from before a change of the conversion keep to it."""
+    groups = list(planner.planned_rows(row))
+    if row.reading is None:
+        return groups
+    before = planner.planned_rows(row._replace(reading=None))
+    return [
+        old if any(planned.path[-1].key in images for planned in old) else new
+        for old, new in zip(before, groups, strict=True)
+    ]
 
 
 def _in_doubt(row: Row, recipe: Recipe) -> SetAside:

@@ -70,7 +70,7 @@ class RowMaker:
             if not prompts[0]:
                 raise BadRow(self._missing("prompt", "prompt", "conversations", fields=fields, roles=roles))
         instructions = self._instructions(values, conversation.texts, prompt, fields, roles)
-        self.images.too_large.clear()
+        self.images.begin_row()
         image: str | None = None
         image_hash: str | None = None
         references: list[tuple[str, str]] = []
@@ -109,7 +109,8 @@ class RowMaker:
                     carried=carried,
                     file=self.file,
                     line=line,
-                    doubt=next(iter(self.images.too_large), None),
+                    doubt=self.images.doubt,
+                    reading=self.images.reading,
                 ),
             )
 

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 from imagemill.data.messages import shown
 from imagemill.data.prompts.field_names import RoleNames
 from imagemill.data.prompts.formats.json_scanner import MAX_LINE_BYTES
+from imagemill.data.prompts.formats.line_formats import Record, decode, parse_json
 from imagemill.data.prompts.formats.tar_members import tar_members
-from imagemill.data.prompts.line_formats import Record, decode, parse_json
 from imagemill.data.prompts.local_files import CAPTION_SUFFIXES, IMAGE_SUFFIXES
 
 MAX_IMAGE_BYTES = 100 * 2**20

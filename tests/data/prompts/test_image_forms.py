@@ -10,8 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imagemill.data.config.images import Images
+from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import inspect_image
 from imagemill.data.prompts import row_images
+from imagemill.data.prompts.image_fetcher import ImageFetcher
+from imagemill.data.prompts.image_locations import ImageLocations
 from tests.data.prompts.test_image_fetcher import EDIT
 from tests.data.web_site import png
 
@@ -68,8 +72,11 @@ def test_an_object_with_more_than_bytes_and_path_is_read_from_parquet(load, tmp_
     [
         ("data:image/png;base64," + "!" * 5000, "the image in 'images' is not base64"),
         ("data:image/png;base64" + "x" * 5000, "the data: URI in 'images' has no comma before its content"),
-        ("data:image/png;base64," + TEXT[:40] * 500, "undecodable image: 'bytes in images' is none of"),
-        ("data:image/png;base64,", "undecodable image: 'bytes in images' is none of"),
+        (
+            "data:image/png;base64," + TEXT[:40] * 500,
+            "image: 'bytes in images' is a PNG image, but damaged",
+        ),
+        ("data:image/png;base64,", "undecodable image: 'bytes in images' is empty: it has 0 bytes"),
         ("iVBORw0KGgo" * 500, "is"),
         ({"src": "x" * 5000}, "no image: 'images' must be a path or a list of one"),
     ],
@@ -123,9 +130,9 @@ def test_the_reason_says_what_may_be_wrong_with_a_name(load, tmp_path, name, hin
 def test_a_file_that_many_rows_name_is_read_once_unless_it_changes(load, tmp_path, monkeypatch):
     read = []
 
-    def counted(path, name=None):
+    def counted(path, name=None, truncated=False):
         read.append(path.name)
-        return inspect_image(path, name)
+        return inspect_image(path, name, truncated)
 
     monkeypatch.setattr(row_images, "inspect_image", counted)
     (tmp_path / "red.png").write_bytes(RED)
@@ -137,18 +144,15 @@ def test_a_file_that_many_rows_name_is_read_once_unless_it_changes(load, tmp_pat
 
 
 def test_prompts_from_elsewhere_may_hold_their_images_and_name_none_of_this_machine(tmp_path, monkeypatch):
-    from imagemill.data.errors import BadRow
-    from imagemill.data.prompts.image_fetcher import ImageFetcher
-    from imagemill.data.prompts.image_locations import ImageLocations
-
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "red.png").write_bytes(RED)
     locations = ImageLocations("https://prompts.invalid/p.jsonl")
     with ImageFetcher(tmp_path / "given", locations) as fetcher:
-        images = row_images.RowImages(locations, fetcher, 10_000_000)
+        images = row_images.RowImages(locations, fetcher, Images())
         assert (
             images.inspect(f"data:image/png;base64,{TEXT}", "images")[1] == inspect_image(tmp_path / "red.png").sha256
         )
-        for name in ("~/red.png", f"file://{tmp_path}/red.png", f" {tmp_path}/red.png"):
-            with pytest.raises(BadRow):
+        for name in (f"{tmp_path}/red.png", f"file://{tmp_path}/red.png", f" file://{tmp_path}/red.png"):
+            with pytest.raises(BadRow, match="a path on this machine"):
                 images.inspect(name, "images")
+    assert all(locations.resolve(name).startswith("https://prompts.invalid/") for name in ("~/a", " /etc/a", "b\\c"))

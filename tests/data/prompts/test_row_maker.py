@@ -172,7 +172,7 @@ def test_an_edit_row_uses_the_last_user_message_and_an_image_relative_to_the_fil
         ({"images": "gone.png"}, "missing image: '{}/gone.png' does not exist"),
         (
             {"images": "broken.png"},
-            "undecodable image: '{}/broken.png' is none of PNG, JPEG, WEBP, BMP, TIFF, GIF, or is damaged",
+            "undecodable image: '{}/broken.png' is a PNG image, but damaged (Truncated File Read)",
         ),
         ({"images": "images"}, "the image '{}/images' is not a file"),
         ({"images": "pipe"}, "the image '{}/pipe' is not a file"),
