@@ -30,7 +30,7 @@ import torch
 from diffusers import FluxPipeline
 
 prompts, folder, batch = json.load(open(sys.argv[1])), sys.argv[2], int(sys.argv[3])
-pipe = FluxPipeline.from_pretrained("models/bundled/model")
+pipe = FluxPipeline.from_pretrained("models/bundled/model-2")
 pipe.set_progress_bar_config(disable=True)
 
 def draw(texts, first):

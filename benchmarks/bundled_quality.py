@@ -1,9 +1,12 @@
 """Quality and speed of the bundled model, measured through its saved pipeline.
 
-python -m benchmarks.bundled_quality [--model FOLDER] [--n 500] [--json FILE] [--sheet IMAGE]
+python -m benchmarks.bundled_quality [--model FOLDER] [--wording sentences|typed] [--n 500] [--json FILE]
+    [--sheet IMAGE]
 
 Prompts and edits come from scenes that training never used. An edit starts from an image rendered by the scenes'
 script, not from one that the model generated, so that its figures do not include the text-to-image model's mistakes.
+``--wording typed`` asks in short forms, with synonyms and capitals, in wordings that training never saw; the shortest
+prompts (colour and shape, in each way that they can be put together) are counted apart.
 "Kept": every field that the edit does not name is unchanged, and the shape's centre moved by no more than 3 pixels.
 """
 
@@ -26,7 +29,17 @@ from PIL import Image
 
 from benchmarks.judge import read
 from imagemill.models.bundled.architecture import DEFAULT_STEPS, IMAGE_SIZE
-from imagemill.models.bundled.scenes import CENTRES, draw, draw_jitter, sample_edits, sample_scenes
+from imagemill.models.bundled.held_out_wording import describe_held_out, instruct_held_out
+from imagemill.models.bundled.scenes import (
+    CENTRES,
+    COLOURS,
+    SHAPES,
+    Scene,
+    draw,
+    draw_jitter,
+    sample_edits,
+    sample_scenes,
+)
 from imagemill.models.bundled.wording import describe, instruct
 
 CHANGED_FIELD = {
@@ -37,6 +50,7 @@ CHANGED_FIELD = {
     "smaller": "size",
 }
 FURTHEST_MOVE = 3.0  # pixels
+WORDINGS = {"sentences": (describe, instruct), "typed": (describe_held_out, instruct_held_out)}
 
 
 def render(pipeline, texts: list[str], seeds: list[int], steps: int, batch: int, **call) -> list[Image.Image]:
@@ -60,11 +74,13 @@ def render(pipeline, texts: list[str], seeds: list[int], steps: int, batch: int,
     return images
 
 
-def measure_prompts(pipeline: FluxPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
+def measure_prompts(
+    pipeline: FluxPipeline, n: int, steps: int, batch: int, seed: int = 0, wording: str = "sentences"
+) -> tuple[dict, list]:
     """Shares of `n` held-out prompts with a correct image, images/s, and (prompt, image, wrong fields) for each."""
     rng = np.random.default_rng((10, seed))
     scenes = sample_scenes(rng, n, held_out=True)
-    texts = [describe(scene, rng) for scene in scenes]
+    texts = [WORDINGS[wording][0](scene, rng) for scene in scenes]
     started = time.perf_counter()
     images = render(pipeline, texts, list(range(n)), steps, batch)
     speed = n / (time.perf_counter() - started)
@@ -79,11 +95,26 @@ def measure_prompts(pipeline: FluxPipeline, n: int, steps: int, batch: int, seed
     }, list(zip(texts, images, wrong, strict=True))
 
 
-def measure_edits(pipeline: FluxKontextPipeline, n: int, steps: int, batch: int, seed: int = 0) -> tuple[dict, list]:
+def measure_shortest(pipeline: FluxPipeline, steps: int, batch: int) -> tuple[float, list]:
+    """Share of "red circle" and the like, one of each, with a correct image, and (prompt, image, wrong fields)."""
+    scenes = [
+        Scene(shape, colour, "black" if colour == "white" else "white", "large", "centre")
+        for shape in SHAPES
+        for colour in COLOURS
+    ]
+    texts = [f"{scene.colour} {scene.shape}" for scene in scenes]
+    images = render(pipeline, texts, list(range(len(texts))), steps, batch)
+    wrong = [read(image).differences(scene) for scene, image in zip(scenes, images, strict=True)]
+    return sum(not fields for fields in wrong) / len(wrong), list(zip(texts, images, wrong, strict=True))
+
+
+def measure_edits(
+    pipeline: FluxKontextPipeline, n: int, steps: int, batch: int, seed: int = 0, wording: str = "sentences"
+) -> tuple[dict, list]:
     """Shares of `n` held-out edits that made the requested change and no other, in total and by kind, and images/s."""
     rng = np.random.default_rng((11, seed))
     edits = sample_edits(rng, n, held_out=True)
-    texts = [instruct(*edit, rng) for edit in edits]
+    texts = [WORDINGS[wording][1](*edit, rng) for edit in edits]
     jitter = draw_jitter(rng, n)
     sources = [Image.fromarray(image) for image in draw([before for before, _, _ in edits], jitter)]
     started = time.perf_counter()
@@ -124,6 +155,10 @@ def report(prompts: dict, edits: dict) -> str:
         f"| ... nothing else changed | {edits['kept']:.1%} | 88 % |",
         f"| ... both | {edits['both']:.1%} | - |",
     ]
+    if "shortest" in prompts:
+        lines.insert(
+            4, f"| ... the {len(SHAPES) * len(COLOURS)} of a colour and a shape | {prompts['shortest']:.1%} | - |"
+        )
     for kind, share in edits["by_kind"].items():
         figures = " / ".join(f"{share[name]:.0%}" for name in ("done", "kept", "both"))
         lines.append(f"| ... {kind}: made / nothing else / both | {figures} | - |")
@@ -146,7 +181,8 @@ def save_sheet(path: Path, generated: list, edited: list) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("models/bundled/model"))
+    parser.add_argument("--model", type=Path, default=Path("models/bundled/model-2"))
+    parser.add_argument("--wording", choices=WORDINGS, default="sentences")
     parser.add_argument("--n", type=int, default=500)
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     parser.add_argument("--batch", type=int, default=50)
@@ -158,8 +194,10 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = FluxPipeline.from_pretrained(options.model, torch_dtype=torch.float32).to(device)
     editor = FluxKontextPipeline.from_pipe(pipeline)
-    settings = (options.n, options.steps, options.batch, options.seed)
+    settings = (options.n, options.steps, options.batch, options.seed, options.wording)
     prompts, generated = measure_prompts(pipeline, *settings)
+    if options.wording == "typed":
+        prompts["shortest"], _ = measure_shortest(pipeline, options.steps, options.batch)
     edits, edited = measure_edits(editor, *settings)
     machine = f"{os.cpu_count()} cores, " + (torch.cuda.get_device_name() if device == "cuda" else "no GPU")
     command = shlex.join(["python", "-m", "benchmarks.bundled_quality", *sys.argv[1:]])

@@ -23,11 +23,10 @@ from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
-from imagemill.models.catalog.source import Locator
 from imagemill.models.catalog.spec import Model, Step, loaded_here
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
-from imagemill.tasks.pinned import IN_CATALOG, catalogued, check_pinned, is_commit, is_flag, is_seed, pinned_commits
+from imagemill.tasks.pinned import IN_CATALOG, check_pinned, is_commit, is_flag, is_seed, locator, pinned_commits
 
 MAX_AUTO_BATCH = 64
 """Largest batch that `batch_size: auto` tries."""
@@ -91,10 +90,9 @@ class Build:
 def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     """The exact models of a recipe. Touches nothing; raises RecipeError.
 
-    Commits that the folder has pinned are taken from there.
+    Versions that the folder has pinned are taken from there.
     """
-    locator = Locator(recipe.cache_dir, pinned_commits(recipe.output), catalogued(recipe.output))
-    resolver = Resolver(read_catalog(recipe.models_file), locator)
+    resolver = Resolver(read_catalog(recipe.models_file), locator(recipe.cache_dir, recipe.output))
     models: dict[Step, Model] = {}
     for step, field, section in chain_of(recipe):
         if section.backend == "openai":
@@ -111,7 +109,8 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
     """The recipe with a seed in place of each -1, and prompts on the Hub at a commit.
 
-    ``pin`` records these and the models' commits; by default in the recipe's folder (Folder.pin), which must be locked.
+    ``pin`` records these and the models' versions; by default in the recipe's folder (Folder.pin), which must be
+    locked.
     """
     pin = pin or Folder(recipe.output).pin
     known = pinned_commits(recipe.output)
@@ -123,8 +122,9 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
                 is_new = spec.is_catalogued and spec.source.pin not in known
                 check_pinned(name, pin(name, _always(is_new)), is_flag)
         for source in models[step].sources:
-            if source.commit:
-                check_pinned(source.pin, pin(source.pin, _always(source.commit)), is_commit)
+            if source.commit or source.entry:
+                is_valid = is_commit if source.commit else source.version.__eq__
+                check_pinned(source.pin, pin(source.pin, _always(source.version)), is_valid)
         update: dict[str, Any] = {}
         if section.seed == -1:
             name = f"{step}.seed"

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from imagemill.models.bundled.normalizer import make_normalizer
 from imagemill.models.bundled.scenes import IMAGE_SIZE
 from imagemill.models.bundled.wording import world_words
 
@@ -31,16 +32,29 @@ TEXT_WIDTH = 96
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of lower-case words: one that it does not know becomes [UNK], text beyond 16 tokens is cut."""
+    """A tokenizer of words, after normalisation: one that it does not know becomes [UNK], text beyond 16 is cut."""
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Lowercase(), normalizers.Replace(Regex(r"[^\p{L}\p{N}]+"), " ")]
-    )
+    tokenizer.normalizer = make_normalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, eos_token=END, model_max_length=TEXT_TOKENS
     )
+
+
+def with_newest_words(pipeline: FluxPipeline) -> FluxPipeline:
+    """The pipeline with this code's tokenizer: a colour that is said of the background begins as the colour's word."""
+    known = pipeline.tokenizer.get_vocab()
+    rows = torch.tensor([known[word.removeprefix("background_") if word not in known else word] for word in VOCABULARY])
+    fresh = make_pipeline()
+    for name in ("text_encoder", "text_encoder_2"):
+        weights = {
+            key: value[rows] if len(value) == len(known) and value.ndim == 2 else value
+            for key, value in getattr(pipeline, name).state_dict().items()
+        }
+        getattr(fresh, name).load_state_dict(weights)
+    fresh.register_modules(vae=pipeline.vae, transformer=pipeline.transformer)
+    return fresh
 
 
 def make_pipeline(seed: int = 0) -> FluxPipeline:

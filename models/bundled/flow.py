@@ -22,12 +22,15 @@ from imagemill.models.bundled.loop import Run
 from imagemill.models.bundled.muon import Muon
 from imagemill.models.bundled.reading import Reader, labels
 from imagemill.models.bundled.scenes import Scene, draw, draw_jitter, sample_edits
-from imagemill.models.bundled.wording import describe, instruct
+from imagemill.models.bundled.typed import describe_typed, instruct_typed
+from imagemill.models.bundled.wording import DEFAULTS, describe, instruct
 
 UNKNOWN_WORD_SHARE = 0.1  # of the texts get a word from outside the vocabulary, so that [UNK] comes to mean nothing
 SOURCE_NOISE = 0.05  # an edit's source may be one of the model's own images, a little off the drawn ones
 CHUNK = 2048
 READING_STEPS = 600
+TYPED_SHARE = 0.5  # of the texts are as a user types them, the others in whole sentences
+PLAIN_SHARE = 0.25  # of the prompts are for scenes whose defaults let most of a prompt be left out
 READING_WEIGHT = 0.05  # of the reading loss while the transformer learns
 # Noise levels are logit-normal round this mean. A thousand latent numbers that say little show what they say through
 # a lot of noise, so the text has something to decide near sigma 1 only; with a mean of 0 hardly a sample is there.
@@ -113,20 +116,37 @@ def _with_unknown_word(text: str, rng: np.random.Generator) -> str:
     return " ".join(words)
 
 
+def _plain_rows(edits: Edits, side: int) -> np.ndarray:
+    """The rows whose scene on one side (0, 2) is as the defaults have it but for one field at most."""
+    return np.array(
+        [
+            i
+            for i, row in enumerate(edits.rows)
+            if sum(getattr(row[side], field) != value for field, value in DEFAULTS.items()) < 2
+        ]
+    )
+
+
 def draw_texts(edits: Edits, rng: np.random.Generator, picks: np.ndarray, side: int | None):
     """Texts for the picked edits and what they ask for (n, 5): instructions, or prompts for one side (0, 2) of them."""
     rows = [edits.rows[i] for i in picks]
+    typed = rng.random(len(rows)) < TYPED_SHARE
     if side is None:
-        texts, wanted = [instruct(*row, rng) for row in rows], [labels(row[2], before=row[0]) for row in rows]
+        texts = [(instruct_typed if t else instruct)(*row, rng) for row, t in zip(rows, typed, strict=True)]
+        wanted = [labels(row[2], before=row[0]) for row in rows]
     else:
-        texts, wanted = [describe(row[side], rng) for row in rows], [labels(row[side]) for row in rows]
+        texts = [(describe_typed if t else describe)(row[side], rng) for row, t in zip(rows, typed, strict=True)]
+        wanted = [labels(row[side]) for row in rows]
     return [_with_unknown_word(text, rng) for text in texts], torch.tensor(wanted)
 
 
-def teach_reading(model: Denoiser, reader: Reader, tokenizer, edits: Edits, device) -> None:
-    """Train the text encoders alone, with the heads of `reader`, until they can say what a text asks for."""
-    encoders = [*model.text_encoder.parameters(), *model.text_encoder_2.parameters(), *reader.parameters()]
-    optimizer = torch.optim.AdamW(encoders, weight_decay=0.01)
+def teach_reading(model: Denoiser, reader: Reader, tokenizer, edits: Edits, device, heads_alone: bool) -> None:
+    """Train the text encoders alone, with the heads of `reader`, until they can say what a text asks for.
+
+    ``heads_alone`` leaves encoders that a trained transformer reads as they are.
+    """
+    encoders = [] if heads_alone else [*model.text_encoder.parameters(), *model.text_encoder_2.parameters()]
+    optimizer = torch.optim.AdamW([*encoders, *reader.parameters()], weight_decay=0.01)
     for step in range(READING_STEPS):
         rng = np.random.default_rng((5, step))
         texts, wanted = draw_texts(edits, rng, rng.integers(len(edits.rows), size=128), None if step % 2 else 0)
@@ -141,10 +161,16 @@ def teach_reading(model: Denoiser, reader: Reader, tokenizer, edits: Edits, devi
             print(f"reading, step {step + 1}: {loss.item():.4f}", flush=True)
 
 
-def train_flow(pipeline: FluxPipeline, edits: Edits, folder: Path, minutes: float, batch: int, peak: float) -> None:
-    """Train the pipeline's transformer and text encoders in place; resumes from `folder`/flow.pt."""
+def train_flow(
+    pipeline: FluxPipeline, edits: Edits, folder: Path, minutes: float, batch: int, peak: float, further: bool = False
+) -> None:
+    """Train the pipeline's transformer and text encoders in place; resumes from `folder`/flow.pt.
+
+    ``further`` begins with the weights as they are, not from nothing.
+    """
     device = pipeline.device
-    zero_gates(pipeline.transformer)
+    if not further:
+        zero_gates(pipeline.transformer)
     model = Denoiser(pipeline).train()
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     blocks = [pipeline.transformer.transformer_blocks, pipeline.transformer.single_transformer_blocks]
@@ -162,12 +188,15 @@ def train_flow(pipeline: FluxPipeline, edits: Edits, folder: Path, minutes: floa
         return " ".join(f"{'edit' if editing else 'text'} {losses[editing]:.4f}" for editing in sorted(losses))
 
     if run.step == 0:
-        teach_reading(model, reader, pipeline.tokenizer, edits, device)
+        teach_reading(model, reader, pipeline.tokenizer, edits, device, heads_alone=further)
+    plain = {side: _plain_rows(edits, side) for side in (0, 2)}
     for step in run.steps(describe_losses):
         rng = np.random.default_rng((4, step))
         picks = rng.integers(len(edits.rows), size=batch)
         editing = step % 5 in (1, 3)
         side = None if editing else 2 * int(rng.integers(2))
+        if side is not None:
+            picks = np.where(rng.random(batch) < PLAIN_SHARE, rng.choice(plain[side], batch), picks)
         texts, wanted = draw_texts(edits, rng, picks, side)
         tokens = pipeline.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         latents = (edits.before if side == 0 else edits.after)[picks].float().to(device)

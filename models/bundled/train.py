@@ -1,6 +1,7 @@
 """Train the bundled model from nothing, save it, and measure it through the saved pipeline.
 
 python -m models.bundled.train --autoencoder-minutes 20 --minutes 75 --decoder-minutes 25  # two cores
+python -m models.bundled.train --further models/bundled/model --minutes 68 --rate 3e-4 --pairs 12000 --output FOLDER
 python -m models.bundled.train --batch 512 --autoencoder-batch 128 --pairs 200000  # a GPU, found by itself, in bf16
 
 It needs no data: the scenes are drawn by models/bundled/scenes.py. Killed, it goes on from its last checkpoint in
@@ -13,16 +14,18 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from diffusers import FluxPipeline
 
-from imagemill.models.bundled.architecture import make_pipeline
+from imagemill.models.bundled.alignment import align_encoders
+from imagemill.models.bundled.architecture import make_pipeline, with_newest_words
 from imagemill.models.bundled.autoencoder import train_autoencoder, train_decoder
 from imagemill.models.bundled.flow import encode_edits, train_flow
 
-SHIPPED = Path(__file__).parent / "model"
+SHIPPED = Path(__file__).parent / "model-2"
 WORK = Path(tempfile.gettempdir()) / "imagemill-bundled"
 
 
@@ -30,12 +33,20 @@ def train(options: argparse.Namespace) -> FluxPipeline:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
-    pipeline = make_pipeline(options.seed).to(device)
-    train_autoencoder(pipeline.vae, options.work, options.autoencoder_minutes, options.autoencoder_batch, device=device)
+    if options.further:
+        teacher = FluxPipeline.from_pretrained(options.further).to(device)
+        pipeline = with_newest_words(deepcopy(teacher)).to(device)
+        align_encoders(pipeline, teacher, options.alignment_steps)
+    else:
+        pipeline = make_pipeline(options.seed).to(device)
+        minutes = options.autoencoder_minutes
+        train_autoencoder(pipeline.vae, options.work, minutes, options.autoencoder_batch, device=device)
     print(f"Encoding {options.pairs} edits ...", flush=True)
     edits = encode_edits(pipeline, options.pairs, options.work)
-    train_flow(pipeline, edits, options.work, options.minutes, options.batch, options.rate)
-    train_decoder(pipeline.vae, options.work, options.decoder_minutes, options.autoencoder_batch, device=device)
+    further = options.further is not None
+    train_flow(pipeline, edits, options.work, options.minutes, options.batch, options.rate, further)
+    if not further:
+        train_decoder(pipeline.vae, options.work, options.decoder_minutes, options.autoencoder_batch, device=device)
     return pipeline
 
 
@@ -43,6 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=WORK, help="checkpoints go here")
     parser.add_argument("--output", type=Path, default=SHIPPED, help="the pipeline is saved here")
+    parser.add_argument("--further", type=Path, help="train this pipeline's text encoders and transformer further")
+    parser.add_argument("--alignment-steps", type=int, default=1200, help="of --further: encoders alone")
     parser.add_argument("--autoencoder-minutes", type=float, default=20)
     parser.add_argument("--autoencoder-batch", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=65, help="for the transformer and the text encoders")

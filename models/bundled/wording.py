@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from imagemill.models.bundled.normalizer import BACKGROUND
 from imagemill.models.bundled.scenes import CENTRES, COLOURS, RADII, SHAPES, Scene
 
 DEFAULTS = {"size": "large", "position": "centre", "background": "white"}
@@ -82,7 +83,7 @@ def world_words() -> list[str]:
     """Every word that a prompt or an instruction can contain, in alphabetical order: the model's whole vocabulary."""
     phrases = [*PROMPTS, *SETTINGS, SUFFIX, "an"]
     phrases += [phrase for group in (SIZES, PLACES, INSTRUCTIONS) for options in group.values() for phrase in options]
-    phrases += [*SHAPES, *COLOURS, *RADII, *CENTRES]
+    phrases += [*SHAPES, *COLOURS, *RADII, *CENTRES, *map(BACKGROUND.format, COLOURS)]
     return sorted(set(re.sub(r"{\w+}", "", " ".join(phrases)).split()))
 
 

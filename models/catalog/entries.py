@@ -98,6 +98,8 @@ class Entry(_Entry):
     family: str
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
+    earlier: list[str] = []
+    """Folders with earlier weights, the oldest first: a dataset that was begun with one of them goes on with it."""
     revision: str | None = None
     aliases: list[str] = []
     """Further names, which other tools use for it. All names and aliases count in any capitals."""
@@ -127,6 +129,8 @@ class Entry(_Entry):
     def _lies_somewhere(self) -> Entry:
         if (self.repository is None) == (self.folder is None):
             raise ValueError("give either 'repository' (org/name) or 'folder'")
+        if self.earlier and self.folder is None:
+            raise ValueError("'earlier' are folders: give 'folder' too, with the newest weights")
         return self
 
     def settings(self, family: Family) -> dict[str, Any]:
@@ -246,7 +250,12 @@ def _read(field: str, path: Path) -> _File:
     models = {
         name: entry
         if entry.folder is None
-        else entry.model_copy(update={"folder": str(path.parent / Path(entry.folder).expanduser())})
+        else entry.model_copy(
+            update={
+                "folder": str(path.parent / Path(entry.folder).expanduser()),
+                "earlier": [str(path.parent / Path(folder).expanduser()) for folder in entry.earlier],
+            }
+        )
         for name, entry in file.models.items()
     }
     return file.model_copy(update={"models": models})

@@ -154,6 +154,8 @@ class Resolver:
         if has_index and (entry is None or entry.folder):
             check_no_revision(field, name, section.revision)
             check_weights(f"{field}.model", name, folder)
+            if entry and entry.earlier:
+                return self.locator.among(name, folder, [Path(path) for path in entry.earlier])
             return ModelSource(str(folder.resolve()), files=hash_model(folder))
         if entry and entry.folder:
             raise UnknownModel(f"{field}.model is {shown(name)}, but its folder {shown_path(folder)} has no {INDEX}.")

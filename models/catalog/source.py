@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
+from imagemill.models.catalog.model_files import hash_model
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -27,6 +28,8 @@ class ModelSource:
     """Hash of local files; None for a repository."""
     requested: str | None = None
     """The revision that the recipe or the catalog names; None: the default branch."""
+    entry: str | None = None
+    """Name in the catalog of a model whose weights lie in several folders; None: there is nothing to choose."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -45,8 +48,8 @@ class ModelSource:
 
     @property
     def pin(self) -> str:
-        """Name under which a dataset records the commit (data.dataset.folder.Folder.pin)."""
-        return pin_of(self.location, self.requested)
+        """Name under which a dataset records the version (data.dataset.folder.Folder.pin), where there are several."""
+        return pin_of(self.entry or self.location, self.requested)
 
     def file(self, field: str, name: str, cache_dir: str | None) -> Path:
         """The local path of one of the files; a repository's is downloaded. Raises RecipeError, naming the field."""
@@ -69,6 +72,10 @@ class Locator:
     """The Hub's cache; None: the default."""
     pinned: Mapping[str, str] = field(default_factory=dict)
     """ModelSource.pin -> commit."""
+    pinned_files: Mapping[str, str] = field(default_factory=dict)
+    """ModelSource.pin -> hash of one of a catalog entry's folders."""
+    pins_folders: bool = True
+    """Whether the dataset was begun by a version that pins them: an older one knew but the first folder."""
     catalogued: Mapping[str, bool] = field(default_factory=dict)
     """ModelSource.pin -> whether the dataset has it as a model of the catalog, or with its family's settings alone."""
 
@@ -102,6 +109,17 @@ class Locator:
 
             commit = resolve_commit(field, repository, revision, self.cache_dir)
         return ModelSource(repository, commit=commit, requested=revision)
+
+    def among(self, entry: str, newest: Path, earlier: Sequence[Path]) -> ModelSource:
+        """The one of a catalog entry's folders that the dataset was begun with; a new dataset has the newest."""
+        pinned = self.pinned_files.get(pin_of(entry, None))
+        folders = [newest, *reversed(earlier)] if pinned or self.pins_folders else [earlier[0]]
+        for folder in folders:
+            files = hash_model(folder)
+            if pinned in (None, files):
+                return ModelSource(str(folder.resolve()), files=files, entry=entry)
+        # None of these was pinned: the build refuses the pin.
+        return ModelSource(str(newest.resolve()), files=hash_model(newest), entry=entry)
 
 
 def is_repository(name: str) -> bool:
