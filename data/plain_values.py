@@ -70,6 +70,13 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def time_text(nanos: int) -> str:
+    """Nanoseconds since midnight as ISO 8601, as ``plain`` writes a time, which has no finer unit than microseconds."""
+    text = (datetime.min + timedelta(microseconds=nanos // 1000)).time().isoformat()
+    rest = nanos % 1000
+    return f"{text if '.' in text else f'{text}.000000'}{rest:03d}" if rest else text
+
+
 def timestamp_from(text: str, unit: str, has_zone: bool) -> int:
     """Units since 1970 of an ISO 8601 time with or without an offset. Raises ValueError if that is not exact."""
     whole, fraction, zone = _match(_TIMESTAMP, text)

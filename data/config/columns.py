@@ -87,7 +87,13 @@ class Columns(Section):
         title="Carry binary",
         description="Binary columns of Parquet to carry into the dataset; without this they are left out.",
     )
+    retype: bool = Field(
+        False,
+        title="Retype",
+        description="Give the carried columns the types of the rows as they are now; otherwise a dataset keeps those "
+        "that it was begun with. Generates nothing.",
+    )
 
     def roles(self) -> dict[str, str | None]:
         """Role -> name of its field."""
-        return {role: name for role, name in self.model_dump().items() if role != "carry_binary"}
+        return {role: name for role, name in self.model_dump().items() if role not in ("carry_binary", "retype")}

@@ -9,7 +9,7 @@ from pathlib import Path
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.begun_with import begun_with
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.errors import BadRow, BuildFailed, InputError
+from imagemill.data.errors import BadRow, BuildFailed, InputError, RecipeError
 from imagemill.data.messages import shown_path
 from imagemill.data.plain_values import is_plain, plain
 from imagemill.data.planning.carried_columns import settle_columns
@@ -50,6 +50,13 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
     variations = Variations(recipe)
     notes, folder = CarriedNotes(), Folder(recipe.output)
     begun = begun_with(folder)
+    if begun and recipe.columns.retype:
+        begun = None
+        if recipe.on_removed == "keep":
+            raise RecipeError(
+                "recipe.columns.retype writes all rows again, and on_removed: keep keeps rows that the prompts no "
+                "longer have: leave out one of them."
+            )
     # Version 0.1.0 stored a float that is not finite as null, and its rows' keys say so.
     converted = frozenset(recipe.columns.carry_binary) if begun and begun.is_old else None
     rows = faults = 0

@@ -54,7 +54,7 @@ def class_name(field: str, name: str, index: str) -> str:
         return kind
     if isinstance(kind, Sequence):
         raise RecipeError(
-            f"{field} is {shown(name)}, whose {INDEX} names a pipeline that is code of its own ({shown(kind)}). "
+            f"{field} is {shown(name)}, whose {INDEX} names its own code as pipeline ({shown(kind)}). "
             "imagemill runs no code of a model, and never gives trust_remote_code: take a model with a pipeline of "
             "diffusers."
         )

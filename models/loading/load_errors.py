@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from httpx2 import TransportError
 
 from imagemill.data.errors import ImagemillError, RecipeError, one_line
 from imagemill.data.messages import shown, shown_path
@@ -68,12 +69,12 @@ def _answers() -> bool:
 def load_errors(spec: ModelSpec, location: str | None = None) -> Iterator[None]:
     """Raise RecipeError, in one sentence, for whatever fails in the block, which loads the model or a part of it.
 
-    ``location``: of the files that are loaded; by default the model's own. Only a device that is full or lost is no
-    fault of the model or the recipe: those errors are raised as they are.
+    ``location``: of the files that are loaded; by default the model's own. A device that is full or lost, and a network
+    that breaks off, are no fault of the model or the recipe: those errors are raised as they are.
     """
     try:
         yield
-    except (ImagemillError, DeviceLost):
+    except (ImagemillError, DeviceLost, TransportError):
         raise
     except Exception as error:
         if is_out_of_memory(error) or is_sticky(error):
@@ -93,7 +94,7 @@ def first_line(error: BaseException) -> str:
 def _sentence(spec: ModelSpec, location: str, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return (
-            f"the model {shown(spec.name)} cannot be loaded from {shown_path(location)}: it has code of its own, which "
+            f"the model {shown(spec.name)} cannot be loaded from {shown_path(location)}: it comes with code, which "
             "asks for trust_remote_code, and imagemill never gives that. Take a model whose parts are classes of "
             "diffusers and transformers."
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.errors import one_line
-from imagemill.data.plain_values import plain
+from imagemill.data.plain_values import plain, time_text
 from imagemill.data.prompts.field_names import list_fields
 from imagemill.data.prompts.formats.line_formats import Record
 from imagemill.data.prompts.formats.table_formats import BadHeading, heading_of
@@ -60,8 +60,9 @@ def read_batches(
     types = {field.name: field.type for field in columns}
     converted = {name for name, kind in types.items() if name not in embedded and not _is_plain(kind)}
     number, heading = 0, tuple(names)
+    fine_times = [name for name, kind in types.items() if kind == pa.time64("ns")]
     for batch in batches(names, 16 if embedded else 1024):
-        for fields in _pylist(batch):
+        for fields in _pylist(_with_time_texts(batch, fine_times)):
             number += 1
             if isinstance(fields, str):
                 yield Record(number, None, fields)
@@ -100,6 +101,15 @@ def _pylist(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
             yield "not UTF-8: a text in this row is damaged"
         else:
             yield f"a value of this row cannot be read ({one_line(error)})"
+
+
+def _with_time_texts(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """The batch with these times as text: Python's own time has no nanoseconds."""
+    for name in names:
+        nanos = batch.column(name).cast(pa.int64()).to_pylist()
+        texts = pa.array([None if value is None else time_text(value) for value in nanos], pa.string())
+        batch = batch.set_column(batch.schema.get_field_index(name), name, texts)
+    return batch
 
 
 def _is_plain(kind: pa.DataType) -> bool:

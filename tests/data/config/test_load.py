@@ -56,7 +56,7 @@ def test_an_invalid_value_names_the_field_the_value_and_what_is_allowed(field, v
     [
         (
             {"generate": {}},
-            "recipe.prompts is missing: The prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, .tar)",
+            "recipe.prompts is missing: The prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow,",
         ),
         ({**GENERATE, "promts": 1}, "recipe.promts is not a field: did you mean 'prompts'? Known here: name, prompts,"),
         (

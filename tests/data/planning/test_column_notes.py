@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from imagemill.data.dataset.arrow_table import table_of
 from imagemill.data.dataset.carried.arrow_kinds import type_of
 from imagemill.data.dataset.carried.values import carried_value
+from imagemill.data.identity import dump, load
 from imagemill.data.plain_values import plain
 from imagemill.data.planning.column_notes import CarriedNotes
 
@@ -59,6 +62,55 @@ def test_values_come_back_in_the_type_that_all_of_them_have(values: list[Any], k
     assert noted(values).kinds() == {"column": kind}
     found = [carried_value(plain(value), kind) for value in values]
     assert found == (values if stored is None and kind != "json" else stored or found)
+
+
+def random_value(rng: random.Random, depth: int = 2) -> Any:
+    match rng.randrange(9 if depth else 7):
+        case 0:
+            return rng.choice([0, -1, 2**53 + 1, -(2**63), 2**63, 2**64, -(2**70)])
+        case 1:
+            return rng.choice([0.5, -0.0, 1e308, 5e-324, NAN, INF, -INF])
+        case 2:
+            return rng.choice(["", "NaN", "1", '"', "é"])
+        case 3:
+            return rng.random() < 0.5
+        case 4:
+            return None
+        case 5 | 6:
+            return rng.randrange(100)
+        case 7:
+            return [random_value(rng, depth - 1) for _ in range(rng.randrange(3))]
+        case _:
+            return {name: random_value(rng, depth - 1) for name in "ab"[: rng.randrange(3)]}
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_any_values_of_json_come_back_as_they_are(seed: int):
+    rng = random.Random(seed)
+    # Columns of one shape, and mixed ones.
+    some = [random_value(rng) for _ in range(rng.randint(1, 3))]
+    values = [rng.choice(some) for _ in range(6)]
+    (kind,) = noted(values).kinds().values()
+    stored = [carried_value(load(dump(plain(value))), kind) for value in values]
+    (back,) = table_of([{"c": value} for value in stored], pa.schema([("c", type_of(kind))])).to_pydict().values()
+    for value, found in zip(values, back, strict=True):
+        if value is None:
+            assert found is None
+        elif kind == "json" or (kind == "mixed" and not isinstance(value, str)):
+            assert same(json.loads(found), plain(value)) or found == plain(value)
+        else:
+            assert same(found, value)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether the values are equal, as NaN is to itself, and the number 1 to 1.0 but not to true."""
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[name], second[name]) for name in first)
+    return (first == second or first != first != second != second) and isinstance(first, bool) == isinstance(
+        second, bool
+    )
 
 
 @pytest.mark.parametrize("value", [NAN, [NAN, 1.5], {"a": [INF]}], ids=str)

@@ -74,7 +74,7 @@ def test_an_object_with_more_than_bytes_and_path_is_read_from_parquet(load, tmp_
         ("data:image/png;base64" + "x" * 5000, "the data: URI in 'images' has no comma before its content"),
         (
             "data:image/png;base64," + TEXT[:40] * 500,
-            "undecodable image: 'bytes in images' is a PNG image, but damaged",
+            "image: 'bytes in images' is a PNG image, but damaged",
         ),
         ("data:image/png;base64,", "undecodable image: 'bytes in images' is empty: it has 0 bytes"),
         ("iVBORw0KGgo" * 500, "is"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imagemill.data.errors import RecipeError
 from imagemill.data.verify.integrity import verify_files
 from imagemill.models.drawing.measure_registry import measures_of
 from tests.conftest import Build, write_prompts
@@ -119,3 +120,14 @@ def test_rows_that_stay_keep_a_column_that_the_prompts_no_longer_have(build: Bui
     write_prompts(Path(fields["prompts"]), [{"prompt": "a kite", "id": "2"}])
     assert build(fields, {"on_removed": "keep"})["generated"] == 1
     assert table_of(fields, "note", "k_").to_pydict() == {"id": ["1", "2"], "note": ["n", None], "k_": [5, None]}
+
+
+def test_columns_get_new_types_if_the_recipe_asks_for_them_and_nothing_is_generated(build: Build, fields: dict):
+    write_prompts(Path(fields["prompts"]), [{"prompt": "a fox", "id": "1", "score": 1, "k": "old"}])
+    build(fields)
+    write_prompts(Path(fields["prompts"]), [{"prompt": "a fox", "id": "1", "score": 0.5, "k": 2}])
+    assert build(fields, {"columns.retype": True})["generated"] == 0
+    assert table_of(fields, "score", "k").to_pydict() == {"id": ["1"], "score": [0.5], "k": [2]}
+    assert build(fields)["kept"] == 1
+    with pytest.raises(RecipeError, match=r"columns\.retype writes all rows again, and on_removed: keep keeps"):
+        build(fields, {"columns.retype": True, "on_removed": "keep"})

@@ -86,7 +86,10 @@ def test_a_folder_with_a_checkpoint_alone_names_the_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("index", "words"),
     [
-        ('{"_class_name": ["pipeline_mine", "MyPipeline"]}', "code of its own (['pipeline_mine', 'MyPipeline'])"),
+        (
+            '{"_class_name": ["pipeline_mine", "MyPipeline"]}',
+            "names its own code as pipeline (['pipeline_mine', 'MyPipeline'])",
+        ),
         ('{"_class_name": null}', "names no pipeline class (_class_name)"),
         ("{}", "names no pipeline class (_class_name)"),
         ("[]", "names no pipeline class (_class_name)"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import torch
 
@@ -50,7 +51,7 @@ def test_weights_that_were_quantized_by_a_missing_package_are_one_sentence(folde
     assert len(message) < 500
 
 
-def test_a_part_with_code_of_its_own_says_that_imagemill_never_runs_it(folder: Path):
+def test_a_part_that_comes_with_code_says_that_imagemill_never_runs_it(folder: Path):
     (folder / "unet" / "mine.py").write_text("class Mine: ...\n")
     change(folder / "model_index.json", unet=["mine", "Mine"])
     assert "asks for trust_remote_code, and imagemill never gives that. Take a model" in refusal(folder)
@@ -81,10 +82,11 @@ def test_a_memory_format_that_the_autoencoder_cannot_have_names_the_setting(tmp_
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("CUDA error: an illegal memory access was encountered"),
         MemoryError(),
+        httpx2.ReadTimeout("the download broke off"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_full_or_lost_device_is_not_the_models_fault(folder: Path, error: Exception):
+def test_a_full_or_lost_device_or_a_bad_network_is_not_the_models_fault(folder: Path, error: Exception):
     with pytest.raises(type(error)), load_errors(resolve("generate", Generate(model=str(folder)))):
         raise error
 

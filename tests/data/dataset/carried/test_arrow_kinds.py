@@ -157,4 +157,5 @@ def test_datasets_opens_each_type_with_the_features_of_card_and_file(arrow: pa.D
     rows = datasets.load_dataset("parquet", data_files=str(tmp_path / "a.parquet"), split="train", cache_dir=tmp_path)
     assert rows[0]["column"] is None
     assert rows.data.column("column").type == arrow
+    assert datasets.Features.from_dict({"column": feature(arrow)}) == rows.features
     assert [{"name": "column", **card_feature(arrow)}] == rows.features._to_yaml_list()
