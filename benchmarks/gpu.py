@@ -85,7 +85,7 @@ class Method:
         if name == "dataflow":
             self.pipeline.enable_attention_slicing()
         elif name != "loop":
-            speed_up(self.pipeline, self.spec.speed, self.spec.name)
+            speed_up(self.pipeline, self.spec.speed, self.spec.name, self.spec.call.texts_vary)
 
     def generate(self, side: int, steps: int, batch: int, batches: int) -> None:
         """Generate and save this many batches of new prompts."""

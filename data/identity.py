@@ -48,7 +48,8 @@ def image_seed(base: int, row_id: str, variant: int, instruction: str | None = N
 
 def given_seed(seed: int, variant: int) -> int:
     """The seed of a row's ``variant``-th image (from 0) when the row names a seed: counts up from that."""
-    return (seed + variant) % (MAX_SEED + 1)
+    # A seed of 32 bits stays one: these were the only ones once, and the images' keys contain them.
+    return (seed + variant) % (2**32 if seed < 2**32 else MAX_SEED + 1)
 
 
 def image_key(task: str, model: Mapping[str, Any], decides: Mapping[str, Any]) -> str:
@@ -61,8 +62,8 @@ def image_key(task: str, model: Mapping[str, Any], decides: Mapping[str, Any]) -
     return digest({"version": DRAWING_VERSION, "task": task, "model": model, **fields})
 
 
-MAX_SEED = 2**32 - 1
-"""Largest seed: 32 bits, the range of other tools' seed fields."""
+MAX_SEED = 2**64 - 1
+"""Largest seed: 64 bits, the range of ComfyUI's seeds and of torch.Generator."""
 
 
 def dump(value: Any) -> bytes | str:

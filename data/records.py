@@ -41,6 +41,10 @@ class Drawing:
     """Reference images of an edit, in order: path, and sha256 of its bytes."""
     guides: tuple[tuple[str, str, str], ...] = ()
     """Control images beside the prompt (data.config.guides): role, path, and sha256 of its bytes."""
+    reading: int = 1
+    """Version of the conversion of the images that it is given (data.images.modes)."""
+    truncated: bool = False
+    """Whether a given image whose file ends early is read as far as it goes. Others are the same pixels either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +239,5 @@ class Plan:
     """Model -> images to generate, including staged and restorable ones."""
     restorable: int
     """Those of the images that other rows of the dataset have already."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what the user may not have meant."""

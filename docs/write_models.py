@@ -86,8 +86,14 @@ COMBINATIONS = """
 None of these models was run with its published weights. "tiny random weights" is a pipeline of the real class with the
 real kinds of parts, far smaller and untrained. The tests save it, build a dataset with it, and check that an image
 depends on all that its row asks for (prompt, negative prompt, guidance, steps, seed, source) and not on its neighbours
-in the batch. "in memory": the pipeline was not saved and loaded, but constructed in the worker. "not run": only the
-names of the arguments were compared with the pipeline's signature.
+in the batch: with short and very long prompts beside it, its latents are the same bits in float32 and bfloat16
+(`tests/models/drawing/test_neighbours.py`, which also has how far a prompt moves each tiny pipeline). "in memory": the
+pipeline was not saved and loaded, but constructed in the worker. "not run": only the names of the arguments were
+compared with the pipeline's signature.
+
+Qwen-Image's prompts all have the length that it can read, 512 tokens, and a mask: its pipeline would pad them to the
+longest of a batch, so that an image depended on its neighbours. Attention backends that take no mask are refused for
+it.
 
 Image-to-image and inpainting run only the last steps, a share equal to the strength. Where the default number of steps
 would leave none, or would hide the source completely, more steps are run; a recipe or row that asks for too few is

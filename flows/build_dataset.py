@@ -168,6 +168,8 @@ def _announce(plan: Plan, progress: Progress) -> None:
     progress.plan(plan)
     log = get_run_logger()
     log.info("%d rows: %d finished already, %d to be removed.", plan.rows, plan.reused, plan.removed)
+    for note in plan.notes:
+        log.warning("%s", note)
     if not plan.shards:
         log.info("Nothing to generate: no model is loaded.")
         return

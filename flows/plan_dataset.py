@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from imagemill.data.storage.scratch import scratch_folder
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models
 
+MAX_REASONS = 3
+"""Rows that are set aside of which the reason is returned."""
+
 
 def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
     """Figures of a build of the recipe now. Needs no lock and writes nothing to the output folder.
 
-    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows; ``draw`` is model -> images to generate.
+    ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``reasons`` why the first of the latter are,
+    ``notes`` sentences about what the user may not have meant; ``draw`` is model -> images to generate.
     ``restored`` and ``staged`` are images that need not be generated, since the dataset or an interrupted build has
     them. ``seconds`` and ``bytes`` (of all files; ``bytes_added``: of the new rows) are estimated from the dataset's
     runs and files, and None if it has none. Raises ImagemillError as the build would.
@@ -48,6 +53,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
             schema = schema_of(recipe, loaded, measures_of)
             plan = make_plan(recipe, worklist, folder, schema, facts, failures)
             draw, to_build = worklist.missing(), worklist.count_planned_rows()
+            reasons = [f"line {fault.line}: {fault.reason}" for fault in islice(worklist.faults(), MAX_REASONS)]
             staged = _subtract_staged(draw, worklist, folder, schema)
     except FileNotFoundError as error:
         if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
@@ -68,6 +74,8 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         "new": to_build,
         "removed": plan.removed,
         "set_aside": loaded.set_aside + plan.set_aside,
+        "reasons": reasons,
+        "notes": list(plan.notes),
         "damaged_files": [path.name for path in damaged],
         "draw": draw,
         "images": images,

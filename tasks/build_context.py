@@ -15,7 +15,6 @@ from imagemill.data.dataset.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.identity import MAX_SEED
 from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan import schema_of
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
@@ -126,10 +125,14 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
         for source in models[step].sources:
             if source.commit:
                 check_pinned(source.pin, pin(source.pin, _always(source.commit)), is_commit)
+        update: dict[str, Any] = {}
         if section.seed == -1:
             name = f"{step}.seed"
-            seed = check_pinned(name, pin(name, lambda: secrets.randbelow(MAX_SEED + 1)), is_seed)
-            changes[step] = section.model_copy(update={"seed": seed})
+            update["seed"] = check_pinned(name, pin(name, lambda: secrets.randbits(32)), is_seed)
+        if isinstance(section, Edit) and section.references is None:
+            update["references"] = _passes_references(recipe, step, section, pin)
+        if update:
+            changes[step] = section.model_copy(update=update)
     recipe = with_sections(recipe, changes)
     if recipe.prompt_truncated is None:
         # A dataset that is older than this column keeps its rows unchanged.
@@ -143,6 +146,15 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
         )
         recipe = recipe.model_copy(update={"prompts": pinned})
     return recipe
+
+
+def _passes_references(recipe: Recipe, step: Step, section: Edit, pin: Callable[..., Any]) -> bool:
+    """Whether an edit of the rows' images passes the further ones too: an API takes any number of them."""
+    if section.backend != "openai" or chain_of(recipe)[0].name != step:
+        return False
+    # It has a column of images more than a dataset that is older than this.
+    name = f"{step}.references"
+    return bool(check_pinned(name, pin(name, lambda: Folder(recipe.output).conventions() >= 2), is_flag))
 
 
 def _always(value: Any) -> Callable[[], Any]:

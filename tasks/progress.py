@@ -20,6 +20,8 @@ class Progress:
 
     planned: int = 0
     """Images in the plan."""
+    notes: tuple[str, ...] = ()
+    """The plan's sentences about what the user may not have meant."""
     generated: int = 0
     reused: int = 0
     """Planned images that exist: in the dataset, or staged by an earlier build."""
@@ -54,8 +56,9 @@ class Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def plan(self, plan: Plan) -> None:
-        """Record the plan's total."""
+        """Record the plan's total and its notes."""
         self.planned = sum(plan.drawings.values())
+        self.notes = plan.notes
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Count a worker's event. Events may arrive late; the totals are those of the steps' reports."""

@@ -187,7 +187,7 @@ def _allowed_numbers(path: tuple[str | int, ...]) -> str:
         if kind.get("type") in ("integer", "number") and "minimum" in kind:
             number = "a whole number" if kind["type"] == "integer" else "a number"
             steps = f", a multiple of {kind['multipleOf']}" if "multipleOf" in kind else ""
-            return f"it must be {number} from {kind['minimum']:g} to {kind['maximum']:.10g}{steps}{words}"
+            return f"it must be {number} from {kind['minimum']:g} to {_plain(kind['maximum'])}{steps}{words}"
     return ""
 
 
@@ -195,3 +195,7 @@ def _describe(path: tuple[str | int, ...]) -> str:
     names = [str(part) for part in path if not isinstance(part, int)]
     field = _section(tuple(names[:-1])).model_fields.get(names[-1]) if names else None
     return (field.description or "") if field else ""
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.10g}"

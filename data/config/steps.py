@@ -177,10 +177,11 @@ class Edit(ModelChoice):
         title="Size",
         description="Keep the size of the source image, or use the model's size that is closest in aspect ratio.",
     )
-    references: bool = Field(
-        False,
+    references: bool | None = Field(
+        None,
         title="References",
-        description="Pass the row's other images to the model too, and store them in input_images; not all models can.",
+        description="Pass the row's other images to the model too, and store them in input_images; not all models can. "
+        "Empty: an API gets them, in new datasets.",
     )
     references_layout: Literal["separate", "stitch"] = Field(
         "separate",

@@ -29,13 +29,20 @@ from uuid import uuid4
 from imagemill.data.dataset.journal import Journal
 from imagemill.data.dataset.own_files import read_about, read_manifest
 from imagemill.data.dataset.shard_files import CommittedFile, file_name
-from imagemill.data.errors import NotAnImagemillDataset
+from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.staging.step_results import StepResults
 from imagemill.data.storage.contents import check_contents
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
 from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
+
+CONVENTIONS = 2
+"""Version of how rows are read and stored, for what an earlier version did otherwise; pinned when a dataset is begun.
+
+1: ids and LLaVA's ``<image>`` as they are given, seeds as int64. 2: ids without blanks and NaN, texts without
+``<image>``, seeds as uint64.
+"""
 
 
 class Folder:
@@ -148,12 +155,24 @@ class Folder:
                 self.journal.fetch()
             self.staged.mkdir(exist_ok=True)
             StepResults(self.results).remove_others()
-            self.write(self.about, _json(self._read_about() or {"name": name, "pinned": {}}))
+            begun = {"name": name, "pinned": {"conventions": CONVENTIONS}}
+            self.write(self.about, _json(self._read_about() or begun))
             yield
 
     def pinned(self) -> dict[str, Any]:
         """Decisions that the recipe leaves open and that were made once for this folder: random seeds, revisions."""
         return self._read_about().get("pinned", {})
+
+    def conventions(self) -> int:
+        """The CONVENTIONS that the dataset was begun with: the newest if there is none yet. Raises OutputError."""
+        about = self._read_about()
+        value = about["pinned"].get("conventions", 1) if about else CONVENTIONS
+        if type(value) is not int or not 1 <= value <= CONVENTIONS:
+            raise OutputError(
+                f"the dataset's folder.json or manifest.json pins 'conventions' to {shown(value)}, which is none of 1 "
+                f"to {CONVENTIONS}: build with the version of imagemill that began the dataset, or a later one."
+            )
+        return value
 
     def pin(self, name: str, decide: Callable[[], Any]) -> Any:
         """The pinned value of ``name``; decided and recorded now if there is none. The folder must be locked."""

@@ -47,6 +47,8 @@ class DatasetSchema:
     """Name in the prompts file -> name of the carried column; where there is none, ``carried_name`` gives it."""
     other: str | None = None
     """Column of carried values that do not fit into their columns."""
+    wide_seeds: bool = False
+    """Whether seeds have 64 bits; a dataset that was begun with int64 keeps that."""
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class DatasetSchema:
         carried: Mapping[str, ColumnKind],
         measures: Sequence[MeasureColumn] = (),
         begun: Begun | None = None,
+        wide_seeds: bool = False,
     ) -> DatasetSchema:
         """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
         begun = begun or Begun()
@@ -72,6 +75,7 @@ class DatasetSchema:
             measures=tuple(measures),
             names=names,
             other=begun.other,
+            wide_seeds=wide_seeds,
         )
 
     def digest(self) -> str:
@@ -82,7 +86,7 @@ class DatasetSchema:
         # A text column that holds JSON too has no other values for it.
         carried = {name: "str" if kind == "mixed" else kind for name, kind in self.carried.items()}
         values |= {"encoding": asdict(self.encoding), "carried": carried}
-        for later in ("has_turns", "has_masks", "references", "guides"):
+        for later in ("has_turns", "has_masks", "references", "guides", "wide_seeds"):
             if not values[later]:
                 del values[later]
         for measure in self.measures:
@@ -113,6 +117,16 @@ class DatasetSchema:
         return self.names.get(name) or carried_name(name, self.own_columns)
 
     @property
+    def seed_type(self) -> pa.DataType:
+        """The type of the columns of seeds."""
+        return pa.uint64() if self.wide_seeds else pa.int64()
+
+    @property
+    def max_seed(self) -> int:
+        """The largest seed that these columns have room for."""
+        return 2**64 - 1 if self.wide_seeds else 2**63 - 1
+
+    @property
     def image_columns(self) -> tuple[str, ...]:
         """The columns of images, in the order in which the images are made."""
         return ("input_image", "edited_image") if self.edits else ("image",)
@@ -129,7 +143,7 @@ class DatasetSchema:
         if self.references:
             columns.append(pa.field("input_images", IMAGES))
         columns += [pa.field(measure.name, WORDS[measure.kind]) for measure in self.row_measures]
-        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures)
+        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures, self.seed_type)
         columns += [pa.field(name, kind) for name, kind in own]
         columns += [_carried_field(name, kind) for name, kind in self.carried.items()]
         if self.other:
@@ -143,7 +157,11 @@ class DatasetSchema:
 
 
 def _columns(
-    chained: bool, edits: bool, has_turns: bool, measures: Sequence[MeasureColumn] = ()
+    chained: bool,
+    edits: bool,
+    has_turns: bool,
+    measures: Sequence[MeasureColumn] = (),
+    seed_type: pa.DataType | None = None,
 ) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
@@ -152,7 +170,7 @@ def _columns(
     yield "variant", pa.int32()
     yield "negative_prompt", pa.string()
     for prefix in ("", "edit_") if chained else ("",):
-        yield f"{prefix}seed", pa.int64()
+        yield f"{prefix}seed", seed_type or pa.int64()
         yield f"{prefix}model", pa.string()
         yield f"{prefix}model_revision", pa.string()
         yield f"{prefix}steps", pa.int32()

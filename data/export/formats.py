@@ -21,7 +21,8 @@ NumberedRows = Iterable[tuple[int, Row]]
 ROWS_PER_FOLDER = 1000
 """Rows whose images share a folder: file systems and file managers are slow with hundreds of thousands of files."""
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
+SUFFIXES = _JPEG | {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
 """Suffixes of image files, as input images keep them."""
 
 IMAGES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")

@@ -6,22 +6,20 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from imagemill.data.errors import BadRow, one_line
 from imagemill.data.images.limits import MAX_PIXELS
+from imagemill.data.images.modes import READING, keep_low_bytes, stored_as, to_rgb, to_rgb_version_1
+from imagemill.data.images.opening import open_image, unpacked_size
+from imagemill.data.images.truncated import truncation
 from imagemill.data.messages import shown_path
 from imagemill.data.records import Drawing
 
 LOSSLESS = "png"
 """The lossless format: sources of a later step must be staged in it."""
-
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-"""Accepted formats, detected by content whatever the file's name."""
 
 PNG_LEVEL = 6
 """zlib level of the PNG images in the dataset."""
@@ -71,76 +69,59 @@ class Inspected(NamedTuple):
     sha256: str
     width: int
     height: int
+    reading: int | None = None
+    """READING if the image is converted otherwise than in version 1 (data.images.modes)."""
+    has_usable_profile: bool = True
+    """False if it has a colour profile that cannot be used."""
 
 
-def inspect_image(path: Path, name: str | None = None) -> Inspected:
+def inspect_image(path: Path, name: str | None = None, truncated: bool = False) -> Inspected:
     """Check that ``path`` is a readable image. Raises BadRow with ``name``.
 
-    Decodes the header only; a truncated image is detected when it is used.
+    Decodes the header only; a truncated image is detected when it is used, or not at all with ``truncated``.
     """
     try:
         # Reading a device or a pipe might never end.
         if path.exists() and not path.is_file():
             raise BadRow(f"the image {shown_path(path)} is not a file")
-        with path.open("rb") as file:
+        with path.open("rb") as file, truncation(truncated):
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            size = _unpacked_size(_open(file, name or str(path)))
+            image = open_image(file, name or str(path), header_only=True)
+            stored = stored_as(image)
+            return Inspected(sha256, *unpacked_size(image), stored.reading, stored.colours.is_usable)
     except FileNotFoundError as error:
         raise BadRow(f"missing image: {shown_path(path)} does not exist") from error
     except OSError as error:
         raise BadRow(f"the image {shown_path(path)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise BadRow(f"the image {shown_path(path)} cannot be read: {one_line(error)}") from error
-    return Inspected(sha256, *size)
 
 
-def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode to RGB: EXIF orientation applied, transparency on white, 16 bits reduced to 8.
+def decode_image(
+    content: bytes, name: str, max_pixels: int = MAX_PIXELS, reading: int = READING, truncated: bool = False
+) -> Image.Image:
+    """Decode to RGB: EXIF orientation applied, colours in sRGB, transparency on white, 16 bits reduced to 8.
 
+    ``reading``: version of the conversion (data.images.modes). ``truncated``: of a file that ends early, what there is.
     Raises BadRow with ``name`` in its reason.
     """
-    image = _open(io.BytesIO(content), name, max_pixels)
-    try:
-        return _to_rgb(ImageOps.exif_transpose(image))
-    # On damaged bytes decoders raise almost anything, for instance struct.error.
-    except Exception as error:
-        raise BadRow(f"undecodable image: {shown_path(name)} ({one_line(error)})") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow's conversion clips: all but the darkest 256 of 65,536 greys would become white.
-        image = image.point(lambda value: value * (1 / 256)).convert("L")
-    if image.has_transparency_data:
-        # Pillow's conversion reveals the colours of transparent pixels.
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image.convert("RGB")
-
-
-def _open(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    try:
-        image = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise BadRow(f"the image {shown_path(name)} has too many pixels, over {MAX_PIXELS:,}") from error
-    except Exception as error:
-        raise BadRow(f"undecodable image: {shown_path(name)} is none of {', '.join(FORMATS)}, or is damaged") from error
-    width, height = _unpacked_size(image)
-    if width * height > max_pixels:
-        raise BadRow(f"the image {shown_path(name)} has {width} x {height} pixels, over {max_pixels:,}")
-    if image.mode in ("I", "F"):
-        raise BadRow(f"the image {shown_path(name)} has 32 bits a channel (mode {image.mode}): save it with 8 or 16")
-    return image
-
-
-def _unpacked_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height in pixels of what decoding takes memory for: the image, or a TIFF's tile that is larger."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        width, height = (image.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
-        if isinstance(width, int) and isinstance(height, int) and width * height > image.width * image.height:
-            return width, height
-    return image.size
+    with truncation(truncated):
+        image = open_image(io.BytesIO(content), name, max_pixels)
+        try:
+            stored, low_bytes = stored_as(image), None
+            if stored.reading and reading < stored.reading:
+                return to_rgb_version_1(ImageOps.exif_transpose(image))
+            if isinstance(stored.transparent, tuple):
+                low_bytes = open_image(io.BytesIO(content), name, max_pixels)
+                keep_low_bytes(low_bytes)
+                low_bytes = ImageOps.exif_transpose(low_bytes)
+            return to_rgb(ImageOps.exif_transpose(image), stored, low_bytes)
+        # On damaged bytes decoders raise almost anything, for instance struct.error.
+        except Exception as error:
+            words = one_line(error)
+            hint = "" if truncated or "truncated" not in words else "; images: {truncated: allow} takes what there is"
+            raise BadRow(f"undecodable image: {shown_path(name)} ({words}){hint}") from error
 
 
 def encode_image(image: Image.Image, encoding: Encoding, parameters: str) -> bytes:

@@ -18,9 +18,9 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.expansion import Variations
 from imagemill.data.prompts.field_names import role_names
+from imagemill.data.prompts.formats.line_formats import Record
 from imagemill.data.prompts.image_fetcher import ImageFetcher
 from imagemill.data.prompts.image_locations import ImageLocations
-from imagemill.data.prompts.line_formats import Record
 from imagemill.data.prompts.reader import read_records
 from imagemill.data.prompts.row import Row
 from imagemill.data.prompts.row_images import RowImages
@@ -39,11 +39,14 @@ def load_rows(recipe: Recipe, worklist: Worklist, image_folder: Path | None = No
     is good or image servers do not answer, BuildFailed at the first bad line if on_bad_row is stop.
     """
     locations = ImageLocations(recipe.prompts_path, recipe.images.allow_hosts)
-    with ImageFetcher(image_folder or Folder(recipe.output).given, locations) as fetcher:
-        return _load(recipe, worklist, RowMaker(recipe, RowImages(locations, fetcher, recipe.images.max_pixels)))
+    folder = Folder(recipe.output)
+    with ImageFetcher(image_folder or folder.given, locations) as fetcher:
+        conventions = folder.conventions()
+        row_maker = RowMaker(recipe, RowImages(locations, fetcher, recipe.images), conventions)
+        return _load(recipe, worklist, row_maker, conventions)
 
 
-def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
+def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: int) -> Loaded:
     variations = Variations(recipe)
     notes, folder = CarriedNotes(), Folder(recipe.output)
     begun = begun_with(folder)
@@ -75,9 +78,9 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             continue
         if record.types:
             notes.declare(record.types, row_maker.carried)
-        for fields, mark in variants:
+        for fields, mark, settings in variants:
             try:
-                rows_of_variant = list(row_maker.rows(fields, record.line, mark))
+                rows_of_variant = list(row_maker.rows(fields, record.line, mark, record.heading, settings))
             except BadRow as error:
                 set_aside(record.line, row_maker.own_id(fields), BadRow(record.doubt) if record.doubt else error)
                 faults += 1
@@ -85,8 +88,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
             for own_id, row in rows_of_variant:
                 doubt = row.doubt or record.doubt or doubt_of(row)
                 try:
-                    row = row._replace(doubt=doubt) if doubt else row
-                    worklist.add_row(own_id, _storable(row, converted))
+                    worklist.add_row(own_id, _storable(row._replace(doubt=doubt) if doubt else row, converted))
                 except BadRow as error:
                     set_aside(record.line, own_id, error)
                     faults += 1
@@ -101,21 +103,20 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker) -> Loaded:
         source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
     kinds, begun = settle_columns(notes, begun, folder, worklist, keeps_removed=recipe.on_removed == "keep")
-    return Loaded(rows, faults, kinds, begun)
+    return Loaded(rows, faults, kinds, begun, conventions)
 
 
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:
     if not recipe.prompts:
         return [Record(1, {})]
-    binary = [*row_maker.image_fields, *recipe.columns.carry_binary]
-    records = read_records(recipe.prompts_path, binary, role_names(recipe))
-    return _with_prefetch(records, row_maker) if row_maker.image_roles else records
+    records = read_records(recipe.prompts_path, row_maker.roles.image_fields, role_names(recipe))
+    return _with_prefetch(records, row_maker) if row_maker.roles.image_roles else records
 
 
 def _with_prefetch(records: Iterator[Record], row_maker: RowMaker) -> Iterator[Record]:
     pending: deque[Record] = deque()
     for record in records:
-        row_maker.prefetch(record.fields)
+        row_maker.prefetch(record.fields, record.heading)
         pending.append(record)
         if len(pending) >= LOOKAHEAD:
             yield pending.popleft()

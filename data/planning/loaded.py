@@ -19,3 +19,5 @@ class Loaded:
     """Name in the prompts file -> kind of the column."""
     begun: Begun = field(default_factory=Begun)
     """The columns that the dataset has already."""
+    conventions: int = 1
+    """How the rows were read (data.dataset.folder.CONVENTIONS)."""

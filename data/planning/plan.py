@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import Link, edits_of, generate_of
+from imagemill.data.config.columns import SETTINGS
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.folder import Folder
@@ -14,12 +15,14 @@ from imagemill.data.dataset.measure_columns import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed, RecipeError
-from imagemill.data.identity import digest, given_seed, image_key, image_seed
+from imagemill.data.identity import MAX_SEED, digest, given_seed, image_key, image_seed
 from imagemill.data.planning.loaded import Loaded
+from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_checks import check_drawing, image_size
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
+from imagemill.data.prompts.row_settings import left_unread
 from imagemill.data.records import Drawing, ModelFacts, Plan, RowPlan, SetAside
 
 
@@ -44,6 +47,8 @@ class PlannedRow(NamedTuple):
     path: EditPath
 
 
+_NO_SETTINGS: dict[str, Any] = dict.fromkeys(SETTINGS)
+
 CHUNK = 1000
 """Rows compared with the finished ones at a time."""
 
@@ -56,7 +61,8 @@ MAX_SHARDS = 2_000
 
 def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
     """The dataset's columns."""
-    return DatasetSchema.of(recipe, loaded.carried, measures_of(recipe.model_dump(mode="json")), loaded.begun)
+    measures = measures_of(recipe.model_dump(mode="json"))
+    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds=loaded.conventions >= 2)
 
 
 class RowPlanner:
@@ -68,9 +74,21 @@ class RowPlanner:
         self.has_turns = schema.has_turns
         self.facts = models
         self.schema_key = schema.digest()
+        variants = self.generate.images_per_prompt if self.generate else 1
+        # The seeds of a row's variants count up, to the largest and then on from 0.
+        self.max_seed = MAX_SEED if schema.max_seed >= MAX_SEED else schema.max_seed - variants + 1
+        self.unused_negatives = 0
+        """Rows whose negative prompt their model makes no use of."""
+        self._last_unused = ""
+        self.allows_truncated = recipe.images.truncated == "allow"
 
     def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
         """Yield the row's planned rows, in groups that share an image. Raises BadRow."""
+        if row.seed is not None and row.seed > self.max_seed:
+            raise BadRow(
+                f"seed is {row.seed}: this dataset was begun with seeds up to {self.max_seed}, which its column has "
+                f"room for; give recipe.output another folder, or {left_unread('seed')}"
+            )
         for variant in range(self.generate.images_per_prompt if self.generate else 1):
             start = (self._generate(self.generate, row, variant),) if self.generate else ()
             paths = self._edit_paths(row, variant, start) if self.edits else [start]
@@ -105,7 +123,7 @@ class RowPlanner:
         width, height = image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
-            "negative_prompt": row.negative_prompt or section.negative_prompt,
+            "negative_prompt": self._negative_prompt(row, facts) or section.negative_prompt,
             "seed": image_seed(section.seed, row.id, variant) if row.seed is None else given_seed(row.seed, variant),
             "width": row.width or width,
             "height": row.height or height,
@@ -114,8 +132,10 @@ class RowPlanner:
         }
         check_drawing(row, decides, facts)
         guides = {role: sha256 for role, _, sha256 in row.guides}
-        key = image_key("text-to-image", facts.identity, {**decides, **guides} if guides else decides)
-        return DrawingSpec("generate", key, {**decides, "guides": row.guides})
+        if not guides:
+            return DrawingSpec("generate", image_key("text-to-image", facts.identity, decides), decides)
+        key = image_key("text-to-image", facts.identity, {**decides, **guides, "reading": row.reading})
+        return DrawingSpec("generate", key, {**decides, "guides": row.guides, **self._decoding(row)})
 
     def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
         section, facts = link.section, self.facts[link.name]
@@ -130,18 +150,33 @@ class RowPlanner:
             "height": row.height if own else None,
             "steps": (row.steps if own else None) or section.steps or facts.steps,
             "guidance_scale": _first(row.guidance_scale if own else None, section.guidance_scale, facts.guidance_scale),
-            "negative_prompt": row.negative_prompt if own else None,
+            "negative_prompt": self._negative_prompt(row, facts) if own else None,
         }
-        check_drawing(row if own else row._replace(negative_prompt=None, guidance_scale=None), decides, facts)
+        check_drawing(row if own else row._replace(**_NO_SETTINGS), decides, facts)
         start = source[-1].key if source else f"sha256:{row.image_hash}"
         inpaints = section.task == "inpaint"
         mask = {"mask_path": row.mask, "mask_hash": row.mask_hash} if inpaints else {}
         references = row.references if section.references else ()
         inputs: dict[str, Any] = {"source": start, "mask": row.mask_hash if inpaints else None}
         inputs["references"] = [sha256 for _, sha256 in references] or None
+        has_given = not source or inpaints or bool(references)
+        inputs["reading"] = row.reading if has_given else None
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
-        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references})
+        decoding = self._decoding(row) if has_given else {}
+        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references, **decoding})
+
+    def _decoding(self, row: Row) -> dict[str, Any]:
+        """How the images that the row gives are decoded, as fields of a Drawing."""
+        return {"reading": row.reading or 1, "truncated": self.allows_truncated}
+
+    def _negative_prompt(self, row: Row, facts: ModelFacts) -> str | None:
+        """The row's negative prompt, if the model can use it: otherwise nothing would change by it."""
+        if row.negative_prompt and not facts.negative_prompt:
+            self.unused_negatives += row.id != self._last_unused
+            self._last_unused = row.id
+            return None
+        return row.negative_prompt
 
     def _row_key(self, row: Row, variant: int, path: EditPath) -> str:
         keys = [spec.key for spec in path]
@@ -180,7 +215,7 @@ def make_plan(
         groups: list[list[PlannedRow]] = []
         for row in chunk:
             try:
-                groups += list(planner.planned_rows(row))
+                groups += _groups(planner, row, images)
             except BadRow as error:
                 failed += 1
                 worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
@@ -226,7 +261,20 @@ def make_plan(
         shards=shards,
         drawings=drawings,
         restorable=restorable,
+        notes=tuple(plan_notes(planner.unused_negatives, worklist.find_float_ids())),
     )
+
+
+def _groups(planner: RowPlanner, row: Row, images: Container[str]) -> list[list[PlannedRow]]:
+    """The row's planned rows. Those that share an image with one from before a change of the conversion keep to it."""
+    groups = list(planner.planned_rows(row))
+    if row.reading is None:
+        return groups
+    before = planner.planned_rows(row._replace(reading=None))
+    return [
+        old if any(planned.path[-1].key in images for planned in old) else new
+        for old, new in zip(before, groups, strict=True)
+    ]
 
 
 def _in_doubt(row: Row, recipe: Recipe) -> SetAside:

@@ -21,17 +21,21 @@ from imagemill.data.storage.locations import Location
 
 
 class FinishedImages:
-    """The images of a dataset's rows by their keys, read from its files when the first is asked for."""
+    """The images of a dataset's rows, and the staged ones, by their keys: read when the first is asked for."""
 
     def __init__(self, worklist: Worklist, folder: Folder, files: Sequence[CommittedFile]) -> None:
         self._worklist, self._folder = worklist, folder
         self._unread = list(files)
+        self._are_staged_listed = False
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         while self._unread:
             for columns in read_columns(self._folder.data / self._unread.pop().name, ["image_key"]):
                 self._worklist.add_images(columns["image_key"])
-        return self._worklist.has_image(key)
+        if not self._are_staged_listed:
+            self._worklist.add_images({key for key, _ in Staging(self._folder.staged).names()})
+            self._are_staged_listed = True
+        return self._worklist.has_image(str(key))
 
 
 def find_images(worklist: Worklist, path: Location, schema: DatasetSchema) -> int:

@@ -10,6 +10,7 @@ from imagemill.data.errors import BadRow
 from imagemill.data.images.size_buckets import nearest, parse_ratio
 from imagemill.data.messages import shown
 from imagemill.data.prompts.row import Row
+from imagemill.data.prompts.row_settings import left_unread
 from imagemill.data.records import ModelFacts
 
 
@@ -18,23 +19,30 @@ def check_drawing(row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> No
     for name in ("width", "height"):
         value = drawing[name]
         if value is not None and value % facts.size_multiple:
-            raise BadRow(f"{name} is {value}: {shown(facts.name)} generates multiples of {facts.size_multiple} pixels")
+            why = f"{name} is {value}: {shown(facts.name)} generates multiples of {facts.size_multiple} pixels"
+            raise BadRow(why + _switch(row, name))
     if facts.only_buckets and drawing["width"] and (drawing["width"], drawing["height"]) not in facts.buckets:
         sizes = ", ".join(f"{width} x {height}" for width, height in facts.buckets)
         size = f"{drawing['width']} x {drawing['height']}"
-        raise BadRow(f"the size is {size} pixels: {shown(facts.name)} only generates {sizes}")
+        raise BadRow(
+            f"the size is {size} pixels: {shown(facts.name)} only generates {sizes}{_switch(row, 'width', 'height')}"
+        )
     if facts.width is None and (drawing["width"] is None) != (drawing["height"] is None):
-        raise BadRow(f"{shown(facts.name)} needs both width and height, or neither")
+        raise BadRow(f"{shown(facts.name)} needs both width and height, or neither{_switch(row, 'width', 'height')}")
     if drawing["steps"] is not None and drawing["steps"] < facts.min_steps:
         raise BadRow(
             f"steps is {drawing['steps']}: {shown(facts.name)}, as the recipe uses it, needs at least {facts.min_steps}"
-        )
-    if row.negative_prompt and not facts.negative_prompt:
-        raise BadRow(
-            f"negative_prompt is {shown(row.negative_prompt)}: {shown(facts.name)} makes no use of negative prompts"
+            + _switch(row, "steps")
         )
     if not facts.uses_guidance and row.guidance_scale not in (None, facts.guidance_scale):
-        raise BadRow(f"guidance_scale is {row.guidance_scale}: {shown(facts.name)} makes no use of guidance")
+        why = f"guidance_scale is {row.guidance_scale}: {shown(facts.name)} makes no use of guidance"
+        raise BadRow(why + _switch(row, "guidance_scale"))
+
+
+def _switch(row: Row, *settings: str) -> str:
+    """How to leave the row's columns of these settings unread; empty if it has none of them."""
+    given = [name for name in settings if getattr(row, name) is not None]
+    return f"; {left_unread(*given)}" if given else ""
 
 
 def image_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:

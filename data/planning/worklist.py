@@ -18,6 +18,7 @@ import orjson
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import dump, load, numbered
 from imagemill.data.messages import shown
+from imagemill.data.planning.float_ids import find_float_ids
 from imagemill.data.prompts.row import Row, content_ids
 from imagemill.data.records import RowPlan, SetAside
 
@@ -175,6 +176,10 @@ class Worklist:
     def count_unwanted(self, keep_removed: bool) -> int:
         """Number of finished rows to remove from the dataset."""
         return self._db.execute(f"SELECT COUNT(*) FROM ({_unwanted(keep_removed)})").fetchone()[0]
+
+    def find_float_ids(self) -> tuple[str, str] | None:
+        """The ids of two rows, here or in the dataset, of which the second is the first as a float: 1 and 1.0."""
+        return find_float_ids(self._db)
 
     def shard_of(self, key: str) -> int | None:
         """The shard that generates this image; None if it is in none yet."""

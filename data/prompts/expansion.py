@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from itertools import count, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,15 @@ MAX_RANKED = 2**20
 _CHUNK = 2048
 """Combinations that are sampled at a time."""
 
-Variant = tuple[Mapping[str, Any], str]
-"""A record's fields, and the suffix that distinguishes them from the record's other variants; empty if it has one."""
+
+class Variant(NamedTuple):
+    """A record with one combination of the template's texts and the sweep's settings."""
+
+    fields: Mapping[str, Any]
+    mark: str
+    """Suffix that distinguishes it from the record's other variants; empty if it has none."""
+    settings: Mapping[str, Any]
+    """Swept settings, which the row gets whatever its fields are."""
 
 
 class Variations:
@@ -46,21 +53,22 @@ class Variations:
     def of(self, fields: Mapping[str, Any]) -> Iterator[Variant]:
         """Yield the record's variants. Raises BadRow, before the first, if a placeholder has no value."""
         if self._template is None and not self._sweep:
-            return iter([(fields, "")])
+            return iter([Variant(fields, "", {})])
         if self._template is None:
-            texts: Iterator[Variant] = iter([(fields, "")])
+            texts: Iterator[tuple[Mapping[str, Any], str]] = iter([(fields, "")])
         else:
             self._check(self._template, fields)
             texts = self._fill(self._template, fields)
         return self._with_settings(texts)
 
-    def _with_settings(self, variants: Iterator[Variant]) -> Iterator[Variant]:
+    def _with_settings(self, variants: Iterator[tuple[Mapping[str, Any], str]]) -> Iterator[Variant]:
+        # The row's own columns of swept settings are neither read nor carried, whatever their spelling.
+        own = {name.lower() for setting in self._sweep if (name := getattr(self._columns, setting))}
         for fields, mark in variants:
             for settings in self._swept:
-                # Whatever its spelling, the row's own column would be read in addition to the swept one.
-                unswept = {name: value for name, value in fields.items() if name.lower() not in self._sweep}
+                unswept = {name: value for name, value in fields.items() if name.lower() not in own}
                 marks = [*([mark] if mark else []), *([digest(settings)[:8]] if settings else [])]
-                yield {**unswept, **settings}, "-".join(marks)
+                yield Variant(unswept, "-".join(marks), settings)
 
     def _check(self, template: Template, fields: Mapping[str, Any]) -> None:
         for name in sorted(self._names - set(template.values)):
@@ -72,10 +80,11 @@ class Variations:
                     "recipe.template.values no list"
                 )
 
-    def _fill(self, template: Template, fields: Mapping[str, Any]) -> Iterator[Variant]:
+    def _fill(self, template: Template, fields: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
         lists = {"": template.text, **template.values}
         # Seeded by the row's id or by the values it puts into the template: a changed label leaves the sample as it is.
-        source = fields.get(self._columns.id) or {name: fields[name] for name in self._names - set(template.values)}
+        own_id = fields.get(self._columns.id) if self._columns.id else None
+        source = own_id or {name: fields[name] for name in self._names - set(template.values)}
         seed = digest([template.sample_seed, source])
         for combination in _sample(lists, template.sample, seed):
             text, values = combination[""], {name: combination[name] for name in template.values}
@@ -84,7 +93,8 @@ class Variations:
             if template.edit_prompt:
                 variant[self._columns.edit_prompt] = _fill_in(template.edit_prompt, filled)
             # A conversation would take precedence over the template's prompt.
-            variant.pop(self._columns.conversations, None)
+            if self._columns.conversations:
+                variant.pop(self._columns.conversations, None)
             # Without lists, the first text adds no suffix: a file's rows keep their ids, also when texts are added.
             yield variant, digest([text, values])[:8] if values or text != template.text[0] else ""
 

@@ -12,6 +12,7 @@ from imagemill.data.config.columns import GUIDES
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.template import placeholders
 from imagemill.data.messages import shown
+from imagemill.data.prompts.field_roles import COMMON_NAMES
 from imagemill.data.prompts.formats.names import TABLES, format_of
 from imagemill.data.prompts.hub import is_on_hub
 
@@ -29,7 +30,7 @@ class RoleNames:
     """What the recipe calls the fields of a row, for readers of files that have no names for them, or odd headings."""
 
     prompt: str = "prompt"
-    id: str = "id"
+    id: str | None = "id"
     images: str | None = None
     """None if the recipe reads no image to edit."""
     embedded: frozenset[str] = frozenset()
@@ -39,14 +40,16 @@ class RoleNames:
 
     def fields(self, row_id: str, image: Any) -> dict[str, Any]:
         """The fields of a row that is an image."""
-        return {self.id: row_id, **({self.images: image} if self.images else {})}
+        return {**({self.id: row_id} if self.id else {}), **({self.images: image} if self.images else {})}
 
 
 def role_names(recipe: Recipe) -> RoleNames:
     """The names in a recipe."""
     columns = recipe.columns
     edits_given = generate_of(recipe) is None
-    texts = {columns.prompt, columns.conversations, columns.images, columns.edit_prompt}
+    own = (columns.prompt, columns.conversations, columns.images, columns.edit_prompt)
+    named = {name for name in own if name}
+    texts = {name.partition(".")[0] for name in named}.union(named, *COMMON_NAMES.values())
     return RoleNames(
         prompt=columns.prompt,
         id=columns.id,

@@ -7,8 +7,11 @@ files, or what only this machine can reach.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unicodedata import normalize
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from huggingface_hub import constants
@@ -21,6 +24,8 @@ from imagemill.data.prompts.reader import split_prompts
 from imagemill.data.storage.addresses import Reach, local_origin
 from imagemill.data.storage.locations import is_remote, redact
 from imagemill.data.storage.protocols import IMAGES, WEB, ForbiddenProtocol, split_protocol
+
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 class ImageLocations:
@@ -43,6 +48,8 @@ class ImageLocations:
 
     def resolve(self, name: str) -> str:
         """URL or absolute path of a row's image. Raises BadRow for one that these prompts may not name."""
+        if "://" in name:
+            name = name.strip()
         try:
             protocol, location = split_protocol(name, IMAGES)
         except ForbiddenProtocol as error:
@@ -69,6 +76,13 @@ class ImageLocations:
                 f"the image {shown_location(name)} is not read: it is a path on this machine, which prompts from "
                 f"elsewhere may not name. Name it relative to {shown_location(self._prompts)}, or download the prompts."
             )
+        for spelling in _spellings(location):
+            # Path.exists raises an error for a name that is too long.
+            if os.path.exists(self._folder / spelling):  # noqa: PTH110
+                return str(self._folder / spelling)
+        hint = _hint(location)
+        if hint:
+            raise BadRow(f"missing image: {shown_location(str(self._folder / location))} does not exist; {hint}")
         return str(self._folder / location)
 
     def _relative(self, name: str) -> str:
@@ -88,6 +102,27 @@ class ImageLocations:
     def _root(url: str) -> str:
         """A URL's protocol and bucket."""
         return "/".join(url.split("/")[:3])
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """A path as it is written, and as its writer may have meant it."""
+    yield path
+    plain = path.strip()
+    # Path.expanduser raises an error for a home that does not exist.
+    at_home = os.path.expanduser(plain)  # noqa: PTH111
+    for text in (plain, at_home, plain.replace("\\", "/")):
+        # macOS gives names back in another form of Unicode than they are written in.
+        yield from (text, normalize("NFC", text), normalize("NFD", text))
+
+
+def _hint(path: str) -> str | None:
+    """What may be wrong with a path that does not exist."""
+    plain = path.strip()
+    if _WINDOWS.match(plain):
+        return "it is a path on Windows: copy the image, and name it relative to the prompts file"
+    if plain.startswith("["):
+        return 'for several images write a list in JSON, such as ["a.png", "b.png"]'
+    return None
 
 
 def _repository(url: str) -> str:

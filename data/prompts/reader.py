@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import BinaryIO
@@ -18,21 +18,19 @@ from fsspec.implementations.local import LocalFileSystem
 
 from imagemill.data.errors import InputError, one_line
 from imagemill.data.messages import shown, shown_path
-from imagemill.data.prompts import bounded_xz
 from imagemill.data.prompts.field_names import RoleNames
-from imagemill.data.prompts.formats import bounded_zstd
+from imagemill.data.prompts.formats import bounded_xz, bounded_zstd
 from imagemill.data.prompts.formats.arrow_format import read_arrow
-from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.image_folder import read_image_folder
 from imagemill.data.prompts.formats.json_format import read_json, read_json_lines
-from imagemill.data.prompts.formats.names import COMPRESSIONS, FORMATS, format_of, suffix_of
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record, read_text
+from imagemill.data.prompts.formats.names import COMPRESSIONS, FORMATS, format_of, suffix_by_content, suffix_of
+from imagemill.data.prompts.formats.parquet_format import ImageFields, no_images, read_parquet
+from imagemill.data.prompts.formats.table_formats import BadHeading, read_separated
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.formats.webdataset import read_webdataset
 from imagemill.data.prompts.hub import is_on_hub, open_prompts
-from imagemill.data.prompts.image_folder import read_image_folder
-from imagemill.data.prompts.line_formats import Record, read_text
 from imagemill.data.prompts.local_files import list_prompts
-from imagemill.data.prompts.parquet_format import read_parquet
-from imagemill.data.prompts.table_formats import BadHeading, read_separated
-from imagemill.data.prompts.text_file import TextFile
 from imagemill.data.storage.protocols import PROMPTS, ForbiddenProtocol, open_store, split_protocol
 
 bounded_xz.register()
@@ -41,12 +39,12 @@ bounded_zstd.register()
 Read = Callable[[BinaryIO], Iterator[Record]]
 
 
-def read_records(path: str, images: Collection[str] = (), roles: RoleNames | None = None) -> Iterator[Record]:
+def read_records(path: str, images: ImageFields = no_images, roles: RoleNames | None = None) -> Iterator[Record]:
     """Yield the records of prompts in order: of a file, a local folder or glob, or a dataset on the Hub.
 
-    ``images`` names the Parquet columns to read even if they contain bytes; other binary columns are skipped. ``roles``
-    are the recipe's names for the fields. Raises InputError if a whole file cannot be read, RecipeError if a dataset on
-    the Hub does not exist.
+    ``images`` chooses the columns of a table to read even if they contain bytes; other binary columns are skipped.
+    ``roles`` are the recipe's names for the fields. Raises InputError if a whole file cannot be read, RecipeError if a
+    dataset on the Hub does not exist.
     """
     roles = roles or RoleNames()
 
@@ -152,7 +150,14 @@ def _enter(stack: ExitStack, opened: OpenFile) -> BinaryIO:
         raise OSError(str(error)) from error
 
 
-def _reader(path: str, images: Collection[str], roles: RoleNames) -> Read:
+def _text(file: BinaryIO) -> TextFile:
+    text = TextFile(file)
+    if suffix := suffix_by_content(text.head):
+        raise BrokenFile(f"is no text, but begins as a file that ends in {suffix}: add that to its name")
+    return text
+
+
+def _reader(path: str, images: ImageFields, roles: RoleNames) -> Read:
     """The reader of a file of this name. Raises InputError."""
     match format_of(path):
         case ".parquet":
@@ -162,15 +167,15 @@ def _reader(path: str, images: Collection[str], roles: RoleNames) -> Read:
         case ".tar":
             return partial(read_webdataset, roles=roles)
         case ".jsonl" | ".ndjson":
-            return lambda file: read_json_lines(TextFile(file), roles.texts)
+            return lambda file: read_json_lines(_text(file), roles.texts)
         case ".json":
-            return lambda file: read_json(TextFile(file), roles.texts)
+            return lambda file: read_json(_text(file), roles.texts)
         case ".csv":
-            return lambda file: read_separated(",")(TextFile(file), roles.texts)
+            return lambda file: read_separated(",")(_text(file), roles.texts)
         case ".tsv":
-            return lambda file: read_separated("\t")(TextFile(file), roles.texts)
+            return lambda file: read_separated("\t")(_text(file), roles.texts)
         case ".txt":
-            return lambda file: read_text(TextFile(file))
+            return lambda file: read_text(_text(file))
         case _:
             raise InputError(
                 f"the prompts file {shown_path(path)} ends in {shown(suffix_of(path) or 'nothing')}, "

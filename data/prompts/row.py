@@ -42,7 +42,9 @@ class Row(NamedTuple):
     file: str
     line: int
     doubt: str | None = None
-    """Why the row is not built, unless the dataset has its images already: its image is too large, its text garbage."""
+    """Why it is not built, unless the dataset has its images already: an image exceeds a limit, its text is garbage."""
+    reading: int | None = None
+    """Version of the conversion of its images (data.images.modes) if that is not, for each, the same as the first."""
 
 
 _SETTINGS = slice(Row._fields.index("negative_prompt"), Row._fields.index("carried"))

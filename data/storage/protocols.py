@@ -2,7 +2,8 @@
 
 fsspec knows dozens of protocols, and some of them run code (dask:// unpickles what a scheduler answers), read local
 files (reference://, simplecache::) or wait for ever. No location from a recipe or a row gets to fsspec but through
-`open_store`, and `::`, fsspec's chain of protocols, is never interpreted.
+`open_store`, and `::`, fsspec's chain of protocols, is never interpreted. A `data:` URI is the content itself and names
+no location (data.prompts.embedded_text).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,13 @@ from imagemill.data.dataset.parquet import read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import image_key
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image
+from imagemill.data.images.modes import READING
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import Drawing
 from imagemill.data.storage.locations import Location
+
+_READINGS = (None, READING)
+"""Versions of the conversion of given images, as image keys have them (data.images.modes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: i
 
 def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
     recipe, models = manifest["recipe"], manifest["models"]
+    truncated = recipe.get("images", {}).get("truncated") == "allow"
     kinds = {kind for kind, _ in plain_chain(recipe)}
     final = "edited_image" if "edit" in kinds else "image"
     try:
@@ -94,8 +99,11 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
             row_guides = tuple((role, *_put(given, image)) for role, (image, _) in zip(roles, control, strict=True))
             generate = _generate(fields, source, row_guides) if "generate" in kinds and not is_later else None
             edit = _edit(fields, generate, source, mask, given) if "edit" in kinds else None
-            step = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
-            known = (step is not None or edit is None) and _is_known(generate, models)
+            step, reading = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
+            first_reading = _generate_reading(generate, models)
+            known = (step is not None or edit is None) and (first_reading is not None or generate is None)
+            generate = generate and replace(generate, reading=first_reading or 1, truncated=truncated)
+            edit = edit and replace(edit, reading=reading or 1, truncated=truncated)
             # A lossy row does not have the exact source of a later turn's edit.
             known = known and (encoding.lossless or not is_later)
             yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
@@ -161,30 +169,38 @@ def _put(given: Path, content: bytes | None) -> tuple[str, str]:
     return str(given / sha256), sha256
 
 
-def _is_known(generate: Drawing | None, models: Mapping[str, Any]) -> bool:
+def _generate_reading(generate: Drawing | None, models: Mapping[str, Any]) -> int | None:
+    """The version of conversion with which the manifest's model gives the row's image key; None for any other model."""
     if generate is None:
-        return True
-    decides = {**_decides(generate), **{role: sha256 for role, _, sha256 in generate.guides}}
-    # Without a size too: a model behind an API may decide it.
-    requests = (decides, {**decides, "width": None, "height": None})
-    identity = models["generate"]["identity"]
-    return generate.key in [image_key("text-to-image", identity, request) for request in requests]
-
-
-def _edit_step(fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[str, Any]) -> str | None:
-    """The step whose model in the manifest gives the edit the row's image key."""
-    if edit is None:
         return None
+    decides = {**_decides(generate), **{role: sha256 for role, _, sha256 in generate.guides}}
+    identity = models["generate"]["identity"]
+    for reading in _READINGS:
+        # Without a size too: a model behind an API may decide it.
+        for request in (decides, {**decides, "width": None, "height": None}):
+            if generate.key == image_key("text-to-image", identity, {**request, "reading": reading}):
+                return reading or 1
+    return None
+
+
+def _edit_step(
+    fields: Mapping[str, Any], edit: Drawing | None, models: Mapping[str, Any]
+) -> tuple[str | None, int | None]:
+    """The step whose model in the manifest gives the edit the row's image key, and the version of conversion."""
+    if edit is None:
+        return None, None
     # A row without a size, or with one side only, has the source's size in these columns.
     sizes = [(w, h) for w in {edit.width, None} for h in {edit.height, None}]
     source = fields["input_key"] or f"sha256:{edit.source_hash}"
     decides = {**_decides(edit), "source": source, "mask": edit.mask_hash}
     decides["references"] = [sha256 for _, sha256 in edit.references] or None
     for step, identity in models.items():
-        keys = {image_key("edit", identity, {**decides, "width": w, "height": h}) for w, h in sizes}
-        if step != "generate" and fields["image_key"] in keys:
-            return step
-    return None
+        for reading in _READINGS:
+            requests = ({**decides, "width": w, "height": h, "reading": reading} for w, h in sizes)
+            keys = {image_key("edit", identity, request) for request in requests}
+            if step != "generate" and fields["image_key"] in keys:
+                return step, reading
+    return None, None
 
 
 def _decides(drawing: Drawing) -> dict[str, Any]:

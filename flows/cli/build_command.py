@@ -133,6 +133,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
         print(f"Set aside, with reasons: {folder.set_aside}")
     if prompts := figures.get("prompts_truncated"):
         print(truncation_note(prompts, figures["max_prompt_tokens"]))
+    for note in figures.get("notes", ()):
+        print(note)
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
     print(f'Open with: datasets.load_dataset("parquet", data_files="{folder.data}/{GLOB}", split="train")')

@@ -20,7 +20,7 @@ from imagemill.data.errors import DatasetDiffers, RecipeError
 from imagemill.data.export.export import export
 from imagemill.data.export.formats import FORMATS
 from imagemill.data.export.snapshot import snapshot
-from imagemill.data.messages import MAX_REASON, cut, message, shown_path
+from imagemill.data.messages import MAX_REASON, MAX_SHOWN, cut, message, shown_path
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
@@ -41,6 +41,8 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
         _line("kept", f"{_count(kept, 'row')} whose prompts were removed")
     for kind in ("new", "removed", "set_aside"):
         _line(kind.replace("_", " "), _count(figures[kind], "row"))
+    for reason in figures["reasons"]:
+        _line("", cut(reason, 2 * MAX_SHOWN))
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
     models = [f"{count:,} with {cut(model)}" for model, count in figures["draw"].items() if count]
@@ -52,6 +54,8 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
         )
     _line("time", _time(figures))
     _line("disk", _disk(figures))
+    for note in figures["notes"]:
+        _line("note", note)
     return 0
 
 

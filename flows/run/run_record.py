@@ -29,6 +29,7 @@ def run_line(progress: Progress) -> dict[str, Any]:
         "worker_seconds": round(progress.worker_seconds, 2),
         **run_figures(progress.workers, counts["seconds"]),
         "devices": sorted(progress.devices),
+        **({"notes": list(progress.notes)} if progress.notes else {}),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),

@@ -77,6 +77,8 @@ class Request:
     fields: Mapping[str, Any]
     source: bytes | None = None
     """For an edit: the image to edit, as PNG."""
+    references: tuple[bytes, ...] = ()
+    """Further images of the edit, as PNG."""
 
 
 class ImagesApi:
@@ -194,7 +196,10 @@ class ImagesApi:
             return self._http.stream("POST", f"{self.api.base_url}/images/generations", json=dict(request.fields))
         # A form's values are texts.
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in request.fields.items()}
-        files = {"image": ("image.png", request.source, "image/png")}
+        images = (request.source, *request.references)
+        # OpenAI's name for a list of images is another one.
+        name = "image[]" if request.references else "image"
+        files = [(name, (f"image{number or ''}.png", content, "image/png")) for number, content in enumerate(images)]
         return self._http.stream("POST", f"{self.api.base_url}/images/edits", data=texts, files=files)
 
     def _refuse(self, response: httpx.Response, content: bytes) -> None:

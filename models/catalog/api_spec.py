@@ -22,7 +22,7 @@ SIZE_MULTIPLE = 8
 
 _ALLOWED = frozenset(
     {"backend", "api", "model", "revision", "width", "height", "steps", "guidance_scale", "negative_prompt"}
-    | {"images_per_prompt", "seed", "batch_size", "instructions", "multi_turn"}
+    | {"images_per_prompt", "seed", "batch_size", "instructions", "multi_turn", "references"}
 )
 """Fields of a section that go into a request, or do not concern how the model generates."""
 

@@ -14,7 +14,11 @@ from imagemill.data.config.template import Sweep
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog, TaskCall
+from imagemill.models.catalog.limits import ONE_TEXT_LENGTH
 from imagemill.models.catalog.spec import Model, ModelSpec, Step, Task
+
+_WITHOUT_MASK = ("flash", "flash_3", "flash_3_hub", "sage", "sage_hub")
+"""Attention backends that take no mask."""
 
 _FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL")
 """Pipelines that run steps x strength rounded down; the others round up, and may leave out no step."""
@@ -150,6 +154,11 @@ def check_memory(step: Step, memory: Memory) -> None:
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
     """Raises RecipeError when the section asks its model for something that it cannot do."""
     limits = spec.limits
+    if section.speed.attention in _WITHOUT_MASK and spec.pipeline in ONE_TEXT_LENGTH:
+        raise RecipeError(
+            f"recipe.{step}.speed.attention is {shown(section.speed.attention)}, which cannot mask the padding of the "
+            f"texts of {shown(spec.name)}: take 'native', 'cudnn' or 'xformers', or leave it out."
+        )
     check_memory(step, section.memory)
     if section.speed.step_cache == "first_block" and section.batch_size != 1:
         raise RecipeError(

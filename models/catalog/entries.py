@@ -63,6 +63,10 @@ class Family(_Entry):
     """Models that one pipeline class of diffusers loads, and their common settings."""
 
     tasks: dict[Task, TaskCall]
+    version: int = Field(1, ge=1)
+    """Raised when imagemill calls its pipelines in another way, so that all of their images are generated again."""
+    texts_vary: bool = False
+    """Whether the length of what its pipelines make of a text depends on it: speed.compile makes one graph for all."""
     schedulers: list[SchedulerName] = []
     """Those that it can generate with beside its own."""
     dtype: Literal["float32", "bfloat16", "float16"]

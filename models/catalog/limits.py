@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ONE_TEXT_LENGTH = (
+    "QwenImagePipeline",
+    "QwenImageImg2ImgPipeline",
+    "QwenImageInpaintPipeline",
+    "QwenImageControlNetPipeline",
+)
+"""Pipelines whose texts imagemill makes max_sequence_length tokens long, always with a mask. By themselves they make
+them as long as a call's longest and mask them only if they differ; both decide an image's bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:

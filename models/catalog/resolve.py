@@ -115,6 +115,9 @@ class Resolver:
                 guidance_argument=settings["guidance_argument"],
                 empty_negative=settings["empty_negative"],
                 max_sequence_length=settings["max_sequence_length"],
+                # Compiled images of these depended on what their worker had generated before.
+                version=family.version + (family.texts_vary and section.speed.compile),
+                texts_vary=family.texts_vary,
                 stitches=stitches,
                 keep_unmasked=task_of(section) == "inpaint" and section.keep_unmasked,
                 to_bucket=isinstance(section, Edit) and (section.size == "bucket" or call.only is not None),

@@ -50,6 +50,10 @@ class CallSettings:
     empty_negative: str | None = None
     """Negative prompt where none is given, for pipelines that would otherwise leave guidance out."""
     max_sequence_length: int | None = None
+    version: int = 1
+    """Of the family's calls (models.catalog.entries.Family)."""
+    texts_vary: bool = False
+    """Whether the length of what the pipeline makes of a text depends on the text."""
     stitches: bool = False
     """Whether a row's references stand beside its image, in one."""
     keep_unmasked: bool = False
@@ -102,6 +106,7 @@ class ModelSpec:
         adapters = self.adapters
         optional = {
             "max_sequence_length": self.call.max_sequence_length,
+            "version": self.call.version if self.call.version > 1 else None,
             "call": dict(self.call.arguments),
             "speed": self.speed.identity(),
             "memory": self.memory.identity(),

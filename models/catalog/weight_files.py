@@ -51,6 +51,11 @@ def variant_of(folder: Path) -> str | None:
     return common_variant(by_variant(_names(folder / part)) for part in loaded_parts(read_index(folder)))
 
 
+def part_variant(part: Path) -> str | None:
+    """The variant that one part is loaded in by itself; None if it has files without one."""
+    return common_variant([by_variant(_names(part))])
+
+
 def common_variant(parts: Iterable[Mapping[str, Any]]) -> str | None:
     """The variant that all parts have which have files of variants alone. Each part: its variants, "" for none."""
     only = [found for found in parts if found and "" not in found]

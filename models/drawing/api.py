@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.models.api.client import ApiFault, ImagesApi, Request
 from imagemill.models.catalog.api_spec import ApiSpec
-from imagemill.models.drawing.batches import read_source
+from imagemill.models.drawing.batches import decode_references, read_source
 from imagemill.models.drawing.image_checks import find_fault
 from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.job import Job
@@ -101,7 +101,8 @@ class _ApiGenerator:
         for _ in range(MAX_ATTEMPTS):
             try:
                 source = await asyncio.to_thread(read_source, drawing, self.staging)
-                image, more = await self._request(drawing, source)
+                references = await asyncio.to_thread(decode_references, drawing)
+                image, more = await self._request(drawing, source, references)
             except BadRow as error:
                 self.failed[drawing.key] = Failure(str(error))
                 return
@@ -120,10 +121,13 @@ class _ApiGenerator:
                 return
         self.failed[drawing.key] = Failure(fault, requests)
 
-    async def _request(self, drawing: Drawing, source: Image.Image | None) -> tuple[Image.Image, int]:
+    async def _request(
+        self, drawing: Drawing, source: Image.Image | None, references: Sequence[Image.Image] = ()
+    ) -> tuple[Image.Image, int]:
         """The image, and the number of requests. Raises ApiFault."""
-        encoded = source and await asyncio.to_thread(encode_image, source, Encoding(LOSSLESS), "")
-        content, requests = await self.api.generate(Request(_fields(drawing, self.spec), encoded))
+        encoded = source and await asyncio.to_thread(_png, source)
+        more = [await asyncio.to_thread(_png, image) for image in references]
+        content, requests = await self.api.generate(Request(_fields(drawing, self.spec), encoded, tuple(more)))
         if self.spec.api.cost_per_image:
             self.report({"kind": "paid", "cost": self.spec.api.cost_per_image})
         try:
@@ -158,6 +162,10 @@ class _ApiGenerator:
                 f"the images API at {self.spec.api.base_url} fails on every image, a plain one too, so no single row "
                 f"is at fault: {reason}"
             )
+
+
+def _png(image: Image.Image) -> bytes:
+    return encode_image(image, Encoding(LOSSLESS), "")
 
 
 def _fields(drawing: Drawing, spec: ApiSpec) -> dict[str, Any]:

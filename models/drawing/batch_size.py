@@ -17,6 +17,7 @@ from imagemill.models.cache_dir import cache_folder
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.pipeline_call import draw_batch
+from imagemill.models.loading.acceleration import forget_graphs
 from imagemill.models.loading.device_memory import free_memory
 from imagemill.models.loading.load_errors import is_out_of_memory
 from imagemill.models.loading.pipeline import device_name, pick_device
@@ -44,7 +45,11 @@ def find_batch_size(pipeline: Any, spec: ModelSpec, like: PreparedDrawing, large
         return min(largest, int(cached.read_text()))
     steps = like.drawing.steps if "strength" in spec.call.arguments else min(STEPS, like.drawing.steps)
     plain = replace(like, drawing=replace(like.drawing, prompt="an image", seed=0, steps=steps))
-    found = find_knee(lambda size: draw_batch(pipeline, spec, [plain], size), largest)
+    try:
+        found = find_knee(lambda size: draw_batch(pipeline, spec, [plain], size), largest)
+    finally:
+        # Each trial was a graph, and their number is limited.
+        forget_graphs(spec.speed)
     unfinished = cached.with_suffix(f".{os.getpid()}")
     unfinished.write_text(str(found))
     unfinished.replace(cached)

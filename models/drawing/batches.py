@@ -55,9 +55,14 @@ def _with_source(drawing: Drawing, staging: Staging, spec: ModelSpec) -> Prepare
     width, height = edit_size(source.size, (drawing.width, drawing.height), spec)
     size, step = (width, height), spec.limits.size_multiple
     framed = None if mask is None else frame(mask, size, step, Image.Resampling.NEAREST)
-    contents = zip(read_references(drawing), drawing.references, strict=True)
-    references = tuple(decode_image(content, path) for content, (path, _) in contents)
+    references = decode_references(drawing)
     return PreparedDrawing(drawing, frame(source, size, step), width, height, framed, references)
+
+
+def decode_references(drawing: Drawing) -> tuple[Image.Image, ...]:
+    """The further images of an edit. Raises BadRow where one cannot be read."""
+    contents = zip(read_references(drawing), drawing.references, strict=True)
+    return tuple(_decode(content, path, drawing) for content, (path, _) in contents)
 
 
 def read_source(drawing: Drawing, staging: Staging) -> Image.Image | None:
@@ -68,13 +73,18 @@ def read_source(drawing: Drawing, staging: Staging) -> Image.Image | None:
             raise BadRow(f"the image to edit, {drawing.source}, is not staged")
         return decode_image(found[0], drawing.source)
     if drawing.source_path is not None:
-        return decode_image(read_given(drawing), drawing.source_path)
+        return _decode(read_given(drawing), drawing.source_path, drawing)
     return None
+
+
+def _decode(content: bytes, path: str, drawing: Drawing) -> Image.Image:
+    """An image that the drawing is given, in the conversion that its image key stands for."""
+    return decode_image(content, path, reading=drawing.reading, truncated=drawing.truncated)
 
 
 def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
     paths = {role: path for role, path, _ in drawing.guides}
-    images = {role: decode_image(content, paths[role]) for role, content in read_guides(drawing).items()}
+    images = {role: _decode(content, paths[role], drawing) for role, content in read_guides(drawing).items()}
     if "control_image" in images:
         size = drawing.width, drawing.height
         images["control_image"] = frame(images["control_image"], size, spec.limits.size_multiple)
@@ -83,7 +93,8 @@ def _guides(drawing: Drawing, spec: ModelSpec) -> dict[str, Image.Image]:
 
 def _mask(drawing: Drawing, source: Image.Image) -> Image.Image:
     name = drawing.mask_path
-    mask = decode_image(read_mask(drawing), name).convert("L").point(lambda value: 255 * (value >= 128))
+    assert name is not None, "an inpainting has a mask"
+    mask = _decode(read_mask(drawing), name, drawing).convert("L").point(lambda value: 255 * (value >= 128))
     if mask.size != source.size:
         raise BadRow(
             f"the mask {shown(name)} is {mask.width} x {mask.height} pixels, and its image {source.width} x "

@@ -14,7 +14,7 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.framing import stitch
 from imagemill.models.drawing.seed_guard import all_noise_is_seeded
-from imagemill.models.loading.acceleration import cache_steps
+from imagemill.models.loading.acceleration import cache_steps, within_graph_limit
 
 Outcome = tuple[PreparedDrawing, Image.Image, bool]
 """A row, its image, and whether all of the image's values were finite."""
@@ -27,9 +27,9 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing],
     neighbours or its place (measured; see docs/architecture.md).
     """
     padded = [*batch, *[batch[-1]] * (batch_size - len(batch))]
-    arguments = _arguments(pipeline, spec, padded)
+    arguments = arguments_of_call(pipeline, spec, padded)
     cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
-    with torch.inference_mode(), all_noise_is_seeded(pipeline, spec.name):
+    with torch.inference_mode(), within_graph_limit(spec.speed, spec.name), all_noise_is_seeded(pipeline, spec.name):
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
         # Image by image: a whole batch exceeds a processor's cache, and takes twice the memory.
         pixels = [_to_bytes(image) for image in values]
@@ -56,7 +56,7 @@ def _keep_unmasked(prepared: PreparedDrawing, generated: Image.Image) -> Image.I
     return Image.composite(generated, source, prepared.mask) if generated.size == source.size else generated
 
 
-def _arguments(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> dict[str, Any]:
+def arguments_of_call(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> dict[str, Any]:
     """Arguments of the call, under the pipeline's names."""
     first, takes = rows[0], inspect.signature(type(pipeline).__call__).parameters
     values: dict[str, Any] = {

@@ -7,13 +7,14 @@ pipelines with different settings share no parts.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from imagemill.data.config.speed import Speed
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.data.messages import shown
 from imagemill.models.cache_dir import cache_folder
 from imagemill.models.loading.load_errors import first_line, is_out_of_memory, is_sticky
@@ -32,9 +33,15 @@ TAYLOR_FIRST = 2
 FIRST_BLOCK_THRESHOLD = 0.05
 """Change of the first block's output below which a step is reused; diffusers' default."""
 
+MAX_GRAPHS = 64
+"""Compiled graphs of one kind of block in a worker: one for each shape of a call. torch's default is 8."""
 
-def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
-    """Apply speed settings to a pipeline in place. Raises RecipeError for one that it, or this machine, cannot do."""
+
+def speed_up(pipeline: Any, speed: Speed, model: str, texts_vary: bool = False) -> Any:
+    """Apply speed settings to a pipeline in place. Raises RecipeError for one that it, or this machine, cannot do.
+
+    ``texts_vary``: whether the length of what it makes of a text depends on the text.
+    """
     if speed.remember_texts:
         cache_texts(pipeline)
     if speed.remember_sources:
@@ -52,8 +59,36 @@ def speed_up(pipeline: Any, speed: Speed, model: str) -> Any:
     if speed.compile:
         # Cached between runs, so that only the first build compiles.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
-        _apply(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=False))
+        # Past the limit torch runs a model uncompiled, so that a row's bits depend on what its worker did before.
+        torch._dynamo.config.recompile_limit = MAX_GRAPHS
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
+        # With sizes as constants each length would be a graph; with sizes as variables one graph serves them all.
+        _apply(model, "compile", lambda: denoiser.compile_repeated_blocks(dynamic=texts_vary))
     return pipeline
+
+
+@contextmanager
+def within_graph_limit(speed: Speed, model: str) -> Iterator[None]:
+    """Raises BuildFailed, with what to do, where the block needs one compiled graph more than the limit."""
+    if not speed.compile:
+        yield
+        return
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    try:
+        yield
+    except FailOnRecompileLimitHit as error:
+        raise BuildFailed(
+            f"the model {shown(model)} has {torch._dynamo.config.recompile_limit} compiled graphs in this worker, and "
+            "an image needs another: each image size and batch size is one. Uncompiled it would have other bits. Build "
+            "again to go on with new workers; or use fewer sizes, or set the step's speed.compile to false."
+        ) from error
+
+
+def forget_graphs(speed: Speed) -> None:
+    """Give back the places of the graphs compiled so far. One that is needed again is in the cache on disk."""
+    if speed.compile:
+        torch._dynamo.reset()
 
 
 def cache_steps(pipeline: Any, speed: Speed, model: str, steps: int) -> None:

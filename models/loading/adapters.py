@@ -12,6 +12,7 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.catalog.weight_files import part_variant
 from imagemill.models.loading.weights_report import complete_weights
 
 _MUST_AGREE = ("cross_attention_dim", "joint_attention_dim", "addition_embed_type")
@@ -26,6 +27,7 @@ def load_controlnet(spec: ModelSpec, kind: Any) -> torch.nn.Module:
         subfolder=controlnet.subfolder,
         dtype=getattr(torch, spec.dtype),
         use_safetensors=True,
+        variant=part_variant(Path(controlnet.source.location)) if controlnet.source.files else None,
         **hub_arguments(controlnet.source, spec.cache_dir),
     )
 

@@ -19,6 +19,7 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.catalog.weight_files import VARIANTS, variant_of
 from imagemill.models.library_messages import collect_new
 from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
+from imagemill.models.loading.fixed_texts import fix_text_lengths
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import load_loras
 from imagemill.models.loading.offload import apply_offload, part_quantization, quantization
@@ -104,7 +105,7 @@ def load_pipeline(
         check_fit(pipeline, spec)
         load_loras(pipeline, spec)
         load_ip_adapter(pipeline, spec)
-        return _silence(apply_offload(pipeline, spec.memory, device, spec.name))
+        return fix_text_lengths(_silence(apply_offload(pipeline, spec.memory, device, spec.name)))
 
 
 def extra_components(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def pipeline_from_parts(pipeline: Any, spec: ModelSpec) -> Any:
     # Beside parts a pipeline has settings, such as FLUX.2's is_distilled.
     arguments = {**pipeline.config, **pipeline.components}
     takes = inspect.signature(kind.__init__).parameters
-    return _silence(kind(**{name: value for name, value in arguments.items() if name in takes}))
+    return fix_text_lengths(_silence(kind(**{name: value for name, value in arguments.items() if name in takes})))
 
 
 def _silence(pipeline: Any) -> Any:

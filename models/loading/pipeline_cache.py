@@ -111,7 +111,8 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
     own_bytes = loaded_bytes(spec, folder, shared) if folder else []
     adapter = ip_adapter_bytes(spec) if own else 0
     _make_space(device_bytes(spec, [*own_bytes, *map(_size, modules_of(extra)), adapter]), device, max_resident)
-    pipeline = speed_up(load_pipeline(spec, device, {**shared, **extra}, report), spec.speed, spec.name)
+    pipeline = load_pipeline(spec, device, {**shared, **extra}, report)
+    speed_up(pipeline, spec.speed, spec.name, spec.call.texts_vary)
     parts = weights_of(pipeline)
     plain = {path: parts[path.name] for path in own if path.name in parts and path.name not in changed}
     scheduler = getattr(pipeline, "scheduler", None)

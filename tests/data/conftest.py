@@ -110,3 +110,11 @@ def dataset_rows() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@pytest.fixture
+def begun_before(tmp_path: Path) -> None:
+    """The output of ``load`` holds a dataset that an earlier version began, whose rows are read as they were then."""
+    about = tmp_path / "out" / ".imagemill" / "folder.json"
+    about.parent.mkdir(parents=True)
+    about.write_text('{"name": "out", "pinned": {}}')

@@ -186,7 +186,8 @@ def test_rows_keep_their_row_keys_and_image_keys(load):
     found = load(rows)
     recipe = load_recipe({"prompts": "p.jsonl", "generate": {}, "edit": {"instructions": ["redder"]}})
     facts = {"generate": replace(FACTS, buckets=((64, 64), (72, 48))), "edit": FACTS}
-    planner = RowPlanner(recipe, facts, schema_of(recipe, found.loaded, lambda recipe: ()))
+    before = replace(found.loaded, conventions=1)
+    planner = RowPlanner(recipe, facts, schema_of(recipe, before, lambda recipe: ()))
     planned_rows = [(row.id, planned) for row in found.rows for [planned] in planner.planned_rows(row)]
     assert [(row_id, planned.row_key, *(spec.key for spec in planned.path)) for row_id, planned in planned_rows] == [
         (

@@ -111,11 +111,15 @@ class ImagesServer:
 
 def _form(content_type: str, body: bytes) -> dict[str, Any]:
     parts = BytesParser(policy=HTTP).parsebytes(b"content-type: " + content_type.encode() + b"\r\n\r\n" + body)
-    fields = {}
+    fields: dict[str, Any] = {}
     for part in parts.iter_parts():
         content = part.get_payload(decode=True)
         is_file = part.get_filename() is not None
-        fields[part.get_param("name", header="content-disposition")] = content if is_file else content.decode()
+        name = str(part.get_param("name", header="content-disposition"))
+        if name.endswith("[]"):
+            fields.setdefault(name, []).append(content)
+        else:
+            fields[name] = content if is_file else content.decode()
     return fields
 
 

@@ -12,11 +12,10 @@ import logging
 from collections.abc import Collection, Iterator
 
 from imagemill.data.messages import shown
-from imagemill.data.prompts.bounded_lines import MAX_LINE_BYTES
-from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.bounded_lines import MAX_LINE_BYTES
 from imagemill.data.prompts.formats.json_scanner import JsonScanner, may_hold_rows
-from imagemill.data.prompts.line_formats import Record, parse_json, read_jsonl
-from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record, parse_json, read_jsonl
+from imagemill.data.prompts.formats.text_file import TextFile
 
 log = logging.getLogger("imagemill")
 
@@ -138,7 +137,11 @@ def _first_object(scanner: JsonScanner, row_fields: Collection[str]) -> Iterator
     if parts is None:
         yield Record(1, None, ROW_TOO_LONG)
     else:
-        yield parse_json(1, b"{" + b",".join(parts) + b"}") or Record(1, {})
+        record = parse_json(1, b"{" + b",".join(parts) + b"}") or Record(1, {})
+        if record.fields is None:
+            # It may be all rows of the file.
+            raise BrokenFile(f"is damaged in its first object: {record.fault}")
+        yield record
 
 
 def _name(scanner: JsonScanner) -> tuple[str, bytes]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import re
 
-from imagemill.data.prompts.bounded_lines import MAX_LINE_BYTES
-from imagemill.data.prompts.formats.broken import BrokenFile
-from imagemill.data.prompts.text_file import Source
+from imagemill.data.prompts.formats.bounded_lines import MAX_LINE_BYTES
+from imagemill.data.prompts.formats.line_formats import BrokenFile
+from imagemill.data.prompts.formats.text_file import Source
 
 _BLOCK = 2**20
 _MAX_OPEN = 2**16
@@ -19,7 +19,8 @@ _STRUCTURE = re.compile(rb'["\[\]{}]')
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _IN_SCALAR = re.compile(rb'[^\s,:"\[\]{}]*')
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}:,]', re.DOTALL)
-_NEXT_ROW = re.compile(rb"\}\s*,\s*\{")
+# In what counts as a string: JSON has no line ends there.
+_NEXT_ROW = re.compile(rb"[\r\n]|,\s*\{")
 _CLOSING = {b"[": b"]", b"{": b"}"}
 
 
@@ -142,7 +143,7 @@ def may_hold_rows(raw: bytes) -> bool:
     last = b""
     for match in _TOKEN.finditer(raw):
         token = match[0]
-        if _NEXT_ROW.search(token) or (token == b"{" and last == b"," and stack[-1:] == [b"{"]):
+        if (len(token) > 1 and _NEXT_ROW.search(token)) or (token == b"{" and last == b"," and stack[-1:] == [b"{"]):
             return True
         if token in _CLOSING:
             stack.append(token)

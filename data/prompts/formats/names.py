@@ -7,6 +7,17 @@ from pathlib import PurePosixPath
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".arrow", ".feather", ".tar")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
+_MAGIC = {
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".bz2",
+    b"\xfd7zXZ\0": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"PAR1": ".parquet",
+    b"ARROW1": ".arrow",
+    b"PK\3\4": ".zip",
+}
+"""How a file that is no text begins -> the suffix that its name should have."""
+
 TABLES = (".csv", ".tsv")
 """Formats whose first line names the fields."""
 
@@ -17,6 +28,13 @@ def suffix_of(path: str) -> str:
     while suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
+
+
+def suffix_by_content(head: bytes) -> str | None:
+    """The suffix of a file that begins like this, if it is one that is no text."""
+    found = next((magic for magic in _MAGIC if head.startswith(magic)), None)
+    # A text may begin with those letters, but has no zero bytes.
+    return _MAGIC[found] if found and (b"\0" in head or not found.isascii()) else None
 
 
 def format_of(path: str) -> str | None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from imagemill.data.messages import shown
-from imagemill.data.prompts.formats.broken import BrokenFile
+from imagemill.data.prompts.formats.line_formats import BrokenFile
 
 MAX_HEADER_BYTES = 2**20
 """Of the header of one member: a long name, or attributes."""

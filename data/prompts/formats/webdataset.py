@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 from imagemill.data.messages import shown
 from imagemill.data.prompts.field_names import RoleNames
 from imagemill.data.prompts.formats.json_scanner import MAX_LINE_BYTES
+from imagemill.data.prompts.formats.line_formats import Record, decode, parse_json
 from imagemill.data.prompts.formats.tar_members import tar_members
-from imagemill.data.prompts.line_formats import Record, decode, parse_json
 from imagemill.data.prompts.local_files import CAPTION_SUFFIXES, IMAGE_SUFFIXES
 
 MAX_IMAGE_BYTES = 100 * 2**20
@@ -38,7 +38,7 @@ def read_webdataset(file: BinaryIO, roles: RoleNames) -> Iterator[Record]:
         if faults:
             yield Record(number, None, f"{shown(key)}: {faults[0]}")
         else:
-            yield Record(number, {**fields, roles.id: key})
+            yield Record(number, {**fields, **({roles.id: key} if roles.id else {})})
 
 
 def _parts(file: BinaryIO) -> Iterator[_Part]:

@@ -12,10 +12,9 @@ import numpy as np
 from PIL import Image
 
 from imagemill.data.config.chain import plain_steps
-from imagemill.data.errors import RecipeError
-from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import Drawing
 from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.catalog.weight_files import part_variant
 from imagemill.models.drawing.measure_registry import Measure, MeasureContext
 
 if TYPE_CHECKING:
@@ -85,21 +84,18 @@ def _load(spec: ModelSpec) -> _Checker:
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
 
+    from imagemill.models.loading.load_errors import load_errors
     from imagemill.models.loading.pipeline import local_folder, pick_device
     from imagemill.models.loading.weights_report import complete_weights
 
     # A stand-in for the pipeline has no folder.
     folder, device, dtype = local_folder(spec) or Path(spec.source.location), pick_device(), getattr(torch, spec.dtype)
-    try:
-        with complete_weights(f"{spec.name}'s safety checker", str(folder / "safety_checker")):
-            model = StableDiffusionSafetyChecker.from_pretrained(
-                folder / "safety_checker", dtype=dtype, use_safetensors=True
-            )
+    checker = folder / "safety_checker"
+    with load_errors(spec, str(folder)), complete_weights(f"{spec.name}'s safety checker", str(checker)):
+        model = StableDiffusionSafetyChecker.from_pretrained(
+            checker, dtype=dtype, use_safetensors=True, variant=part_variant(checker)
+        )
         extractor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
-    except (OSError, ValueError) as error:
-        raise RecipeError(
-            f"the safety checker of the model {shown(spec.name)} cannot be loaded from {shown_path(folder)}: {error}"
-        ) from error
     return _Checker(model.to(device).eval(), extractor, device, dtype)
 
 

@@ -26,8 +26,16 @@ def message(fields, **overrides):
         ("steps", True, "recipe.generate.steps is True: it must be a whole number from 1 to 1000."),
         ("guidance_scale", "x", "recipe.generate.guidance_scale is 'x': it must be a number from 0 to 100."),
         ("guidance_scale", float("nan"), "recipe.generate.guidance_scale is nan: it must be a number from 0 to 100."),
-        ("seed", "random", "recipe.generate.seed is 'random': it must be a whole number from -1 to 4294967295."),
-        ("seed", 2**32, "recipe.generate.seed is 4294967296: it must be a whole number from -1 to 4294967295."),
+        (
+            "seed",
+            "random",
+            "recipe.generate.seed is 'random': it must be a whole number from -1 to 18446744073709551615.",
+        ),
+        (
+            "seed",
+            2**64,
+            "recipe.generate.seed is 18446744073709551616: it must be a whole number from -1 to 18446744073709551615.",
+        ),
         ("images_per_prompt", 0, "recipe.generate.images_per_prompt is 0: it must be a whole number from 1 to 10000."),
         ("batch_size", 0, "recipe.generate.batch_size is 0: it must be a whole number from 1 to 1024, or 'auto'."),
         ("dtype", "fp8", "recipe.generate.dtype is 'fp8': input should be 'auto', 'float32', 'bfloat16' or 'float16'."),
@@ -48,7 +56,7 @@ def test_an_invalid_value_names_the_field_the_value_and_what_is_allowed(field, v
     [
         (
             {"generate": {}},
-            "recipe.prompts is missing: The prompts file: .jsonl, .csv, .tsv, .parquet or .txt; empty: the template",
+            "recipe.prompts is missing: The prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, .tar), a",
         ),
         ({**GENERATE, "promts": 1}, "recipe.promts is not a field: did you mean 'prompts'? Known here: name, prompts,"),
         (

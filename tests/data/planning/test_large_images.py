@@ -1,4 +1,4 @@
-"""A row with an image of too many pixels is set aside before it is decoded, unless the dataset has its image."""
+"""A row whose image exceeds a limit is set aside before it is decoded, unless the dataset has its image."""
 
 import json
 import struct
@@ -77,6 +77,27 @@ def test_the_reason_names_size_and_limit_and_the_line_that_raises_it(tmp_path):
     assert (found.set_aside, reasons, len(rows)) == (0, [], 2)
 
 
+@pytest.mark.parametrize(
+    ("size", "limit", "others"),
+    [
+        ((1, 1), "min_side is 16: write images: {min_side: 1} if it is no mistake", (16, 16)),
+        ((300, 15), "min_side is 16: write images: {min_side: 15} if it is no mistake", (320, 16)),
+        ((17, 341), "max_ratio is 20: write images: {max_ratio: 21} if it is no mistake", (17, 340)),
+    ],
+)
+def test_an_image_that_is_too_small_or_too_narrow_is_set_aside(tmp_path, size, limit, others):
+    Image.new("RGB", size).save(tmp_path / "odd.png")
+    Image.new("RGB", others).save(tmp_path / "good.png")
+    prompts = write(tmp_path / "p.jsonl", [{"prompt": "a", "images": name} for name in ("odd.png", "good.png")])
+    _, (reason,), (row,) = plan(prompts, tmp_path / "out", **EDIT)
+    has = f"the image '{tmp_path}/odd.png' has {size[0]} x {size[1]} pixels, and recipe.images."
+    assert reason == has + limit
+    assert row.final.source_path.endswith("good.png")
+    limits = {"min_side": 1, "max_ratio": 400}
+    _, reasons, rows = plan(prompts, tmp_path / "out", images=limits, **EDIT)
+    assert (reasons, len(rows)) == ([], 2)
+
+
 def test_on_bad_row_stop_counts_for_it_too(tmp_path):
     (tmp_path / "big.png").write_bytes(png(100, 100))
     prompts = write(tmp_path / "p.jsonl", [{"prompt": "a", "images": "big.png"}])
@@ -84,7 +105,7 @@ def test_on_bad_row_stop_counts_for_it_too(tmp_path):
         plan(prompts, tmp_path / "out", on_bad_row="stop", **LIMIT, **EDIT)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "bmp", "tiff", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "bmp", "tiff", "gif", "avif"])
 def test_every_format_is_measured(tmp_path, suffix):
     Image.new("RGB", (50, 40)).save(tmp_path / f"a.{suffix}")
     prompts = write(tmp_path / "p.jsonl", [{"prompt": "a", "images": f"a.{suffix}"}])
@@ -117,7 +138,7 @@ ROLES = {
 def test_every_image_of_a_row_is_measured(tmp_path, role):
     row, recipe = ROLES[role]
     (tmp_path / "big.png").write_bytes(png(100, 100))
-    Image.new("RGB", (10, 10)).save(tmp_path / "small.png")
+    Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
     prompts = write(tmp_path / "p.jsonl", [{"prompt": "a", **row}])
     fields = {"prompts": str(prompts), "output": str(tmp_path / "out"), **recipe, **LIMIT}
     with Worklist.create(tmp_path / "plan.sqlite") as worklist:

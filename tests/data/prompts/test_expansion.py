@@ -16,7 +16,7 @@ COLOURS, ANIMALS = ["red", "green", "blue"], ["fox", "owl"]
 def variants(fields: dict[str, Any] | None = None, **recipe: Any) -> list[dict[str, Any]]:
     """The variants of one record."""
     loaded = load_recipe({"generate": {}, **({"prompts": "p.jsonl"} if fields else {}), **recipe})
-    return [dict(variant) for variant, _ in Variations(loaded).of(fields or {})]
+    return [{**made.fields, **made.settings} for made in Variations(loaded).of(fields or {})]
 
 
 def prompts(template: dict[str, Any], fields: dict[str, Any] | None = None) -> list[str]:

@@ -119,7 +119,7 @@ def test_an_embedded_image_with_a_name_of_any_length_costs_one_row(tmp_path, ima
 
 
 def test_the_bytes_of_an_embedded_image_are_counted_and_not_repeated(tmp_path, image):
-    rows = [{"prompt": "a", "images": {"bytes": image.read_bytes(), "path": "a.png", "height": 3}}]
+    rows = [{"prompt": "a", "images": {"content": image.read_bytes(), "height": 3}}]
     path = tmp_path / "prompts.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
     (reason,) = reasons_in(path, tmp_path, {"edit": {}})

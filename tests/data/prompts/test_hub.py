@@ -120,7 +120,7 @@ def test_lines_are_numbered_across_files(files: Files):
         (f"hf:{NAME}:test", InputError, r"no Parquet files for split 'test'; it has data/train-0\.parquet"),
         (f"hf:{NAME}:en:train", InputError, "split 'train' of config 'en'"),
         (f"hf://datasets/{NAME}/none.jsonl", InputError, r"none\.jsonl' does not exist"),
-        (f"hf://datasets/{NAME}/data/train-0.json", InputError, "none of .jsonl, .csv"),
+        (f"hf://datasets/{NAME}/data/train-0.yaml", InputError, "none of .jsonl, .csv"),
     ],
 )
 def test_prompts_missing_from_the_hub_are_one_clear_message(files: Files, prompts: str, kind, words: str):

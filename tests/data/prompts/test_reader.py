@@ -170,6 +170,28 @@ def test_an_unknown_format_names_the_known_ones(tmp_path, name):
         records_of(tmp_path / name, "a")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"prompt": "a"}{"prompt": "b, {"}', '{"prompt": "a"}, {"prompt": "b, {"},', ' {"prompt":"a"} {"prompt":"b, {"}'],
+)
+def test_objects_after_each_other_in_a_line_are_rows(tmp_path, line):
+    found = records_of(tmp_path / "p.jsonl", f'{{"prompt": "x"}}\n{line}\n{{"prompt": "c"}},\n')
+    assert [(record.line, record.fields["prompt"]) for record in found] == [(1, "x"), (2, "a"), (2, "b, {"), (3, "c")]
+
+
+@pytest.mark.parametrize("line", ['{"prompt": "a"} b', '{"prompt": "a"}, [1]', '{"prompt": "a"}{"prompt"', ",", "{},}"])
+def test_a_line_with_anything_else_in_it_is_set_aside(tmp_path, line):
+    assert [record.fields for record in records_of(tmp_path / "p.jsonl", line + "\n")] == [None]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_without_its_suffix_is_an_error_that_names_it(tmp_path, pack):
+    suffix = {gzip.compress: ".gz", bz2.compress: ".bz2", lzma.compress: ".xz"}[pack]
+    for name in ("p.jsonl", "p.csv", "p.txt", "p.json"):
+        with pytest.raises(InputError, match=rf"is no text, but begins as a file that ends in \{suffix}: add that to"):
+            records_of(tmp_path / name, pack(b'{"prompt": "a"}\n'))
+
+
 def test_a_missing_file_and_an_empty_folder_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"none\.jsonl' does not exist\. Give recipe\.prompts the path of one\."):
         prompts_of(tmp_path / "none.jsonl")

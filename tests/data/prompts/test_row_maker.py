@@ -8,6 +8,9 @@ from PIL import Image
 
 from imagemill.data.errors import BuildFailed, InputError
 
+OFF = "; write columns: {{{}: null}} to leave it unread"
+SIZE_OFF = "; write columns: {width: null, height: null} to leave them unread"
+
 
 def user(*texts):
     return [{"role": "user", "content": text} for text in texts]
@@ -22,8 +25,8 @@ def user(*texts):
         ({"prompt": 5}, "prompt is 5: expected a text"),
         ({"prompt": ["a"]}, "prompt is ['a']: expected a text"),
         (
-            {"text": "a"},
-            "no prompt: the row has neither 'prompt' nor 'conversations', but 'text'; "
+            {"title": "a"},
+            "no prompt: the row has neither 'prompt' nor 'conversations', but 'title'; "
             "recipe.columns says which field is what",
         ),
         ({"conversations": []}, "the prompt is empty ('conversations')"),
@@ -40,17 +43,28 @@ def user(*texts):
         ),
         ({"prompt": "a", "id": [1]}, "id is [1]: an id is a text or a number"),
         ({"prompt": "a", "id": True}, "id is True: an id is a text or a number"),
-        ({"prompt": "a", "seed": -1}, "seed is -1: input should be greater than or equal to 0"),
-        ({"prompt": "a", "seed": 2**32}, "seed is 4294967296: input should be less than or equal to 4294967295"),
-        ({"prompt": "a", "seed": True}, "seed is True: must be a number, not true or false"),
-        ({"prompt": "a", "width": 63}, "width is 63: input should be a multiple of 8"),
+        ({"prompt": "a", "seed": -2}, "seed is -2: input should be greater than or equal to 0" + OFF.format("seed")),
+        (
+            {"prompt": "a", "seed": 2**64},
+            "seed is 18446744073709551616: input should be less than or equal to 18446744073709551615"
+            + OFF.format("seed"),
+        ),
+        ({"prompt": "a", "seed": True}, "seed is True: must be a number, not true or false" + OFF.format("seed")),
+        ({"prompt": "a", "width": 63}, "width is 63: input should be a multiple of 8" + SIZE_OFF),
+        ({"prompt": "a", "WIDTH": 63}, "width ('WIDTH') is 63: input should be a multiple of 8" + SIZE_OFF),
         (
             {"prompt": "a", "height": "tall"},
-            "height is 'tall': input should be a valid integer, unable to parse string as an integer",
+            "height is 'tall': input should be a valid integer, unable to parse string as an integer" + SIZE_OFF,
         ),
-        ({"prompt": "a", "steps": 0}, "steps is 0: input should be greater than or equal to 1"),
-        ('{"prompt": "a", "guidance_scale": NaN}', "guidance_scale is nan: input should be a finite number"),
-        ({"prompt": "a", "negative_prompt": 5}, "negative_prompt is 5: input should be a valid string"),
+        ({"prompt": "a", "steps": 0}, "steps is 0: input should be greater than or equal to 1" + OFF.format("steps")),
+        (
+            '{"prompt": "a", "guidance_scale": NaN}',
+            "guidance_scale is nan: input should be a finite number" + OFF.format("guidance_scale"),
+        ),
+        (
+            {"prompt": "a", "negative_prompt": 5},
+            "negative_prompt is 5: input should be a valid string" + OFF.format("negative_prompt"),
+        ),
     ],
 )
 def test_a_bad_row_is_set_aside_with_its_reason_and_the_next_is_loaded(load, row, reason):
@@ -158,7 +172,7 @@ def test_an_edit_row_uses_the_last_user_message_and_an_image_relative_to_the_fil
         ({"images": "gone.png"}, "missing image: '{}/gone.png' does not exist"),
         (
             {"images": "broken.png"},
-            "undecodable image: '{}/broken.png' is none of PNG, JPEG, WEBP, BMP, TIFF, GIF, or is damaged",
+            "undecodable image: '{}/broken.png' is a PNG image, but damaged (Truncated File Read)",
         ),
         ({"images": "images"}, "the image '{}/images' is not a file"),
         ({"images": "pipe"}, "the image '{}/pipe' is not a file"),

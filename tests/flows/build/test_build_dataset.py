@@ -92,7 +92,7 @@ def test_every_dataflow_message_is_a_prompt_and_other_columns_are_carried(build:
     build(fields)
     rows = rows_of(fields["output"])
     assert [(row["id"], row["prompt"]) for row in rows[:2]] == [("7-0", "a fox"), ("7-1", "a kite")]
-    assert (rows[2]["rating"], rows[2]["tags"], rows[2]["seed"]) == (3, '["x"]', 5)
+    assert (rows[2]["rating"], rows[2]["tags"], rows[2]["seed"]) == (3, ["x"], 5)
 
 
 @pytest.mark.parametrize(("image_format", "magic"), [("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])

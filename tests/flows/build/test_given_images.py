@@ -10,7 +10,8 @@ from PIL import Image
 
 from imagemill.data.dataset.reader import read_rows
 from tests.conftest import Build, write_prompts
-from tests.data.prompts.test_image_fetcher import Site, png, site
+from tests.data.prompts.conftest import site
+from tests.data.web_site import Site, png
 
 __all__ = ["site"]
 
@@ -35,17 +36,18 @@ def test_images_at_urls_are_edited_once_and_their_cache_is_removed(build: Build,
 
 
 @pytest.mark.slow
-def test_an_image_that_the_dataset_has_may_have_more_pixels_than_a_new_one(
-    build: Build, fields: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("limit", [{"max_pixels": 1000}, {"min_side": 65}, {"max_ratio": 1.2}])
+def test_an_image_that_the_dataset_has_may_exceed_a_limit_for_new_ones(
+    build: Build, fields: dict[str, Any], tmp_path: Path, limit: dict[str, float]
 ):
     del fields["generate"]
     fields |= {"max_set_aside": 1.0}
     for name in ("a", "b"):
-        Image.new("RGB", (64, 64), "red" if name == "a" else "blue").save(tmp_path / f"{name}.png")
+        Image.new("RGB", (64, 48), "red" if name == "a" else "blue").save(tmp_path / f"{name}.png")
     write_prompts(Path(fields["prompts"]), [{"images": "a.png", "id": "a"}])
     first = build(fields)
     assert (first["rows"], first["generated"]) == (1, 1)
-    fields |= {"images": {"max_pixels": 1000}}
+    fields |= {"images": limit}
     assert (build(fields)["generated"], build(fields)["set_aside"]) == (0, 0)
     # A column more changes the row, and not its image.
     write_prompts(
@@ -54,4 +56,4 @@ def test_an_image_that_the_dataset_has_may_have_more_pixels_than_a_new_one(
     figures = build(fields)
     assert (figures["rows"], figures["generated"], figures["set_aside"]) == (1, 0, 1)
     assert figures["fingerprint"] == first["fingerprint"]
-    assert "b.png' has 64 x 64 pixels" in Path(fields["output"], "set_aside.jsonl").read_text()
+    assert "b.png' has 64 x 48 pixels" in Path(fields["output"], "set_aside.jsonl").read_text()

@@ -61,6 +61,7 @@ def test_images_of_many_kinds_and_sizes_are_edited_in_one_build(build, given):
         "tiny.bmp": noise(9, 40),
     }
     write_images(given, images, **{"turned.jpg": {"exif": turned}})
+    given["images"] = {"min_side": 9}
     assert build(given)["generated"] == 8
     assert sizes_of(given) == {
         "plain.png": (64, 64),

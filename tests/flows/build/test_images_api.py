@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed, RecipeError
@@ -95,6 +96,26 @@ def test_what_an_api_has_generated_is_never_asked_for_again(
         assert (api.requests, elsewhere.requests) == ([], [])
         build(recipe, **moved, edit__model="editor-2")
         assert elsewhere.prompts == ["make it red"] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server")
+def test_all_images_of_a_row_go_to_the_api_with_nothing_set(api: ImagesServer, recipe: dict[str, Any], tmp_path: Path):
+    for colour in ("red", "blue"):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{colour}.png")
+    # As DataFlow-MM's example for its API pipeline.
+    user = [{"role": "user", "content": "Make the picture more vibrant."}]
+    both = [{"role": "user", "content": "Change the first picture."}, {"role": "user", "content": "Put it there."}]
+    given = [{"images": "red.png", "conversations": user}, {"images": ["red.png", "blue.png"], "conversations": both}]
+    write_prompts(tmp_path / "prompts.jsonl", given)
+    fields = {**recipe, "generate": None, "edit": {**recipe["edit"], "instructions": []}}
+    assert build(fields)["generated"] == 2
+    one, two = sorted(api.requests, key=lambda request: "image[]" in request)
+    assert [one["prompt"], two["prompt"]] == ["Make the picture more vibrant.", "Put it there."]
+    assert decode_image(one["image"], "").getpixel((0, 0)) == (255, 0, 0)
+    assert [decode_image(content, "").getpixel((0, 0)) for content in two["image[]"]] == [(255, 0, 0), (0, 0, 255)]
+    assert [len(row["input_images"]) for row in rows(fields)] == [0, 1]
+    assert build(fields)["generated"] == 0
 
 
 @pytest.mark.slow

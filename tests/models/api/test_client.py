@@ -166,7 +166,7 @@ def test_a_retry_after_delays_every_request(api: ImagesServer, tmp_path: Path, m
         (body(b'{"data": []}'), "malformed"),
         (body(b'{"data": [{"b64_json": "@@@"}]}'), "not base64"),
         (body(b'{"data": [{}]}'), "neither b64_json nor url"),
-        (no_image, "is none of PNG, JPEG"),
+        (no_image, "is a web page; images are PNG, JPEG"),
         (wrong_size, "32 x 32 pixels, not 64 x 64"),
     ],
 )

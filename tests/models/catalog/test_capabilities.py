@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imagemill.data.config.memory import Memory
+from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.config.template import Sweep
 from imagemill.data.errors import RecipeError
@@ -118,6 +119,15 @@ def test_a_pipeline_that_generates_only_a_megapixel_gets_edits_of_that_size(tmp_
         assert (round(across / 32) * 32, round(across * height / width / 32) * 32) == (width, height)
     assert edit_size((600, 400), (None, None), spec) == (1248, 832)
     assert spec.facts().only_buckets
+
+
+@pytest.mark.parametrize("attention", ["flash", "flash_3", "sage"])
+def test_attention_that_takes_no_mask_is_refused_where_texts_are_padded(attention: str):
+    section = Generate(model="qwen-image", revision=COMMIT, speed=Speed(attention=attention))
+    with pytest.raises(RecipeError, match=rf"recipe\.generate\.speed\.attention is '{attention}'.*'cudnn'"):
+        check_settings("generate", section, resolve("generate", section))
+    section = Generate(model="flux.1-dev", revision=COMMIT, speed=Speed(attention=attention))
+    check_settings("generate", section, resolve("generate", section))
 
 
 @pytest.mark.parametrize("scheduler", [None, "flow-match euler", "flow-match unipc"])

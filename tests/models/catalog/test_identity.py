@@ -156,7 +156,7 @@ CATALOG: dict[str, str] = {
     "flux.2-dev": "57f343bfbd8c5e22e7d665b96d0663a1",
     "flux.2-klein-4b": "b949637f141a68ac4416eb487a06fcf5",
     "flux.2-klein-9b": "55dc603be707209911f6b8ede4658e94",
-    "qwen-image": "2fa5a3ecd2b2ebf37c1d533496456a36",
+    "qwen-image": "8076afdf4d571a7beec5d6056d6bea61",
     "qwen-image-edit": "b03d43f9a861c3372ac4d363469b4ed6",
     "qwen-image-edit-2509": "a287a9fd0888eb55e5a12b2c2645abc1",
     "z-image-turbo": "3abb8f9b3b7ce97b1aeb01e6f830af4f",

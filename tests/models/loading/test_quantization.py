@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,9 @@ def test_bytes_are_those_of_the_files_that_are_loaded_in_the_dtype_they_are_load
     unet = folder / "unet" / "diffusion_pytorch_model.safetensors"
     shutil.copy(unet, unet.with_name("diffusion_pytorch_model.non_ema.safetensors"))
     shutil.copytree(folder / "unet", folder / "safety_checker")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (folder / "model_index.json").write_text(json.dumps(index))
     for dtype in ("float32", "float16"):
         spec = replace(spec_of(folder), dtype=dtype)
         found, loaded = sum(loaded_bytes(spec, folder, ())), load_pipeline(spec, CPU, {})

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import ControlNetModel, DiffusionPipeline
 
+from imagemill.data.config.adapters import Controlnet
 from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.weight_files import loaded_files, variant_of
-from imagemill.models.loading.pipeline import load_pipeline
+from imagemill.models.loading.pipeline import extra_components, load_pipeline
+from tests.models.controlnets import save_controlnet
 from tests.models.tiny import save_tiny
 
 
@@ -88,3 +90,10 @@ def test_the_command_for_a_pickled_part_converts_the_model(plain: Path, tmp_path
     command = str(caught.value).partition("name the new folder: ")[2]
     subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True, capture_output=True)
     assert load(Path(f"{folder}-safetensors")).unet is not None
+
+
+def test_a_controlnet_with_a_variant_alone_is_loaded_from_it(plain: Path, tmp_path: Path):
+    controlnet = save_controlnet(plain, tmp_path / "plain")
+    ControlNetModel.from_pretrained(controlnet).save_pretrained(tmp_path / "variant", variant="fp16")
+    section = Generate(model=str(plain), controlnet=Controlnet(model=str(tmp_path / "variant")))
+    assert set(extra_components(resolve("generate", section), torch.device("cpu"))) == {"controlnet"}

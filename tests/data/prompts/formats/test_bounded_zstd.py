@@ -5,7 +5,7 @@ import pytest
 
 from imagemill.data.errors import InputError
 from imagemill.data.prompts.reader import read_records
-from tests.data.prompts.test_bounded_lines import read_in_a_child
+from tests.data.prompts.formats.test_bounded_lines import read_in_a_child
 
 CONTENT = {
     ".jsonl": b'{"prompt": "a"}\n' * 3,

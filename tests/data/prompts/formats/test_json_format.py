@@ -8,7 +8,7 @@ import pytest
 from imagemill.data.errors import InputError
 from imagemill.data.prompts.formats import json_scanner
 from imagemill.data.prompts.reader import read_records
-from tests.data.prompts.test_bounded_lines import read_in_a_child
+from tests.data.prompts.formats.test_bounded_lines import read_in_a_child
 
 ROWS = [
     {"prompt": "a red circle", "tags": ["x", {"y": [1]}]},
@@ -91,6 +91,8 @@ def test_a_row_with_bytes_that_are_not_utf8_is_set_aside(tmp_path):
         ('[{"prompt": "a", {"prompt": "b"}}]', "is damaged in row 1, which begins on line 1"),
         ('[{"prompt": "a},\n{"prompt": "b"},\n{"prompt": "c"}]', "line"),
         ('[{"prompt": "a}, {"prompt": "b"}, {"prompt": "c}, {"prompt": "d"}]', "is damaged in row 1"),
+        ('[{"p": 1 ",\n{"p": "b \\" x"}, {"p": "c"}]', "is damaged in row 1, which begins on line 1"),
+        ('{"data": [0 {"prompt": "a"}, {"prompt": "b"}]}', "is damaged in its first object"),
         ('[{"prompt": "a"}] nonsense', "has 'n' on line 1, where a row begins"),
         ("{prompt: 1}", "has no name in quotes"),
     ],

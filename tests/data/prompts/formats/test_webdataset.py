@@ -12,7 +12,7 @@ from imagemill.data.errors import InputError
 from imagemill.data.prompts.field_names import RoleNames
 from imagemill.data.prompts.formats import webdataset
 from imagemill.data.prompts.reader import read_records
-from tests.data.prompts.test_bounded_lines import read_in_a_child
+from tests.data.prompts.formats.test_bounded_lines import read_in_a_child
 
 ROLES = RoleNames(images="images", embedded=frozenset(["images", "mask", "Control_Image"]))
 

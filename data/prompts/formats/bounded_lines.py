@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imagemill.data.prompts.text_file import Source
+from imagemill.data.prompts.formats.text_file import Source
 
 MAX_LINE_BYTES = 64 * 2**20
 """Longest line; what is longer is not kept, and counts as a bad line."""

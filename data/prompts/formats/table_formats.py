@@ -8,11 +8,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from imagemill.data.prompts.field_names import list_fields
-from imagemill.data.prompts.formats.broken import BrokenFile
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.table_dialects import delimiter_of, has_blanks, named_delimiter
-from imagemill.data.prompts.table_lines import LongLine, TableLines
-from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.formats.line_formats import BrokenFile, Record
+from imagemill.data.prompts.formats.table_dialects import delimiter_of, has_blanks, named_delimiter
+from imagemill.data.prompts.formats.table_lines import LongLine, TableLines
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.texts import UTF16_HINT
 
 csv.field_size_limit(16 * 2**20)
@@ -20,8 +19,9 @@ csv.field_size_limit(16 * 2**20)
 MAX_BROKEN = 1000
 """Lines with a quote that never closes; after these it is the file that is broken."""
 
-MANY_LINES = 50
-"""A field of so many lines that are rows of the table, each of them, is no text but an unclosed quote."""
+MIN_DELIMITERS = 10
+"""If the lines inside a field are all rows of the table, with so many delimiters in place, it is no text of several
+lines but two stray quotes with rows between them."""
 
 
 class BadHeading(Exception):
@@ -130,8 +130,11 @@ def _swallows_rows(values: list[str], table: _Table, lines: TableLines) -> bool:
     inner = islice(lines.lines_of_row(), 1, None)
     if len(values) > len(table.heading):
         return any(map(table.is_row, inner))
-    # The last line has the stray quote.
-    return lines.row_lines > MANY_LINES and all(map(table.is_row, islice(inner, lines.row_lines - 2)))
+    # The first and the last line have a stray quote each.
+    between = lines.row_lines - 2
+    if between * (len(table.heading) - 1) < MIN_DELIMITERS:
+        return False
+    return all(map(table.is_row, islice(inner, between)))
 
 
 def heading_of(values: list[str]) -> list[str]:
@@ -175,6 +178,7 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
         doubt="it repeats the heading, as in a file that several were joined into"
         if _repeats(heading, values)
         else None,
+        heading=tuple(heading),
     )
 
 

@@ -11,7 +11,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.prompts import text_file
+from imagemill.data.prompts.formats import text_file
 from imagemill.data.prompts.reader import read_records
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
@@ -44,7 +44,7 @@ def prompts_of(path, content):
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("suffix", FILES)
 def test_a_file_in_utf16_or_utf32_is_read(tmp_path, monkeypatch, suffix, encoding, has_mark, block):
-    monkeypatch.setattr("imagemill.data.prompts.bounded_lines._BLOCK", block)
+    monkeypatch.setattr("imagemill.data.prompts.formats.bounded_lines._BLOCK", block)
     content = FILES[suffix].encode(encoding)
     assert prompts_of(tmp_path / f"p{suffix}", MARKS[encoding] * has_mark + content) == TEXTS
 

@@ -11,8 +11,8 @@ import orjson
 import pyarrow as pa
 
 from imagemill.data.errors import one_line
-from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
-from imagemill.data.prompts.text_file import TextFile
+from imagemill.data.prompts.formats.bounded_lines import TOO_LONG, bounded_lines
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.texts import UTF16_HINT
 
 MAX_DEPTH = 64
@@ -20,7 +20,14 @@ MAX_DEPTH = 64
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
+_DECODER = json.JSONDecoder()
+_BETWEEN = re.compile(r"[\s,]*")
+
 _SIMPLE = frozenset([str, int, bool, type(None)])
+
+
+class BrokenFile(Exception):
+    """A file cannot be read, or not be taken apart into rows; the message says what it has, without its name."""
 
 
 class Record(NamedTuple):
@@ -30,10 +37,12 @@ class Record(NamedTuple):
     """Counted from 1, as in an editor; the row number in Parquet."""
     fields: dict[str, Any] | None
     fault: str | None = None
-    types: Mapping[str, pa.DataType] | None = None
-    """Field -> Arrow type, the same object for all records of a file, if the file declares them."""
     doubt: str | None = None
     """Why it is not built, unless the dataset has its images already: an earlier version read it as a row."""
+    heading: tuple[str, ...] = ()
+    """All fields of the file, where it lists them: those that are null in this row too."""
+    types: Mapping[str, pa.DataType] | None = None
+    """Field -> Arrow type, the same object for all records of a file, if the file declares them."""
 
 
 def read_jsonl(file: TextFile) -> Iterator[Record]:
@@ -44,7 +53,24 @@ def read_jsonl(file: TextFile) -> Iterator[Record]:
         if raw is None:
             yield Record(number, None, TOO_LONG)
         elif record := parse_json(number, raw):
-            yield record
+            yield from [record] if record.fields is not None else _objects_in_line(number, raw) or [record]
+
+
+def _objects_in_line(number: int, raw: bytes) -> list[Record]:
+    """The objects of a line that are written one after the other, with commas or without; none if it has other text."""
+    text = decode(raw)[0].strip(" \t\r\n,")
+    found: list[Record | None] = []
+    at = 0
+    while at < len(text):
+        try:
+            value, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        found.append(parse_json(number, text[at:end].encode("utf-8", "surrogatepass")))
+        at = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+    return [record for record in found if record]
 
 
 def parse_json(number: int, raw: bytes) -> Record | None:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from imagemill.data.errors import one_line
 from imagemill.data.plain_values import plain, time_text
 from imagemill.data.prompts.field_names import list_fields
-from imagemill.data.prompts.line_formats import Record
-from imagemill.data.prompts.table_formats import heading_of
+from imagemill.data.prompts.formats.line_formats import Record
+from imagemill.data.prompts.formats.table_formats import BadHeading, heading_of
 
 log = logging.getLogger("imagemill")
 
@@ -23,8 +23,17 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 MAX_UNPACKED_RATIO = 50
 
 
-def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Record]:
-    """Yield each row without binary columns, except those in ``images``, whose case is ignored."""
+ImageFields = Callable[[Collection[str]], Collection[str]]
+"""All fields of a file -> those that the recipe's rows have images in."""
+
+
+def no_images(fields: Collection[str]) -> Collection[str]:
+    """The ImageFields of a recipe that reads no image."""
+    return ()
+
+
+def read_parquet(file: BinaryIO, images: ImageFields = no_images) -> Iterator[Record]:
+    """Yield each row without binary columns, except those that ``images`` chooses."""
     table = pq.ParquetFile(file)
     _check_unpacked_size(table.metadata)
     yield from read_batches(
@@ -33,21 +42,24 @@ def read_parquet(file: BinaryIO, images: Collection[str] = ()) -> Iterator[Recor
 
 
 def read_batches(
-    schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: Collection[str] = ()
+    schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: ImageFields = no_images
 ) -> Iterator[Record]:
     """Yield each row of a table. ``batches``: its batches with these columns, of at most so many rows."""
-    image_names = {name.lower() for name in images}
+    try:
+        all_names = schema.names
+    except UnicodeDecodeError as error:
+        raise BadHeading("is not UTF-8: a column's name is damaged") from error
     # Bytes cannot be carried as plain values, and an image as text would be useless.
     binary = {field.name for field in schema if _has_bytes(field.type)}
-    embedded = {name for name in binary if name.lower() in image_names}
+    embedded = binary.intersection(images(all_names))
     columns = [field for field in schema if field.name not in binary - embedded]
-    skipped = sorted(set(schema.names) - {field.name for field in columns})
+    skipped = sorted(set(all_names) - {field.name for field in columns})
     if skipped:
         log.warning("Not read from the prompts file: %s (binary).", list_fields(skipped, from_heading=False))
     names = heading_of([field.name for field in columns])
     types = {field.name: field.type for field in columns}
     converted = {name for name, kind in types.items() if name not in embedded and not _is_plain(kind)}
-    number = 0
+    number, heading = 0, tuple(names)
     fine_times = [name for name, kind in types.items() if kind == pa.time64("ns")]
     for batch in batches(names, 16 if embedded else 1024):
         for fields in _pylist(_with_time_texts(batch, fine_times)):
@@ -60,7 +72,7 @@ def read_batches(
                     for name, value in fields.items()
                 }
                 known = {name: value for name, value in values.items() if value is not None}
-                yield Record(number, known, types=types)
+                yield Record(number, known, heading=heading, types=types)
 
 
 def _check_unpacked_size(metadata: pq.FileMetaData) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from imagemill.data.messages import shown
 from imagemill.data.prompts.field_names import RoleNames
-from imagemill.data.prompts.line_formats import Record, decode
+from imagemill.data.prompts.formats.line_formats import Record, decode
+from imagemill.data.prompts.formats.text_file import TextFile
 from imagemill.data.prompts.local_files import (
     CAPTION_SUFFIXES,
     METADATA,
@@ -23,7 +24,6 @@ from imagemill.data.prompts.local_files import (
     names_by_stem,
     stem,
 )
-from imagemill.data.prompts.text_file import TextFile
 
 log = logging.getLogger("imagemill")
 

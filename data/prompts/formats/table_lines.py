@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from imagemill.data.prompts.bounded_lines import MAX_LINE_BYTES, TOO_LONG, bounded_lines
-from imagemill.data.prompts.text_file import Source
+from imagemill.data.prompts.formats.bounded_lines import MAX_LINE_BYTES, TOO_LONG, bounded_lines
+from imagemill.data.prompts.formats.text_file import Source
 
 
 class LongLine(Exception):

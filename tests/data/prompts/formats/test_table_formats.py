@@ -7,8 +7,8 @@ import random
 import pytest
 
 from imagemill.data.errors import BuildFailed, InputError
-from imagemill.data.prompts import table_formats
 from imagemill.data.prompts.field_names import RoleNames
+from imagemill.data.prompts.formats import table_formats
 from imagemill.data.prompts.reader import read_records
 
 OPEN = "not a table row: a quote that opens here never closes"
@@ -41,6 +41,23 @@ def test_a_quote_that_closes_at_a_later_inch_mark_costs_its_own_line(tmp_path):
     found = read(tmp_path / "p.csv", 'prompt,x\nb,"open\nc,3\na tv of 42",flat\nd,4\n')
     assert [record.fields and record.fields["prompt"] for record in found] == [None, "c", 'a tv of 42"', "d"]
     assert found[0].fault == f"{OPEN} (other rows are in it)"
+
+
+@pytest.mark.parametrize(("columns", "between"), [(2, 10), (3, 5), (6, 2), (11, 1)])
+def test_rows_between_two_stray_quotes_that_make_one_field_are_read(tmp_path, columns, between):
+    row = ",".join("abcdefghijk"[:columns])
+    lines = [
+        "prompt," + ",".join("bcdefghijk"[: columns - 1]),
+        f'"{row}',
+        *[row] * between,
+        row.replace(",", '",', 1),
+        row,
+    ]
+    found = read(tmp_path / "p.csv", "\n".join(lines))
+    assert [record.line for record in found] == list(range(2, len(lines) + 1))
+    assert [record.line for record in found if record.fields is None] == [2]
+    # One line less is not enough to be sure.
+    assert len(read(tmp_path / "p.csv", "\n".join([*lines[:2], *lines[3:]]))) == 2
 
 
 def test_a_text_of_many_lines_stays_one_field(tmp_path):
@@ -90,7 +107,7 @@ def test_a_file_of_broken_lines_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_line_that_is_too_long_in_an_open_row_loses_no_row(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagemill.data.prompts.bounded_lines.MAX_LINE_BYTES", 50)
+    monkeypatch.setattr("imagemill.data.prompts.formats.bounded_lines.MAX_LINE_BYTES", 50)
     found = read(tmp_path / "p.csv", f'prompt,x\nb,"open\nc,3\n{"x" * 60},4\nd,5\n')
     assert [record.line for record in found] == [2, 3, 4, 5]
     assert [record.fields and record.fields["prompt"] for record in found] == [None, "c", None, "d"]

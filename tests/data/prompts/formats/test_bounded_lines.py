@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from imagemill.data.errors import InputError
-from imagemill.data.prompts import bounded_lines as module
-from imagemill.data.prompts import parquet_format
-from imagemill.data.prompts.bounded_lines import TOO_LONG, bounded_lines
+from imagemill.data.prompts.formats import bounded_lines as module
+from imagemill.data.prompts.formats import parquet_format
+from imagemill.data.prompts.formats.bounded_lines import TOO_LONG, bounded_lines
 from imagemill.data.prompts.reader import read_records
 
 PACK = {"": lambda content: content, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
