@@ -34,8 +34,8 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str])
         remove_rows(folder, worklist.unwanted(keep_removed=keep))
         count = write_set_aside(folder, worklist.faults(), set_aside)
     folder.failures.unlink(missing_ok=True)
-    # A column of values that do not fit is in the files from the first such value on.
-    if keep or build.schema.other:
+    # Files from before the first value that does not fit lack the column of these, or else have it no longer.
+    if keep or build.schema.other or build.recipe.columns.retype:
         conform(folder, build.schema)
     compact(folder)
     files, _ = folder.committed()
