@@ -26,7 +26,8 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.planning.load_rows import load_rows
-from imagemill.data.planning.plan import RowPlanner, make_plan, schema_of
+from imagemill.data.planning.plan import make_plan, schema_of
+from imagemill.data.planning.row_planner import RowPlanner
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import ModelFacts
 from imagemill.models.drawing.measure_registry import measures_of

@@ -17,7 +17,7 @@ from prefect.utilities.annotations import quote
 from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.attempts import UnderWay, add_killed_run
-from imagemill.data.dataset.compaction import Merger
+from imagemill.data.dataset.files.compaction import Merger
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed, ImagemillError

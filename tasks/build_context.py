@@ -11,7 +11,7 @@ from imagemill.data.config.chain import chain_of, with_sections
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.carried.begun_with import pin_columns
-from imagemill.data.dataset.compaction import finish_merge
+from imagemill.data.dataset.files.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema

@@ -37,6 +37,7 @@ def locator(cache_dir: str | None, output: str) -> Locator:
         },
         pinned_files={name: value for name, value in pinned.items() if is_hash(value)},
         pins_folders=folder.conventions() > 1,
+        hashes_templates=folder.conventions() > 1,
     )
 
 

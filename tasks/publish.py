@@ -8,8 +8,8 @@ from typing import Any
 from prefect import task
 
 from imagemill.data.dataset.card import dataset_card
-from imagemill.data.dataset.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.contact_sheet import contact_sheet
+from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside

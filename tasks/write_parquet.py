@@ -8,9 +8,9 @@ from typing import Any
 
 from prefect import task
 
+from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.rows import dataset_row, encodings_of
-from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import BadRow
 from imagemill.data.records import Failure, RowPlan, SetAside
 from imagemill.data.staging.store import Staging

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from imagemill.data.dataset.files.own_files import read_attempts, read_under_way
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.own_files import read_attempts, read_under_way
 from imagemill.data.staging.store import Staging
 
 MAX_ATTEMPTS = 3

@@ -10,9 +10,9 @@ import yaml
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.features import card_feature
+from imagemill.data.dataset.files.shard_files import DATA_FILES
 from imagemill.data.dataset.published import public_path
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.dataset.shard_files import DATA_FILES
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
 

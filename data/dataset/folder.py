@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from imagemill.data.dataset.journal import Journal
-from imagemill.data.dataset.own_files import read_about, read_manifest
-from imagemill.data.dataset.shard_files import CommittedFile, file_name
+from imagemill.data.dataset.files.journal import Journal
+from imagemill.data.dataset.files.own_files import read_about, read_manifest
+from imagemill.data.dataset.files.shard_files import CommittedFile, file_name
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.staging.step_results import StepResults

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.own_files import read_set_aside
+from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.own_files import read_set_aside
 from imagemill.data.dataset.parquet import read_columns
 from imagemill.data.dataset.published import publish_recipe, without_home
-from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.records import ModelFacts, SetAside
 from imagemill.data.storage.locations import Location
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from imagemill.data.dataset.arrow_table import table_of
 from imagemill.data.dataset.carried.arrow_kinds import IMAGE
+from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.schema import IMAGES, DatasetSchema
-from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
 from imagemill.data.messages import shown_path

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.data.dataset.files.own_files import read_run_lines
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.own_files import read_run_lines
 from imagemill.data.dataset.schema import IMAGE
 from imagemill.data.dataset.where import Where
 from imagemill.data.errors import NotAnImagemillDataset, OutputError

@@ -23,9 +23,9 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils.sha import git_hash
 
+from imagemill.data.dataset.files.shard_files import is_data_path
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished
-from imagemill.data.dataset.shard_files import is_data_path
 from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed, one_line
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file

@@ -90,6 +90,6 @@ def _largest_change(transform: ImageCms.ImageCmsTransform, mode: str) -> int:
 def convert(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
     """The image in sRGB, in mode RGB and without a profile. Its own mode is the transform's."""
     converted = transform.apply(image)
-    # Whoever saves it must not write a profile beside colours that are converted.
+    # Saved again, the image must not have a profile beside converted colours.
     converted.info.pop("icc_profile", None)
     return converted

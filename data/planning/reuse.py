@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.dataset.parquet import read_columns, read_encoding, read_image_rows
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.dataset.rows import encodings_of, unique_drawings
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.dataset.shard_files import CommittedFile
 from imagemill.data.images.codec import decode_image
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import RowPlan, Staged

@@ -1,4 +1,4 @@
-"""Validator of the settings that a row has of its own: seed, size, steps, guidance and negative prompt."""
+"""Validator of the settings that a row gives: seed, size, steps, guidance and negative prompt."""
 
 from __future__ import annotations
 

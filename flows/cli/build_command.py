@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.shard_files import GLOB
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.shard_files import GLOB
 from imagemill.data.storage.disk_errors import check_writable
 from imagemill.data.storage.home import home_folder
 from imagemill.data.storage.scratch import remove_scratch

@@ -62,7 +62,7 @@ def _shared_words(texts: list[list[str]], sentences: list[list[str]]) -> tuple[l
 
 
 def align_encoders(pipeline: FluxPipeline, teacher: FluxPipeline, steps: int, batch: int = 96, rate: float = 1e-3):
-    """Train the pipeline's text encoders in place by those of ``teacher``, which has a tokenizer of its own words."""
+    """Train the pipeline's text encoders in place by those of ``teacher``, whose tokenizer has its own words."""
 
     def tokens_of(tokenizer, texts):
         tokens = tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids

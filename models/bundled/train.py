@@ -11,6 +11,7 @@ It needs no data: the scenes are drawn by models/bundled/scenes.py. Killed, it g
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,14 @@ def train(options: argparse.Namespace) -> FluxPipeline:
     return pipeline
 
 
+def _leave_out_paths(folder: Path) -> None:
+    """Take the folder that training began with out of the saved parts' configs."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_bytes())
+        if config.pop("_name_or_path", None):
+            path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=WORK, help="checkpoints go here")
@@ -72,6 +81,7 @@ def main() -> None:
     pipeline.transformer.half()
     pipeline.vae.half()
     pipeline.save_pretrained(options.output, safe_serialization=True)
+    _leave_out_paths(options.output)
     print(f"Saved to {options.output}.")
     subprocess.run([sys.executable, "-m", "benchmarks.bundled_quality", "--model", str(options.output)], check=True)
 

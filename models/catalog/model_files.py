@@ -17,10 +17,16 @@ from imagemill.models.hash_cache import cached_hash
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _DECIDES_PIXELS = (".json", ".safetensors", ".txt", ".model")
 
+_TEMPLATES = (".jinja",)
 
-def hash_model(folder: Path) -> str:
-    """Hash over names and contents of the files in a model's folder that decide pixels."""
-    return digest([(str(path.relative_to(folder)), cached_hash(path)) for path in model_files(folder)])
+
+def hash_model(folder: Path, templates: bool = True) -> str:
+    """Hash over names and contents of the files in a model's folder that decide pixels.
+
+    ``templates``: with the chat templates of language models that encode prompts, which version 0.1.0 left out.
+    """
+    files = model_files(folder, (*_DECIDES_PIXELS, *_TEMPLATES) if templates else _DECIDES_PIXELS)
+    return digest([(str(path.relative_to(folder)), cached_hash(path)) for path in files])
 
 
 def model_files(folder: Path, suffixes: tuple[str, ...] = _DECIDES_PIXELS) -> list[Path]:

@@ -13,6 +13,9 @@ from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.images.size_buckets import buckets_around
 from imagemill.data.messages import shown, shown_path
+from imagemill.models.catalog.adapters.controlnet import find_controlnet
+from imagemill.models.catalog.adapters.ip_adapter import find_ip_adapter
+from imagemill.models.catalog.adapters.lora import find_loras
 from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
@@ -22,13 +25,10 @@ from imagemill.models.catalog.capabilities import (
     task_of,
     uses_guidance,
 )
-from imagemill.models.catalog.controlnet import find_controlnet
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from imagemill.models.catalog.external_parts import find_external_parts
-from imagemill.models.catalog.ip_adapter import find_ip_adapter
 from imagemill.models.catalog.limits import Defaults, Limits
-from imagemill.models.catalog.lora import find_loras
-from imagemill.models.catalog.model_files import hash_model, saved_dtype
+from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
 from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
 from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository, pin_of
@@ -156,7 +156,7 @@ class Resolver:
             check_weights(f"{field}.model", name, folder)
             if entry and entry.earlier:
                 return self.locator.among(name, folder, [Path(path) for path in entry.earlier])
-            return ModelSource(str(folder.resolve()), files=hash_model(folder))
+            return ModelSource(str(folder.resolve()), files=self.locator.hash_folder(folder))
         if entry and entry.folder:
             raise UnknownModel(f"{field}.model is {shown(name)}, but its folder {shown_path(folder)} has no {INDEX}.")
         repository, revision = (

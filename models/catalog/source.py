@@ -76,6 +76,8 @@ class Locator:
     """ModelSource.pin -> hash of one of a catalog entry's folders."""
     pins_folders: bool = True
     """Whether the dataset was begun by a version that pins them: an older one knew but the first folder."""
+    hashes_templates: bool = True
+    """Whether chat templates are part of a folder's identity: not in a dataset that an older version began."""
     catalogued: Mapping[str, bool] = field(default_factory=dict)
     """ModelSource.pin -> whether the dataset has it as a model of the catalog, or with its family's settings alone."""
 
@@ -110,16 +112,20 @@ class Locator:
             commit = resolve_commit(field, repository, revision, self.cache_dir)
         return ModelSource(repository, commit=commit, requested=revision)
 
+    def hash_folder(self, folder: Path) -> str:
+        """Hash of a model's folder, as the dataset's identities have it."""
+        return hash_model(folder, templates=self.hashes_templates)
+
     def among(self, entry: str, newest: Path, earlier: Sequence[Path]) -> ModelSource:
         """The one of a catalog entry's folders that the dataset was begun with; a new dataset has the newest."""
         pinned = self.pinned_files.get(pin_of(entry, None))
         folders = [newest, *reversed(earlier)] if pinned or self.pins_folders else [earlier[0]]
         for folder in folders:
-            files = hash_model(folder)
+            files = self.hash_folder(folder)
             if pinned in (None, files):
                 return ModelSource(str(folder.resolve()), files=files, entry=entry)
         # None of these was pinned: the build refuses the pin.
-        return ModelSource(str(newest.resolve()), files=hash_model(newest), entry=entry)
+        return ModelSource(str(newest.resolve()), files=self.hash_folder(newest), entry=entry)
 
 
 def is_repository(name: str) -> bool:

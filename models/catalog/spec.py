@@ -19,12 +19,12 @@ from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.config.speed import Speed
 from imagemill.data.identity import digest
 from imagemill.data.records import ModelFacts
+from imagemill.models.catalog.adapters.controlnet import ControlnetFiles
+from imagemill.models.catalog.adapters.ip_adapter import IpAdapterFiles
+from imagemill.models.catalog.adapters.lora import LoraFile
 from imagemill.models.catalog.api_spec import ApiSpec
-from imagemill.models.catalog.controlnet import ControlnetFiles
 from imagemill.models.catalog.external_parts import ExternalPart
-from imagemill.models.catalog.ip_adapter import IpAdapterFiles
 from imagemill.models.catalog.limits import Defaults, Limits
-from imagemill.models.catalog.lora import LoraFile
 from imagemill.models.catalog.source import ModelSource
 
 Step = str

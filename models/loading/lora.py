@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
-from imagemill.models.catalog.lora import LoraFile
+from imagemill.models.catalog.adapters.lora import LoraFile
 from imagemill.models.catalog.spec import ModelSpec
 
 _DENOISERS = frozenset({"transformer", "transformer_2", "unet"})

@@ -9,7 +9,8 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import content_id, digest, given_seed, image_key, image_seed
-from imagemill.data.planning.plan import RowPlanner, schema_of
+from imagemill.data.planning.plan import schema_of
+from imagemill.data.planning.row_planner import RowPlanner
 from imagemill.data.records import ModelFacts
 
 FACTS = ModelFacts("m", "1", {"files": "abc", "dtype": "float32"}, 64, 64, 4, 3.5, 8, True)

@@ -19,8 +19,8 @@ from typing import Any
 from PIL import Image
 
 from imagemill.data.config.load import load_recipe
-from imagemill.data.dataset import compaction
 from imagemill.data.dataset.attempts import record_attempt
+from imagemill.data.dataset.files import compaction
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import read_rows
 from imagemill.data.errors import BuildFailed, ImagemillError
@@ -42,7 +42,7 @@ from imagemill.tasks.write_parquet import write_parquet
 from tests.faults.shim import Faults
 
 CONSTANTS = {"SMALL_BYTES": 40_000, "FILE_BYTES": 60_000}
-"""Of data.dataset.compaction: files are merged while a build runs, and at its end."""
+"""Of data.dataset.files.compaction: files are merged while a build runs, and at its end."""
 
 
 def plain_build(fields: Mapping[str, Any], log: Path) -> str:

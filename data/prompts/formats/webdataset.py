@@ -75,7 +75,7 @@ def _read(part: _Part, fields: dict[str, Any], roles: RoleNames) -> str | None:
     record = parse_json(1, content)
     if record is None or record.fields is None:
         return record.fault if record else None
-    # What a file of its own says comes first.
+    # A separate file takes precedence.
     fields.update({name: value for name, value in record.fields.items() if name not in fields})
     return None
 

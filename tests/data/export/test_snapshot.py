@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagemill.data.dataset.compaction import remove_rows
+from imagemill.data.dataset.files.compaction import remove_rows
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.errors import NotAnImagemillDataset, OutputError

@@ -12,7 +12,8 @@ from imagemill.data.identity import image_key
 from imagemill.data.images.codec import Encoding
 from imagemill.data.images.modes import READING
 from imagemill.data.planning.load_rows import load_rows
-from imagemill.data.planning.plan import DrawingSpec, RowPlanner, schema_of
+from imagemill.data.planning.plan import schema_of
+from imagemill.data.planning.row_planner import DrawingSpec, RowPlanner
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import ModelFacts, RowPlan

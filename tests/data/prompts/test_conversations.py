@@ -37,7 +37,7 @@ def text(words):
     ],
 )
 @pytest.mark.parametrize("name", ["conversations", "messages", "conversation"])
-def test_a_conversation_is_read_whoever_wrote_it(load, messages, name):
+def test_a_conversation_is_read_in_each_form(load, messages, name):
     assert load([{name: messages}]).row.prompt == "a red circle"
     assert load([{name: json.dumps(messages)}]).row.prompt == "a red circle"
 

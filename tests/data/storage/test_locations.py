@@ -194,7 +194,7 @@ def test_a_build_that_lost_its_lock_writes_nothing_more(bucket: str, url: str, m
 
 
 def test_committed_objects_are_recognised_without_reading_them(dataset: Folder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.files.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     whole, damaged = dataset.committed()
     assert [(file.number, file.rows) for file in whole] == [(0, 3), (1, 2)]
     assert damaged == []
@@ -206,7 +206,7 @@ def test_another_machine_recognises_committed_files(
     with dataset.lock("night"):
         dataset.journal.share()
     monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
-    monkeypatch.setattr("imagemill.data.dataset.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagemill.data.dataset.files.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
     assert len(Folder(url).committed()[0]) == 2
 
 

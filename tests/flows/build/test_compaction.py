@@ -8,8 +8,8 @@ from threading import Thread
 import pyarrow.parquet as pq
 import pytest
 
-from imagemill.data.dataset.compaction import Merger
-from imagemill.data.dataset.shard_files import CommittedFile
+from imagemill.data.dataset.files.compaction import Merger
+from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.verify.integrity import verify_files
 from imagemill.models.drawing.measure_registry import measures_of
 from tests.conftest import Build, write_prompts
@@ -22,10 +22,11 @@ def merged(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The numbers of the files that are merged, in groups; the tests choose the files' sizes."""
     groups: list[list[int]] = []
     monkeypatch.setattr(
-        "imagemill.data.dataset.compaction._merge", lambda folder, group: groups.append([file.number for file in group])
+        "imagemill.data.dataset.files.compaction._merge",
+        lambda folder, group: groups.append([file.number for file in group]),
     )
-    monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 100)
-    monkeypatch.setattr("imagemill.data.dataset.compaction.FILE_BYTES", 500)
+    monkeypatch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", 100)
+    monkeypatch.setattr("imagemill.data.dataset.files.compaction.FILE_BYTES", 500)
     return groups
 
 
@@ -70,8 +71,8 @@ def test_a_build_merges_while_it_generates_and_the_dataset_is_the_same(
     expected = build(fields)["fingerprint"]
     size = next((Path(fields["output"]) / "data").glob("*")).stat().st_size
     # About three shards of one row make a whole file; the last compaction is switched off.
-    monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", size // 6)
-    monkeypatch.setattr("imagemill.data.dataset.compaction.FILE_BYTES", size // 3)
+    monkeypatch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", size // 6)
+    monkeypatch.setattr("imagemill.data.dataset.files.compaction.FILE_BYTES", size // 3)
     monkeypatch.setattr("imagemill.tasks.publish.compact", lambda folder: None)
     other = tmp_path / "other"
     assert build({**fields, "output": str(other), "shard_size": 1})["fingerprint"] == expected

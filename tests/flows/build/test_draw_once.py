@@ -164,8 +164,8 @@ def test_another_recipes_folder_is_refused_and_not_touched(build: Build, fields:
 
 
 def test_a_hundred_nightly_builds_leave_few_files(tmp_path: Path):
-    from imagemill.data.dataset.compaction import mergeable
-    from imagemill.data.dataset.shard_files import CommittedFile
+    from imagemill.data.dataset.files.compaction import mergeable
+    from imagemill.data.dataset.files.shard_files import CommittedFile
 
     files: list[CommittedFile] = []
     copied = 0

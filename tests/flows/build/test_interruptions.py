@@ -100,13 +100,13 @@ def test_twenty_kills_in_every_phase_lose_no_image_and_change_no_pixel(
     build: Build, fields: dict, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
+        patch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", 0)
         expected, output = undisturbed(build, fields, tmp_path), Path(fields["output"])
     # Files of two shards are merged while others are generated, and the rest at the end.
     size = max(path.stat().st_size for path in tmp_path.glob("undisturbed/data/*"))
     merging = {
-        "imagemill.data.dataset.compaction:SMALL_BYTES": size * 3 // 2,
-        "imagemill.data.dataset.compaction:FILE_BYTES": size * 5 // 2,
+        "imagemill.data.dataset.files.compaction:SMALL_BYTES": size * 3 // 2,
+        "imagemill.data.dataset.files.compaction:FILE_BYTES": size * 5 // 2,
     }
     chance, finished, reached = random.Random(20), 0, Counter()
     for phase in ([*PHASES] * 4)[:20]:

@@ -119,7 +119,8 @@ def test_an_interrupted_merge_is_finished_by_another_machine(
     build: Build, remote: dict, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
-        "imagemill.data.dataset.compaction._end_merge", lambda folder, old: (_ for _ in ()).throw(KeyboardInterrupt)
+        "imagemill.data.dataset.files.compaction._end_merge",
+        lambda folder, old: (_ for _ in ()).throw(KeyboardInterrupt),
     )
     with pytest.raises(KeyboardInterrupt):
         build(remote)
@@ -135,7 +136,7 @@ def test_an_interrupted_merge_is_finished_by_another_machine(
 def test_a_changed_recipe_generates_only_what_is_new_and_the_files_open_together(
     build: Build, fields: dict, remote: dict, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
+    monkeypatch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", 0)
     build(remote)
     # The source images of the second instruction are restored from the bucket.
     remote["edit"]["instructions"] = ["make it red", "make it blue"]

@@ -120,7 +120,7 @@ def test_only_the_rows_of_a_damaged_object_are_rebuilt(
     build: Build, remote: dict, damage: str, monkeypatch: pytest.MonkeyPatch
 ):
     # Small files are not merged here, so that one of two is damaged.
-    monkeypatch.setattr("imagemill.data.dataset.compaction.SMALL_BYTES", 0)
+    monkeypatch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", 0)
     expected = build(remote)["fingerprint"]
     files, root = fsspec.url_to_fs(remote["output"])
     (damaged,) = files.glob(f"{root}/data/train-00001-*.parquet")

@@ -11,6 +11,7 @@ from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.model_files import hash_model
 from imagemill.models.catalog.resolve import resolve
+from imagemill.models.catalog.source import Locator
 from tests.models.catalog.folders import write_model
 
 
@@ -64,3 +65,13 @@ def test_damaged_weights_are_an_error_that_names_the_field(folder: Path, content
     (folder / "transformer" / "weights.safetensors").write_bytes(content)
     with pytest.raises(RecipeError, match=r"^recipe\.generate\.model is "):
         resolve("generate", Generate(model=str(folder)))
+
+
+def test_a_chat_template_counts_but_in_datasets_of_a_version_that_left_it_out(folder: Path):
+    template = folder / "tokenizer" / "chat_template.jinja"
+    template.parent.mkdir(exist_ok=True)
+    template.write_text("{{ messages }}")
+    before, older = Locator().hash_folder(folder), Locator(hashes_templates=False).hash_folder(folder)
+    template.write_text("{{ messages[0] }}")
+    assert Locator().hash_folder(folder) != before
+    assert Locator(hashes_templates=False).hash_folder(folder) == older

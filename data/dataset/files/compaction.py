@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
+from imagemill.data.dataset.files.own_files import read_merge
+from imagemill.data.dataset.files.shard_files import CommittedFile, file_name, number_of
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.own_files import read_merge
 from imagemill.data.dataset.parquet import merge_files, read_encoding, read_schema
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.dataset.shard_files import CommittedFile, file_name, number_of
 from imagemill.data.storage.locations import Location, hash_file
 
 SMALL_BYTES = 100 * 2**20

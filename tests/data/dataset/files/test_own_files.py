@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imagemill.data.dataset.attempts import record_attempt
-from imagemill.data.dataset.compaction import finish_merge
+from imagemill.data.dataset.files.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import known_failures
 from imagemill.data.dataset.reader import find_finished, read_runs, recent_pace

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from imagemill.data.dataset.own_files import read_journal
+from imagemill.data.dataset.files.own_files import read_journal
+from imagemill.data.dataset.files.shard_files import GLOB, CommittedFile, fits_name, is_file_name
 from imagemill.data.dataset.parquet import count_rows
-from imagemill.data.dataset.shard_files import GLOB, CommittedFile, fits_name, is_file_name
 from imagemill.data.storage.jsonl import append_line, json_line
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from imagemill.data.dataset.shard_files import is_file_name
+from imagemill.data.dataset.files.shard_files import is_file_name
 from imagemill.data.errors import OutputError
 from imagemill.data.messages import shown_path
 from imagemill.data.storage.jsonl import read_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagemill.data.dataset.shard_files import CommittedFile, file_name, is_data_path, is_file_name
+from imagemill.data.dataset.files.shard_files import CommittedFile, file_name, is_data_path, is_file_name
 
 SHA256 = "3f9a2b1c" + "0" * 56
 
