@@ -24,7 +24,7 @@ from imagemill.data.prompts.formats.arrow_format import read_arrow
 from imagemill.data.prompts.formats.image_folder import read_image_folder
 from imagemill.data.prompts.formats.json_format import read_json, read_json_lines
 from imagemill.data.prompts.formats.line_formats import BrokenFile, Record, read_text
-from imagemill.data.prompts.formats.names import COMPRESSIONS, FORMATS, format_of, suffix_by_content, suffix_of
+from imagemill.data.prompts.formats.names import COMPRESSIONS, FORMATS, HINTS, format_of, suffix_by_content, suffix_of
 from imagemill.data.prompts.formats.parquet_format import ImageFields, no_images, read_parquet
 from imagemill.data.prompts.formats.table_formats import BadHeading, read_separated
 from imagemill.data.prompts.formats.text_file import TextFile
@@ -177,7 +177,9 @@ def _reader(path: str, images: ImageFields, roles: RoleNames) -> Read:
         case ".txt":
             return lambda file: read_text(_text(file))
         case _:
+            suffix = suffix_of(path)
+            hint = f" To read this one, {HINTS[suffix]}." if suffix in HINTS else ""
             raise InputError(
-                f"the prompts file {shown_path(path)} ends in {shown(suffix_of(path) or 'nothing')}, "
-                f"which is none of {', '.join(FORMATS)} (also with {', '.join(COMPRESSIONS)})."
+                f"the prompts file {shown_path(path)} ends in {shown(suffix or 'nothing')}, "
+                f"which is none of {', '.join(FORMATS)} (also with {', '.join(COMPRESSIONS)}).{hint}"
             )

@@ -74,7 +74,7 @@ def _objects_in_line(number: int, raw: bytes) -> list[Record]:
 
 
 def parse_json(number: int, raw: bytes) -> Record | None:
-    """The record of a JSON object, or why the text is none; None for a blank text."""
+    """The record of a JSON object, or of a text, which is a prompt; or why it is neither. None for a blank text."""
     if fields := _plain_object(raw):
         return Record(number, fields)
     text, fault = decode(raw)
@@ -113,6 +113,9 @@ def _json_record(number: int, text: str) -> Record:
     except (ValueError, RecursionError) as error:
         hint = f": {UTF16_HINT}" if "\0" in text else ""
         return Record(number, None, f"not JSON ({one_line(error)}){hint}")
+    if isinstance(fields, str):
+        # As a line of a text file is.
+        return Record(number, {"prompt": fields})
     if not isinstance(fields, dict):
         return Record(number, None, 'not a JSON object such as {"prompt": "..."}')
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:

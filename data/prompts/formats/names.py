@@ -18,6 +18,26 @@ _MAGIC = {
 }
 """How a file that is no text begins -> the suffix that its name should have."""
 
+HINTS = {
+    ".xlsx": "save the sheet as CSV in UTF-8",
+    ".xls": "save the sheet as CSV in UTF-8",
+    ".ods": "save the sheet as CSV in UTF-8",
+    ".numbers": "export the sheet as CSV in UTF-8",
+    ".zip": "unpack it, and name the file or folder in it",
+    ".7z": "unpack it, and name the file or folder in it",
+    ".rar": "unpack it, and name the file or folder in it",
+    ".yaml": "save it as JSON Lines",
+    ".yml": "save it as JSON Lines",
+    ".pkl": "save it as Parquet: opening a pickle can run its code",
+    ".pt": "save it as Parquet: opening a pickle can run its code",
+    ".npy": "save it as Parquet",
+    ".npz": "save it as Parquet",
+    ".h5": "save it as Parquet",
+    ".db": "save its table as Parquet or CSV",
+    ".sqlite": "save its table as Parquet or CSV",
+}
+"""Suffix of files that hold rows in a form that is not read -> what to do."""
+
 TABLES = (".csv", ".tsv")
 """Formats whose first line names the fields."""
 

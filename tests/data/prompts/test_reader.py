@@ -32,8 +32,8 @@ def test_a_line_that_is_not_json_is_set_aside_with_its_line_number(load):
     assert found.reason == "not JSON (Expecting value: line 1 column 1 (char 0))"
 
 
-@pytest.mark.parametrize("line", ["[1]", '"text"', "5", "null"])
-def test_json_other_than_an_object_is_set_aside(load, line):
+@pytest.mark.parametrize("line", ["[1]", "5", "null", "true"])
+def test_json_other_than_an_object_or_a_text_is_set_aside(load, line):
     assert load(["{}", line, {"prompt": "a"}]).faults[1].reason == ('not a JSON object such as {"prompt": "..."}')
 
 
@@ -255,3 +255,10 @@ def test_a_parquet_text_that_is_not_utf8_costs_its_row(tmp_path):
 def test_a_file_that_is_not_parquet_is_an_error_that_names_it(tmp_path):
     with pytest.raises(InputError, match=r"p\.parquet' is not Parquet, or is damaged"):
         records_of(tmp_path / "p.parquet", "not parquet at all")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("p.xlsx", "save the sheet as CSV"), ("p.zip", "unpack it")])
+def test_a_file_in_a_form_that_is_not_read_is_refused_with_what_to_do(tmp_path, name, hint):
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    with pytest.raises(InputError, match=f"To read this one, {hint}"):
+        list(read_records(str(tmp_path / name)))

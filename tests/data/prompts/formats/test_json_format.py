@@ -66,12 +66,12 @@ def test_two_lists_of_rows_in_one_object_are_an_error_that_names_both(tmp_path):
         read(tmp_path / "p.json", '{"n": 1, "train": [{"prompt": "a"}], "test": [{"prompt": "b"}]}')
 
 
-def test_what_is_no_object_in_an_array_is_set_aside(tmp_path):
+def test_what_is_neither_an_object_nor_a_text_in_an_array_is_set_aside(tmp_path):
     found = read(
         tmp_path / "p.json",
         '[{"prompt": "a"}, 5, "text", [{"x": 1}], {"prompt": "b",}, {\'prompt\': 1}, {"prompt": "c"}]',
     )
-    assert [record.fields and record.fields["prompt"] for record in found] == ["a", None, None, None, None, None, "c"]
+    assert [record.fields and record.fields["prompt"] for record in found] == ["a", None, "text", None, None, None, "c"]
     assert found[1].fault == 'not a JSON object such as {"prompt": "..."}'
     assert found[4].fault.startswith("not JSON (")
 
@@ -121,3 +121,9 @@ def test_a_row_of_any_size_costs_itself_and_no_memory(tmp_path):
             file.write(b"x" * 2**24)
         file.write(b'\\\\"}, {"prompt": "a kite"}]')
     assert read_in_a_child(path) == [[1, "a fox", None], [2, None, "the row has over 64 MiB"], [3, "a kite", None]]
+
+
+def test_a_text_is_a_prompt(tmp_path):
+    prompts = [{"prompt": "a red circle"}, {"prompt": "a blue square"}]
+    assert rows_of(tmp_path / "p.json", '["a red circle", "a blue square"]') == prompts
+    assert rows_of(tmp_path / "p.jsonl", '"a red circle"\n"a blue square"\n') == prompts
