@@ -96,5 +96,9 @@ def make_pipeline(spec: Any, device: torch.device) -> Any:
         from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, quantize_
 
         quantize_(pipeline.transformer, Float8DynamicActivationFloat8WeightConfig())
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            # As from_pretrained leaves it: in training, dropout would draw random numbers.
+            part.eval()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
