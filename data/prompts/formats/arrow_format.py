@@ -75,7 +75,7 @@ def _ends_with_mark(file: BinaryIO) -> bool:
 
 
 class _Messages(io.RawIOBase):
-    """The stream again, message by message. ``head``: what was read of the file already. Raises BrokenFile."""
+    """The stream again, message by message. ``head``: bytes that were read from the file. Raises BrokenFile."""
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(_Bounded(head, file), mode="r"))
@@ -102,7 +102,7 @@ class _Messages(io.RawIOBase):
 
 
 class _Bounded(io.RawIOBase):
-    """A file, and before it what was read of it already."""
+    """A file whose first bytes, ``head``, were read before."""
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._head = head

@@ -39,7 +39,7 @@ class ZstdFile(io.RawIOBase):
 
 
 class _WithHead(io.RawIOBase):
-    """A file, and before it what was read of it already."""
+    """A file whose first bytes, ``head``, were read before."""
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._head = head
