@@ -80,6 +80,7 @@ def test_every_reason_is_short_and_printable(recipe, column, tmp_path, image):
     assert "secret" not in "".join(reasons)
 
 
+@pytest.mark.slow
 def test_the_password_and_the_query_of_an_url_are_no_part_of_a_reason(tmp_path):
     reasons = reasons_of([json.dumps({"prompt": "a", "images": VALUES["url"]})], tmp_path, {"edit": {}})
     assert "127.0.0.1" in reasons[0]

@@ -95,6 +95,7 @@ def test_a_file_url_is_a_path(load: Callable[..., Outcome], tmp_path: Path):
     assert [Path(row.image).name for row in rows.rows] == ["a b.png"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompts", REMOTE)
 @pytest.mark.parametrize("exists", [True, False])
 def test_prompts_from_elsewhere_name_no_file_of_this_machine_whether_it_exists_or_not(
@@ -115,6 +116,7 @@ def test_prompts_from_elsewhere_name_no_other_bucket(prompts: str, name: str):
         ImageLocations(prompts).resolve(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompts", REMOTE[1:])
 @pytest.mark.parametrize("name", ["../x.png", "a/../../../mine/x.png", "~/x.png"])
 def test_a_relative_name_stays_below_prompts_in_a_store(prompts: str, name: str):

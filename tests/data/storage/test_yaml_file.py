@@ -71,6 +71,7 @@ def test_an_assignment_that_explodes_is_one_error(bomb):
         parse_assignment(f"seed={BOMBS[bomb][0].partition(': ')[2] or BOMBS[bomb][0]}")
 
 
+@pytest.mark.slow
 def test_all_bombs_together_take_little_processor_time_and_memory(tmp_path):
     for number, (text, _) in enumerate(BOMBS.values()):
         (tmp_path / f"{number}.yaml").write_text(text)

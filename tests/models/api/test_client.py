@@ -223,6 +223,7 @@ def test_an_unreachable_api_ends_the_build_and_a_row_that_breaks_the_connection_
         generate(api, tmp_path / "other", drawing("a fox"), retries=1)
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_fails_its_row(api: ImagesServer, tmp_path: Path) -> None:
     fox = drawing("a fox")
     api.answers["a fox"] = [hangs, hangs]
