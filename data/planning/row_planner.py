@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.columns import SETTINGS
+from imagemill.data.config.judging.select import rules_of
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.config.steps import Edit, Generate
+from imagemill.data.config.steps import Edit
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import MAX_SEED, digest, given_seed, image_key, image_seed
@@ -51,25 +52,36 @@ class RowPlanner:
         self.has_turns = schema.has_turns
         self.facts = models
         self.schema_key = schema.digest()
-        variants = self.generate.images_per_prompt if self.generate else 1
-        # The seeds of a row's variants count up, to the largest and then on from 0.
-        self.max_seed = MAX_SEED if schema.max_seed >= MAX_SEED else schema.max_seed - variants + 1
+        first = next(iter(rules_of(recipe).values()))
+        # The seeds of a row's candidates count up, to the largest and then on from 0.
+        self.max_seed = MAX_SEED if schema.max_seed >= MAX_SEED else schema.max_seed - first.of + 1
         self.unused_negatives = 0
         """Rows whose negative prompt their model makes no use of."""
         self._last_unused = ""
         self.allows_truncated = recipe.images.truncated == "allow"
 
-    def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
-        """Yield the row's planned rows, in groups that share an image. Raises BadRow."""
+    def check_seed(self, row: Row) -> None:
+        """Raise BadRow if the row's seed is one that the dataset's column has no room for."""
         if row.seed is not None and row.seed > self.max_seed:
             raise BadRow(
                 f"seed is {row.seed}: this dataset was begun with seeds up to {self.max_seed}, which its column has "
                 f"room for; give recipe.output another folder, or {left_unread('seed')}"
             )
+
+    def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
+        """Yield the row's planned rows, in groups that share an image. Raises BadRow.
+
+        Of a recipe without rules of selection: every image that is generated is in the dataset.
+        """
+        self.check_seed(row)
         for variant in range(self.generate.images_per_prompt if self.generate else 1):
-            start = (self._generate(self.generate, row, variant),) if self.generate else ()
+            start = (self.generation(row, variant),) if self.generate else ()
             paths = self._edit_paths(row, variant, start) if self.edits else [start]
-            yield [PlannedRow(self._row_key(row, variant, path), row, variant, path) for path in paths]
+            yield [self.planned_row(row, variant, path) for path in paths]
+
+    def planned_row(self, row: Row, variant: int, path: EditPath) -> PlannedRow:
+        """The planned row of one image, or of the input of one."""
+        return PlannedRow(self._row_key(row, variant, path), row, variant, path)
 
     def row_plan(self, planned: PlannedRow) -> RowPlan:
         """The complete plan of a planned row."""
@@ -89,14 +101,16 @@ class RowPlanner:
                 turns = [source]
                 for instruction in instructions:
                     base = turns[-1] if link.section.multi_turn else source
-                    turns.append((*base, self._edit(row, variant, link, base, instruction)))
+                    turns.append((*base, self.edit(row, variant, link, base, instruction)))
                 paths += turns[1:]
                 results += turns[-1:] if link.section.multi_turn else turns[1:]
             sources = results
         return paths
 
-    def _generate(self, section: Generate, row: Row, variant: int) -> DrawingSpec:
-        facts = self.facts["generate"]
+    def generation(self, row: Row, variant: int) -> DrawingSpec:
+        """The drawing of a row's image of this number, from its prompt. Raises BadRow."""
+        assert self.generate is not None, "only a recipe that generates asks"
+        section, facts = self.generate, self.facts["generate"]
         width, height = image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
@@ -114,15 +128,22 @@ class RowPlanner:
         key = image_key("text-to-image", facts.identity, {**decides, **guides, "reading": row.reading})
         return DrawingSpec("generate", key, {**decides, "guides": row.guides, **self._decoding(row)})
 
-    def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
+    def edit(
+        self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str, candidate: int = 0
+    ) -> DrawingSpec:
+        """The drawing of one edit of an image. Raises BadRow.
+
+        ``source``: the drawings that lead to that image, none for the row's; ``candidate``: number among its edits by
+        this instruction.
+        """
         section, facts = link.section, self.facts[link.name]
         # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
         own = self.generate is None and link is self.edits[0]
         decides = {
             "prompt": instruction,
-            "seed": given_seed(row.seed, variant)
+            "seed": given_seed(row.seed, variant + candidate)
             if own and row.seed is not None
-            else image_seed(section.seed, row.id, variant, instruction),
+            else image_seed(section.seed, row.id, variant, instruction, candidate),
             "width": row.width if own else None,
             "height": row.height if own else None,
             "steps": (row.steps if own else None) or section.steps or facts.steps,
