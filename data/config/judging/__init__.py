@@ -1,0 +1,1 @@
+"""The recipe's sections about judging: scorers, selection, splits, duplicates and pairs."""
