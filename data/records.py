@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagemill.data.messages import MAX_REASON, escaped, message
@@ -99,6 +99,14 @@ class SetAside:
     reason: str
     attempts: int = 1
     row_key: str | None = None
+    candidate: int | None = None
+    """Number of the candidate; None where the whole row is set aside."""
+    counts: bool = True
+    """Whether the row ends with fewer images for it, so that it counts against the recipe's max_set_aside."""
+
+    def counted(self, counts: bool) -> SetAside:
+        """The same, counted or not."""
+        return self if self.counts == counts else replace(self, counts=counts)
 
     def __post_init__(self) -> None:
         # It is written and displayed: a row's id and its values may hold anything, in any length.
@@ -223,6 +231,22 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgingPlan:
+    """Further totals of a judged build's plan."""
+
+    at_least: Mapping[str, int] = field(default_factory=dict)
+    """Model -> images that are generated whatever is chosen; Plan.drawings has the most."""
+    to_score: Mapping[str, int] = field(default_factory=dict)
+    """Scorer -> images that it looks at now; more where later steps generate."""
+    to_rejected: int = 0
+    """Rows that move from data/ to rejected/, ..."""
+    from_rejected: int = 0
+    """... and back."""
+    rewritten_bytes: int = 0
+    """Bytes of the files that are written again for moved rows and changed outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Totals of a build's work; the planned rows themselves are in the worklist."""
 
@@ -241,3 +265,5 @@ class Plan:
     """Those of the images that other rows of the dataset have already."""
     notes: tuple[str, ...] = ()
     """Sentences about what the user may not have meant."""
+    judging: JudgingPlan | None = None
+    """None for a recipe that judges nothing."""

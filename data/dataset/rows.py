@@ -71,6 +71,20 @@ def dataset_row(
     return row | _carried(schema, row_plan)
 
 
+def source_row(
+    staging: Staging, schema: DatasetSchema, row_plan: RowPlan, models: Mapping[str, ModelFacts]
+) -> dict[str, Any]:
+    """The row in rejected/ of a generated image of which no edit was made: it is the input, and there is no edit."""
+    final, content, staged = row_plan.final, *_read(staging, row_plan.final, schema.encoding)
+    row: dict[str, Any] = {"id": row_plan.id, "variant": row_plan.variant, "row_key": row_plan.row_key}
+    row |= {"prompt": row_plan.prompt, "input_image": {"bytes": content, "path": _file_name(final, schema)}}
+    row |= {"input_sha256": staged.sha256, "input_key": final.key}
+    row |= _provenance("", final, staged, models[row_plan.steps[0]], schema.step_measures)
+    for measure in schema.row_measures:
+        row[measure.name] = measure.of_row([staged.measures.get(measure.name)])
+    return row | _carried(schema, row_plan)
+
+
 def _carried(schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:
     """The carried columns, and in the column of the others what does not fit into its own."""
     columns: dict[str, Any] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.measure_columns import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
@@ -29,10 +30,13 @@ MAX_SHARDS = 2_000
 """... which is multiplied where a build would have more shards: each is several task runs in Prefect's database."""
 
 
-def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
+def schema_of(
+    recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf, outcomes: Sequence[OutcomeColumn] = ()
+) -> DatasetSchema:
     """The dataset's columns."""
     measures = measures_of(recipe.model_dump(mode="json"))
-    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds=loaded.conventions >= 2)
+    wide_seeds = loaded.conventions >= 2
+    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds, outcomes)
 
 
 def make_plan(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.columns import SETTINGS
-from imagemill.data.config.judging.select import rules_of
+from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit
 from imagemill.data.dataset.schema import DatasetSchema
@@ -59,6 +59,15 @@ class RowPlanner:
         """Rows whose negative prompt their model makes no use of."""
         self._last_unused = ""
         self.allows_truncated = recipe.images.truncated == "allow"
+
+    @property
+    def makes_first_image(self) -> bool:
+        """Whether the first image of a row is generated; otherwise edits start from the image that the row gives."""
+        return self.generate is not None
+
+    def first_image(self, row: Row, number: int) -> DrawingSpec:
+        """The drawing of a row's first image of this number. Raises BadRow."""
+        return self.generation(row, number)
 
     def check_seed(self, row: Row) -> None:
         """Raise BadRow if the row's seed is one that the dataset's column has no room for."""

@@ -1,0 +1,147 @@
+"""Tables of a judged build: the rows that are stored, the groups to build, and where each row belongs.
+
+They are in the worklist's database, like all that a build computes from other files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from imagemill.data.dataset.files.placing import Placement
+from imagemill.data.planning.judging.leftovers import Stored
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS stored_rows (
+    row_key TEXT NOT NULL, id TEXT NOT NULL, area TEXT NOT NULL, variant INTEGER NOT NULL, candidate INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS placements (
+    row_key TEXT PRIMARY KEY, number INTEGER NOT NULL, candidate INTEGER NOT NULL, area TEXT NOT NULL,
+    split TEXT NOT NULL, outcomes TEXT NOT NULL, request TEXT, input TEXT
+) WITHOUT ROWID;
+"""
+
+_EACH = "SELECT value FROM json_each(?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where one row belongs, and what near-duplicates are found by."""
+
+    row_key: str
+    number: int
+    """Of its prompts-file row, in the file's order."""
+    candidate: int
+    area: str
+    split: str
+    outcomes: Mapping[str, Any]
+    request: str | None = None
+    """Of its image's hash or vector, where the recipe looks for near-duplicates."""
+    input: str | None = None
+    """Key or sha256 of its input; rows that share one are no duplicates of each other."""
+
+
+class Kept(NamedTuple):
+    """One row of data/, as near-duplicates are found among them."""
+
+    row_key: str
+    request: str | None
+    input: str | None
+    candidate: int
+
+
+class Placements:
+    """Where the rows of a dataset are, and where they belong. A connection belongs to one thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        connection.executescript(_TABLES)
+
+    def add_stored(self, area: str, rows: Iterable[tuple[str, str, int, int]]) -> None:
+        """Add rows of a committed file: (row key, id, variant, candidate); call ``index_stored`` after the last."""
+        self._db.executemany(
+            "INSERT INTO stored_rows (row_key, id, area, variant, candidate) VALUES (?, ?, ?, ?, ?)",
+            ((row_key, row_id, area, variant, candidate) for row_key, row_id, variant, candidate in rows),
+        )
+
+    def index_stored(self) -> None:
+        """Index the stored rows."""
+        self._db.executescript(
+            "CREATE INDEX stored_by_id ON stored_rows (id); CREATE INDEX stored_by_key ON stored_rows (row_key);"
+        )
+
+    def stored(self, row_id: str) -> dict[str, Stored]:
+        """Row key -> stored row, of all with this id; of a row in both areas, that of data/."""
+        rows = self._db.execute(
+            "SELECT row_key, area, variant, candidate FROM stored_rows WHERE id = ? ORDER BY area DESC", (row_id,)
+        )
+        return {row_key: Stored(*rest) for row_key, *rest in rows}
+
+    def place(self, rows: Iterable[Placed]) -> None:
+        """Record where rows belong."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    row.row_key,
+                    row.number,
+                    row.candidate,
+                    row.area,
+                    row.split,
+                    orjson.dumps(row.outcomes).decode(),
+                    row.request,
+                    row.input,
+                )
+                for row in rows
+            ),
+        )
+
+    def kept(self) -> Iterator[Kept]:
+        """The rows of data/, in the order of the prompts file and then by candidate."""
+        query = (
+            "SELECT row_key, request, input, candidate FROM placements WHERE area = 'data' "
+            "ORDER BY number, candidate, row_key"
+        )
+        return (Kept(*row) for row in self._db.execute(query))
+
+    def count(self, area: str) -> int:
+        """Number of rows that belong into an area."""
+        return self._db.execute("SELECT COUNT(*) FROM placements WHERE area = ?", (area,)).fetchone()[0]
+
+    def reject(self, duplicates: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Move rows of data/ to rejected/: (row key, further outcomes)."""
+        for row_key, outcomes in duplicates:
+            (text,) = self._db.execute("SELECT outcomes FROM placements WHERE row_key = ?", (row_key,)).fetchone()
+            merged = orjson.dumps({**orjson.loads(text), **outcomes}).decode()
+            self._db.execute(
+                "UPDATE placements SET area = 'rejected', outcomes = ? WHERE row_key = ?", (merged, row_key)
+            )
+
+    def of(self, row_keys: Sequence[str], keep_removed: bool) -> dict[str, Placement]:
+        """Where these stored rows belong.
+
+        Rows of a recipe that has changed are removed; rows whose prompt is gone as well, unless ``keep_removed``: then
+        they are left out, and so stay as they are.
+        """
+        asked = (orjson.dumps(row_keys).decode(),)
+        query = f"SELECT row_key, area, split, outcomes FROM placements WHERE row_key IN ({_EACH})"
+        found = {
+            row_key: Placement(area, split, orjson.loads(outcomes))
+            for row_key, area, split, outcomes in self._db.execute(query, asked)
+        }
+        others = [row_key for row_key in row_keys if row_key not in found]
+        if not others:
+            return found
+        known = " AND id IN (SELECT id FROM rows)" if keep_removed else ""
+        query = f"SELECT row_key FROM stored_rows WHERE row_key IN ({_EACH}){known}"
+        gone = self._db.execute(query, (orjson.dumps(others).decode(),))
+        return found | {row_key: Placement(None, "train", {}) for (row_key,) in gone}
+
+    def count_gone(self) -> int:
+        """Number of stored rows of data/ whose prompt is gone."""
+        query = "SELECT COUNT(*) FROM stored_rows WHERE area = 'data' AND id NOT IN (SELECT id FROM rows)"
+        return self._db.execute(query).fetchone()[0]
