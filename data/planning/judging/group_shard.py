@@ -210,7 +210,7 @@ class GroupShard:
                 entries.append((key, image.file, image.row, image.image))
         needed = {key: encodings for key, (_, encodings) in images.items()}
         restore_entries(self._folder, self._schema, entries, {key: both[0] for key, both in images.items()}, needed)
-        self.touched |= {key: self._lossless for key in needed}
+        self.touched |= dict.fromkeys(needed, self._lossless)
 
     def _learn_staged(self, key: str) -> None:
         if staged := self._staging.find(key, self._schema.encoding.name):

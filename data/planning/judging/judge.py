@@ -92,26 +92,20 @@ class Judge:
         self.known = Knowledge(KnownImages(connection), failures)
         self.placements = Placements(connection)
         self._replayer = Replayer(self.planner, rules_of(recipe), self.scoring, self.known)
-        self._stores_rejected = recipe.rejected == "keep"
 
     def verdict(self, row: Row) -> Verdict:
         """What becomes of a row, by what is known now. Raises BadRow."""
         replay = self._replayer.replay(row)
         stored = self.placements.stored(row.id)
-        leaves = list(replay.leaves)
-        lacking = list(replay.wanted)
-        if not replay.wanted and stored:
+        leaves, lacking = list(replay.leaves), list(replay.wanted)
+        if not lacking:
             left = find_leftovers(self.planner, self._replayer, replay, stored)
             edited = {leaf.look.planned.path[0].key for leaf in left if not leaf.is_partial}
-            # A source that has edits is their input, and needs no row of its own kind.
+            # A source that has edits is their input, and needs no row.
             leaves = [leaf for leaf in leaves if not (leaf.is_partial and leaf.look.key in edited)] + left
             lacking += [leaf.look for leaf in left if leaf.look.lacking and _exists(leaf.look)]
             lacking += [leaf.look for leaf in leaves if leaf.rejected_at is None and not _exists(leaf.look)]
-        elif not replay.wanted:
-            lacking += [leaf.look for leaf in leaves if leaf.rejected_at is None and not _exists(leaf.look)]
         to_write = [leaf for leaf in leaves if leaf.row_key not in stored and _exists(leaf.look)]
-        if not self._stores_rejected:
-            to_write = [leaf for leaf in to_write if leaf.rejected_at is None or self._is_new(leaf)]
         return Verdict(
             replay,
             tuple(leaves),
@@ -119,10 +113,6 @@ class Judge:
             tuple(look for look in lacking if _exists(look)),
             tuple(to_write),
         )
-
-    def _is_new(self, leaf: Leaf) -> bool:
-        """Whether a rejected image has not been stored or counted yet."""
-        return leaf.look.image is not None and leaf.look.image.is_staged
 
 
 def _exists(look: Look) -> bool:

@@ -42,7 +42,7 @@ def find_leftovers(planner: RowPlanner, replayer: Replayer, replay: Replay, stor
 
     ``stored``: row key -> row, of all stored rows with the row's id.
     """
-    missing = set(stored) - {leaf.row_key for leaf in replay.leaves}
+    missing = stored.keys() - {leaf.row_key for leaf in replay.leaves}
     if not missing:
         return []
     search = _Search(planner, replayer, replay, missing, stored)

@@ -45,6 +45,7 @@ def make_judged_plan(
     recipe: Recipe, worklist: Worklist, folder: Folder, schema: DatasetSchema, judge: Judge
 ) -> Plan:
     """Place the rows that are finished, assign every other group to a shard of the worklist, and return the totals."""
+    check_columns(recipe, judge, schema)
     index_dataset(judge, folder)
     counts, shards = _Counts(), _Shards(worklist, recipe.shard_size or SHARD_SIZE)
     rules = rules_of(recipe)
@@ -186,16 +187,17 @@ def check_columns(recipe: Recipe, judge: Judge, schema: DatasetSchema) -> None:
         for is_edit in (False, True):
             column = judge.scoring.column(facts, is_edit)
             looks = bool(judge.planner.edits) if is_edit else judge.planner.makes_first_image
-            if looks and facts in judge.scoring.looking(is_edit) and column not in texts:
-                if schema.column_of(column) not in schema.carried:
-                    raise RecipeError(
-                        f"scorers.{facts.name} compares {'edited' if is_edit else 'generated'} images with the text in "
-                        f"the column {column!r}, which no row of the prompts has: add that column, or name another in "
-                        f"scorers.{facts.name}.text, such as edit_prompt or prompt."
-                    )
-    if recipe.splits and recipe.splits.by not in ("prompt", "image"):
-        if schema.column_of(recipe.splits.by) not in schema.carried:
-            raise RecipeError(
-                f"splits.by is {recipe.splits.by!r}, which is no column of the prompts: name one that they have, or "
-                "prompt or image."
-            )
+            if not looks or facts not in judge.scoring.looking(is_edit) or column in texts:
+                continue
+            if schema.column_of(column) not in schema.carried:
+                images = "edited" if is_edit else "generated"
+                raise RecipeError(
+                    f"scorers.{facts.name} compares {images} images with the text in the column {column!r}, which no "
+                    f"row of the prompts has: add that column, or name another in scorers.{facts.name}.text, such as "
+                    "edit_prompt or prompt."
+                )
+    by = recipe.splits.by if recipe.splits else "prompt"
+    if by not in ("prompt", "image") and schema.column_of(by) not in schema.carried:
+        raise RecipeError(
+            f"splits.by is {by!r}, which is no column of the prompts: name one that they have, or prompt or image."
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from imagemill.data.config.chain import Link
+from imagemill.data.config.judging.scorers import apply_formulas
 from imagemill.data.config.judging.select import Rule
 from imagemill.data.config.steps import Edit
 from imagemill.data.planning.judging.known_images import KnownImage, KnownScore
@@ -223,7 +224,7 @@ class Replayer:
             else:
                 scores[facts.name] = score.score
         if not lacking:
-            scores = self._scoring.with_formulas(scores)
+            scores = apply_formulas(self._scoring.formulas, scores)
         return Look(planned, number, seen, image, scores, tuple(lacking), failure)
 
     def first_level(self, row: Row) -> Level:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from imagemill.data.config.judging.formula import Formula, parse
-from imagemill.data.config.judging.scorers import FormulaScorer
+from imagemill.data.config.judging.scorers import formulas_in_order
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.prompts.row import Row
 from imagemill.data.scores.records import ScorerFacts, request_id
@@ -37,9 +36,8 @@ class Scoring:
     def __init__(self, recipe: Recipe, facts: Mapping[str, ScorerFacts]) -> None:
         self.facts = facts
         """Name -> facts, of those that look at images; formulas are computed from their scores."""
-        self.formulas: dict[str, Formula] = {
-            name: parse(scorer.text) for name, scorer in recipe.scorers.items() if isinstance(scorer, FormulaScorer)
-        }
+        self.formulas = formulas_in_order(recipe.scorers)
+        """Name -> formula, each after those that it reads."""
 
     @property
     def names(self) -> list[str]:
@@ -64,22 +62,6 @@ class Scoring:
     def column(self, facts: ScorerFacts, is_edit: bool) -> str:
         """The column of the text that a scorer reads; by default a description of what the image should show."""
         return facts.text or (EDITED_TEXT if is_edit else GENERATED_TEXT)
-
-    def with_formulas(self, scores: Mapping[str, float | None]) -> dict[str, float | None]:
-        """The scores and those of the formulas, each null where one of its operands is."""
-        known = dict(scores)
-
-        def value(name: str) -> float | None:
-            if name not in known:
-                formula = self.formulas.get(name)
-                operands = {operand: value(operand) for operand in formula.names} if formula else {}
-                found = formula.value(operands) if formula else None
-                known[name] = None if found is None else round(found, 4)
-            return known[name]
-
-        for name in self.formulas:
-            value(name)
-        return known
 
 
 def _needs_source(facts: ScorerFacts) -> bool:
