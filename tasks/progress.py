@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
+from imagemill.data.scores.funnel import Funnel
+from imagemill.data.scores.records import ScoreReport
 from imagemill.tasks.worker_stats import device_idle, images_per_second
 
 
@@ -40,6 +42,10 @@ class Progress:
     """Tokens that these text encoders take."""
     library_messages: Counter[str] = field(default_factory=Counter)
     """``library category`` -> number of messages of the workers' libraries."""
+    scored: int = 0
+    """Scores that were computed."""
+    funnel: Funnel = field(default_factory=Funnel)
+    """What became of the candidates, of the whole dataset."""
     worker_seconds: float = 0.0
     """Seconds that workers and APIs spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
@@ -91,11 +97,22 @@ class Progress:
             if report.worker:
                 self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 
-    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any]) -> None:
-        """Count a committed shard and its rows that were set aside."""
+    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any], funnel: Funnel | None = None) -> None:
+        """Count a committed shard and its rows that were set aside. ``funnel``: what became of its candidates."""
         with self._lock:
             self.set_aside.extend(set_aside)
             self.shards.append(shard)
+            if funnel is not None:
+                self.funnel += funnel
+
+    def scoring_done(self, report: ScoreReport) -> None:
+        """Count the scores of a shard."""
+        with self._lock:
+            self.scored += report.scored
+            self.model_loads.extend(report.loads)
+            self.worker_seconds += report.stats.seconds
+            if report.worker:
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 
     def stop(self) -> float:
         """End the build, if that has not been done, and make its figures final; returns its seconds."""

@@ -11,7 +11,7 @@ from prefect import task
 from imagemill.data.dataset.files.area import DATA, REJECTED, AreaName
 from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.dataset.rows import dataset_row, source_row
+from imagemill.data.dataset.rows import dataset_row, source_row, without_images
 from imagemill.data.errors import BadRow
 from imagemill.data.planning.judging.shard_rows import ShardRow
 from imagemill.data.records import SetAside
@@ -33,8 +33,8 @@ from imagemill.tasks.write_parquet import MAX_WRITE_RETRIES, WRITE_RETRY_DELAYS_
 )
 def write_groups(
     build: Build, shard: int, name: str, rows: Sequence[ShardRow], failed: Sequence[SetAside]
-) -> tuple[list[tuple[str, CommittedFile]], list[SetAside]]:
-    """Commit the shard's rows, one file a split and one for rejected/; returns (split, file) and the rows set aside.
+) -> tuple[list[CommittedFile], list[SetAside]]:
+    """Commit the shard's rows, by area and split; returns the files of data/, and the rows and candidates set aside.
 
     ``name``: name of the shard on the dashboard; ``failed``: candidates that could not be generated or scored.
 
@@ -51,7 +51,7 @@ def write_groups(
                 continue
             file = _commit(build, shard, area, split, chosen, set_aside)
             if file is not None and area == DATA:
-                committed.append((split, file))
+                committed.append(file)
     return committed, set_aside
 
 
@@ -71,7 +71,7 @@ def _commit(
                 plan = row.plan
                 set_aside.append(SetAside("write", plan.id, plan.file, plan.line, str(error), 1, plan.row_key))
                 continue
-            yield made if has_images else schema.without_images(made)
+            yield made if has_images else without_images(made)
 
     scratch = folder.scratch(f"{area}-{split}-{shard}.parquet")
     file = write_rows(scratch, schema, values())

@@ -85,6 +85,17 @@ def source_row(
     return row | _carried(schema, row_plan)
 
 
+def without_images(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset row with nulls in place of its images."""
+    return {name: None if _is_image(value) else value for name, value in row.items()}
+
+
+def _is_image(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_image, value))
+    return isinstance(value, Mapping) and value.keys() == {"bytes", "path"}
+
+
 def _carried(schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:
     """The carried columns, and in the column of the others what does not fit into its own."""
     columns: dict[str, Any] = {}

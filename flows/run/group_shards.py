@@ -50,8 +50,7 @@ def build_groups(build: Build, number: int, name: str, progress: Progress, merge
     progress.shard_done(set_aside, line | {"seconds": round(time.monotonic() - started, 1)}, shard.funnel())
     _stop_at_bad_row(build, missed)
     with explain_disk_errors(build.folder.disk):
-        for split, file in files:
-            merger.add(build.first_file + number, file, split)
+        merger.add(build.first_file + number, *files)
 
 
 def _make_images(build: Build, shard: GroupShard, name: str, progress: Progress) -> int:

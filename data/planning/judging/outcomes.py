@@ -10,11 +10,13 @@ from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.config.judging.splits import Splits
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.files.outcomes import OutcomeColumn
+from imagemill.data.identity import digest
 from imagemill.data.planning.judging.placements import Placed
 from imagemill.data.planning.judging.replay import Leaf
 from imagemill.data.planning.judging.scoring import Scoring
 from imagemill.data.prompts.row import Row
 from imagemill.data.scores.records import ScorerFacts
+from imagemill.data.scores.selection import is_within
 from imagemill.data.scores.splits import group_of_prompt, split_of
 
 TRAIN = "train"
@@ -33,9 +35,9 @@ class Outcomes:
         self._of_input = (
             [name for name in scoring.names if has_turns(recipe) or name not in edit_only] if chained else []
         )
-        self._has_candidate = any(rule.of > rule.keep or rule.where or rule.best for rule in rules_of(recipe).values())
+        self._has_candidate = any(link.section.select is not None for link in chain_of(recipe))
         self._has_candidate |= any(link.section.images_per_instruction > 1 for link in edits_of(recipe))
-        self._duplicates = recipe.duplicates
+        self._duplicates, self._rules = recipe.duplicates, rules_of(recipe)
 
     def columns(self) -> tuple[OutcomeColumn, ...]:
         """The columns of data/ that the recipe asks for."""
@@ -66,6 +68,16 @@ class Outcomes:
             outcomes=values,
             request=self._request(leaf),
             input=_input(row, leaf),
+            image_key=look.key,
+            pairing=None if leaf.is_partial or not self._recipe.pairs else _pairing(row, leaf),
+            passed=self._passes(leaf),
+        )
+
+    def _passes(self, leaf: Leaf) -> bool:
+        rule = self._rules[leaf.look.planned.path[-1].step.partition(":")[0]]
+        scores = leaf.look.scores
+        return all(
+            (score := scores.get(name)) is not None and is_within(bounds, score) for name, bounds in rule.where.items()
         )
 
     def _request(self, leaf: Leaf) -> str | None:
@@ -91,6 +103,13 @@ def _split(splits: Splits | None, row: Row, leaf: Leaf) -> str:
     else:
         group = str(row.carried.get(splits.by))
     return split_of(splits, group)
+
+
+def _pairing(row: Row, leaf: Leaf) -> str:
+    """What images must share to be compared: the row of the prompts file, and for edits input and instruction."""
+    path = leaf.look.planned.path
+    edited = [_input(row, leaf), path[-1].fields["prompt"]] if path[-1].step.startswith("edit") else []
+    return digest([row.file, row.line, *edited])
 
 
 def _input(row: Row, leaf: Leaf) -> str | None:

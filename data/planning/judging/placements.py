@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from imagemill.data.dataset.files.placing import Placement
+from imagemill.data.dataset.files.placement import Placement
 from imagemill.data.planning.judging.leftovers import Stored
 
 _TABLES = """
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS stored_rows (
 );
 CREATE TABLE IF NOT EXISTS placements (
     row_key TEXT PRIMARY KEY, number INTEGER NOT NULL, candidate INTEGER NOT NULL, area TEXT NOT NULL,
-    split TEXT NOT NULL, outcomes TEXT NOT NULL, request TEXT, input TEXT
+    split TEXT NOT NULL, outcomes TEXT NOT NULL, request TEXT, input TEXT, image_key TEXT, pairing TEXT, passed INTEGER
 ) WITHOUT ROWID;
 """
 
@@ -43,15 +43,30 @@ class Placed:
     """Of its image's hash or vector, where the recipe looks for near-duplicates."""
     input: str | None = None
     """Key or sha256 of its input; rows that share one are no duplicates of each other."""
+    image_key: str | None = None
+    pairing: str | None = None
+    """Equal for rows of which preference pairs may be made; None for a row without an image to prefer."""
+    passed: bool = False
+    """Whether its scores are in the bounds of its step's rule."""
 
 
 class Kept(NamedTuple):
     """One row of data/, as near-duplicates are found among them."""
 
     row_key: str
+    image_key: str
     request: str | None
     input: str | None
-    candidate: int
+
+
+class Paired(NamedTuple):
+    """One row of data/ or rejected/, as preference pairs are made of them."""
+
+    pairing: str
+    row_key: str
+    image_key: str
+    score: float | None
+    passed: bool
 
 
 class Placements:
@@ -84,7 +99,7 @@ class Placements:
     def place(self, rows: Iterable[Placed]) -> None:
         """Record where rows belong."""
         self._db.executemany(
-            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     row.row_key,
@@ -95,6 +110,9 @@ class Placements:
                     orjson.dumps(row.outcomes).decode(),
                     row.request,
                     row.input,
+                    row.image_key,
+                    row.pairing,
+                    row.passed,
                 )
                 for row in rows
             ),
@@ -103,10 +121,19 @@ class Placements:
     def kept(self) -> Iterator[Kept]:
         """The rows of data/, in the order of the prompts file and then by candidate."""
         query = (
-            "SELECT row_key, request, input, candidate FROM placements WHERE area = 'data' "
+            "SELECT row_key, image_key, request, input FROM placements WHERE area = 'data' "
             "ORDER BY number, candidate, row_key"
         )
         return (Kept(*row) for row in self._db.execute(query))
+
+    def paired(self, score: str) -> Iterator[Paired]:
+        """The rows of which pairs may be made, those of one group together, with one of their outcomes."""
+        query = (
+            "SELECT pairing, row_key, image_key, outcomes, passed FROM placements WHERE pairing IS NOT NULL "
+            "ORDER BY pairing, candidate, row_key"
+        )
+        for pairing, row_key, image_key, outcomes, passed in self._db.execute(query):
+            yield Paired(pairing, row_key, image_key, orjson.loads(outcomes).get(f"score_{score}"), bool(passed))
 
     def count(self, area: str) -> int:
         """Number of rows that belong into an area."""
