@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from prefect import task
 
+from imagemill.data.config.judging.judged import GIVEN
 from imagemill.data.dataset.files.area import DATA, REJECTED, AreaName
 from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.dataset.rows import dataset_row, source_row, without_images
+from imagemill.data.dataset.rows import dataset_row, given_row, source_row, without_images
 from imagemill.data.errors import BadRow
 from imagemill.data.planning.judging.shard_rows import ShardRow
 from imagemill.data.records import SetAside
@@ -64,9 +65,8 @@ def _commit(
 
     def values() -> Iterator[dict[str, Any]]:
         for row in rows:
-            make = source_row if row.is_partial else dataset_row
             try:
-                made = make(staging, build.schema, row.plan, facts) | dict(row.outcomes)
+                made = _maker(row)(staging, build.schema, row.plan, facts) | dict(row.outcomes)
             except BadRow as error:
                 plan = row.plan
                 set_aside.append(SetAside("write", plan.id, plan.file, plan.line, str(error), 1, plan.row_key))
@@ -79,3 +79,9 @@ def _commit(
         scratch.unlink()
         return None
     return folder.area(area).commit(scratch, build.first_file_of(area) + shard, file, split)
+
+
+def _maker(row: ShardRow) -> Callable[..., dict[str, Any]]:
+    if row.is_partial:
+        return source_row
+    return given_row if row.plan.steps == (GIVEN,) else dataset_row

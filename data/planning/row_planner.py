@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.columns import SETTINGS
-from imagemill.data.config.judging.judged import rules_of
+from imagemill.data.config.judging.judged import GIVEN, given_of, rules_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.steps import Edit
 from imagemill.data.dataset.schema import DatasetSchema
@@ -49,6 +49,7 @@ class RowPlanner:
     def __init__(self, recipe: Recipe, models: Mapping[str, ModelFacts], schema: DatasetSchema) -> None:
         self.generate = generate_of(recipe)
         self.edits = edits_of(recipe)
+        self.judges_given = given_of(recipe) is not None
         self.has_turns = schema.has_turns
         self.facts = models
         self.schema_key = schema.digest()
@@ -62,12 +63,17 @@ class RowPlanner:
 
     @property
     def makes_first_image(self) -> bool:
-        """Whether the first image of a row is generated; otherwise edits start from the image that the row gives."""
-        return self.generate is not None
+        """Whether a row begins with an image to judge; otherwise edits start from the image that the row gives."""
+        return self.generate is not None or self.judges_given
 
     def first_image(self, row: Row, number: int) -> DrawingSpec:
-        """The drawing of a row's first image of this number. Raises BadRow."""
-        return self.generation(row, number)
+        """The drawing of a row's first image of this number; the given image where that is judged. Raises BadRow."""
+        return self._given(row) if self.judges_given else self.generation(row, number)
+
+    def _given(self, row: Row) -> DrawingSpec:
+        fields = {"prompt": row.prompt or "", "seed": 0, "steps": None}
+        fields |= {"source_path": row.image, "source_hash": row.image_hash, **self._decoding(row)}
+        return DrawingSpec(GIVEN, given_key(row), fields)
 
     def check_seed(self, row: Row) -> None:
         """Raise BadRow if the row's seed is one that the dataset's column has no room for."""
@@ -188,6 +194,11 @@ class RowPlanner:
     def _row_key(self, row: Row, variant: int, path: EditPath) -> str:
         keys = [spec.key for spec in path]
         return digest([self.schema_key, row.id, variant, keys, row.prompt, row.carried])
+
+
+def given_key(row: Row) -> str:
+    """The image key of a given image that is judged as it is: of its bytes and their conversion."""
+    return image_key(GIVEN, {}, {"source": f"sha256:{row.image_hash}", "reading": row.reading})
 
 
 def _first(*values: float | None) -> float | None:

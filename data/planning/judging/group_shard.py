@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imagemill.data.config.chain import chain_of
+from imagemill.data.config.judging.judged import GIVEN
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
@@ -107,10 +108,7 @@ class GroupShard:
         requests: dict[str, dict[str, ScoreRequest]] = {}
         for look in self.to_score:
             drawings = self._drawings(look)
-            for drawing in drawings[-2:]:
-                image = self._judge.known.image(drawing.key)
-                if image is not None and image.is_stored:
-                    restored[drawing.key] = drawing, (self._schema.encoding,)
+            restored |= self._stored(drawings[-2:])
             for facts in look.lacking:
                 request = self._request(look, drawings, facts.name)
                 requests.setdefault(facts.name, {}).setdefault(request.id, request)
@@ -140,10 +138,7 @@ class GroupShard:
         leaves = [leaf for verdict in self.verdicts for leaf in verdict.to_write]
         restored: dict[str, tuple[Drawing, tuple[Encoding, ...]]] = {}
         for leaf in leaves:
-            for drawing in self._drawings(leaf.look):
-                image = self._judge.known.image(drawing.key)
-                if image is not None and image.is_stored:
-                    restored[drawing.key] = drawing, (self._schema.encoding,)
+            restored |= self._stored(self._drawings(leaf.look))
         self._restore(restored)
         return leaves
 
@@ -172,6 +167,15 @@ class GroupShard:
     def _drawings(self, look: Look) -> tuple[Drawing, ...]:
         return tuple(Drawing(key=spec.key, **spec.fields) for spec in look.planned.path)
 
+    def _stored(self, drawings: Sequence[Drawing]) -> dict[str, tuple[Drawing, tuple[Encoding, ...]]]:
+        """Those whose images a committed file has, to be staged as the dataset has images. A given one is a file."""
+        if self._judge.planner.judges_given:
+            return {}
+        images = ((drawing, self._judge.known.image(drawing.key)) for drawing in drawings)
+        return {
+            drawing.key: (drawing, (self._schema.encoding,)) for drawing, image in images if image and image.is_stored
+        }
+
     def _place_of(self, step: str) -> int:
         return self._steps.index(step.partition(":")[0])
 
@@ -194,7 +198,10 @@ class GroupShard:
         if "mask" in facts.reads and final.mask_path is not None:
             mask = self._given(final.mask_path, row.mask_hash or "", final)
         text, before = scoring.texts(facts, look.seen)
-        image = ImageRef(final.key, self._schema.encoding.name, None, look.image.sha256)
+        if look.planned.path[-1].step == GIVEN:
+            image = self._given(final.source_path or "", row.image_hash or "", final)
+        else:
+            image = ImageRef(final.key, self._schema.encoding.name, None, look.image.sha256)
         return ScoreRequest(request, final.key, image, source, mask, text, before)
 
     def _given(self, path: str, sha256: str, drawing: Drawing) -> ImageRef:

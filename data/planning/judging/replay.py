@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from imagemill.data.config.chain import Link
+from imagemill.data.config.judging.judged import GIVEN
 from imagemill.data.config.judging.scorers import apply_formulas
 from imagemill.data.config.judging.select import Rule
 from imagemill.data.config.steps import Edit
@@ -208,7 +209,11 @@ class Replayer:
     def look(self, level: Level, number: int) -> Look:
         """What is known of a candidate."""
         planned = level.candidate(number)
-        failure, image = self._known.failure(planned.row_key), self._known.image(planned.path[-1].key)
+        failure = self._known.failure(planned.row_key)
+        if level.step == GIVEN:
+            image: KnownImage | None = KnownImage(planned.row.image_hash or "", is_staged=True)
+        else:
+            image = self._known.image(planned.path[-1].key)
         looking = self._scoring.looking(level.is_edit)
         if image is None:
             return Look(planned, number, None, None, {}, tuple(looking), failure)
@@ -232,7 +237,8 @@ class Replayer:
         def candidate(number: int) -> PlannedRow:
             return self._planner.planned_row(row, number, (self._planner.first_image(row, number),))
 
-        return Level(GENERATE, False, self._rules[GENERATE], candidate, lambda planned, sha256: Seen(row, sha256))
+        step = GIVEN if self._planner.judges_given else GENERATE
+        return Level(step, False, self._rules[step], candidate, lambda planned, sha256: Seen(row, sha256))
 
     def edit_level(
         self, row: Row, link: Link[Edit], source: PlannedRow | None, instruction: str, turn: int
