@@ -39,7 +39,7 @@ from imagemill.flows.run.start_task import begin
 from imagemill.flows.run.step_runs import run_step
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
-from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models
+from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models, resolve_recipe_scorers
 from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
 from imagemill.tasks.load_prompts import load_prompts
@@ -88,7 +88,7 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
         tag_run(given_name(source, overrides))
         raise
     tag_run(recipe.name, models_of(recipe))
-    folder, models = Folder(recipe.output), resolve_models(recipe)
+    folder, models, scorers = Folder(recipe.output), resolve_models(recipe), resolve_recipe_scorers(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
     with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name):
@@ -103,7 +103,7 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
             with ends_in_time():
                 recipe = pin_recipe(recipe, models, folder.pin)
                 loaded = begin(load_prompts, recipe)
-                build = make_build(recipe, models, loaded, retry_set_aside)
+                build = make_build(recipe, models, loaded, retry_set_aside, scorers)
                 plan = begin(plan_shards, build)
                 _announce(plan, progress)
                 board = _open_board(build, folder, plan, progress)

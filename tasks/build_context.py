@@ -32,7 +32,7 @@ from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
-from imagemill.models.catalog.scorers.resolve import resolve_scorers
+from imagemill.models.catalog.scorers.resolve import duplicates_scorer, resolve_scorers
 from imagemill.models.catalog.scorers.spec import ScorerSpec
 from imagemill.models.catalog.spec import Model, Step, loaded_here
 from imagemill.models.drawing.measure_registry import measures_of
@@ -208,8 +208,13 @@ def _always(value: Any) -> Callable[[], Any]:
 
 
 def resolve_recipe_scorers(recipe: Recipe) -> dict[str, ScorerSpec]:
-    """The exact scorers of a recipe. Touches nothing; raises RecipeError."""
-    return resolve_scorers(recipe, locator(recipe.cache_dir, recipe.output), read_catalog(recipe.models_file))
+    """The exact scorers of a recipe, by their names. Touches nothing; raises RecipeError.
+
+    Versions that the folder has pinned are taken from there.
+    """
+    scorers = resolve_scorers(recipe, locator(recipe.cache_dir, recipe.output), read_catalog(recipe.models_file))
+    by = duplicates_scorer(recipe, scorers)
+    return scorers if by is None else {**scorers, by.name: by}
 
 
 def make_build(

@@ -143,7 +143,7 @@ class Progress:
                 "done": done,
                 "generated": generated,
                 "reused": reused,
-                "set_aside": len(self.set_aside),
+                "set_aside": sum(row.counts for row in self.set_aside),
                 "model_loads": len(self.model_loads),
                 "seconds": seconds,
                 "images_per_second": images_per_second(generated, seconds),

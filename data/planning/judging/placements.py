@@ -148,11 +148,12 @@ class Placements:
                 "UPDATE placements SET area = 'rejected', outcomes = ? WHERE row_key = ?", (merged, row_key)
             )
 
-    def of(self, row_keys: Sequence[str], keep_removed: bool) -> dict[str, Placement]:
+    def of(self, row_keys: Sequence[str], keep_removed: bool, is_planned: bool = False) -> dict[str, Placement]:
         """Where these stored rows belong.
 
         Rows of a recipe that has changed are removed; rows whose prompt is gone as well, unless ``keep_removed``: then
-        they are left out, and so stay as they are.
+        they are left out, and so stay as they are. ``is_planned``: the groups in shards are not built yet, so that
+        their rows are left out too.
         """
         asked = (orjson.dumps(row_keys).decode(),)
         query = f"SELECT row_key, area, split, outcomes FROM placements WHERE row_key IN ({_EACH})"
@@ -164,9 +165,26 @@ class Placements:
         if not others:
             return found
         known = " AND id IN (SELECT id FROM rows)" if keep_removed else ""
+        if is_planned:
+            known += " AND id NOT IN (SELECT id FROM rows JOIN groups ON groups.row = rows.number)"
         query = f"SELECT row_key FROM stored_rows WHERE row_key IN ({_EACH}){known}"
         gone = self._db.execute(query, (orjson.dumps(others).decode(),))
         return found | {row_key: Placement(None, "train", {}) for (row_key,) in gone}
+
+    def count_moved(self) -> tuple[int, int]:
+        """Numbers of rows that go to rejected/, and that come back from there."""
+        query = (
+            "SELECT COALESCE(SUM(s.area = 'data' AND p.area = 'rejected'), 0), "
+            "COALESCE(SUM(s.area = 'rejected' AND p.area = 'data'), 0) "
+            "FROM stored_rows s JOIN placements p ON s.row_key = p.row_key"
+        )
+        to_rejected, back = self._db.execute(query).fetchone()
+        return to_rejected, back
+
+    def scores(self, name: str) -> Iterator[float | None]:
+        """A score of every row, those in rejected/ included."""
+        for (outcomes,) in self._db.execute("SELECT outcomes FROM placements"):
+            yield orjson.loads(outcomes).get(f"score_{name}")
 
     def count_gone(self) -> int:
         """Number of stored rows of data/ whose prompt is gone."""
