@@ -212,7 +212,8 @@ class Catalog:
 def read_catalog(user_file: str | None = None) -> Catalog:
     """The shipped catalog, overridden by the user's models.
 
-    ``user_file``: path of a YAML file with the keys ``models`` and ``scorers``; None: the one that IMAGEMILL_MODELS names, if any.
+    ``user_file``: path of a YAML file with the keys ``models`` and ``scorers``; None: the one that IMAGEMILL_MODELS
+    names, if any.
     Raises RecipeError.
     """
     shipped = _shipped()
@@ -284,5 +285,7 @@ def _read(field: str, path: Path) -> _File:
 
 
 def _allowed(where: tuple[int | str, ...]) -> str:
-    fields = {"models": Entry, "families": Family, "scorers": ScorerEntry}.get(str(where[0])) if len(where) > 1 else _File
+    fields = (
+        {"models": Entry, "families": Family, "scorers": ScorerEntry}.get(str(where[0])) if len(where) > 1 else _File
+    )
     return f"; allowed are {', '.join(fields.model_fields)}" if fields else ""

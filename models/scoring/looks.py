@@ -110,7 +110,8 @@ def decode(ref: ImageRef, staging: Staging) -> Image.Image:
     if ref.path is not None:
         content = read_unchanged("image", ref.path, ref.sha256)
         return decode_image(content, ref.path, reading=ref.reading, truncated=ref.truncated)
-    assert ref.key is not None and ref.encoding is not None, "an image without a path is staged"
+    assert ref.key is not None, "an image without a path is staged"
+    assert ref.encoding is not None, "a staged image has an encoding"
     found = staging.read(ref.key, ref.encoding)
     if found is None:
         raise BadRow(f"the image to score, {ref.key}, is not staged as {shown(ref.encoding)}")

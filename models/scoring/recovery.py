@@ -27,8 +27,8 @@ from imagemill.models.scoring.embeddings import Embeddings
 from imagemill.models.scoring.kind import Kind, Look, Pixels, Verdict
 
 AUTO_BATCH, AUTO_BATCH_CPU = 64, 8
-"""Images of one call with `batch_size: auto`, before memory makes it fewer: enough to keep a GPU busy; on a CPU a larger
-batch is no faster, and its padding costs as much as images."""
+"""Images of one call with `batch_size: auto`, before memory makes it fewer: enough to keep a GPU busy. On a CPU a larger
+batch is no faster, and padding costs as much as images do."""
 
 PIXELS_BATCH = 32
 """Images between two writes of the journal for a scorer without a model."""
@@ -124,11 +124,12 @@ class RecoveringScorer:
         """Raises BuildFailed when images failed for one reason and a plain grey one fails too: no row is at fault."""
         if len(self.failed) < 2 or len({failure.reason for failure in self.failed.values()}) > 1:
             return
-        grey = Pixels(Image.new("RGB", look.image.image.size, "gray"), "")
+        size = look.image.image.size
+        grey = Pixels(Image.new("RGB", size, "gray"), f"grey {size}")
         request = replace(
             look.request, **{name: "an image" for name in ("text", "before") if getattr(look.request, name)}
         )
-        mask = look.mask and Pixels(Image.new("L", look.image.image.size), "")
+        mask = look.mask and Pixels(Image.new("L", size), "black")
         try:
             with time_limit(self.job.batch_timeout, self.on_lost):
                 self.kind.score(self.spec, [Look(request, grey, look.source and grey, mask)], self.embeddings)

@@ -37,7 +37,9 @@ def check_folder(field: str, name: str, folder: Path) -> None:
         raise UnknownModel(f"{field} is {shown(name)}, but {shown_path(folder)} has no {CONFIG}.")
     if any(folder.glob("*.safetensors")):
         return
-    pickled = sorted(file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".h5", ".msgpack"))
+    pickled = sorted(
+        file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".h5", ".msgpack")
+    )
     if not pickled:
         raise RecipeError(f"{field} is {shown(name)}, but {shown_path(folder)} has no .safetensors file.")
     source, target = (json.dumps(text, ensure_ascii=False) for text in (str(folder), f"{folder}-safetensors"))

@@ -57,9 +57,7 @@ def _without_model(name: str, section: Scorer) -> ScorerSpec:
     return ScorerSpec(name, section.kind, section.reads, measure=measure)
 
 
-def _with_model(
-    name: str, section: ModelScorer, locator: Locator, catalog: Catalog, keeps_vector: bool
-) -> ScorerSpec:
+def _with_model(name: str, section: ModelScorer, locator: Locator, catalog: Catalog, keeps_vector: bool) -> ScorerSpec:
     assert isinstance(section, SimilarityScorer | HeadScorer | ClassifyScorer), "these have a model"
     field = f"recipe.scorers.{name}"
     key = _key(section.model, catalog)
@@ -79,7 +77,9 @@ def _with_model(
         reads=section.reads,
         model=key or (Path(source.location).name if source.files else section.model),
         source=source,
-        head=find_head(field, section.head, section.head_revision, locator) if isinstance(section, HeadScorer) else None,
+        head=find_head(field, section.head, section.head_revision, locator)
+        if isinstance(section, HeadScorer)
+        else None,
         dtype=section.dtype if section.dtype != "auto" else entry.dtype if entry else "float32",
         label=section.label if isinstance(section, ClassifyScorer) else None,
         against=section.against if isinstance(section, SimilarityScorer) else None,
