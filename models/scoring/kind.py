@@ -65,7 +65,12 @@ class Kind:
 
 
 @cache
-def registry() -> dict[str, Kind]:
-    """All kinds by name."""
-    names = sorted(module.name for module in iter_modules(kinds.__path__))
-    return {name: import_module(f"{kinds.__name__}.{name}").KIND for name in names}
+def kind_of(name: str) -> Kind:
+    """The kind of this name."""
+    kind: Kind = import_module(f"{kinds.__name__}.{name}").KIND
+    return kind
+
+
+def names() -> list[str]:
+    """All kinds."""
+    return sorted(module.name for module in iter_modules(kinds.__path__))

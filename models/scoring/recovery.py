@@ -27,8 +27,8 @@ from imagemill.models.scoring.embeddings import Embeddings
 from imagemill.models.scoring.kind import Kind, Look, Pixels, Verdict
 
 AUTO_BATCH, AUTO_BATCH_CPU = 64, 8
-"""Images of one call with `batch_size: auto`, before memory makes it fewer: enough to keep a GPU busy. On a CPU a larger
-batch is no faster, and padding costs as much as images do."""
+"""Images of one call with `batch_size: auto`, before memory makes it fewer. On a CPU a larger batch is no faster, and
+padding costs as much as images do."""
 
 PIXELS_BATCH = 32
 """Images between two writes of the journal for a scorer without a model."""

@@ -23,7 +23,7 @@ from imagemill.models.running.timing import Timeline
 from imagemill.models.score_job import ScoreJob
 from imagemill.models.scoring.embeddings import Embeddings
 from imagemill.models.scoring.finished import finished_requests
-from imagemill.models.scoring.kind import Look, Verdict, registry
+from imagemill.models.scoring.kind import Look, Verdict, kind_of
 from imagemill.models.scoring.looks import Asked, Chunk, chunks
 from imagemill.models.scoring.recovery import RecoveringScorer, batch_size_of
 
@@ -119,7 +119,7 @@ class _Scoring:
         missing = [pixels for pixels in same if pixels not in known]
         if not missing:
             return
-        kind = registry()[spec.kind]
+        kind = kind_of(spec.kind)
         with self._loaded(spec, kind.has_model) as embeddings:
             scorer = RecoveringScorer(spec, kind, self.job, embeddings, self.in_flight.abandon, {})
             while missing:
