@@ -188,6 +188,7 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     specs = loaded_here(build.models.values())
     is_here = all(spec.source.files for spec in specs)
     runner.size_for(plan.shards, weights_on_disk(Path(spec.source.location) for spec in specs) if is_here else None)
+    build_one = build_groups if build.is_judged else build_shard
     merger, before = Merger(build.folder, build.first_file), shards_before()
     for number in range(plan.shards):
         while len(in_flight) >= runner.max_in_flight():
@@ -196,7 +197,7 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
             for shard in done:
                 shard.result()
         name = f"{before + number + 1}/{before + plan.shards}"
-        in_flight.add(runner.submit_call(build_groups if build.is_judged else build_shard, build, number, name, progress, merger))
+        in_flight.add(runner.submit_call(build_one, build, number, name, progress, merger))
     for shard in as_completed(in_flight):
         shard.result()
 

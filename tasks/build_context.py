@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 from imagemill.data.config.chain import chain_of, with_sections
@@ -57,7 +58,7 @@ class Build:
     """Whether rows that an earlier build set aside are tried again."""
     first_rejected: int = 0
     """The same for its file in rejected/."""
-    scorers: Mapping[str, ScorerSpec] = field(default_factory=dict)
+    scorers: Mapping[str, ScorerSpec] = dataclass_field(default_factory=dict)
     """Name -> scorer, of those that look at images."""
     is_judged: bool = False
     """Whether rows are chosen, scored or placed (data.planning.judging)."""

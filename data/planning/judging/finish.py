@@ -1,4 +1,4 @@
-"""End of a judged build: near-duplicates, the places of all rows, and preference pairs. Generates and scores nothing."""
+"""End of a judged build: near-duplicates, places of all rows, and pairs. Generates and scores nothing."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ from imagemill.data.planning.judging.replay import Leaf, Look
 from imagemill.data.planning.reuse import restore_entries
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import Drawing, Failure, SetAside
+from imagemill.data.planning.judging.counts import funnel_of
+from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.records import ImageRef, Score, ScoreReport, ScoreRequest
 from imagemill.data.staging.store import Staging
 
@@ -155,7 +157,7 @@ class GroupShard:
             yield self._judge.outcomes.place(number_of[leaf.look.planned.row.id], leaf), leaf
 
     def place(self, without: Collection[str | None] = ()) -> None:
-        """Record where the groups' rows belong, and what was learnt. ``without``: keys of rows that were not written."""
+        """Record where the groups' rows belong, and what was learnt. ``without``: keys of rows that are not written."""
         self._judge.known.images.add_scores(self._scores)
         leaves = [leaf for verdict in self.verdicts for leaf in verdict.leaves if leaf.row_key not in without]
         self._judge.placements.place(place for place, _ in self.places(leaves))
@@ -187,7 +189,8 @@ class GroupShard:
     def _request(self, look: Look, drawings: Sequence[Drawing], name: str) -> ScoreRequest:
         scoring, final, row = self._judge.scoring, drawings[-1], look.planned.row
         facts = scoring.facts[name]
-        assert look.seen is not None and look.image is not None, "a candidate to score has an image"
+        assert look.seen is not None, "a candidate to score has an image"
+        assert look.image is not None, "a candidate to score has an image"
         request = scoring.request(facts, look.seen)
         assert request is not None, "a scorer that has no text does not look"
         source = mask = None
@@ -210,7 +213,7 @@ class GroupShard:
     def _restore(self, images: Mapping[str, tuple[Drawing, tuple[Encoding, ...]]]) -> None:
         """Stage images that committed files have, in these encodings."""
         entries = []
-        for key, (drawing, _) in images.items():
+        for key in images:
             image = self._judge.known.image(key)
             assert image is not None, "only stored images are restored"
             if not any(self._staging.find(key, encoding.name) for encoding in images[key][1]):

@@ -156,7 +156,7 @@ def test_until_enough_stops_when_a_row_has_enough_and_gives_the_same_fingerprint
 def test_a_threshold_that_nothing_passes_fails_and_leaves_data_as_it_was(build: Build, images: dict):
     build(images)
     before = sorted(path.name for path in Path(images["output"]).glob("data/*"))
-    with pytest.raises(BuildFailed, match="sharp.*keep half"):
+    with pytest.raises(BuildFailed, match=r"sharp.*keep half"):
         build(images, {"generate.select": {"of": 3, "where": {"sharp": {"min": 1e9}}}})
     assert sorted(path.name for path in Path(images["output"]).glob("data/*")) == before
 
