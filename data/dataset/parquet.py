@@ -33,6 +33,14 @@ def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, An
         return file.finish()
 
 
+def write_tables(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> CommittedFile:
+    """Write a whole, synced Parquet file from tables with this schema, each a row group."""
+    with TableFile(path, schema) as file:
+        for group in groups:
+            file.write(group)
+        return file.finish()
+
+
 def _row_groups(rows: Iterable[Mapping[str, Any]], large: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
     group: list[Mapping[str, Any]] = []
     size = 0
