@@ -32,13 +32,19 @@ _LARGE = (IMAGE, IMAGES, pa.binary())
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
     """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
     arrow = schema.arrow()
+    large = [field.name for field in arrow if field.type in _LARGE]
+    return write_tables(path, arrow, (table_of(group, arrow) for group in _row_groups(rows, large)))
+
+
+def write_tables(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> CommittedFile:
+    """Write a whole, synced Parquet file from tables with this schema, each a row group."""
     with open(path, "wb") as file:
         sink = _HashingFile(file)
-        with pq.ParquetWriter(sink, arrow, **_writer_options(arrow)) as writer:
+        with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
             count = 0
-            for group in _row_groups(rows, [field.name for field in arrow if field.type in _LARGE]):
-                writer.write_table(table_of(group, arrow))
-                count += len(group)
+            for group in groups:
+                writer.write_table(group)
+                count += group.num_rows
         file.flush()
         os.fsync(file.fileno())
     return CommittedFile(path.name, count, sink.size, sink.sha256.hexdigest())
@@ -161,16 +167,7 @@ def merge_files(
 
     Columns that a source lacks are null; columns that the schema lacks are dropped. Memory: two row groups.
     """
-    with open(target, "wb") as out:
-        sink = _HashingFile(out)
-        with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
-            count = 0
-            for group in _grouped(_row_groups_of(sources, schema, without)):
-                writer.write_table(group)
-                count += group.num_rows
-        out.flush()
-        os.fsync(out.fileno())
-    return CommittedFile(target.name, count, sink.size, sink.sha256.hexdigest())
+    return write_tables(target, schema, _grouped(_row_groups_of(sources, schema, without)))
 
 
 def _row_groups_of(sources: Sequence[Location], schema: pa.Schema, without: Collection[str]) -> Iterator[pa.Table]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import orjson
+
 from imagemill.data.scores.records import Score
-from imagemill.data.storage.jsonl import json_line
 
 _GLOB = "*.jsonl"
 
@@ -33,7 +33,7 @@ class ScoreJournal:
         self.folder.mkdir(parents=True, exist_ok=True)
         file, self._file = self._file or self.folder / f"{os.getpid()}-{uuid4().hex}.jsonl", None
         with open(file, "ab", buffering=0) as out:
-            _write_all(out.fileno(), b"".join(json_line(_to_json(score)) for score in scores))
+            _write_all(out.fileno(), b"".join(orjson.dumps(_to_json(score)) + b"\n" for score in scores))
             os.fsync(out.fileno())
         # After an error, such as a full disk, the file may end in half a line: the next batch begins another file.
         self._file = file
@@ -83,12 +83,12 @@ def _to_json(score: Score) -> dict[str, Any]:
 def _from_line(line: bytes) -> Score | None:
     """The score in a line; None for half a line, or one that holds something else."""
     try:
-        fields = json.loads(line)
+        fields = orjson.loads(line)
         if "vector" in fields:
             fields["vector"] = base64.b64decode(fields["vector"])
         score = Score(**{"score": None, **fields})
         texts = score.scorer, score.request, score.pixels, score.image_key, score.sha256
         has_hash = score.hash is None or (type(score.hash) is int and 0 <= score.hash < 2**64)
         return score if has_hash and all(isinstance(text, str) for text in texts) else None
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         return None
