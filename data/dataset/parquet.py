@@ -27,9 +27,15 @@ _LARGE = (IMAGE, IMAGES, pa.binary())
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
     """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
     arrow = schema.arrow()
-    with TableFile(path, arrow) as file:
-        for group in _row_groups(rows, [field.name for field in arrow if field.type in _LARGE]):
-            file.write(table_of(group, arrow))
+    large = [field.name for field in arrow if field.type in _LARGE]
+    return write_tables(path, arrow, (table_of(group, arrow) for group in _row_groups(rows, large)))
+
+
+def write_tables(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> CommittedFile:
+    """Write a whole, synced Parquet file from tables with this schema, each a row group."""
+    with TableFile(path, schema) as file:
+        for group in groups:
+            file.write(group)
         return file.finish()
 
 
