@@ -1,1 +1,1 @@
-"""The recipe's sections about judging: scorers, selection, splits, duplicates and pairs."""
+"""Recipe sections for judging: scorers, selection, splits, duplicates and preference pairs."""
