@@ -15,6 +15,8 @@ from transformers.utils import logging as transformers_logging
 
 from imagemill.data.config.memory import Memory
 from imagemill.data.config.speed import Speed
+from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.scorers.spec import BACKEND, ScorerSpec
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.library_messages import collect_new
@@ -126,6 +128,12 @@ def _load(spec: ScorerSpec, known: _ResidentSpec) -> LoadedScorer:
         tokenizer = None
         if text is not None:
             tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **arguments)
+            # transformers makes an empty one where there is no file.
+            if 2 * len(tokenizer) < text.vocab_size:
+                raise RecipeError(
+                    f"the model {shown(known.name)} cannot be loaded from {shown_path(source.location)}: it has no "
+                    f"tokenizer for its {text.vocab_size:,} tokens. Copy or download the model again."
+                )
     length = text.max_position_embeddings if text is not None else 0
     loaded = LoadedScorer(model.eval(), processor, tokenizer, length)
     stand_in = os.environ.get("IMAGEMILL_SCORER")
