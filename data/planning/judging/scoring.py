@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.judging.scorers import formulas_in_order
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.identity import digest
 from imagemill.data.prompts.row import Row
 from imagemill.data.scores.records import ScorerFacts, request_id
 
@@ -53,7 +54,9 @@ class Scoring:
         text, before = self.texts(facts, seen)
         if (text is None and "text" in facts.reads) or (before is None and "before" in facts.reads):
             return None
-        return request_id(facts, seen.sha256, seen.source, seen.row.mask_hash, text, before)
+        request = request_id(facts, seen.sha256, seen.source, seen.row.mask_hash, text, before)
+        # A score from before the recipe looked for near-duplicates is no answer: it has no vector.
+        return digest([request, "vector"]) if facts.has_vector else request
 
     def texts(self, facts: ScorerFacts, seen: Seen) -> tuple[str | None, str | None]:
         """(text, text before the edit) that a scorer reads beside the image."""
