@@ -42,10 +42,18 @@ class ScoreJournal:
         """Each of its files -> bytes now; empty if there is no folder."""
         return {path: path.stat().st_size for path in sorted(self.folder.glob(_GLOB))}
 
-    def read(self, sizes: Mapping[Path, int] | None = None) -> Iterator[Score]:
-        """The scores, without a line that a kill has cut short; of each file the first ``sizes`` bytes only."""
-        for path, size in (self.sizes() if sizes is None else sizes).items():
+    def read(
+        self, sizes: Mapping[Path, int] | None = None, starts: Mapping[Path, int] | None = None
+    ) -> Iterator[Score]:
+        """The scores, without a line that a kill has cut short; of each file the first ``sizes`` bytes only.
+
+        ``starts``: bytes of a file that are skipped, the ``sizes`` of an earlier call.
+        """
+        for path, end in (self.sizes() if sizes is None else sizes).items():
+            start = (starts or {}).get(path, 0)
+            size = end - start
             with open(path, "rb") as file:
+                file.seek(start)
                 while size > 0 and (line := file.readline(size)):
                     size -= len(line)
                     if (score := _from_line(line)) is not None:
