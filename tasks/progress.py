@@ -56,6 +56,8 @@ class Progress:
     """Images in the workers' events so far, ..."""
     seen_generated: int = 0
     """... and those of them that were generated."""
+    seen_scored: int = 0
+    """Scores in the workers' events so far."""
     is_generating: bool = False
     first_seen: tuple[float, int] | None = None
     """Time of the first event with generated images (monotonic seconds), and their number."""
@@ -79,6 +81,8 @@ class Progress:
                     self.first_seen = self.first_seen or (time.monotonic(), self.seen_generated)
                 case "paid":
                     self.cost += event["cost"]
+                case "scored":
+                    self.seen_scored += event["images"]
                 case "reused":
                     self.seen += event["images"]
 
@@ -94,6 +98,32 @@ class Progress:
             self.worker_seconds += report.stats.seconds
             if report.device:
                 self.devices.add(report.device)
+            if report.worker:
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
+
+    def scores_done(self, report: ScoreReport) -> None:
+        """Count a finished scoring job. Its device decides no pixels, and so is not among the dataset's."""
+        with self._lock:
+            self.scored += report.scored
+            self.model_loads.extend(report.loads)
+            self.worker_seconds += report.stats.seconds
+            if report.worker:
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
+
+    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any], funnel: Funnel | None = None) -> None:
+        """Count a committed shard and its rows that were set aside. ``funnel``: what became of its candidates."""
+        with self._lock:
+            self.set_aside.extend(set_aside)
+            self.shards.append(shard)
+            if funnel is not None:
+                self.funnel += funnel
+
+    def scores_done(self, report: ScoreReport) -> None:
+        """Count a finished scoring job. Its device decides no pixels, and so is not among the dataset's."""
+        with self._lock:
+            self.scored += report.scored
+            self.model_loads.extend(report.loads)
+            self.worker_seconds += report.stats.seconds
             if report.worker:
                 self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 

@@ -77,7 +77,7 @@ def _make_images(build: Build, shard: GroupShard, name: str, progress: Progress)
         elif requests := shard.requests():
             job = build.score_job(requests, shard.known_scores())
             scores = begin(score, quote(job), run_name("score"))
-            progress.scoring_done(scores)
+            progress.scores_done(scores)
             shard.scored(scores)
         else:
             return len(made)
