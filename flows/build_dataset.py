@@ -22,8 +22,9 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed, ImagemillError
 from imagemill.data.planning.reuse import restore_images
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Failure, Plan
+from imagemill.data.records import Failure
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import end_if_cancelled_before, ends_in_time

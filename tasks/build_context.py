@@ -94,9 +94,7 @@ class Build:
         encodings = encodings_of(rows, self.schema)
         return self.step_job(step, tuple(drawings.values()), {key: encodings[key] for key in drawings})
 
-    def step_job(
-        self, step: Step, drawings: tuple[Drawing, ...], encodings: Mapping[str, tuple[Encoding, ...]]
-    ) -> Job:
+    def step_job(self, step: Step, drawings: tuple[Drawing, ...], encodings: Mapping[str, tuple[Encoding, ...]]) -> Job:
         """A worker's job for these images of one step. ``encodings``: image key -> those to stage it in."""
         section = next(link.section for link in chain_of(self.recipe) if link.name == step)
         max_batch = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size

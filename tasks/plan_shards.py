@@ -7,8 +7,8 @@ from prefect import task
 from imagemill.data.dataset.manifest import known_failures
 from imagemill.data.planning.judging.plan import make_judged_plan
 from imagemill.data.planning.plan import make_plan
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Plan
 from imagemill.tasks.build_context import Build
 
 

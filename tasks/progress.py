@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
+from imagemill.data.planning.totals import Plan
+from imagemill.data.records import SetAside, StepReport, WorkerStats
 from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.records import ScoreReport
 from imagemill.tasks.worker_stats import device_idle, images_per_second
@@ -44,6 +45,8 @@ class Progress:
     """``library category`` -> number of messages of the workers' libraries."""
     scored: int = 0
     """Scores that were computed."""
+    judges: bool = False
+    """Whether the build chooses or scores."""
     funnel: Funnel = field(default_factory=Funnel)
     """What became of the candidates, of the whole dataset."""
     worker_seconds: float = 0.0
@@ -67,6 +70,8 @@ class Progress:
         """Record the plan's total and its notes."""
         self.planned = sum(plan.drawings.values())
         self.notes = plan.notes
+        if plan.judging is not None:
+            self.judges, self.funnel = True, plan.judging.funnel
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Count a worker's event. Events may arrive late; the totals are those of the steps' reports."""
@@ -100,23 +105,6 @@ class Progress:
                 self.devices.add(report.device)
             if report.worker:
                 self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
-
-    def scores_done(self, report: ScoreReport) -> None:
-        """Count a finished scoring job. Its device decides no pixels, and so is not among the dataset's."""
-        with self._lock:
-            self.scored += report.scored
-            self.model_loads.extend(report.loads)
-            self.worker_seconds += report.stats.seconds
-            if report.worker:
-                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
-
-    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any], funnel: Funnel | None = None) -> None:
-        """Count a committed shard and its rows that were set aside. ``funnel``: what became of its candidates."""
-        with self._lock:
-            self.set_aside.extend(set_aside)
-            self.shards.append(shard)
-            if funnel is not None:
-                self.funnel += funnel
 
     def scores_done(self, report: ScoreReport) -> None:
         """Count a finished scoring job. Its device decides no pixels, and so is not among the dataset's."""

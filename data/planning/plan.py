@@ -16,9 +16,10 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_planner import PlannedRow, RowPlanner
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import ModelFacts, Plan, SetAside
+from imagemill.data.records import ModelFacts, SetAside
 
 CHUNK = 1000
 """Rows compared with the finished ones at a time."""

@@ -17,9 +17,6 @@ NOT_BEST = "not best"
 SURPLUS = "surplus"
 """There are enough without it: candidates with lower numbers pass, or the rule asks for fewer."""
 
-DUPLICATE = "duplicate"
-"""Another row of the dataset has nearly the same image."""
-
 NO_SCORE = "no score"
 """A scorer that the rule names has no score for it."""
 

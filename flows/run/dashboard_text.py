@@ -10,7 +10,8 @@ from imagemill.data.dataset.contact_sheet import shrink_sheet
 from imagemill.data.dataset.files.shard_files import DATA_FILES
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.messages import code_span, markdown_text
-from imagemill.data.records import Plan, SetAside
+from imagemill.data.planning.totals import Plan
+from imagemill.data.records import SetAside
 from imagemill.tasks.progress import Progress, truncation_note
 
 MAX_TABLE_ROWS = 200

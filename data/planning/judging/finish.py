@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from imagemill.data.errors import BuildFailed
 from imagemill.data.planning.judging.judge import Judge
 from imagemill.data.planning.judging.placements import Kept
 from imagemill.data.scores.duplicates import find_duplicates, find_similar
-from imagemill.data.scores.funnel import histogram, keeps_half
+from imagemill.data.scores.funnel import DUPLICATE, bound_that_keeps, histogram
 from imagemill.data.scores.journal import ScoreJournal
 from imagemill.data.scores.ledger import Ledger
-from imagemill.data.scores.selection import DUPLICATE
+from imagemill.data.scores.pair_files import write_pairs
+from imagemill.data.scores.pairs import make_pairs
 
 
 def finish_judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge) -> tuple[Settled, int]:
@@ -38,7 +40,15 @@ def finish_judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge:
     )
     keep_removed = recipe.on_removed == "keep"
     settled = settle(folder, schema, lambda keys: judge.placements.of(keys, keep_removed), recipe.rejected)
+    _write_pairs(recipe, folder, schema, judge)
     return settled, len(duplicates)
+
+
+def _write_pairs(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge) -> None:
+    pairs = recipe.pairs
+    groups = judge.placements.paired(pairs.by) if pairs else ()
+    # Files of a recipe that made pairs are removed.
+    write_pairs(folder, schema, [pair for group in groups for pair in make_pairs(group, pairs)] if pairs else [])
 
 
 def _check_kept(recipe: Recipe, judge: Judge) -> None:
@@ -51,8 +61,9 @@ def _check_kept(recipe: Recipe, judge: Judge) -> None:
             scores = [score for score in judge.placements.scores(name) if score is not None]
             if not scores:
                 continue
-            half = keeps_half(scores, bounds)
-            lines.append(f"{step}.select.where.{name}: {half} would keep half\n{histogram(scores)}")
+            end: Literal["min", "max"] = "min" if bounds.min is not None else "max"
+            half = bound_that_keeps(judge.placements.best_scores(name, end), end)
+            lines += [f"{step}.select.where.{name}: {end} {half} would keep half of the rows", *histogram(scores)]
     raise BuildFailed(
         "no image passed, so that nothing would be kept; data/ is as it was, and the images are in rejected/. Lower a "
         "threshold: nothing is generated or scored again.\n" + "\n".join(lines)

@@ -14,6 +14,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.images.codec import LOSSLESS, Encoding
+from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.judge import Judge, Verdict
 from imagemill.data.planning.judging.known_images import KnownImage
 from imagemill.data.planning.judging.placements import Placed
@@ -21,7 +22,6 @@ from imagemill.data.planning.judging.replay import Leaf, Look
 from imagemill.data.planning.reuse import restore_entries
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import Drawing, Failure, SetAside
-from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.records import ImageRef, Score, ScoreReport, ScoreRequest
 from imagemill.data.staging.store import Staging
@@ -49,9 +49,7 @@ class GroupShard:
         self._steps = [link.name for link in chain_of(recipe)]
         self._staging = Staging(folder.staged)
         self._truncated = recipe.images.truncated == "allow"
-        self._lossless = (
-            (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
-        )
+        self._lossless = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
         self._is_last = {name: number == len(self._steps) - 1 for number, name in enumerate(self._steps)}
         self._has_turns = {link.name for link in judge.planner.edits if link.section.multi_turn}
         self.touched: dict[str, tuple[Encoding, ...]] = {}
@@ -131,8 +129,7 @@ class GroupShard:
             for facts in look.lacking:
                 assert look.seen is not None, "a candidate to score has an image"
                 request = self._judge.scoring.request(facts, look.seen)
-                if request in report.failed:
-                    failure = report.failed[request]
+                if failure := report.failed.get(request or ""):
                     self._fail(look, "score", Failure(f"scorer {facts.name}: {failure.reason}", failure.attempts))
 
     def leaves_to_write(self) -> list[Leaf]:
@@ -213,10 +210,11 @@ class GroupShard:
     def _restore(self, images: Mapping[str, tuple[Drawing, tuple[Encoding, ...]]]) -> None:
         """Stage images that committed files have, in these encodings."""
         entries = []
-        for key in images:
+        for key, (_, encodings) in images.items():
             image = self._judge.known.image(key)
-            assert image is not None, "only stored images are restored"
-            if not any(self._staging.find(key, encoding.name) for encoding in images[key][1]):
+            if image is None or image.file is None or image.row is None or image.image is None:
+                continue
+            if not any(self._staging.find(key, encoding.name) for encoding in encodings):
                 entries.append((key, image.file, image.row, image.image))
         needed = {key: encodings for key, (_, encodings) in images.items()}
         restore_entries(self._folder, self._schema, entries, {key: both[0] for key, both in images.items()}, needed)
@@ -240,4 +238,3 @@ class GroupShard:
         )
         self.set_aside[planned.row_key] = fault
         self._judge.known.new_failures[planned.row_key] = fault
-

@@ -128,7 +128,10 @@ class KnownImages:
             "s.key = k.key) FROM known_images k WHERE key = ?",
             (key,),
         ).fetchone()
-        return row and KnownImage(*row[:5], is_lossless=bool(row[5]), is_staged=bool(row[6]))
+        if row is None:
+            return None
+        sha256, file, number, image, encoding, lossless, staged = row
+        return KnownImage(sha256, file, number, image, encoding, bool(lossless), bool(staged))
 
     def score(self, request: str) -> KnownScore | None:
         """The answer to a request; None if there is none yet."""

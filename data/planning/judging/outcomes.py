@@ -7,7 +7,7 @@ from typing import Any
 
 from imagemill.data.config.chain import chain_of, edits_of, has_turns
 from imagemill.data.config.judging.judged import rules_of
-from imagemill.data.config.judging.splits import Splits
+from imagemill.data.config.judging.splits import REST, Splits
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.identity import digest
@@ -17,10 +17,7 @@ from imagemill.data.planning.judging.scoring import Scoring
 from imagemill.data.prompts.row import Row
 from imagemill.data.scores.records import ScorerFacts
 from imagemill.data.scores.selection import is_within
-from imagemill.data.scores.splits import group_of_prompt, split_of
-
-TRAIN = "train"
-"""The split of every row where the recipe has no other."""
+from imagemill.data.scores.splits import group_of, split_of
 
 
 class Outcomes:
@@ -69,7 +66,8 @@ class Outcomes:
             request=self._request(leaf),
             input=_input(row, leaf),
             image_key=look.key,
-            pairing=None if leaf.is_partial or not self._recipe.pairs else _pairing(row, leaf),
+            source=None if leaf.is_partial or not self._recipe.pairs else f"{row.file}:{row.line}",
+            group=_group(row, leaf),
             passed=self._passes(leaf),
         )
 
@@ -95,21 +93,14 @@ def outcome_columns(recipe: Recipe, scorers: Mapping[str, ScorerFacts]) -> tuple
 
 def _split(splits: Splits | None, row: Row, leaf: Leaf) -> str:
     if splits is None:
-        return TRAIN
-    if splits.by == "prompt":
-        group = group_of_prompt(row.prompt) if row.prompt else row.image_hash or ""
-    elif splits.by == "image":
-        group = row.image_hash or leaf.look.planned.path[0].key
-    else:
-        group = str(row.carried.get(splits.by))
-    return split_of(splits, group)
+        return REST
+    return split_of(splits, group_of(splits.by, row.prompt, row.image_hash, leaf.look.planned.path[0].key, row.carried))
 
 
-def _pairing(row: Row, leaf: Leaf) -> str:
-    """What images must share to be compared: the row of the prompts file, and for edits input and instruction."""
+def _group(row: Row, leaf: Leaf) -> str:
+    """What edits share that are compared with each other: their input and their instruction."""
     path = leaf.look.planned.path
-    edited = [_input(row, leaf), path[-1].fields["prompt"]] if path[-1].step.startswith("edit") else []
-    return digest([row.file, row.line, *edited])
+    return digest([_input(row, leaf), path[-1].fields["prompt"]]) if path[-1].step.startswith("edit") else ""
 
 
 def _input(row: Row, leaf: Leaf) -> str | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
 
 from imagemill.data.dataset.files.placement import Placement
 from imagemill.data.planning.judging.leftovers import Stored
+from imagemill.data.scores.pairs import PairCandidate
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS stored_rows (
@@ -21,7 +24,8 @@ CREATE TABLE IF NOT EXISTS stored_rows (
 );
 CREATE TABLE IF NOT EXISTS placements (
     row_key TEXT PRIMARY KEY, number INTEGER NOT NULL, candidate INTEGER NOT NULL, area TEXT NOT NULL,
-    split TEXT NOT NULL, outcomes TEXT NOT NULL, request TEXT, input TEXT, image_key TEXT, pairing TEXT, passed INTEGER
+    split TEXT NOT NULL, outcomes TEXT NOT NULL, request TEXT, input TEXT, image_key TEXT, source TEXT,
+    pair_group TEXT NOT NULL, passed INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 
@@ -44,8 +48,10 @@ class Placed:
     input: str | None = None
     """Key or sha256 of its input; rows that share one are no duplicates of each other."""
     image_key: str | None = None
-    pairing: str | None = None
-    """Equal for rows of which preference pairs may be made; None for a row without an image to prefer."""
+    source: str | None = None
+    """Row of the prompts file of whose images preference pairs are made; None where there are none."""
+    group: str = ""
+    """Only images of one group make pairs."""
     passed: bool = False
     """Whether its scores are in the bounds of its step's rule."""
 
@@ -57,16 +63,6 @@ class Kept(NamedTuple):
     image_key: str
     request: str | None
     input: str | None
-
-
-class Paired(NamedTuple):
-    """One row of data/ or rejected/, as preference pairs are made of them."""
-
-    pairing: str
-    row_key: str
-    image_key: str
-    score: float | None
-    passed: bool
 
 
 class Placements:
@@ -99,7 +95,7 @@ class Placements:
     def place(self, rows: Iterable[Placed]) -> None:
         """Record where rows belong."""
         self._db.executemany(
-            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     row.row_key,
@@ -111,7 +107,8 @@ class Placements:
                     row.request,
                     row.input,
                     row.image_key,
-                    row.pairing,
+                    row.source,
+                    row.group,
                     row.passed,
                 )
                 for row in rows
@@ -126,14 +123,18 @@ class Placements:
         )
         return (Kept(*row) for row in self._db.execute(query))
 
-    def paired(self, score: str) -> Iterator[Paired]:
-        """The rows of which pairs may be made, those of one group together, with one of their outcomes."""
+    def paired(self, score: str) -> Iterator[list[PairCandidate]]:
+        """The images of which pairs may be made, those of one row of the prompts file together."""
         query = (
-            "SELECT pairing, row_key, image_key, outcomes, passed FROM placements WHERE pairing IS NOT NULL "
-            "ORDER BY pairing, candidate, row_key"
+            "SELECT source, row_key, image_key, candidate, outcomes, passed, pair_group FROM placements "
+            "WHERE source IS NOT NULL ORDER BY number, candidate, row_key"
         )
-        for pairing, row_key, image_key, outcomes, passed in self._db.execute(query):
-            yield Paired(pairing, row_key, image_key, orjson.loads(outcomes).get(f"score_{score}"), bool(passed))
+        by_source = groupby(self._db.execute(query), key=itemgetter(0))
+        for _, rows in by_source:
+            yield [
+                PairCandidate(key, number, orjson.loads(outcomes).get(f"score_{score}"), bool(passed), row_key, group)
+                for _, row_key, key, number, outcomes, passed, group in rows
+            ]
 
     def count(self, area: str) -> int:
         """Number of rows that belong into an area."""
@@ -185,6 +186,17 @@ class Placements:
         """A score of every row, those in rejected/ included."""
         for (outcomes,) in self._db.execute("SELECT outcomes FROM placements"):
             yield orjson.loads(outcomes).get(f"score_{name}")
+
+    def best_scores(self, name: str, end: str) -> list[float | None]:
+        """Of each row of the prompts file the highest score, or the lowest where ``end`` is max."""
+        best: dict[int, float | None] = {}
+        for number, outcomes in self._db.execute("SELECT number, outcomes FROM placements"):
+            score, known = orjson.loads(outcomes).get(f"score_{name}"), best.get(number)
+            if score is None or known is None:
+                best[number] = known if score is None else score
+            else:
+                best[number] = max(score, known) if end == "min" else min(score, known)
+        return [*best.values()]
 
     def count_gone(self) -> int:
         """Number of stored rows of data/ whose prompt is gone."""

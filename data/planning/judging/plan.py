@@ -16,15 +16,18 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed, RecipeError
+from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.judge import Judge, Verdict
 from imagemill.data.planning.judging.replay import Look
 from imagemill.data.planning.judging.stored_index import index_dataset
 from imagemill.data.planning.plan import MAX_SHARDS, SHARD_SIZE
 from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.row_planner import RowPlanner
+from imagemill.data.planning.totals import JudgingPlan, Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import JudgingPlan, Plan, SetAside
+from imagemill.data.records import SetAside
+from imagemill.data.scores.funnel import Funnel
 
 
 @dataclass(slots=True)
@@ -39,11 +42,10 @@ class _Counts:
     """Model -> images of later steps, at most."""
     lacking: Counter[str] = field(default_factory=Counter)
     restorable: int = 0
+    funnel: Funnel = field(default_factory=Funnel)
 
 
-def make_judged_plan(
-    recipe: Recipe, worklist: Worklist, folder: Folder, schema: DatasetSchema, judge: Judge
-) -> Plan:
+def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema: DatasetSchema, judge: Judge) -> Plan:
     """Place the rows that are finished, assign every other group to a shard of the worklist, and return the totals."""
     check_columns(recipe, judge, schema)
     index_dataset(judge, folder)
@@ -65,6 +67,7 @@ def make_judged_plan(
         if verdict.is_finished:
             judge.placements.place(judge.outcomes.place(number, leaf) for leaf in verdict.leaves)
             kept = len(verdict.replay.kept)
+            counts.funnel += funnel_of(verdict)
             counts.rows += kept
             counts.reused += kept
             for fault, is_missed in verdict.replay.failures:
@@ -76,18 +79,19 @@ def make_judged_plan(
         drawings = [(look.key, judge.planner.facts[look.planned.path[-1].step].name) for look in verdict.to_generate]
         shards.add(number, row, first.of, drawings)
     made = shards.finish(recipe.shard_size is None)
-    drawings = Counter(counts.at_least)
-    drawings.update(counts.later)
+    most = counts.at_least + counts.later
     return Plan(
         rows=counts.rows,
         reused=counts.reused,
         removed=0 if recipe.on_removed == "keep" else judge.placements.count_gone(),
         set_aside=counts.set_aside,
         shards=made,
-        drawings=dict(sorted(drawings.items())),
+        drawings=dict(sorted(most.items())),
         restorable=counts.restorable,
         notes=tuple(plan_notes(judge.planner.unused_negatives, worklist.find_float_ids())),
-        judging=JudgingPlan(at_least=dict(counts.at_least), to_score=dict(counts.lacking)),
+        judging=JudgingPlan(
+            counts.funnel, dict(counts.at_least), dict(counts.lacking), *judge.placements.count_moved()
+        ),
     )
 
 
@@ -158,9 +162,7 @@ def _count(counts: _Counts, judge: Judge, rules: Mapping[str, Rule], verdict: Ve
         _count_later(counts, judge, rules, verdict.replay.wanted, verdict.replay.row)
 
 
-def _count_later(
-    counts: _Counts, judge: Judge, rules: Mapping[str, Rule], wanted: Sequence[Look], row: Row
-) -> None:
+def _count_later(counts: _Counts, judge: Judge, rules: Mapping[str, Rule], wanted: Sequence[Look], row: Row) -> None:
     """Bound the images of the steps after the one that is wanted now."""
     planner = judge.planner
     at_first = planner.makes_first_image and len(wanted[0].planned.path) == 1

@@ -95,10 +95,8 @@ class Replay:
     """Candidates that could not be generated or scored, and whether the row has fewer images for it."""
     reasons: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     """Image key of a candidate -> step that rejects it, and why; None if it is kept."""
-    short: int = 0
-    """Choices that kept fewer than they should, ..."""
-    none_passed: int = 0
-    """... and those of them that kept none."""
+    choices: list[tuple[Rule, Choice]] = field(default_factory=list)
+    """The choices that were made, in order."""
 
     @property
     def kept(self) -> list[Leaf]:
@@ -201,9 +199,7 @@ class Replayer:
                 missing -= 1
                 if look.image is not None and look.image.exists:
                     replay.leaves.append(Leaf(look, level.step, NO_SCORE, input_scores, partial))
-        if len(choice.kept) < level.rule.keep:
-            replay.short += 1
-            replay.none_passed += not choice.kept
+        replay.choices.append((level.rule, choice))
         return looks, choice
 
     def look(self, level: Level, number: int) -> Look:
@@ -234,15 +230,14 @@ class Replayer:
 
     def first_level(self, row: Row) -> Level:
         """The choice among a row's first images."""
+
         def candidate(number: int) -> PlannedRow:
             return self._planner.planned_row(row, number, (self._planner.first_image(row, number),))
 
         step = GIVEN if self._planner.judges_given else GENERATE
         return Level(step, False, self._rules[step], candidate, lambda planned, sha256: Seen(row, sha256))
 
-    def edit_level(
-        self, row: Row, link: Link[Edit], source: PlannedRow | None, instruction: str, turn: int
-    ) -> Level:
+    def edit_level(self, row: Row, link: Link[Edit], source: PlannedRow | None, instruction: str, turn: int) -> Level:
         """The choice among the edits of a source, or of the row's image, by one instruction."""
         path: EditPath = source.path if source else ()
 

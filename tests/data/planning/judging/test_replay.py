@@ -192,7 +192,7 @@ def test_a_turn_without_an_image_ends_the_conversation_and_the_turns_before_it_s
     )
     replay = world.settle(_row())
     assert [len(leaf.look.planned.path) for leaf in replay.kept] == [2]
-    assert replay.none_passed == 1
+    assert [len(choice.kept) for _, choice in replay.choices] == [1, 1, 0]
 
 
 def test_a_failed_candidate_is_one_candidate_less() -> None:
