@@ -56,6 +56,9 @@ def report(
         "time": format_duration(counts["seconds"]),
         "devices": _cell(", ".join(sorted(progress.devices)) or "none yet"),
     }
+    if progress.judges:
+        lines["scores"] = f"{progress.scored:,} computed"
+        lines["funnel"] = "<br>".join(_cell(line) for line in progress.funnel.lines())
     if progress.truncated:
         lines["long prompts"] = truncation_note(progress.truncated, progress.max_tokens)
     table = "\n".join(f"| {label} | {value} |" for label, value in lines.items())
