@@ -136,6 +136,9 @@ class Progress:
         """End the build, if that has not been done, and make its figures final; returns its seconds."""
         with self._lock:
             self.ended = self.ended or time.monotonic()
+            if self.judges:
+                # The plan had the most that later steps could need.
+                self.planned = self.generated + self.reused
         return self.seconds()
 
     def seconds(self) -> float:

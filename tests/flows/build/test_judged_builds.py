@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from imagemill.data.errors import BuildFailed
-from tests.conftest import Build, write_prompts
+from tests.conftest import ROOT, Build, write_prompts
 
 SHARP = {"sharp": {"kind": "pixels", "measure": "sharpness"}}
 CHANGED = {"changed": {"kind": "pixels", "measure": "changed_share"}}
@@ -217,3 +218,56 @@ def test_a_recipe_without_judging_again_gives_the_files_columns_and_fingerprint_
     back = build(plain)
     assert (back["generated"], back["fingerprint"]) == (0, alone["fingerprint"])
     assert rows_in(plain["output"])[0].keys() == rows_in(tmp_path / "alone")[0].keys()
+
+
+def test_given_images_are_judged_and_nothing_is_generated(build: Build, tmp_path: Path):
+    samples = sorted((ROOT / "data/samples/images").glob("*.png"))
+    write_prompts(tmp_path / "given.jsonl", [{"prompt": path.stem, "images": [str(path)]} for path in samples])
+    fields = {
+        "name": "given",
+        "prompts": str(tmp_path / "given.jsonl"),
+        "output": str(tmp_path / "out"),
+        "scorers": SHARP,
+        "duplicates": {"by": "phash"},
+        "splits": {"test": 0.3},
+    }
+    first = build(fields)
+    assert (first["generated"], first["rows"], first["model_loads"]) == (0, len(samples), 0)
+    rows = {row["prompt"]: row for row in rows_in(fields["output"])}
+    assert {name: row["image"]["bytes"] for name, row in rows.items()} == {p.stem: p.read_bytes() for p in samples}
+    scores = sorted(row["score_sharp"] for row in rows.values())
+    fields["given"] = {"select": {"where": {"sharp": {"min": scores[1]}}}}
+    second = build(fields)
+    assert (second["scored"], second["rows"]) == (0, sum(score >= scores[1] for score in scores))
+    third = build({**fields, "given": None})
+    assert (third["scored"], third["fingerprint"]) == (0, first["fingerprint"])
+
+
+def test_near_duplicates_are_rejected_and_the_first_stays(build: Build, tmp_path: Path):
+    (sample,) = (ROOT / "data/samples/images").glob("red-circle.png")
+    with Image.open(sample) as image:
+        image.convert("RGB").save(tmp_path / "again.jpg", quality=70)
+    rows = [{"prompt": name, "images": [str(path)]} for name, path in (("a", sample), ("b", tmp_path / "again.jpg"))]
+    write_prompts(tmp_path / "given.jsonl", rows)
+    fields = {"prompts": str(tmp_path / "given.jsonl"), "output": str(tmp_path / "out"), "duplicates": {"by": "phash"}}
+    figures = build(fields)
+    assert (figures["rows"], figures["duplicates"]) == (1, 1)
+    (kept,), (repeated,) = rows_in(fields["output"]), rows_in(fields["output"], "rejected")
+    assert kept["prompt"] == "a"
+    assert (repeated["rejected_by"], repeated["duplicate_of"]) == ("duplicate", kept["image_key"])
+
+
+def test_preference_pairs_are_made_of_the_candidates(build: Build, images: dict):
+    images = {**images, "pairs": {"by": "sharp", "most": 1}}
+    build(images)
+    pairs = rows_in(images["output"], "pairs")
+    by_key = {row["image_key"]: row for rows in candidates(images).values() for row in rows}
+    assert len(pairs) == 4
+    for pair in pairs:
+        better, worse = ("0", "1") if pair["label_0"] else ("1", "0")
+        assert pair[f"score_{better}"] > pair[f"score_{worse}"]
+        for side in "01":
+            row = by_key[pair[f"image_key_{side}"]]
+            assert pair[f"image_{side}"]["bytes"] == row["image"]["bytes"]
+    again = build(images)
+    assert again["generated"] == 0
