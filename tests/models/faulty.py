@@ -92,6 +92,15 @@ class Deadly(Asserting):
         return False
 
 
+class Hung(Faulty):
+    """Fails like a call behind a kernel that hangs: an error that names no lost device, which answers no more."""
+
+    def fault(self, prompts: list[str]) -> None:
+        torch.cuda.is_available = torch.cuda.is_initialized = lambda: True
+        torch.cuda.synchronize = lambda device=None: time.sleep(600)
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+
 class Gated(StandIn):
     """Blocks on prompts that end with 12 or more until a worker with IMAGEMILL_OPENS in its environment generates.
 
@@ -142,3 +151,8 @@ def asserting(spec: Any, device: torch.device) -> StandIn:
 def deadly(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
     return Deadly(device)
+
+
+def hung(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE; changes torch for the whole process."""
+    return Hung(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -65,6 +66,17 @@ def test_a_lost_device_ends_the_process_and_leaves_the_reason_for_the_next(fault
     (crash,) = InFlight(tmp_path, "a", [drawing.key for drawing in job.drawings]).crashes()
     assert crash.keys == tuple(drawing.key for drawing in job.drawings)
     assert crash.reason == "RuntimeError: CUDA error: device-side assert triggered"
+
+
+@pytest.mark.slow
+def test_a_device_that_hangs_after_an_error_ends_the_process_in_the_time_of_a_batch(faulty: Any, tmp_path: Path):
+    job = faulty("hung", ["a fox"], batch_timeout=1.0)
+    process = multiprocessing.get_context("spawn").Process(target=draw, args=(job, silent, "a"))
+    process.start()
+    process.join(60)
+    process.kill()
+    (crash,) = InFlight(tmp_path, "a", [drawing.key for drawing in job.drawings]).crashes()
+    assert crash.reason == "a batch took longer than recipe.batch_timeout, 1 s"
 
 
 def test_a_row_that_ends_every_process_is_isolated_and_set_aside_after_three(faulty: Any):
