@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.stand_in import StandIn
+from imagemill.models.loading import pipeline_cache
 
 
 class Faulty(StandIn):
@@ -52,6 +53,19 @@ class Small(Faulty):
 
     def fault(self, prompts: list[str]) -> None:
         if len(prompts) > 2 or any("huge" in prompt for prompt in prompts):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+
+class Crowded(Faulty):
+    """Runs out of memory beside another model, on every batch with the word large in a prompt."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.components = {"unet": torch.nn.Linear(64, 64)}
+
+    def fault(self, prompts: list[str]) -> None:
+        is_alone = sum(resident.is_on_device for resident in pipeline_cache._resident.values()) == 1
+        if any("large" in prompt for prompt in prompts) and not is_alone:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
 
 
@@ -141,6 +155,11 @@ def broken(spec: Any, device: torch.device) -> StandIn:
 def small(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
     return Small(device)
+
+
+def crowded(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE."""
+    return Crowded(device)
 
 
 def asserting(spec: Any, device: torch.device) -> StandIn:
