@@ -82,7 +82,8 @@ Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not.
 
 The pairs with sequential were tried layer by layer on a CPU; the others are from reading diffusers 0.42 and accelerate
 1.15. Before a model is loaded, others leave the device if it needs their space: it is judged by the files that are
-loaded, in the dtype and quantization they are loaded in.
+loaded, in the dtype and quantization they are loaded in. An offloaded model takes no space between its batches, and
+stays loaded. With `model`, a text that was encoded before is not encoded again, so its encoder stays in host memory.
 """
 
 IDENTITY = """
