@@ -130,6 +130,8 @@ class ScoreReport:
     """Name of the worker."""
     scores: tuple[Score, ...] = ()
     """Those of all requests that have one: computed, copied by their pixels, or found in the journal."""
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    """Name of a scorer -> scores whose text is longer than its text encoder reads, the rest of which was ignored."""
 
 
 def request_id(

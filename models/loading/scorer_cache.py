@@ -84,7 +84,7 @@ def resident_scorer(
         if found is None:
             loaded = _load(spec, known)
             pipeline_cache._make_space(bytes_of([loaded.model]), device, max_resident)
-            loaded.model.to(device)
+            move([loaded.model], device)
             found = pipeline_cache.Resident(known, {("scorer", None): loaded}, None, {})  # type: ignore[arg-type]
             pipeline_cache._resident[known.weights_key] = found
             pipeline_cache._emit(report, "loaded", found, device, started)
@@ -93,6 +93,7 @@ def resident_scorer(
             move(found.parts, device)
             found.is_on_device = True
             pipeline_cache._emit(report, "moved", found, device, started)
+        pipeline_cache._thin_out(found, device)
         found.used = time.monotonic()
         return next(iter(found.pipelines.values()))
 
