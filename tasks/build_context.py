@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from imagemill.data.config.chain import chain_of, with_sections
 from imagemill.data.config.judging.judged import is_judged
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step, model_links
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.carried.begun_with import pin_columns
 from imagemill.data.dataset.files.area import DATA, REJECTED, AreaName
@@ -20,7 +22,9 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import known_failures
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.errors import RecipeError
 from imagemill.data.images.codec import Encoding
+from imagemill.data.messages import shown
 from imagemill.data.planning.judging.judge import Judge
 from imagemill.data.planning.judging.outcomes import outcome_columns
 from imagemill.data.planning.loaded import Loaded
@@ -79,9 +83,9 @@ class Build:
 
     def turns(self, rows: list[RowPlan]) -> Iterator[tuple[Step, int]]:
         """The steps of a shard in order: (step, turn from 1); a multi-turn edit appears once per turn."""
-        for link in chain_of(self.recipe):
-            for turn in range(1, max((row.steps.count(link.name) for row in rows), default=0) + 1):
-                yield link.name, turn
+        for step in self.models:
+            for turn in range(1, max((row.steps.count(step) for row in rows), default=0) + 1):
+                yield step, turn
 
     def job(self, step: Step, turn: int, rows: list[RowPlan], without: Mapping[str, Failure]) -> Job:
         """A worker's job for one step of a shard. ``without``: image key -> failure; what builds on one is left out."""
@@ -96,7 +100,7 @@ class Build:
 
     def step_job(self, step: Step, drawings: tuple[Drawing, ...], encodings: Mapping[str, tuple[Encoding, ...]]) -> Job:
         """A worker's job for these images of one step. ``encodings``: image key -> those to stage it in."""
-        section = next(link.section for link in chain_of(self.recipe) if link.name == step)
+        section = next(link.section for link in chain_of(self.recipe) if link.name == base_step(step))
         max_batch = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size
         return Job(
             spec=self.models[step],
@@ -110,7 +114,7 @@ class Build:
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
             allow_hosts=tuple(self.recipe.images.allow_hosts),
-            measures=self.schema.settings_of(step),
+            measures=self.schema.settings_of(base_step(step)),
         )
 
     def score_job(self, requests: Mapping[str, Sequence[ScoreRequest]], known: Mapping[str, Score]) -> ScoreJob:
@@ -139,16 +143,31 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     """
     resolver = Resolver(read_catalog(recipe.models_file), locator(recipe.cache_dir, recipe.output))
     models: dict[Step, Model] = {}
-    for step, field, section in chain_of(recipe):
+    for step, field, section in model_links(recipe):
         if section.backend == "openai":
             models[step] = resolve_api(field, section)
             continue
         refuse_api(field, section)
-        spec = models[step] = resolver.resolve(field, section)
-        check_settings(field, section, spec)
-    if recipe.sweep:
-        check_sweep(recipe.sweep, next(iter(models.values())))
+        with _naming_the_sweep(recipe, step, section):
+            spec = models[step] = resolver.resolve(field, section)
+            check_settings(field, section, spec)
+    first = base_step(next(iter(models), ""))
+    for step, model in models.items():
+        if recipe.sweep and base_step(step) == first:
+            check_sweep(recipe.sweep, model)
     return models
+
+
+@contextmanager
+def _naming_the_sweep(recipe: Recipe, step: Step, section: Generate | Edit) -> Iterator[None]:
+    """Say in an error about one of the swept models where the recipe has it."""
+    try:
+        yield
+    except RecipeError as error:
+        if recipe.sweep is None or base_step(step) == step:
+            raise
+        place = recipe.sweep.model.index(section.model)
+        raise type(error)(f"{error} (With the model of recipe.sweep.model.{place}, {shown(section.model)}.)") from error
 
 
 def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
@@ -160,16 +179,17 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
     pin = pin or Folder(recipe.output).pin
     known = pinned_commits(recipe.output)
     changes: dict[Step, Generate | Edit] = {}
-    for step, _, section in chain_of(recipe):
-        for spec in loaded_here([models[step]]):
+    for model in models.values():
+        for spec in loaded_here([model]):
             if spec.source.commit:
                 name = spec.source.pin + IN_CATALOG
                 is_new = spec.is_catalogued and spec.source.pin not in known
                 check_pinned(name, pin(name, _always(is_new)), is_flag)
-        for source in models[step].sources:
+        for source in model.sources:
             if source.commit or source.entry:
                 is_valid = is_commit if source.commit else source.version.__eq__
                 check_pinned(source.pin, pin(source.pin, _always(source.version)), is_valid)
+    for step, _, section in chain_of(recipe):
         update: dict[str, Any] = {}
         if section.seed == -1:
             name = f"{step}.seed"

@@ -16,6 +16,7 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_planner import PlannedRow, RowPlanner
+from imagemill.data.planning.shard_packing import ShardPacker
 from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
@@ -59,8 +60,8 @@ def make_plan(
     worklist.index_finished()
 
     planner, images = RowPlanner(recipe, models, schema), FinishedImages(worklist, folder, files)
-    rows = reused = failed = shard = filled = 0
-    shard_size = recipe.shard_size or SHARD_SIZE
+    rows = reused = failed = 0
+    packer = ShardPacker(recipe.shard_size or SHARD_SIZE)
     for chunk in _chunks(worklist.rows(), CHUNK):
         groups: list[list[PlannedRow]] = []
         for row in chunk:
@@ -89,15 +90,10 @@ def make_plan(
             # An image that two rows share is generated once, in one shard.
             target = worklist.shard_of(to_build[0].path[0].key)
             if target is None:
-                if filled and filled + len(to_build) > shard_size:
-                    shard, filled = shard + 1, 0
-                target, filled = shard, filled + len(to_build)
+                target = packer.place(to_build[0].path[0].step, len(to_build))
             for row_plan in map(planner.row_plan, to_build):
                 worklist.add_planned_row(target, row_plan, [models[step].name for step in row_plan.steps])
-    shards = shard + 1 if filled else 0
-    if recipe.shard_size is None and shards > MAX_SHARDS:
-        shards = worklist.merge_shards(-(-shards // MAX_SHARDS))
-    worklist.index_shards()
+    shards = close_shards(worklist, packer, list(models), recipe.shard_size is None)
     if rows > reused + failed:
         lossy = sum(find_images(worklist, folder.data / file.name, schema) for file in files)
         if lossy:
@@ -113,6 +109,20 @@ def make_plan(
         restorable=restorable,
         notes=tuple(plan_notes(planner.unused_negatives, worklist.find_float_ids())),
     )
+
+
+def close_shards(worklist: Worklist, packer: ShardPacker, steps: Sequence[str], may_merge: bool) -> int:
+    """Order the shards by their models, and index them; returns how many there are.
+
+    ``may_merge``: whether neighbours become one where there are too many.
+    """
+    shards = len(packer.steps)
+    if len(set(packer.steps)) > 1:
+        worklist.renumber_shards(packer.order(steps))
+    if may_merge and shards > MAX_SHARDS:
+        shards = worklist.merge_shards(-(-shards // MAX_SHARDS))
+    worklist.index_shards()
+    return shards
 
 
 def _groups(planner: RowPlanner, row: Row, images: Container[str]) -> list[list[PlannedRow]]:

@@ -9,6 +9,7 @@ from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.columns import SETTINGS
 from imagemill.data.config.judging.judged import GIVEN, given_of, rules_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import steps_of_models
 from imagemill.data.config.steps import Edit
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow
@@ -52,6 +53,7 @@ class RowPlanner:
         self.judges_given = given_of(recipe) is not None
         self.has_turns = schema.has_turns
         self.facts = models
+        self.first_steps = steps_of_models(recipe)
         self.schema_key = schema.digest()
         first = next(iter(rules_of(recipe).values()))
         # The seeds of a row's candidates count up, to the largest and then on from 0.
@@ -125,7 +127,8 @@ class RowPlanner:
     def generation(self, row: Row, variant: int) -> DrawingSpec:
         """The drawing of a row's image of this number, from its prompt. Raises BadRow."""
         assert self.generate is not None, "only a recipe that generates asks"
-        section, facts = self.generate, self.facts["generate"]
+        section, step = self.generate, self.first_steps[row.model]
+        facts = self.facts[step]
         width, height = image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
@@ -139,9 +142,9 @@ class RowPlanner:
         check_drawing(row, decides, facts)
         guides = {role: sha256 for role, _, sha256 in row.guides}
         if not guides:
-            return DrawingSpec("generate", image_key("text-to-image", facts.identity, decides), decides)
+            return DrawingSpec(step, image_key("text-to-image", facts.identity, decides), decides)
         key = image_key("text-to-image", facts.identity, {**decides, **guides, "reading": row.reading})
-        return DrawingSpec("generate", key, {**decides, "guides": row.guides, **self._decoding(row)})
+        return DrawingSpec(step, key, {**decides, "guides": row.guides, **self._decoding(row)})
 
     def edit(
         self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str, candidate: int = 0
@@ -151,9 +154,10 @@ class RowPlanner:
         ``source``: the drawings that lead to that image, none for the row's; ``candidate``: number among its edits by
         this instruction.
         """
-        section, facts = link.section, self.facts[link.name]
         # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
         own = self.generate is None and link is self.edits[0]
+        step = self.first_steps[row.model] if own else link.name
+        section, facts = link.section, self.facts[step]
         decides = {
             "prompt": instruction,
             "seed": given_seed(row.seed, variant + candidate)
@@ -177,7 +181,7 @@ class RowPlanner:
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
         decoding = self._decoding(row) if has_given else {}
-        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references, **decoding})
+        return DrawingSpec(step, key, {**decides, **mask, **origin, "references": references, **decoding})
 
     def _decoding(self, row: Row) -> dict[str, Any]:
         """How the images that the row gives are decoded, as fields of a Drawing."""

@@ -6,6 +6,7 @@ import time
 
 from prefect.utilities.annotations import quote
 
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.files.area import DATA
 from imagemill.data.dataset.files.compaction import Merger
 from imagemill.data.errors import BuildFailed
@@ -68,7 +69,7 @@ def _make_images(build: Build, shard: GroupShard, name: str, progress: Progress)
             failed = {}
             for step in work:
                 job = build.step_job(step.step, step.drawings, step.encodings)
-                task = generate if step.step.startswith("generate") else edit
+                task = generate if base_step(step.step) == "generate" else edit
                 report = run_step(task, build, job, run_name(step.step))
                 progress.step_done(report)
                 failed |= report.failed

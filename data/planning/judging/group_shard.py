@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from imagemill.data.config.chain import chain_of
 from imagemill.data.config.judging.judged import GIVEN
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.images.codec import LOSSLESS, Encoding
@@ -176,10 +177,10 @@ class GroupShard:
         }
 
     def _place_of(self, step: str) -> int:
-        return self._steps.index(step.partition(":")[0])
+        return self._steps.index(base_step(step))
 
     def _encodings(self, step: str) -> tuple[Encoding, ...]:
-        name = step.partition(":")[0]
+        name = base_step(step)
         is_source = not self._is_last[name] or name in self._has_turns
         return self._lossless if is_source else (self._schema.encoding,)
 
@@ -227,7 +228,7 @@ class GroupShard:
     def _fail(self, look: Look, stage: str, failure: Failure) -> None:
         planned = look.planned
         fault = SetAside(
-            stage.partition(":")[0],
+            base_step(stage),
             planned.row.id,
             planned.row.file,
             planned.row.line,

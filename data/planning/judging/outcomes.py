@@ -9,6 +9,7 @@ from imagemill.data.config.chain import chain_of, edits_of, has_turns
 from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.config.judging.splits import REST, Splits
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.identity import digest
 from imagemill.data.planning.judging.placements import Placed
@@ -72,7 +73,7 @@ class Outcomes:
         )
 
     def _passes(self, leaf: Leaf) -> bool:
-        rule = self._rules[leaf.look.planned.path[-1].step.partition(":")[0]]
+        rule = self._rules[base_step(leaf.look.planned.path[-1].step)]
         scores = leaf.look.scores
         return all(
             (score := scores.get(name)) is not None and is_within(bounds, score) for name, bounds in rule.where.items()

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imagemill.data.config.judging.judged import rules_of
+from imagemill.data.config.judging.judged import GIVEN, rules_of
 from imagemill.data.config.judging.select import Rule
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
@@ -20,9 +20,10 @@ from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.judge import Judge, Verdict
 from imagemill.data.planning.judging.replay import Look
 from imagemill.data.planning.judging.stored_index import index_dataset
-from imagemill.data.planning.plan import MAX_SHARDS, SHARD_SIZE
+from imagemill.data.planning.plan import SHARD_SIZE, close_shards
 from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.row_planner import RowPlanner
+from imagemill.data.planning.shard_packing import ShardPacker
 from imagemill.data.planning.totals import JudgingPlan, Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
@@ -49,7 +50,7 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
     """Place the rows that are finished, assign every other group to a shard of the worklist, and return the totals."""
     check_columns(recipe, judge, schema)
     index_dataset(judge, folder)
-    counts, shards = _Counts(), _Shards(worklist, recipe.shard_size or SHARD_SIZE)
+    counts, packer = _Counts(), ShardPacker(recipe.shard_size or SHARD_SIZE)
     rules = rules_of(recipe)
     first = next(iter(rules.values()))
     for number, row in worklist.numbered_rows():
@@ -77,15 +78,19 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
         counts.rows += most_rows(judge.planner, rules, row)
         _count(counts, judge, rules, verdict)
         drawings = [(look.key, judge.planner.facts[look.planned.path[-1].step].name) for look in verdict.to_generate]
-        shards.add(number, row, first.of, drawings)
-    made = shards.finish(recipe.shard_size is None)
+        # An image that two rows share is generated once, in one shard.
+        target = next((shard for key, _ in drawings if (shard := worklist.shard_of(key)) is not None), None)
+        if target is None:
+            target = packer.place(judge.planner.first_steps.get(row.model, GIVEN), first.of)
+        worklist.add_group(target, number, row, drawings)
+    shards = close_shards(worklist, packer, [*judge.planner.facts], recipe.shard_size is None)
     most = counts.at_least + counts.later
     return Plan(
         rows=counts.rows,
         reused=counts.reused,
         removed=0 if recipe.on_removed == "keep" else judge.placements.count_gone(),
         set_aside=counts.set_aside,
-        shards=made,
+        shards=shards,
         drawings=dict(sorted(most.items())),
         restorable=counts.restorable,
         notes=tuple(plan_notes(judge.planner.unused_negatives, worklist.find_float_ids())),
@@ -93,31 +98,6 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
             counts.funnel, dict(counts.at_least), dict(counts.lacking), *judge.placements.count_moved()
         ),
     )
-
-
-class _Shards:
-    """Packs groups into shards."""
-
-    def __init__(self, worklist: Worklist, size: int) -> None:
-        self._worklist, self._size = worklist, size
-        self._shard = self._filled = 0
-
-    def add(self, number: int, row: Row, images: int, drawings: Sequence[tuple[str, str]]) -> None:
-        """Add a group with so many first images; one that shares an image with another joins its shard."""
-        target = next((shard for key, _ in drawings if (shard := self._worklist.shard_of(key)) is not None), None)
-        if target is None:
-            if self._filled and self._filled + images > self._size:
-                self._shard, self._filled = self._shard + 1, 0
-            target, self._filled = self._shard, self._filled + images
-        self._worklist.add_group(target, number, row, drawings)
-
-    def finish(self, may_merge: bool) -> int:
-        """Index the shards; returns how many there are."""
-        shards = self._shard + 1 if self._filled else 0
-        if may_merge and shards > MAX_SHARDS:
-            shards = self._worklist.merge_shards(-(-shards // MAX_SHARDS))
-        self._worklist.index_shards()
-        return shards
 
 
 def _same_reading(judge: Judge, row: Row) -> Row:
