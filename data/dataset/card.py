@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.features import card_feature
-from imagemill.data.dataset.files.shard_files import DATA_FILES
+from imagemill.data.dataset.files.area import files_of
+from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
 from imagemill.data.dataset.published import public_path
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.messages import code_span, markdown_text
@@ -36,6 +37,21 @@ _FORMS = {
 _OTHER = "a JSON object of the row's values that do not fit into the types of their columns, which are null there"
 
 
+class ListedScorer(Protocol):
+    """What the card says of a scorer (data.scores.records.ScorerFacts)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def licence(self) -> str: ...
+
+
 def size_category(rows: int) -> str:
     """The Hub's size category for a number of rows."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1T")
@@ -47,8 +63,9 @@ def dataset_card(
     manifest: Mapping[str, Any],
     models: Mapping[str, ModelFacts],
     licences: Sequence[str],
+    scorers: Sequence[ListedScorer] = (),
 ) -> str:
-    """The card's text. ``licences``: of the models, in their order."""
+    """The card's text. ``licences``: of the models, in their order; ``scorers``: those with a model, or all."""
     features = [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
     head = {
         "pretty_name": recipe.name,
@@ -59,12 +76,14 @@ def dataset_card(
         "size_categories": [size_category(manifest["rows"])],
         "tags": ["synthetic", "imagemill"],
         "dataset_info": {"features": features},
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
+        "configs": card_configs(manifest),
     }
     listed = "\n".join(
         f"- {step}: {code_span(facts.name)}, {_weights(facts)}, licence: {markdown_text(licence)}"
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
+    listed += "".join(f"\n- scorer {_scorer(scorer)}" for scorer in scorers)
+    opened, files, rows = _example(manifest)
     return f"""---
 {yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---
 
@@ -77,8 +96,8 @@ def dataset_card(
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("parquet", data_files="{DATA_FILES}", split="train")
-rows[0]["{schema.image_columns[-1]}"].show()
+{opened} = load_dataset("parquet", {files})
+{rows}[0]["{schema.image_columns[-1]}"].show()
 ```
 
 ## Where it comes from
@@ -89,7 +108,72 @@ rows[0]["{schema.image_columns[-1]}"].show()
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
 generated it, and the sha256 of its image.
-{_text_columns(schema)}"""
+{_text_columns(schema)}{card_folders(manifest)}"""
+
+
+def card_configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entry ``configs`` of a card's head: data/, and rejected/ and pairs/ where the manifest lists files there."""
+    configs = [{"config_name": "default", "data_files": _data_files(manifest, "data")}]
+    others = [name for name in ("rejected", "pairs") if files_of(manifest, name)]
+    return configs + [{"config_name": name, "data_files": _data_files(manifest, name)} for name in others]
+
+
+def _data_files(manifest: Mapping[str, Any], folder: str) -> list[dict[str, str]]:
+    splits = _splits(manifest, folder) if folder != "pairs" else [TRAIN]
+    if splits == [TRAIN]:
+        return [{"split": TRAIN, "path": f"{folder}/*.parquet"}]
+    return [{"split": split, "path": f"{folder}/{split}-*.parquet"} for split in splits]
+
+
+def _splits(manifest: Mapping[str, Any], folder: str = "data") -> list[str]:
+    return splits_among(file["name"] for file in files_of(manifest, folder)) or [TRAIN]
+
+
+def _example(manifest: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name for what load_dataset returns, the arguments with which it opens data/, and the rows of one split."""
+    splits = _splits(manifest)
+    if splits == [TRAIN]:
+        return "rows", f'data_files="{DATA_FILES}", split="train"', "rows"
+    files = ", ".join(f'"{split}": "data/{split}-*.parquet"' for split in splits)
+    return "splits", f"data_files={{{files}}}", f'splits["{splits[0]}"]'
+
+
+_FOLDERS = {
+    "rejected": "candidates that were not chosen, with the reason in `rejected_by`",
+    "pairs": "preference pairs: the better and the worse of two candidates",
+    "scores": "scores of all candidates, by the sha256 of their images",
+    "answers": "answers of language models, as they were given",
+}
+
+_BEGIN, _END = "<!-- folders beside data -->", "<!-- end of folders -->"
+
+
+def card_folders(manifest: Mapping[str, Any]) -> str:
+    """The section on the folders beside data/; empty where the manifest lists none."""
+    lines = [
+        f"- `{name}/`: {manifest[name]['rows']:,} rows: {what}"
+        for name, what in _FOLDERS.items()
+        if files_of(manifest, name)
+    ]
+    return f"\n{_BEGIN}\n## Beside the dataset\n\n" + "\n".join(lines) + f"\n{_END}\n" if lines else ""
+
+
+def card_of_part(card: str, manifest: Mapping[str, Any]) -> str:
+    """A card for a copy of the dataset that has only what this manifest lists."""
+    head, body = "", card
+    if card.startswith("---\n") and "\n---\n" in card:
+        head, body = card.removeprefix("---\n").split("\n---\n", 1)
+        fields = {**yaml.safe_load(head), "configs": card_configs(manifest)}
+        head = f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n"
+    before, begin, after = body.partition(f"\n{_BEGIN}\n")
+    return head + (before + card_folders(manifest) + after.partition(f"{_END}\n")[2] if begin else body)
+
+
+def _scorer(scorer: ListedScorer) -> str:
+    if scorer.model is None:
+        return f"{code_span(scorer.name)}: {scorer.kind}"
+    revision = f"revision {code_span(str(scorer.revision))}, licence: {markdown_text(scorer.licence)}"
+    return f"{code_span(scorer.name)}: {scorer.kind}, {code_span(scorer.model)}, {revision}"
 
 
 def _text_columns(schema: DatasetSchema) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.area import EXTRAS, REJECTED
 from imagemill.data.dataset.files.own_files import read_set_aside
 from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.folder import Folder
@@ -42,6 +44,19 @@ def fingerprint(paths: Iterable[Location]) -> str:
 
     Rows, files and their order do not matter; an image in two rows counts twice. 48 bytes of memory an image.
     """
+    return _digest(_pairs(paths))
+
+
+def candidates_fingerprint(paths: Iterable[Location]) -> str:
+    """The same with each image once: over data/ and rejected/ together it is what it is, whatever a rule rejects."""
+    pairs = _pairs(paths)
+    is_first = np.ones(len(pairs), bool)
+    is_first[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    return _digest(pairs[is_first])
+
+
+def _pairs(paths: Iterable[Location]) -> np.ndarray:
+    """The pairs of every generated image as rows of bytes, sorted."""
     pairs = [np.empty(0, _PAIR)]
     for path in paths:
         for columns in read_columns(path, ["image_key", "sha256", "input_key", "input_sha256"]):
@@ -50,8 +65,11 @@ def fingerprint(paths: Iterable[Location]) -> str:
                 pairs.append(np.array([(bytes.fromhex(k), bytes.fromhex(s)) for k, s in both if k is not None], _PAIR))
     # Sorted as raw bytes, since NumPy's order of byte strings ignores zeros at their end.
     flat = np.concatenate(pairs).view(np.uint8).reshape(-1, _PAIR.itemsize)
-    order = np.lexsort(flat.T[::-1])
-    return hashlib.sha256(flat[order].tobytes()).hexdigest()
+    return flat[np.lexsort(flat.T[::-1])]
+
+
+def _digest(pairs: np.ndarray) -> str:
+    return hashlib.sha256(pairs.tobytes()).hexdigest()
 
 
 def package_versions() -> dict[str, str]:
@@ -71,15 +89,31 @@ def make_manifest(
     files: Sequence[CommittedFile],
     models: Mapping[str, ModelFacts],
     devices: Sequence[str],
+    beside: Mapping[str, Sequence[CommittedFile]] | None = None,
 ) -> dict[str, Any]:
-    """The content of manifest.json. ``devices``: those of this build; if it used none, the earlier ones stay."""
+    """The content of manifest.json. ``devices``: those of this build; if it used none, the earlier ones stay.
+
+    ``beside``: files of the folders beside data/ and rejected/ (data.dataset.files.area.EXTRAS).
+    """
     before = folder.read_manifest() or {}
+    rejected = folder.area(REJECTED).committed()[0]
+    extras = {REJECTED: rejected, **(beside or {})}
+    judged: dict[str, Any] = {
+        name: {"rows": _sum(extras[name], "rows"), "bytes": _sum(extras[name], "bytes"), "files": _listed(extras[name])}
+        for name in EXTRAS
+        if extras.get(name)
+    }
+    if rejected or not all(rule.is_plain for rule in rules_of(recipe).values()):
+        paths = [folder.data / file.name for file in files]
+        paths += [folder.area(REJECTED).path / file.name for file in rejected]
+        judged["candidates_fingerprint"] = candidates_fingerprint(paths)
     return {
         "name": recipe.name,
         "fingerprint": fingerprint(folder.data / file.name for file in files),
-        "rows": sum(file.rows for file in files),
-        "bytes": sum(file.bytes for file in files),
-        "files": [asdict(file) for file in files],
+        "rows": _sum(files, "rows"),
+        "bytes": _sum(files, "bytes"),
+        "files": _listed(files),
+        **judged,
         "models": {
             step: {"name": facts.name, "revision": facts.revision, "identity": dict(facts.identity)}
             for step, facts in models.items()
@@ -94,6 +128,14 @@ def make_manifest(
     }
 
 
+def _listed(files: Sequence[CommittedFile]) -> list[dict[str, Any]]:
+    return [asdict(file) for file in files]
+
+
+def _sum(files: Sequence[CommittedFile], name: str) -> int:
+    return sum(getattr(file, name) for file in files)
+
+
 def write_paths(folder: Folder, recipe: Recipe) -> None:
     """Keep the paths that the manifest leaves out, on this machine."""
     left_out = publish_recipe(recipe.model_dump(mode="json"))[1]
@@ -102,7 +144,8 @@ def write_paths(folder: Folder, recipe: Recipe) -> None:
 
 def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
     """Write manifest.json, the last file of a build."""
-    folder.journal.share()
+    for area in folder.areas:
+        area.journal.share()
     folder.write(folder.manifest, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from imagemill.data.export.dpo import write_dpo
 from imagemill.data.export.metadata import beside_file_names, json_columns
 
 Row = Mapping[str, Any]
@@ -25,8 +26,8 @@ _JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 SUFFIXES = _JPEG | {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
 """Suffixes of image files, as input images keep them."""
 
-IMAGES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt")
-"""Columns of images, in the order in which the images are made."""
+IMAGES = ("image", "input_image", "edited_image", "mask_image", "control_image", "image_prompt", "image_0", "image_1")
+"""Columns of images, in the order in which the images are made; the last two are those of a preference pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Format:
     it writes the same files again."""
     lines: str | None
     """Name of the file of all lines of metadata, in order; None for a format without one."""
+    sources: tuple[str, ...] = ("data", "rejected")
+    """Folders of a dataset whose rows fit."""
 
 
 def images_of(row: Row) -> dict[str, tuple[bytes, str]]:
@@ -127,6 +130,8 @@ def _tail(column: str, mark: str) -> str:
         "mask_image": "mask",
         "control_image": "control",
         "image_prompt": "image_prompt",
+        "image_0": "0",
+        "image_1": "1",
     }
     return f"{mark}{names[column]}" if column in names else ""
 
@@ -134,6 +139,9 @@ def _tail(column: str, mark: str) -> str:
 def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str, Any]]:
     for number, row in rows:
         images = images_of(row)
+        if not images.keys() & {"image", "edited_image"}:
+            # A rejected row may lack its image.
+            continue
         prompt = row.get("edit_prompt") if "edited_image" in images else row.get("prompt")
         line: dict[str, Any] = {"conversations": [{"content": prompt, "role": "user"}]}
         if "edited_image" in images:
@@ -152,9 +160,14 @@ def _dataflow(target: Path, part: int, rows: NumberedRows) -> Iterator[dict[str,
         yield {**line, "id": row["id"]}
 
 
+_ALL = ("data", "rejected", "pairs")
+
 FORMATS = {
-    "imagefolder": Format("images and metadata.jsonl, as `datasets` reads them", _imagefolder, "metadata.jsonl"),
-    "webdataset": Format("tar files of about 1 GB", _webdataset, None),
+    "imagefolder": Format("images and metadata.jsonl, as `datasets` reads them", _imagefolder, "metadata.jsonl", _ALL),
+    "webdataset": Format("tar files of about 1 GB", _webdataset, None, _ALL),
     "dataflow": Format("DataFlow's JSONL of conversations, images and output_image", _dataflow, "dataflow.jsonl"),
     "files": Format("images, each with a .txt of its prompt or instruction", _files, None),
+    "dpo": Format(
+        "Parquet of preference pairs, as diffusers' Diffusion-DPO script reads it", write_dpo, None, ("pairs",)
+    ),
 }

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,12 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils.sha import git_hash
 
+from imagemill.data.dataset.files.area import DATA, EXTRAS, files_of
 from imagemill.data.dataset.files.shard_files import is_data_path
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import find_finished
 from imagemill.data.errors import DatasetDiffers, NotAnImagemillDataset, RecipeError, UploadFailed, one_line
+from imagemill.data.export.part import pages_of_part
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.locations import hash_file
 from imagemill.data.storage.scratch import scratch_folder
@@ -54,9 +56,17 @@ class Pushed:
     """Files of an earlier push that the dataset no longer has."""
 
 
-def push(output: str | Path, repository: str, public: bool = False, emit: Emit = lambda sent, total: None) -> Pushed:
+def push(
+    output: str | Path,
+    repository: str,
+    public: bool = False,
+    emit: Emit = lambda sent, total: None,
+    beside: Collection[str] = (),
+) -> Pushed:
     """Push the finished dataset at ``output`` into the dataset repository 'org/name', which is created if necessary.
 
+    ``beside``: its other folders that are pushed too (data.dataset.files.area.EXTRAS); card and manifest there list
+    only what was pushed.
     A new repository is private unless ``public``; an existing one keeps its visibility. The token is HF_TOKEN, or that
     of the Hub's own login. Raises RecipeError without a token or for an invalid name, NotAnImagemillDataset if the
     repository holds something else, OutputError for a damaged dataset, UploadFailed if the Hub refuses the push or
@@ -64,6 +74,8 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise RecipeError(f"the repository is {shown(repository)}: give it as org/name, such as your-name/animals.")
+    if unknown := sorted(set(beside) - set(EXTRAS)):
+        raise RecipeError(f"--with: the dataset has no folder {shown(unknown[0])}; it can be {', '.join(EXTRAS)}.")
     folder, manifest = find_finished(output)
     # A link would publish a file from elsewhere.
     folder.check_contents(links=False)
@@ -80,15 +92,25 @@ def push(output: str | Path, repository: str, public: bool = False, emit: Emit =
         tree = hub.list_repo_tree(repository, recursive=True, revision=head, repo_type="dataset")
         on_hub = {file.path: file for file in tree if isinstance(file, RepoFile)}
         _check_owner(hub, repository, head, manifest["recipe"]["name"], on_hub, Path(scratch))
-        small = [CommitOperationAdd(name, content) for name, content in _small_files(folder, on_hub)]
-        large = [file for file in manifest["files"] if _hub_sha256(on_hub, f"data/{file['name']}") != file["sha256"]]
-        listed = {f"data/{file['name']}" for file in manifest["files"]}
-        removed = [CommitOperationDelete(path) for path in on_hub if is_data_path(path) and path not in listed]
-        sent, total = 0, sum(file["bytes"] for file in large)
+        pages = pages_of_part(folder, manifest, beside)
+        small = [
+            CommitOperationAdd(name, content)
+            for name, content in pages.items()
+            if name not in on_hub or not _is_equal(on_hub[name], content)
+        ]
+        listed = {
+            f"{name}/{file['name']}": file
+            for name in (DATA, *EXTRAS)
+            if name in (DATA, *beside)
+            for file in files_of(manifest, name)
+        }
+        large = {path: file for path, file in listed.items() if _hub_sha256(on_hub, path) != file["sha256"]}
+        removed = [CommitOperationDelete(path) for path in on_hub if _is_ours(path) and path not in listed]
+        sent, total = 0, sum(file["bytes"] for file in large.values())
         operations = [*removed, *small]
-        for file in large:
+        for path, file in large.items():
             emit(sent, total)
-            operations.append(_upload(hub, repository, folder, file, Path(scratch)))
+            operations.append(_upload(hub, repository, folder, path, file, Path(scratch)))
             sent += file["bytes"]
         commit = head
         if operations:
@@ -132,13 +154,9 @@ def _name_in(manifest: bytes) -> Any:
         return None
 
 
-def _small_files(folder: Folder, on_hub: Mapping[str, RepoFile]) -> Iterator[tuple[str, bytes]]:
-    """Those of the card, its contact sheet and the manifest that differ."""
-    for path in (folder.card, folder.contact_sheet, folder.manifest):
-        if path.exists():
-            content, file = path.read_bytes(), on_hub.get(path.name)
-            if file is None or not _is_equal(file, content):
-                yield path.name, content
+def _is_ours(path: str) -> bool:
+    """Whether a file in the repository is one that a push has put there."""
+    return any(is_data_path(path, name) for name in (DATA, *EXTRAS))
 
 
 def _is_equal(file: RepoFile, content: bytes) -> bool:
@@ -152,22 +170,27 @@ def _hub_sha256(on_hub: Mapping[str, RepoFile], path: str) -> str | None:
     return file.lfs.sha256 if file and file.lfs else None
 
 
-def _upload(hub: HfApi, repository: str, folder: Folder, file: Mapping[str, Any], scratch: Path) -> CommitOperationAdd:
-    """Send one data file, invisible before the commit. Raises DatasetDiffers if it is not the manifest's."""
-    path = folder.data / file["name"]
+def _upload(
+    hub: HfApi, repository: str, folder: Folder, name: str, file: Mapping[str, Any], scratch: Path
+) -> CommitOperationAdd:
+    """Send the file at ``name`` below the dataset's folder, invisible before the commit.
+
+    Raises DatasetDiffers if it is not the manifest's.
+    """
+    path = folder.root / name
     if not path.exists() or hash_file(path) != file["sha256"]:
         raise DatasetDiffers(
             f"{shown_path(path)} is missing, or not the file that manifest.json names; nothing was published. "
             "`imagemill verify` says more, and `imagemill build` with the dataset's recipe mends it."
         )
     if isinstance(path, Path):
-        addition = CommitOperationAdd(f"data/{file['name']}", path)
+        addition = CommitOperationAdd(name, path)
         hub.preupload_lfs_files(repository, [addition], repo_type="dataset", free_memory=False)
         return addition
     local = scratch / file["name"]
     with path.open() as source, open(local, "wb") as target:
         shutil.copyfileobj(source, target, 16 * 2**20)
-    addition = CommitOperationAdd(f"data/{file['name']}", local)
+    addition = CommitOperationAdd(name, local)
     hub.preupload_lfs_files(repository, [addition], repo_type="dataset")
     if addition.path_or_fileobj == b"":
         # The Hub has it; the next file needs the disk space.

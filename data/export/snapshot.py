@@ -1,4 +1,4 @@
-"""Snapshot of a finished dataset: the manifest's files in a folder that never changes, for readers during builds.
+"""Snapshot of a finished dataset: its files in data/ in a folder that never changes, for readers during builds.
 
 On one file system the snapshot takes no space for a file that the dataset still has: both names are of one file, and
 no build ever writes into a file that has a name.
@@ -19,6 +19,7 @@ from uuid import uuid4
 from imagemill.data.dataset.folder import Folder, sync_folder
 from imagemill.data.dataset.reader import find_finished
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
+from imagemill.data.export.part import pages_of_part
 from imagemill.data.messages import shown_path
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.locations import Location, hash_file
@@ -97,13 +98,14 @@ def _collect(folder: Folder, manifest: Mapping[str, Any], scratch: Path) -> dict
     linked = 0
     for file in manifest["files"]:
         linked += _take(folder, file, scratch / "data" / file["name"])
-    for page in (folder.card, folder.contact_sheet, folder.set_aside):
-        with suppress(FileNotFoundError):
-            (scratch / page.name).write_bytes(page.read_bytes())
+    pages = pages_of_part(folder, manifest, folders=())
+    with suppress(FileNotFoundError):
+        pages[folder.set_aside.name] = folder.set_aside.read_bytes()
     # Pages of a later build may be there before its manifest, which is written last.
     if folder.read_manifest() != manifest:
         raise _FileGone(folder.manifest.name)
-    (scratch / folder.manifest.name).write_bytes(folder.manifest.read_bytes())
+    for name, content in pages.items():
+        (scratch / name).write_bytes(content)
     figures = {
         "rows": manifest["rows"],
         "files": len(manifest["files"]),

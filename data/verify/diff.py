@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.dataset.files.area import EXTRAS, files_of
 from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.storage.scratch import scratch_folder
 
@@ -49,6 +51,8 @@ class Difference:
     only_b: DiffSample
     changed: DiffSample
     """Rows with one image key, so of the same parameters, whose images have different bytes."""
+    beside: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Folder beside data/ -> its rows in the one dataset and in the other; only folders that one of them has."""
 
     @property
     def equal(self) -> bool:
@@ -59,25 +63,29 @@ class Difference:
 def compare(first: str | Path, second: str | Path) -> Difference:
     """Compare two finished datasets in constant memory. Raises NotAnImagemillDataset and OutputError.
 
-    Only images are compared: rows that differ only in a label are the same.
+    Only images in data/ are compared: rows that differ only in a label are the same. Of other folders rows are counted.
     """
     with (
         tempfile.TemporaryDirectory(prefix="diff-", dir=scratch_folder()) as scratch,
         closing(sqlite3.connect(Path(scratch) / "diff.sqlite")) as database,
     ):
         database.executescript(_TABLES)
+        manifests = []
         for side, output in (("a", first), ("b", second)):
-            _load(database, side, output)
+            manifests.append(_load(database, side, output))
             database.executescript(_NUMBER.format(side=side))
+        a, b = [{name: sum(f["rows"] for f in files_of(manifest, name)) for name in EXTRAS} for manifest in manifests]
         return Difference(
             same=database.execute(_SAME).fetchone()[0],
             only_a=_sample(database, _ONLY, "mine.id", one="a", other="b"),
             only_b=_sample(database, _ONLY, "mine.id", one="b", other="a"),
             changed=_sample(database, _CHANGED, "a.id"),
+            beside={name: (a[name], b[name]) for name in EXTRAS if a[name] or b[name]},
         )
 
 
-def _load(database: sqlite3.Connection, side: str, output: str | Path) -> None:
+def _load(database: sqlite3.Connection, side: str, output: str | Path) -> dict[str, Any]:
+    """Load the rows of a dataset; returns its manifest."""
     folder, manifest = find_finished(output)
     for file in manifest["files"]:
         rows = read_rows(folder.data / file["name"], ["image_key", "sha256", "input_sha256", "id"])
@@ -85,6 +93,7 @@ def _load(database: sqlite3.Connection, side: str, output: str | Path) -> None:
             "INSERT INTO found VALUES (?, ?, ?, ?)",
             ((side, row["image_key"], _bytes_of(row), row["id"]) for row in rows),
         )
+    return manifest
 
 
 def _bytes_of(row: dict[str, Any]) -> str:

@@ -6,29 +6,25 @@ Everything is streamed: memory grows with the dataset only for the fingerprint, 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.columns import GUIDES
-from imagemill.data.config.guides import guide_columns, plain_guides
-from imagemill.data.dataset.carried.arrow_kinds import kind_of
+from imagemill.data.config.guides import guide_columns
+from imagemill.data.dataset.files.area import DATA, EXTRAS, REJECTED, files_of
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.manifest import fingerprint
+from imagemill.data.dataset.manifest import candidates_fingerprint, fingerprint
 from imagemill.data.dataset.measure_columns import MeasureColumn, MeasuresOf
-from imagemill.data.dataset.parquet import read_schema
+from imagemill.data.dataset.parquet import count_rows, read_schema
 from imagemill.data.dataset.reader import find_finished, read_rows
-from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.errors import OutputError
-from imagemill.data.images.codec import Encoding
-from imagemill.data.messages import shown
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
+from imagemill.data.verify.columns import schema_faults
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "image", "fingerprint"]
 
@@ -50,10 +46,21 @@ class Fault:
 
     kind: Kind
     file: str
-    """Name of the Parquet file; manifest.json for a fault of the dataset as a whole."""
+    """Name of the Parquet file, with its folder if that is not data/; manifest.json for a fault of the dataset."""
     what: str
     id: str | None = None
     """Id of the row, for a fault of one row's image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that the manifest lists and that is there."""
+
+    folder: str
+    name: str
+    """As it is reported."""
+    path: Location
+    listed: Mapping[str, Any]
 
 
 @dataclass
@@ -63,6 +70,8 @@ class Report:
     output: str
     files: int = 0
     rows: int = 0
+    rejected: int = 0
+    """Rows in rejected/."""
     images: int = 0
     bytes: int = 0
     """Size of the files."""
@@ -93,106 +102,78 @@ def verify_files(output: str | Path, measures_of: MeasuresOf) -> Report:
     """Check every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder, manifest = find_finished(output)
     report, measures = Report(str(output)), measures_of(manifest["recipe"])
-    listed = {file["name"]: file for file in manifest["files"]}
-    present = {path.name: path for path in folder.data.iterdir()} if folder.data.is_dir() else {}
-    for name in sorted({*listed, *present}):
-        if name not in present:
-            report.add(Fault("missing", name, "the manifest lists this file, and it does not exist"))
-        elif name not in listed:
-            what = "a file that the manifest does not list: left by an interrupted build, or added by hand"
-            report.add(Fault("extra", name, what))
-        else:
-            _verify_file(report, present[name], listed[name])
-            _verify_schema(report, present[name], manifest["recipe"], measures)
-            _verify_rows(report, present[name], listed[name]["rows"])
+    for name in (DATA, *EXTRAS):
+        for file in _present(report, folder, manifest, name):
+            _verify_file(report, file)
+            if name in (DATA, REJECTED):
+                _verify_schema(report, file, manifest["recipe"], measures)
+                _verify_rows(report, file)
+            elif (rows := count_rows(file.path)) != file.listed["rows"]:
+                report.add(Fault("rows", file.name, f"{rows} rows, and the manifest says {file.listed['rows']}"))
     if report.good and report.rows != manifest["rows"]:
         what = f"{report.rows} rows were found, and the manifest says {manifest['rows']}"
         report.add(Fault("rows", folder.manifest.name, what))
-    _verify_fingerprint(report, folder, manifest, [present[name] for name in listed if name in present])
+    _verify_fingerprints(report, folder, manifest)
     return report
 
 
-def _verify_file(report: Report, path: Location, listed: Mapping[str, Any]) -> None:
-    size, _ = size_and_version(path)
+def _present(report: Report, folder: Folder, manifest: Mapping[str, Any], name: str) -> list[_File]:
+    """The manifest's files in one of the dataset's folders that are there; reports those that are not, and others."""
+    listed, top = {file["name"]: file for file in files_of(manifest, name)}, folder.root / name
+    present = {path.name: path for path in top.iterdir()} if top.is_dir() else {}
+    files = []
+    for file in sorted({*listed, *present}):
+        shown_name = file if name == DATA else f"{name}/{file}"
+        if file not in present:
+            report.add(Fault("missing", shown_name, "the manifest lists this file, and it does not exist"))
+        elif file not in listed:
+            what = "a file that the manifest does not list: left by an interrupted build, or added by hand"
+            report.add(Fault("extra", shown_name, what))
+        else:
+            files.append(_File(name, shown_name, present[file], listed[file]))
+    return files
+
+
+def _verify_file(report: Report, file: _File) -> None:
+    size, _ = size_and_version(file.path)
     report.files += 1
     report.bytes += size
-    if size != listed["bytes"]:
-        report.add(Fault("size", path.name, f"{size:,} bytes, and the manifest says {listed['bytes']:,}"))
-    elif (found := hash_file(path)) != listed["sha256"]:
-        report.add(
-            Fault("sha256", path.name, f"sha256 {_short(found)}, and the manifest says {_short(listed['sha256'])}")
-        )
+    if size != file.listed["bytes"]:
+        report.add(Fault("size", file.name, f"{size:,} bytes, and the manifest says {file.listed['bytes']:,}"))
+    elif (found := hash_file(file.path)) != file.listed["sha256"]:
+        what = f"sha256 {_short(found)}, and the manifest says {_short(file.listed['sha256'])}"
+        report.add(Fault("sha256", file.name, what))
 
 
-def _verify_schema(
-    report: Report, path: Location, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]
-) -> None:
+def _verify_schema(report: Report, file: _File, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]) -> None:
     try:
-        schema = read_schema(path)
+        schema = read_schema(file.path)
     except (pa.ArrowException, OSError):
         return  # Reported when its rows are read.
-    for what in _schema_faults(schema, recipe, measures):
-        report.add(Fault("schema", path.name, what))
+    for what in schema_faults(schema, recipe, measures, file.folder == REJECTED):
+        report.add(Fault("schema", file.name, what))
 
 
-def _schema_faults(schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...]) -> Iterator[str]:
-    chain = plain_chain(recipe)
-    generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
-    has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)
-    own = own_columns(measures)
-    carried = {column.name: kind_of(column.type) for column in schema if column.name not in own}
-    encoding = Encoding(recipe["image_format"])
-    expected = DatasetSchema(
-        chained=generates and bool(edits),
-        edits=bool(edits),
-        encoding=encoding,
-        carried=carried,
-        has_turns=has_turns,
-        has_masks=any(edit.get("task") == "inpaint" for edit in edits),
-        references=any(edit.get("references") for edit in edits),
-        guides=plain_guides(recipe),
-        measures=measures,
-        # A dataset keeps the type that it was begun with.
-        wide_seeds="seed" in schema.names and schema.field("seed").type == pa.uint64(),
-    ).arrow()
-    for column in expected:
-        if column.name not in schema.names:
-            yield f"there is no column {shown(column.name)}"
-        elif schema.field(column.name).type != column.type:
-            yield f"the column {shown(column.name)} is {schema.field(column.name).type}, and should be {column.type}"
-    unknown = [name for name in schema.names if name not in expected.names]
-    if unknown:
-        yield f"columns that this recipe does not give: {', '.join(unknown)}"
-    features = _features(schema)
-    if features is None:
-        yield "no 'huggingface' metadata: images would open as plain dicts"
-    elif not unknown and features != _features(expected):
-        yield "the 'huggingface' metadata does not describe the columns: some would open as something else"
-
-
-def _features(schema: pa.Schema) -> Any:
-    try:
-        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def _verify_rows(report: Report, path: Location, expected: int) -> None:
+def _verify_rows(report: Report, file: _File) -> None:
     columns = ["id", *dict.fromkeys(name for pair in _IMAGES for name in pair)]
-    count = 0
+    count, expected = 0, file.listed["rows"]
     try:
-        for row in read_rows(path, columns):
+        for row in read_rows(file.path, columns):
             count += 1
             for image, sha256 in _IMAGES:
-                # Null for the turn of an edit without a mask.
-                if image in row and (image != "mask_image" or row.get(sha256) is not None):
-                    _verify_image(report, path.name, row, image, sha256)
+                # Null for the turn of an edit without a mask, and in rejected/ for what a candidate never had, or lost.
+                is_none = image == "mask_image" and row.get(sha256) is None
+                if image in row and not (is_none or (file.folder == REJECTED and row[image] is None)):
+                    _verify_image(report, file.name, row, image, sha256)
     except OutputError as error:
-        report.add(Fault("unreadable", path.name, f"after {count} rows: {error.__cause__}"))
+        report.add(Fault("unreadable", file.name, f"after {count} rows: {error.__cause__}"))
     else:
         if count != expected:
-            report.add(Fault("rows", path.name, f"{count} rows, and the manifest says {expected}"))
-    report.rows += count
+            report.add(Fault("rows", file.name, f"{count} rows, and the manifest says {expected}"))
+    if file.folder == DATA:
+        report.rows += count
+    else:
+        report.rejected += count
 
 
 def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str, sha256: str) -> None:
@@ -208,16 +189,36 @@ def _verify_image(report: Report, file: str, row: Mapping[str, Any], image: str,
     report.add(Fault("image", file, what, row.get("id")))
 
 
-def _verify_fingerprint(report: Report, folder: Folder, manifest: Mapping[str, Any], paths: list[Location]) -> None:
+def _verify_fingerprints(report: Report, folder: Folder, manifest: Mapping[str, Any]) -> None:
+    paths: dict[str, list[Location]] = {}
+    for name in (DATA, REJECTED):
+        listed = [folder.root / name / file["name"] for file in files_of(manifest, name)]
+        paths[name] = [path for path in listed if path.exists()]
+    report.fingerprint = _compared(report, folder, fingerprint, paths[DATA], manifest["fingerprint"])
+    if expected := manifest.get("candidates_fingerprint"):
+        _compared(report, folder, candidates_fingerprint, [*paths[DATA], *paths[REJECTED]], expected)
+
+
+def _compared(
+    report: Report,
+    folder: Folder,
+    compute: Callable[[Iterable[Location]], str],
+    paths: Sequence[Location],
+    expected: str,
+) -> str | None:
+    """A fingerprint of the files as they are, None if one cannot be read; reports one that is not the manifest's."""
+    found = None
     try:
-        report.fingerprint = fingerprint(paths)
+        found = compute(paths)
     except (pa.ArrowException, OSError, OutputError, ValueError, KeyError, TypeError) as error:
         what = f"it cannot be computed: {' '.join(str(error).split())[:200]}"
     else:
-        if report.fingerprint == manifest["fingerprint"]:
-            return
-        what = f"{_short(report.fingerprint)}, and the manifest says {_short(manifest['fingerprint'])}"
-    report.add(Fault("fingerprint", folder.manifest.name, what))
+        if found == expected:
+            return found
+        what = f"{_short(found)}, and the manifest says {_short(expected)}"
+    of_what = "of the candidates: " if compute is candidates_fingerprint else ""
+    report.add(Fault("fingerprint", folder.manifest.name, of_what + what))
+    return found
 
 
 def _short(sha256: Any) -> str:

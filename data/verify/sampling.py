@@ -15,6 +15,7 @@ from typing import Any
 
 from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.guides import Guide, plain_guides
+from imagemill.data.dataset.files.area import DATA, REJECTED, files_of
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
@@ -62,21 +63,26 @@ class Sampled:
 
 
 def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
-    """``count`` rows (or all, if there are fewer), chosen by ``seed``, in the dataset's order.
+    """``count`` rows (or all, if there are fewer), chosen by ``seed``, in the dataset's order; rejected ones come last.
 
-    Input images of the rows are written into the folder ``given``. Raises OutputError if a file of the dataset cannot
-    be read.
+    A rejected row that has lost its image is left out. Input images of the rows are written into the folder ``given``.
+    Raises OutputError if a file of the dataset cannot be read.
     """
-    chosen = sorted(random.Random(seed).sample(range(manifest["rows"]), min(count, manifest["rows"])))
+    rows = manifest["rows"] + sum(file["rows"] for file in files_of(manifest, REJECTED))
+    chosen = sorted(random.Random(seed).sample(range(rows), min(count, rows)))
     first = 0
-    for file in manifest["files"]:
-        in_file = [number - first for number in chosen if first <= number < first + file["rows"]]
-        first += file["rows"]
-        if in_file:
-            yield from _sample_file(folder.data / file["name"], in_file, manifest, given)
+    for area in (DATA, REJECTED):
+        for file in files_of(manifest, area):
+            in_file = [number - first for number in chosen if first <= number < first + file["rows"]]
+            first += file["rows"]
+            if in_file:
+                path = folder.area(area).path / file["name"]
+                yield from _sample_file(path, in_file, manifest, given, is_rejected=area == REJECTED)
 
 
-def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
+def _sample_file(
+    path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path, is_rejected: bool
+) -> Iterator[Sampled]:
     recipe, models = manifest["recipe"], manifest["models"]
     truncated = recipe.get("images", {}).get("truncated") == "allow"
     kinds = {kind for kind, _ in plain_chain(recipe)}
@@ -93,12 +99,18 @@ def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any
         guides = zip(*(read_image_rows(path, role, rows) for role in roles), strict=True) if roles else [()] * len(rows)
         images = zip(read_image_rows(path, final, rows), inputs, masks, guides, strict=True)
         for (content, fields), source, mask, control in images:
+            is_edited = "edit" in kinds and content is not None
+            if content is None and is_rejected and "generate" in kinds and source is not None:
+                # It was rejected before its edit: its image is the one that would have been edited.
+                content = source
             if content is None:
+                if is_rejected:
+                    continue
                 raise ValueError(f"the row {shown(fields['id'])} has no image")
             is_later = (fields.get("turn_index") or 1) > 1
             row_guides = tuple((role, *_put(given, image)) for role, (image, _) in zip(roles, control, strict=True))
             generate = _generate(fields, source, row_guides) if "generate" in kinds and not is_later else None
-            edit = _edit(fields, generate, source, mask, given) if "edit" in kinds else None
+            edit = _edit(fields, generate, source, mask, given) if is_edited else None
             step, reading = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
             first_reading = _generate_reading(generate, models)
             known = (step is not None or edit is None) and (first_reading is not None or generate is None)

@@ -151,11 +151,19 @@ def export(
     output: Output,
     /,
     *,
-    format: Annotated[Literal["imagefolder", "webdataset", "dataflow", "files"], Parameter(help="Format to write.")],
+    format: Annotated[
+        Literal["imagefolder", "webdataset", "dataflow", "files", "dpo"], Parameter(help="Format to write.")
+    ],
     to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
     where: Annotated[
         str | None, Parameter(help="Rows to export, such as \"width >= 512 and prompt like '%fox%'\".")
     ] = None,
+    from_: Annotated[
+        Literal["data", "rejected", "pairs"],
+        Parameter(
+            name="--from", help="Rows to export: the dataset's, its rejected candidates, or its preference pairs."
+        ),
+    ] = "data",
     json: Json = False,
 ) -> int:
     """Write a finished dataset's images and columns in another format. An interrupted export can be resumed.
@@ -164,7 +172,7 @@ def export(
     """
     from imagemill.flows.cli.dataset_output import print_export
 
-    return print_export(output, format, to, where, json)
+    return print_export(output, format, to, where, from_, json)
 
 
 @app.command

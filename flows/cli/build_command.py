@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.dataset.files.shard_files import GLOB
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.storage.disk_errors import check_writable
 from imagemill.data.storage.home import home_folder
@@ -124,6 +123,8 @@ def _bar(show: bool) -> Iterator[Any]:
 
 
 def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
+    from imagemill.flows.run.dashboard_text import open_with
+
     rate = f"{figures['images_per_second']:.1f} images/s"
     generated = f"{figures['generated']:,} generated in {figures['seconds']:.0f} s ({rate})"
     if not figures["generated"]:
@@ -137,4 +138,5 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
         print(note)
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
-    print(f'Open with: datasets.load_dataset("parquet", data_files="{folder.data}/{GLOB}", split="train")')
+    names = [file["name"] for file in (folder.read_manifest() or {"files": []})["files"]]
+    print(f"Open with: datasets.load_dataset({open_with(str(folder.root), names)[0]})")

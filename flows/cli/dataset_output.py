@@ -92,6 +92,8 @@ def print_verified(
     if as_json:
         return _print_json(report) or code
     size = ", ".join(_count(report[name], name.removesuffix("s")) for name in ("files", "rows", "images"))
+    if report.get("rejected"):
+        size += f", {_count(report['rejected'], 'row')} in rejected/"
     print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
     if report["counts"]:
         _print_faults(report, regenerate)
@@ -150,10 +152,13 @@ def print_history(output: str, as_json: bool) -> int:
     # Without borders, it fits into 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("started (UTC)", no_wrap=True)
-    for name in ("seconds", "status", "planned", "reused", "generated", "set aside", "images/s", "loads"):
+    # The counts of candidates take the place of what is known from the dashboard.
+    is_judged = any("candidates" in run for run in runs)
+    columns = _JUDGED if is_judged else _COLUMNS
+    for name in ("seconds", "status", *columns):
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for run in runs:
-        table.add_row(str(run.get("started", "?"))[:16].replace("T", " "), *_cells(run))
+        table.add_row(str(run.get("started", "?"))[:16].replace("T", " "), *_cells(run, columns))
     Console().print(table)
     last = runs[-1] if runs else {}
     if "error" in last:
@@ -161,9 +166,29 @@ def print_history(output: str, as_json: bool) -> int:
     return 0
 
 
-def _cells(run: Mapping[str, Any]) -> Sequence[str]:
-    numbers = ("planned", "reused", "generated", "set_aside", "images_per_second", "model_loads")
-    return [f"{run.get('seconds', 0):.1f}", run.get("status", "?"), *(f"{run.get(name, '?')}" for name in numbers)]
+_COLUMNS = {
+    "planned": "planned",
+    "reused": "reused",
+    "generated": "generated",
+    "set aside": "set_aside",
+    "images/s": "images_per_second",
+    "loads": "model_loads",
+}
+"""Column of the history -> figure of a run."""
+
+_JUDGED = {
+    "generated": "generated",
+    "scored": "scored",
+    "rejected": "rejected",
+    "kept": "kept",
+    "short": "short",
+    "set aside": "set_aside",
+}
+
+
+def _cells(run: Mapping[str, Any], columns: Mapping[str, str]) -> Sequence[str]:
+    figures = (run.get(figure, "?") for figure in columns.values())
+    return [f"{run.get('seconds', 0):.1f}", run.get("status", "?"), *map(str, figures)]
 
 
 def print_difference(a: str, b: str, as_json: bool) -> int:
@@ -176,6 +201,8 @@ def print_difference(a: str, b: str, as_json: bool) -> int:
     _print_sample(f"only in {a}", difference.only_a)
     _print_sample(f"only in {b}", difference.only_b)
     _print_sample("in both, with other bytes", difference.changed)
+    for name, (in_a, in_b) in difference.beside.items():
+        print(f"  {name}/: {_count(in_a, 'row')} in {a}, {in_b:,} in {b}")
     return code
 
 
@@ -189,16 +216,24 @@ def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def print_export(output: str, format: str, to: Path | None, where: str | None, as_json: bool) -> int:
+def print_export(output: str, format: str, to: Path | None, where: str | None, source: str, as_json: bool) -> int:
     """Export a dataset and print where it is; returns the exit code. Raises ImagemillError."""
     if to is None and "://" in output:
         raise RecipeError(
             f"the dataset is at {shown_path(output)}: give --to a folder on this machine to export it to."
         )
-    target = to or Path(f"{output.rstrip('/')}-{format}")
+    beside = "" if source == "data" else f"-{source}"
+    target = to or Path(f"{output.rstrip('/')}{beside}-{format}")
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"export as {format}", total=None)
-        done = export(output, target, format, where, emit=lambda done, of: bar.update(task, completed=done, total=of))
+        done = export(
+            output,
+            target,
+            format,
+            where,
+            emit=lambda done, of: bar.update(task, completed=done, total=of),
+            source=source,
+        )
     if as_json:
         return _print_json(done)
     rows = f"{_count(done['rows'], 'row')} as {format}: {FORMATS[format].what}"

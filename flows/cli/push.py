@@ -21,11 +21,19 @@ def push(
     /,
     *,
     public: Annotated[bool, Parameter(help="Make a new repository public.")] = False,
+    with_: Annotated[
+        str,
+        Parameter(
+            name="--with",
+            help="Folders to upload beside data/, separated by commas: rejected, pairs, scores, answers.",
+        ),
+    ] = "",
     json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Upload a finished dataset to the Hugging Face Hub: data, card and manifest, in one commit.
 
-    Only files that differ are uploaded. An interrupted upload can be resumed. A new repository is private.
+    Rejected candidates, pairs and scores stay here unless --with names them. Only files that differ are uploaded. An
+    interrupted upload can be resumed. A new repository is private.
 
     Exits with 0 when the dataset is uploaded, 1 when it is not, 2 without a token or a valid name.
     """
@@ -40,7 +48,11 @@ def push(
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=is_hidden) as bar:
         task = bar.add_task(repository, total=None)
         done = push_dataset(
-            output, repository, public, lambda sent, total: bar.update(task, completed=sent, total=total)
+            output,
+            repository,
+            public,
+            lambda sent, total: bar.update(task, completed=sent, total=total),
+            beside=[name.strip() for name in with_.split(",") if name.strip()],
         )
     if json:
         print(as_json.dumps(asdict(done), indent=2))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from imagemill.data.dataset.contact_sheet import shrink_sheet
-from imagemill.data.dataset.files.shard_files import DATA_FILES
+from imagemill.data.dataset.files.shard_files import data_files
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import Plan, SetAside
@@ -63,14 +64,29 @@ def report(
 
 def _location(folder: Folder) -> str:
     root = folder.root if folder.is_remote else folder.root.absolute()
+    # A remote dataset is not listed for this, since the report is written again and again.
+    names = [] if folder.is_remote else [path.name for path in folder.data.glob("*.parquet")]
+    arguments, rows = open_with(str(root), names)
     return f"""{code_span(str(root), limit=1000)}
 
 ```python
 from datasets import load_dataset
-rows = load_dataset("parquet", data_files={json.dumps(f"{root}/{DATA_FILES}", ensure_ascii=False)}, split="train")
-rows[0]
+rows = load_dataset({arguments})
+{rows}[0]
 ```
 """
+
+
+def open_with(root: str, names: Iterable[str]) -> tuple[str, str]:
+    """Arguments of ``datasets.load_dataset`` for the dataset at ``root``, and the rows in what it returns.
+
+    ``names``: of its files in data/.
+    """
+    files = data_files(root, names)
+    arguments = f'"parquet", data_files={json.dumps(files, ensure_ascii=False)}'
+    if isinstance(files, str):
+        return f'{arguments}, split="train"', "rows"
+    return arguments, f'rows["{next(iter(files))}"]'
 
 
 def embedded_sheet(folder: Folder) -> str:

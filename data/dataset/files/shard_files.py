@@ -63,6 +63,14 @@ def splits_among(names: Iterable[str]) -> list[str]:
     return sorted({split_of_file(name) for name in names}, key=lambda split: (split != TRAIN, split))
 
 
+def data_files(root: str, names: Iterable[str]) -> str | dict[str, str]:
+    """What ``datasets.load_dataset`` takes to open these files in data/: a pattern, or one for each split."""
+    splits = splits_among(names)
+    if splits in ([], [TRAIN]):
+        return f"{root}/{DATA_FILES}"
+    return {split: f"{root}/data/{split}-*.parquet" for split in splits}
+
+
 def fits_name(name: str, sha256: str) -> bool:
     """Whether a file of this name can have this content. Version 0.1.0 gave names without a part of the hash."""
     content = re.split("[-.]", name)[2]
