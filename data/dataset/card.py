@@ -9,6 +9,7 @@ import yaml
 
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.files.shard_files import DATA_FILES
 from imagemill.data.dataset.published import public_path
@@ -62,7 +63,7 @@ def dataset_card(
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     }
     listed = "\n".join(
-        f"- {step}: {code_span(facts.name)}, {_weights(facts)}, licence: {markdown_text(licence)}"
+        f"- {base_step(step)}: {code_span(facts.name)}, {_weights(facts)}, licence: {markdown_text(licence)}"
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     return f"""---
