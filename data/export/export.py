@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imagemill.data.dataset.files.area import DATA, files_of
+from imagemill.data.dataset.files.outcomes import scorer_names
 from imagemill.data.dataset.parquet import count_rows, read_schema
 from imagemill.data.dataset.reader import count_kept, find_finished, read_numbered_rows
 from imagemill.data.dataset.where import Where, parse_where
@@ -96,7 +97,8 @@ def _names_digest(files: Sequence[Mapping[str, Any]]) -> str:
 
 def _choose(paths: Sequence[Location], total: int, text: str) -> tuple[Where, int]:
     """The filter, and the number of rows that meet it. Raises RecipeError if none does."""
-    where = parse_where(text, read_schema(paths[0]))
+    schema = read_schema(paths[0])
+    where = parse_where(text, schema, scorer_names(schema))
     rows = sum(count_kept(path, where) for path in paths)
     if not rows:
         raise RecipeError(f"--where: none of the {total:,} rows meets {shown(text)}.")

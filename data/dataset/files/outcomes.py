@@ -67,6 +67,12 @@ def outcomes_in(schema: pa.Schema) -> FileOutcomes:
         return FileOutcomes()
 
 
+def scorer_names(schema: pa.Schema) -> dict[str, str]:
+    """Scorer -> its column in a file with this schema: names that a filter may use."""
+    names = [name for name in outcomes_in(schema).names if name.startswith("score_")]
+    return {name.removeprefix("score_"): name for name in names}
+
+
 def renamed_columns(carried: Collection[str], outcomes: Sequence[OutcomeColumn]) -> dict[str, str]:
     """Carried column -> name under which it is stored beside these outcomes, for those that one has the name of.
 

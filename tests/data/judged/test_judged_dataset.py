@@ -159,7 +159,7 @@ def test_rejected_rows_are_exported_with_their_reasons(judged: Judged, tmp_path:
     assert done["rows"] == 2
     lines = [json.loads(line) for line in (tmp_path / "to" / "metadata.jsonl").read_text().splitlines()]
     assert [(line["id"], line["rejected_by"]) for line in lines] == [("row-4", "fits"), ("row-5", "fits")]
-    some = export(judged.folder.root, tmp_path / "some", "files", "id = 'row-5'", source="rejected")
+    some = export(judged.folder.root, tmp_path / "some", "files", "id = 'row-5' and fits >= 0.5", source="rejected")
     assert some["rows"] == 1
     judged.place(lambda number: number == 5)
     with pytest.raises(NotAnImagemillDataset, match="holds another export"):
