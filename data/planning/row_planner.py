@@ -155,8 +155,8 @@ class RowPlanner:
         this instruction.
         """
         # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
-        own = self.generate is None and link is self.edits[0]
-        step = self.first_steps[row.model] if own else link.name
+        own = self._is_first(link)
+        step = self.step_of(row, link)
         section, facts = link.section, self.facts[step]
         decides = {
             "prompt": instruction,
@@ -182,6 +182,13 @@ class RowPlanner:
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
         decoding = self._decoding(row) if has_given else {}
         return DrawingSpec(step, key, {**decides, **mask, **origin, "references": references, **decoding})
+
+    def step_of(self, row: Row, link: Link[Edit]) -> str:
+        """The step of an edit, with the model of the row if it is the first."""
+        return self.first_steps[row.model] if self._is_first(link) else link.name
+
+    def _is_first(self, link: Link[Edit]) -> bool:
+        return self.generate is None and link is self.edits[0]
 
     def _decoding(self, row: Row) -> dict[str, Any]:
         """How the images that the row gives are decoded, as fields of a Drawing."""

@@ -152,7 +152,7 @@ def _count_later(counts: _Counts, judge: Judge, rules: Mapping[str, Rule], wante
     for link in planner.edits:
         instructions = len(link.section.instructions or row.edit_prompts)
         made = sources * instructions
-        counts.later[planner.facts[link.name].name] += made * rules[link.name].of
+        counts.later[planner.facts[planner.step_of(row, link)].name] += made * rules[link.name].of
         sources = sources if link.section.multi_turn else made * rules[link.name].keep
     if not at_first:
         # What is wanted now is among these.
