@@ -111,10 +111,9 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
                 board = _open_board(build, folder, plan, progress)
                 with board.updated():
                     _build_shards(build, plan, progress)
-                    manifest, set_aside, duplicates = begin(
-                        publish, build, progress.set_aside, sorted(progress.devices)
-                    )
-                    progress.found_duplicates(duplicates)
+                    devices = sorted(progress.devices)
+                    published = begin(publish, build, progress.set_aside, devices, progress.funnel)
+                    manifest, set_aside, progress.funnel = published
         except BaseException as error:
             record_run(folder, progress, **stopped_by(error))
             under_way.end()
@@ -125,7 +124,8 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
             progress,
             status="complete" if set_aside <= allowed else "failed",
             rows=manifest["rows"],
-            kept=plan.reused,
+            # Of a build that chooses, it is the funnel's: the images that were kept of all candidates.
+            **({} if build.is_judged else {"kept": plan.reused}),
             removed=plan.removed,
             set_aside=set_aside,
             fingerprint=manifest["fingerprint"],

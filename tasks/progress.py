@@ -123,20 +123,6 @@ class Progress:
             if funnel is not None:
                 self.funnel += funnel
 
-    def scoring_done(self, report: ScoreReport) -> None:
-        """Count the scores of a shard."""
-        with self._lock:
-            self.scored += report.scored
-            self.model_loads.extend(report.loads)
-            self.worker_seconds += report.stats.seconds
-            if report.worker:
-                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
-
-    def found_duplicates(self, count: int) -> None:
-        """Count rows that were kept until near-duplicates were looked for."""
-        with self._lock:
-            self.funnel = self.funnel.with_duplicates(count)
-
     def stop(self) -> float:
         """End the build, if that has not been done, and make its figures final; returns its seconds."""
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import task
 
@@ -14,10 +14,21 @@ from imagemill.data.dataset.manifest import make_manifest, write_manifest, write
 from imagemill.data.planning.judging.finish import finish_judging
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
+from imagemill.data.scores.funnel import Funnel
 from imagemill.tasks.build_context import Build
 
 MAX_PUBLISH_RETRIES = 2
 PUBLISH_RETRY_DELAY_S = 2
+
+
+class Published(NamedTuple):
+    """What became of the dataset."""
+
+    manifest: dict[str, Any]
+    set_aside: int
+    """Rows set aside."""
+    funnel: Funnel
+    """What became of the candidates, near-duplicates included."""
 
 
 @task(
@@ -27,12 +38,13 @@ PUBLISH_RETRY_DELAY_S = 2
     retry_delay_seconds=PUBLISH_RETRY_DELAY_S,
     persist_result=False,
 )
-def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int, int]:
-    """Finish the dataset; returns its manifest, the number of rows set aside, and the number of near-duplicates."""
-    folder, duplicates = build.folder, 0
+def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str], funnel: Funnel) -> Published:
+    """Finish the dataset. ``funnel``: the counts of its choices, before near-duplicates are looked for."""
+    folder = build.folder
     with Worklist.open(folder.plan) as worklist:
         if build.is_judged:
             _, duplicates = finish_judging(build.recipe, folder, build.schema, build.judge(worklist))
+            funnel = funnel.with_duplicates(duplicates)
         else:
             _remove_rows(build, worklist)
         count = write_set_aside(folder, worklist.faults(), set_aside)
@@ -47,7 +59,7 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str])
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
-    return manifest, count, duplicates
+    return Published(manifest, count, funnel)
 
 
 def _remove_rows(build: Build, worklist: Worklist) -> None:

@@ -74,16 +74,26 @@ class Funnel:
         values["duplicates"] += duplicates
         return Funnel(**values)
 
+    @classmethod
+    def of_figures(cls, figures: Mapping[str, Any]) -> Funnel:
+        """The funnel in the figures of a run."""
+        return cls(**{one.name: figures[one.name] for one in fields(cls)})
+
     def to_json(self) -> dict[str, Any]:
         """The figures of a run, by the names of the fields."""
         return {one.name: getattr(self, one.name) for one in fields(self)} | {"failed": dict(self.failed)}
 
+    def losses(self) -> list[tuple[str, int]]:
+        """(reason, candidates that it takes) from top to bottom; what is left is kept. Reasons of none are left out."""
+        counts = [(f"outside {name}" if name != NO_SCORE else name, count) for name, count in self.failed.items()]
+        counts += [("not best", self.not_best), ("surplus", self.surplus), ("duplicates", self.duplicates)]
+        # In a chain, images that were chosen and went on to the next step are candidates too, but no rows.
+        onward = self.candidates - sum(count for _, count in counts) - self.kept
+        return [(name, count) for name, count in [*counts, ("edited further", onward)] if count > 0]
+
     def lines(self) -> list[str]:
         """The funnel in words, a line each; figures that are 0 are left out."""
-        figures = [(f"outside {name}" if name != NO_SCORE else name, count) for name, count in self.failed.items()]
-        figures += [("not best", self.not_best), ("surplus", self.surplus), ("duplicates", self.duplicates)]
-        shown = [("candidates", self.candidates), *((name, count) for name, count in figures if count)]
-        shown.append(("kept", self.kept))
+        shown = [("candidates", self.candidates), *self.losses(), ("kept", self.kept)]
         width = max(len(name) for name, _ in shown)
         return [f"{name:<{width}}  {count:>12,}" for name, count in shown]
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.scores.funnel import Funnel
 from imagemill.data.storage.disk_errors import check_writable
 from imagemill.data.storage.home import home_folder
 from imagemill.data.storage.scratch import remove_scratch
@@ -130,6 +131,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
     if not figures["generated"]:
         generated = "nothing to generate, no model loaded"
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
+    if "candidates" in figures:
+        print("\n".join(f"  {line}" for line in Funnel.of_figures(figures).lines()))
     if figures["set_aside"]:
         print(f"Set aside, with reasons: {folder.set_aside}")
     if prompts := figures.get("prompts_truncated"):

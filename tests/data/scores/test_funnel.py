@@ -50,6 +50,17 @@ def test_the_funnel_reads_from_top_to_bottom() -> None:
     ]
 
 
+def test_the_lines_of_a_chain_add_up() -> None:
+    lines = Funnel(candidates=144, not_best=72, kept=33, duplicates=3, rejected=75).lines()
+    counts = {line[:14].strip(): int(line.split()[-1]) for line in lines}
+    assert counts == {"candidates": 144, "not best": 72, "duplicates": 3, "edited further": 36, "kept": 33}
+
+
+def test_the_funnel_is_read_back_from_the_figures_of_a_run() -> None:
+    counts = Funnel(candidates=4, kept=1, rejected=3, failed={"fits": 2}, not_best=1, scored=4)
+    assert Funnel.of_figures({"started": "now", **counts.to_json()}) == counts
+
+
 def test_the_bars_of_a_histogram_count_every_score() -> None:
     lines = histogram([0.0, 0.05, 0.1, 1.0, None, None], bins=4)
     assert [int(line.split()[1]) for line in lines[:-1]] == [3, 0, 0, 1]
