@@ -45,6 +45,7 @@ from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve
 from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
 from imagemill.tasks.load_prompts import load_prompts
+from imagemill.tasks.pinned import pin_scorers
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.publish import publish
@@ -104,6 +105,7 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
         try:
             with ends_in_time():
                 recipe = pin_recipe(recipe, models, folder.pin)
+                pin_scorers(scorers.values(), folder.pin)
                 loaded = begin(load_prompts, recipe)
                 build = make_build(recipe, models, loaded, retry_set_aside, scorers)
                 plan = begin(plan_shards, build)
