@@ -38,13 +38,15 @@ class Published(NamedTuple):
     retry_delay_seconds=PUBLISH_RETRY_DELAY_S,
     persist_result=False,
 )
-def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str], funnel: Funnel) -> Published:
+def publish(
+    build: Build, set_aside: Sequence[SetAside], devices: Sequence[str], funnel: Funnel | None = None
+) -> Published:
     """Finish the dataset. ``funnel``: the counts of its choices, before near-duplicates are looked for."""
     folder = build.folder
     with Worklist.open(folder.plan) as worklist:
         if build.is_judged:
             _, duplicates = finish_judging(build.recipe, folder, build.schema, build.judge(worklist))
-            funnel = funnel.with_duplicates(duplicates)
+            funnel = (funnel or Funnel()).with_duplicates(duplicates)
         else:
             _remove_rows(build, worklist)
         count = write_set_aside(folder, worklist.faults(), set_aside)
@@ -59,7 +61,7 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str],
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
-    return Published(manifest, count, funnel)
+    return Published(manifest, count, funnel or Funnel())
 
 
 def _remove_rows(build: Build, worklist: Worklist) -> None:

@@ -57,7 +57,7 @@ def plain_build(fields: Mapping[str, Any], log: Path) -> str:
         merger = compaction.Merger(folder, build.first_file)
         for number in range(plan.shards):
             _build_shard(build, number, merger, log)
-        manifest, _ = publish.fn(build, [], ["cpu"])
+        manifest = publish.fn(build, [], ["cpu"]).manifest
         folder.add_run({"fingerprint": manifest["fingerprint"]})
         folder.clear_work()
     return manifest["fingerprint"]
