@@ -10,6 +10,7 @@ IMAGEMILL_PIPELINE=benchmarks.flux_dimensions:make_pipeline
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,32 +74,39 @@ TINY: dict[str, dict[str, Any]] = {
 
 def make_pipeline(spec: Any, device: torch.device) -> Any:
     """Return the pipeline in the spec's dtype, quantized if the spec is."""
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-    from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
-
-    tiny = TINY if os.environ.get("IMAGEMILL_BENCHMARK_TINY") else {part: {} for part in TINY}
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, spec.dtype))
-    try:
-        with torch.device(device):
-            pipeline = FluxPipeline(
-                scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
-                vae=AutoencoderKL(**{**VAE, **tiny["vae"]}),
-                text_encoder=CLIPTextModel(CLIPTextConfig(**{**CLIP, **tiny["clip"]})),
-                tokenizer=AutoTokenizer.from_pretrained(BUNDLED / "tokenizer", model_max_length=77),
-                text_encoder_2=T5EncoderModel(T5Config(**{**T5, **tiny["t5"]})),
-                tokenizer_2=AutoTokenizer.from_pretrained(BUNDLED / "tokenizer_2", model_max_length=512),
-                transformer=FluxTransformer2DModel(**{**TRANSFORMER, **tiny["transformer"]}),
-            )
-    finally:
-        torch.set_default_dtype(before)
+    changes = TINY if os.environ.get("IMAGEMILL_BENCHMARK_TINY") else {}
+    pipeline = random_pipeline(getattr(torch, spec.dtype), device, changes)
     if spec.memory.quantization == "torchao_float8_dynamic":
         from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, quantize_
 
         quantize_(pipeline.transformer, Float8DynamicActivationFloat8WeightConfig())
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
+    return pipeline
+
+
+def random_pipeline(dtype: torch.dtype, device: torch.device, changes: Mapping[str, Mapping[str, Any]]) -> Any:
+    """A pipeline with random weights, made on the device. ``changes``: part -> fields of its configuration."""
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+    part = {name: changes.get(name, {}) for name in TINY}
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            pipeline = FluxPipeline(
+                scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+                vae=AutoencoderKL(**{**VAE, **part["vae"]}),
+                text_encoder=CLIPTextModel(CLIPTextConfig(**{**CLIP, **part["clip"]})),
+                tokenizer=AutoTokenizer.from_pretrained(BUNDLED / "tokenizer", model_max_length=77),
+                text_encoder_2=T5EncoderModel(T5Config(**{**T5, **part["t5"]})),
+                tokenizer_2=AutoTokenizer.from_pretrained(BUNDLED / "tokenizer_2", model_max_length=512),
+                transformer=FluxTransformer2DModel(**{**TRANSFORMER, **part["transformer"]}),
+            )
+    finally:
+        torch.set_default_dtype(before)
+    for component in pipeline.components.values():
+        if isinstance(component, torch.nn.Module):
             # As from_pretrained leaves it: in training, dropout would draw random numbers.
-            part.eval()
+            component.eval()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

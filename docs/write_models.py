@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from imagemill.models.catalog.entries import Entry, Family, read_catalog
+from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.tried import IN_MEMORY, LARGE, OWN_SIZES, SAVED, TRIED, WITH_CONTROLNET, WITH_IP_ADAPTER
 
 PAGE = Path(__file__).parent / "models.md"
@@ -27,6 +28,23 @@ generated images; this is not legal advice.
 HiDream-I1's repository lacks its fourth text encoder, a Llama 3.1, which is gated. It is downloaded from Meta's
 repository when the model is first loaded (not by `imagemill models pull`), at a commit that is recorded and part of
 the images' keys. The pipeline scales every requested size to a megapixel, so sizes other than its own are refused.
+
+"""
+
+SCORERS = """
+## Scorers
+
+Models that judge images, for a recipe's `scorers`; `imagemill models pull KEY` downloads one ahead of a build. Beside
+these, `similarity` and `head` take any folder or repository of an encoder that transformers' AutoModel loads with
+`get_image_features` or a pooled output (CLIP, SigLIP, DINO), and `classify` any that
+AutoModelForImageClassification loads: safetensors alone, no code of the model's own. All are loaded in float32 unless
+the recipe says otherwise, and prepare images with Pillow, whatever else is installed. Your own names for scorers go
+into the same YAML file as models, under `scorers`: `kinds`, `repository` or `folder`, `licence` and so on. None was run
+here with its published weights but the bundled one: the tests run tiny ones of the same classes.
+
+A head is a chain of linear layers in one safetensors file, on the image's unit vector, such as
+`ttj/sac-logos-ava1-l14-linearMSE` on `clip-vit-large-patch14`. What stands between the layers and after the last one
+can be named in the file's metadata, as `activation` and `output`: none, relu, gelu, sigmoid or tanh.
 
 """
 
@@ -65,7 +83,8 @@ Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not.
 
 The pairs with sequential were tried layer by layer on a CPU; the others are from reading diffusers 0.42 and accelerate
 1.15. Before a model is loaded, others leave the device if it needs their space: it is judged by the files that are
-loaded, in the dtype and quantization they are loaded in.
+loaded, in the dtype and quantization they are loaded in. An offloaded model takes no space between its batches, and
+stays loaded. With `model`, a text that was encoded before is not encoded again, so its encoder stays in host memory.
 """
 
 IDENTITY = """
@@ -109,6 +128,8 @@ def page() -> str:
     models = ["| key | tasks | size | steps | guidance | negative prompts | memory | licence | gated | images |"]
     models.append("|---|---|---|---|---|---|---|---|---|---|")
     models += [_model(name, entry, catalog.families[entry.family]) for name, entry in catalog.models.items()]
+    scorers = ["| key | for scorers of kind | repository | texts | memory | licence |", "|---|---|---|---|---|---|"]
+    scorers += [_scorer(name, entry) for name, entry in catalog.scorers.items()]
     named = {name: ", ".join(f"`{alias}`" for alias in entry.aliases) for name, entry in catalog.models.items()}
     names = [f"- `{name}`: {aliases}" for name, aliases in named.items() if aliases]
     tried = ["| family | task | pipeline class | models of the catalog | tested with |", "|---|---|---|---|---|"]
@@ -129,6 +150,9 @@ def page() -> str:
     return (
         HEAD
         + "\n".join(models)
+        + "\n"
+        + SCORERS
+        + "\n".join(scorers)
         + "\n"
         + NAMES
         + "\n".join(names)
@@ -158,6 +182,18 @@ def _model(name: str, entry: Entry, family: Family) -> str:
         entry.outputs,
     ]
     return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def _scorer(name: str, entry: ScorerEntry) -> str:
+    cells = [
+        f"`{name}`",
+        ", ".join(entry.kinds),
+        entry.repository or "ships with imagemill",
+        "yes" if entry.texts and "classify" not in entry.kinds else "no",
+        f"{entry.memory_gib:g} GiB" if entry.memory_gib else "unknown",
+        entry.licence,
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def _run_how(family: str, task: str) -> str:

@@ -16,6 +16,7 @@ from prefect.utilities.annotations import quote
 
 from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.attempts import UnderWay, add_killed_run
 from imagemill.data.dataset.files.compaction import Merger
 from imagemill.data.dataset.folder import Folder
@@ -217,7 +218,7 @@ def build_shard(build: Build, number: int, name: str, progress: Progress, merger
     for step, turn in build.turns(plans):
         job = build.job(step, turn, plans, without=failed)
         suffix = f", turn {turn}," if turn > 1 else ""
-        report = _run_step(generate if step == "generate" else edit, build, job, f"{step}{suffix} {name}")
+        report = _run_step(generate if base_step(step) == "generate" else edit, build, job, f"{step}{suffix} {name}")
         progress.step_done(report)
         failed |= report.failed
     file, set_aside = begin(write_parquet, quote(build), number, name, quote(plans), quote(failed))

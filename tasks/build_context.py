@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from imagemill.data.config.chain import chain_of, with_sections
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step, model_links
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.carried.begun_with import pin_columns
 from imagemill.data.dataset.files.compaction import finish_merge
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan import schema_of
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
@@ -56,9 +60,9 @@ class Build:
 
     def turns(self, rows: list[RowPlan]) -> Iterator[tuple[Step, int]]:
         """The steps of a shard in order: (step, turn from 1); a multi-turn edit appears once per turn."""
-        for link in chain_of(self.recipe):
-            for turn in range(1, max((row.steps.count(link.name) for row in rows), default=0) + 1):
-                yield link.name, turn
+        for step in self.models:
+            for turn in range(1, max((row.steps.count(step) for row in rows), default=0) + 1):
+                yield step, turn
 
     def job(self, step: Step, turn: int, rows: list[RowPlan], without: Mapping[str, Failure]) -> Job:
         """A worker's job for one step of a shard. ``without``: image key -> failure; what builds on one is left out."""
@@ -68,7 +72,7 @@ class Build:
                 position = row.steps.index(step) + turn - 1
                 if not any(drawing.key in without for drawing in row.drawings[:position]):
                     drawings[row.drawings[position].key] = row.drawings[position]
-        section = next(link.section for link in chain_of(self.recipe) if link.name == step)
+        section = next(link.section for link in chain_of(self.recipe) if link.name == base_step(step))
         encodings = encodings_of(rows, self.schema)
         max_batch = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size
         return Job(
@@ -83,7 +87,7 @@ class Build:
             batch_timeout=self.recipe.batch_timeout,
             max_resident=self.recipe.max_resident,
             allow_hosts=tuple(self.recipe.images.allow_hosts),
-            measures=self.schema.settings_of(step),
+            measures=self.schema.settings_of(base_step(step)),
         )
 
 
@@ -94,16 +98,31 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
     """
     resolver = Resolver(read_catalog(recipe.models_file), locator(recipe.cache_dir, recipe.output))
     models: dict[Step, Model] = {}
-    for step, field, section in chain_of(recipe):
+    for step, field, section in model_links(recipe):
         if section.backend == "openai":
             models[step] = resolve_api(field, section)
             continue
         refuse_api(field, section)
-        spec = models[step] = resolver.resolve(field, section)
-        check_settings(field, section, spec)
-    if recipe.sweep:
-        check_sweep(recipe.sweep, next(iter(models.values())))
+        with _naming_the_sweep(recipe, step, section):
+            spec = models[step] = resolver.resolve(field, section)
+            check_settings(field, section, spec)
+    first = base_step(next(iter(models), ""))
+    for step, model in models.items():
+        if recipe.sweep and base_step(step) == first:
+            check_sweep(recipe.sweep, model)
     return models
+
+
+@contextmanager
+def _naming_the_sweep(recipe: Recipe, step: Step, section: Generate | Edit) -> Iterator[None]:
+    """Say in an error about one of the swept models where the recipe has it."""
+    try:
+        yield
+    except RecipeError as error:
+        if recipe.sweep is None or base_step(step) == step:
+            raise
+        place = recipe.sweep.model.index(section.model)
+        raise type(error)(f"{error} (With the model of recipe.sweep.model.{place}, {shown(section.model)}.)") from error
 
 
 def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
@@ -115,16 +134,17 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
     pin = pin or Folder(recipe.output).pin
     known = pinned_commits(recipe.output)
     changes: dict[Step, Generate | Edit] = {}
-    for step, _, section in chain_of(recipe):
-        for spec in loaded_here([models[step]]):
+    for model in models.values():
+        for spec in loaded_here([model]):
             if spec.source.commit:
                 name = spec.source.pin + IN_CATALOG
                 is_new = spec.is_catalogued and spec.source.pin not in known
                 check_pinned(name, pin(name, _always(is_new)), is_flag)
-        for source in models[step].sources:
+        for source in model.sources:
             if source.commit or source.entry:
                 is_valid = is_commit if source.commit else source.version.__eq__
                 check_pinned(source.pin, pin(source.pin, _always(source.version)), is_valid)
+    for step, _, section in chain_of(recipe):
         update: dict[str, Any] = {}
         if section.seed == -1:
             name = f"{step}.seed"

@@ -7,13 +7,15 @@ repository that the recipe names, or one of the catalog's folders, but no other 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.messages import shown
+from imagemill.models.catalog.scorers.spec import ScorerSpec
 from imagemill.models.catalog.source import Locator
 
 IN_CATALOG = " in the catalog"
@@ -39,6 +41,17 @@ def locator(cache_dir: str | None, output: str) -> Locator:
         pins_folders=folder.conventions() > 1,
         hashes_templates=folder.conventions() > 1,
     )
+
+
+def pin_scorers(scorers: Iterable[ScorerSpec], pin: Callable[..., Any]) -> None:
+    """Record the commits of the scorers' models and heads (Folder.pin), so that a later build scores by the same.
+
+    Raises OutputError where the dataset's folder has pinned what no build could have.
+    """
+    for scorer in scorers:
+        for source in scorer.sources:
+            if source.commit:
+                check_pinned(source.pin, pin(source.pin, partial(str, source.commit)), is_commit)
 
 
 def pinned_commits(output: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
+from imagemill.data.scores.records import ScoreReport
 from imagemill.tasks.worker_stats import device_idle, images_per_second
 
 
@@ -40,6 +41,8 @@ class Progress:
     """Tokens that these text encoders take."""
     library_messages: Counter[str] = field(default_factory=Counter)
     """``library category`` -> number of messages of the workers' libraries."""
+    scored: int = 0
+    """Scores that were computed."""
     worker_seconds: float = 0.0
     """Seconds that workers and APIs spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
@@ -50,6 +53,8 @@ class Progress:
     """Images in the workers' events so far, ..."""
     seen_generated: int = 0
     """... and those of them that were generated."""
+    seen_scored: int = 0
+    """Scores in the workers' events so far."""
     is_generating: bool = False
     first_seen: tuple[float, int] | None = None
     """Time of the first event with generated images (monotonic seconds), and their number."""
@@ -73,6 +78,8 @@ class Progress:
                     self.first_seen = self.first_seen or (time.monotonic(), self.seen_generated)
                 case "paid":
                     self.cost += event["cost"]
+                case "scored":
+                    self.seen_scored += event["images"]
                 case "reused":
                     self.seen += event["images"]
 
@@ -88,6 +95,15 @@ class Progress:
             self.worker_seconds += report.stats.seconds
             if report.device:
                 self.devices.add(report.device)
+            if report.worker:
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
+
+    def scores_done(self, report: ScoreReport) -> None:
+        """Count a finished scoring job. Its device decides no pixels, and so is not among the dataset's."""
+        with self._lock:
+            self.scored += report.scored
+            self.model_loads.extend(report.loads)
+            self.worker_seconds += report.stats.seconds
             if report.worker:
                 self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 

@@ -45,7 +45,7 @@ def regeneration_jobs(rows: list[Sampled], models: Mapping[Step, Model], staging
     for step in models:
         by_size: dict[int, dict[str, tuple[Sampled, Drawing]]] = {}
         for row in rows:
-            drawing = row.generate if step == "generate" else row.edit if step == row.edit_step else None
+            drawing = {row.generate_step: row.generate, row.edit_step: row.edit}.get(step)
             if drawing is not None and row.known:
                 by_size.setdefault(row.batch_size(step), {})[drawing.key] = (row, drawing)
         for batch_size, drawings in sorted(by_size.items()):

@@ -1,4 +1,4 @@
-"""Options of the tasks that generate images: their names on the dashboard and their retries."""
+"""Options of the tasks that generate and score images: their names on the dashboard and their retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from imagemill.data.errors import ImagemillError
 
 MAX_DRAW_RETRIES = 2
-"""Retries of a task that generates images, after an error that may be temporary."""
+"""Retries of a task that generates or scores images, after an error that may be temporary."""
 
 DRAW_RETRY_DELAYS_S = (2, 20)
 """Seconds before each of them."""
@@ -23,7 +23,7 @@ DRAW_TASK_OPTIONS: dict[str, Any] = {
     "retries": MAX_DRAW_RETRIES,
     "retry_delay_seconds": list(DRAW_RETRY_DELAYS_S),
     "retry_condition_fn": is_worth_a_retry,
-    # tasks/step_cache.py keeps the result.
+    # tasks/step_cache.py keeps the result of generate and edit, the journal that of score.
     "persist_result": False,
 }
-"""Options of the tasks generate and edit."""
+"""Options of the tasks generate, edit and score."""

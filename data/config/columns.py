@@ -82,6 +82,12 @@ class Columns(Section):
         title="Negative prompt",
         description="Field with the row's negative prompt; empty: none is read.",
     )
+    model: MaybeName = Field(
+        None,
+        title="Model",
+        description="Field with the row's model: one of sweep.model, or that of the first step; a row without a value "
+        "gets all of sweep.model. Empty: none is read.",
+    )
     carry_binary: list[Text] = Field(
         [],
         title="Carry binary",

@@ -44,6 +44,12 @@ def check_steps(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> None
                 f"the chain's edit number {number} has no 'instructions': a row's own are for its first edit only"
             )
     _check_given(recipe, sections)
+    if not sections and recipe.sweep is not None:
+        raise ValueError("'sweep' has settings for images to generate, but the recipe generates nothing: take it out")
+    if not sections and recipe.columns.model is not None:
+        raise ValueError(
+            f"columns.model is {shown(recipe.columns.model)}, but the recipe generates nothing: leave it out"
+        )
 
 
 def _check_given(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> None:

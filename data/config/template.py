@@ -85,6 +85,11 @@ class Sweep(Section):
     width: list[Size] = Field([], title="Widths", description="Image widths in pixels, multiples of 8.")
     height: list[Size] = Field([], title="Heights", description="Image heights in pixels, multiples of 8.")
     negative_prompt: list[Text] = Field([], title="Negative prompts", description="What the images should not show.")
+    model: list[Text] = Field(
+        [],
+        title="Models",
+        description="Models of the first step, each with its own defaults where the step's section gives no value.",
+    )
 
     @model_validator(mode="after")
     def _differ(self) -> Self:

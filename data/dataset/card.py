@@ -9,6 +9,7 @@ import yaml
 
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
@@ -79,7 +80,7 @@ def dataset_card(
         "configs": card_configs(manifest),
     }
     listed = "\n".join(
-        f"- {step}: {code_span(facts.name)}, {_weights(facts)}, licence: {markdown_text(licence)}"
+        f"- {base_step(step)}: {code_span(facts.name)}, {_weights(facts)}, licence: {markdown_text(licence)}"
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     listed += "".join(f"\n- scorer {_scorer(scorer)}" for scorer in scorers)

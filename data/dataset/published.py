@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
-_PATHS = ("prompts", "output", "models_file", "model", "source")
+_PATHS = ("prompts", "output", "models_file", "model", "source", "head")
 """Fields that may hold a path."""
 
 _HERE_ONLY = ("cache_dir",)
 """Fields that mean nothing elsewhere."""
 
-_NAMED = ("model", "source")
+_NAMED = ("model", "source", "head")
 """Fields whose bare name could be taken for another kind: ./name is always a folder or file."""
 
 
@@ -40,7 +40,7 @@ def restore_paths(published: Mapping[str, Any], left_out: Mapping[str, str]) -> 
 
 def public_path(field: str, path: str) -> str | None:
     """A path as it is published; None if it is not. ``field``: the dotted name of its field."""
-    last = field.rpartition(".")[2]
+    last = _field_of(field)
     if not is_private(path):
         return path
     if last in _HERE_ONLY:
@@ -73,11 +73,16 @@ def _publish(value: Any, dotted: str, left_out: dict[str, str]) -> Any:
         return {name: _publish(inner, f"{dotted}.{name}".strip("."), left_out) for name, inner in value.items()}
     if isinstance(value, list):
         return [_publish(inner, f"{dotted}.{number}", left_out) for number, inner in enumerate(value)]
-    last = dotted.rpartition(".")[2]
+    last = _field_of(dotted)
     if not isinstance(value, str) or last not in (*_PATHS, *_HERE_ONLY) or not is_private(value):
         return value
     left_out[dotted] = value
     return public_path(dotted, value)
+
+
+def _field_of(dotted: str) -> str:
+    """The name of a field; of a place in a list, that of the list."""
+    return next((name for name in reversed(dotted.split(".")) if not name.isdecimal()), "")
 
 
 def _texts(value: Any, dotted: str) -> Iterator[tuple[str, str | None]]:

@@ -57,7 +57,7 @@ def dataset_row(
         row |= {role: {"bytes": guides[role], "path": Path(path).name}, f"{role}_sha256": sha256}
     if schema.chained:
         generated = _find(staging, first, schema.encoding)
-        row |= _provenance("", first, generated, models["generate"], schema.step_measures)
+        row |= _provenance("", first, generated, models[row_plan.steps[0]], schema.step_measures)
     row |= _provenance(
         "edit_" if schema.chained else "", final, staged, models[row_plan.steps[-1]], schema.step_measures
     )

@@ -15,6 +15,7 @@ from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_planner import PlannedRow, RowPlanner
+from imagemill.data.planning.shard_packing import ShardPacker
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import ModelFacts, Plan, SetAside
@@ -54,8 +55,8 @@ def make_plan(
     worklist.index_finished()
 
     planner, images = RowPlanner(recipe, models, schema), FinishedImages(worklist, folder, files)
-    rows = reused = failed = shard = filled = 0
-    shard_size = recipe.shard_size or SHARD_SIZE
+    rows = reused = failed = 0
+    packer = ShardPacker(recipe.shard_size or SHARD_SIZE)
     for chunk in _chunks(worklist.rows(), CHUNK):
         groups: list[list[PlannedRow]] = []
         for row in chunk:
@@ -84,12 +85,12 @@ def make_plan(
             # An image that two rows share is generated once, in one shard.
             target = worklist.shard_of(to_build[0].path[0].key)
             if target is None:
-                if filled and filled + len(to_build) > shard_size:
-                    shard, filled = shard + 1, 0
-                target, filled = shard, filled + len(to_build)
+                target = packer.place(to_build[0].path[0].step, len(to_build))
             for row_plan in map(planner.row_plan, to_build):
                 worklist.add_planned_row(target, row_plan, [models[step].name for step in row_plan.steps])
-    shards = shard + 1 if filled else 0
+    shards = len(packer.steps)
+    if len(set(packer.steps)) > 1:
+        worklist.renumber_shards(packer.order(list(models)))
     if recipe.shard_size is None and shards > MAX_SHARDS:
         shards = worklist.merge_shards(-(-shards // MAX_SHARDS))
     worklist.index_shards()

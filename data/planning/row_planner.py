@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.columns import SETTINGS
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import steps_of_models
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow
@@ -50,6 +51,7 @@ class RowPlanner:
         self.edits = edits_of(recipe)
         self.has_turns = schema.has_turns
         self.facts = models
+        self.first_steps = steps_of_models(recipe)
         self.schema_key = schema.digest()
         variants = self.generate.images_per_prompt if self.generate else 1
         # The seeds of a row's variants count up, to the largest and then on from 0.
@@ -96,7 +98,8 @@ class RowPlanner:
         return paths
 
     def _generate(self, section: Generate, row: Row, variant: int) -> DrawingSpec:
-        facts = self.facts["generate"]
+        step = self.first_steps[row.model]
+        facts = self.facts[step]
         width, height = image_size(row, section, facts)
         decides = {
             "prompt": row.prompt,
@@ -110,14 +113,15 @@ class RowPlanner:
         check_drawing(row, decides, facts)
         guides = {role: sha256 for role, _, sha256 in row.guides}
         if not guides:
-            return DrawingSpec("generate", image_key("text-to-image", facts.identity, decides), decides)
+            return DrawingSpec(step, image_key("text-to-image", facts.identity, decides), decides)
         key = image_key("text-to-image", facts.identity, {**decides, **guides, "reading": row.reading})
-        return DrawingSpec("generate", key, {**decides, "guides": row.guides, **self._decoding(row)})
+        return DrawingSpec(step, key, {**decides, "guides": row.guides, **self._decoding(row)})
 
     def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
-        section, facts = link.section, self.facts[link.name]
         # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
         own = self.generate is None and link is self.edits[0]
+        step = self.first_steps[row.model] if own else link.name
+        section, facts = link.section, self.facts[step]
         decides = {
             "prompt": instruction,
             "seed": given_seed(row.seed, variant)
@@ -141,7 +145,7 @@ class RowPlanner:
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
         decoding = self._decoding(row) if has_given else {}
-        return DrawingSpec(link.name, key, {**decides, **mask, **origin, "references": references, **decoding})
+        return DrawingSpec(step, key, {**decides, **mask, **origin, "references": references, **decoding})
 
     def _decoding(self, row: Row) -> dict[str, Any]:
         """How the images that the row gives are decoded, as fields of a Drawing."""

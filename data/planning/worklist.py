@@ -200,6 +200,15 @@ class Worklist:
             self._db.execute(f"UPDATE {table} SET shard = shard / ?", (count,))
         return self._db.execute("SELECT COALESCE(MAX(shard) + 1, 0) FROM items").fetchone()[0]
 
+    def renumber_shards(self, numbers: Sequence[int]) -> None:
+        """Give each shard, counted from 0, its number in ``numbers``. Call it before ``index_shards``."""
+        self._db.execute("CREATE TEMP TABLE renumbered (shard INTEGER PRIMARY KEY, number INTEGER NOT NULL)")
+        self._db.executemany("INSERT INTO renumbered VALUES (?, ?)", enumerate(numbers))
+        for table in ("items", "drawings"):
+            number = f"SELECT number FROM renumbered WHERE renumbered.shard = {table}.shard"
+            self._db.execute(f"UPDATE {table} SET shard = ({number})")
+        self._db.execute("DROP TABLE renumbered")
+
     def index_shards(self) -> None:
         """Index the planned rows for lookup; call it after the last one."""
         self._db.executescript(_INDEX_SHARDS)

@@ -17,10 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import row_models, swept_models
 from imagemill.data.config.template import Template, placeholders
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import digest
+from imagemill.data.messages import shown
 from imagemill.data.prompts.field_names import has_heading, list_fields
+from imagemill.data.prompts.field_roles import RoleFinder
 
 MAX_RANKED = 2**20
 """Up to this many combinations are all hashed, in a few seconds; of more, a sample is taken value by value."""
@@ -48,26 +51,54 @@ class Variations:
         self._template = recipe.template
         self._names = placeholders(recipe.template) if recipe.template else set()
         self._sweep = recipe.sweep.settings if recipe.sweep else {}
-        self._swept = [dict(zip(self._sweep, values)) for values in product(*self._sweep.values())]
+        if "model" in self._sweep:
+            self._sweep["model"] = list(swept_models(recipe).values())
+        self._swept = _combinations(self._sweep)
+        self._models = row_models(recipe)
+        # Found as the row's other fields are: in any case, or by a path.
+        self._roles = RoleFinder(recipe) if self._columns.model else None
 
     def of(self, fields: Mapping[str, Any]) -> Iterator[Variant]:
-        """Yield the record's variants. Raises BadRow, before the first, if a placeholder has no value."""
-        if self._template is None and not self._sweep:
+        """Yield the record's variants.
+
+        Raises BadRow, before the first, if a placeholder has no value, or the record names a model that the recipe
+        does not.
+        """
+        swept = self._swept_for(fields)
+        if self._template is None and swept == [{}]:
             return iter([Variant(fields, "", {})])
         if self._template is None:
             texts: Iterator[tuple[Mapping[str, Any], str]] = iter([(fields, "")])
         else:
             self._check(self._template, fields)
             texts = self._fill(self._template, fields)
-        return self._with_settings(texts)
+        return self._with_settings(texts, swept)
 
-    def _with_settings(self, variants: Iterator[tuple[Mapping[str, Any], str]]) -> Iterator[Variant]:
+    def _swept_for(self, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The combinations of settings of a record: of those of all models, if it names one, only that model's."""
+        value = self._roles.of(tuple(fields)).values(fields).get("model") if self._roles else None
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return self._swept
+        text = str(value).strip()
+        name = self._models.get(text, text)
+        if name not in self._models.values():
+            raise BadRow(
+                f"{self._columns.model} is {shown(value)}, a model that the recipe does not name: allowed are "
+                f"{', '.join(self._models.values())}; add it to sweep.model"
+            )
+        return _combinations({**self._sweep, "model": [name]})
+
+    def _with_settings(
+        self, variants: Iterator[tuple[Mapping[str, Any], str]], swept: list[dict[str, Any]]
+    ) -> Iterator[Variant]:
         # The row's own columns of swept settings are neither read nor carried, whatever their spelling.
         own = {name.lower() for setting in self._sweep if (name := getattr(self._columns, setting))}
         for fields, mark in variants:
-            for settings in self._swept:
+            for settings in swept:
                 unswept = {name: value for name, value in fields.items() if name.lower() not in own}
-                marks = [*([mark] if mark else []), *([digest(settings)[:8]] if settings else [])]
+                # Not a model that the row names beside a sweep without models: the row keeps its id.
+                marked = {name: value for name, value in settings.items() if name in self._sweep}
+                marks = [*([mark] if mark else []), *([digest(marked)[:8]] if marked else [])]
                 yield Variant(unswept, "-".join(marks), settings)
 
     def _check(self, template: Template, fields: Mapping[str, Any]) -> None:
@@ -97,6 +128,11 @@ class Variations:
                 variant.pop(self._columns.conversations, None)
             # Without lists, the first text adds no suffix: a file's rows keep their ids, also when texts are added.
             yield variant, digest([text, values])[:8] if values or text != template.text[0] else ""
+
+
+def _combinations(sweep: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of one value per setting; a single empty one if there are no settings."""
+    return [dict(zip(sweep, values)) for values in product(*sweep.values())]
 
 
 def _fill_in(text: str, values: Mapping[str, Any]) -> str:

@@ -45,6 +45,8 @@ class Row(NamedTuple):
     """Why it is not built, unless the dataset has its images already: an image exceeds a limit, its text is garbage."""
     reading: int | None = None
     """Version of the conversion of its images (data.images.modes) if that is not, for each, the same as the first."""
+    model: str | None = None
+    """Short name (data.config.step_models) of the model that the sweep or the row names for the first step."""
 
 
 _SETTINGS = slice(Row._fields.index("negative_prompt"), Row._fields.index("carried"))
@@ -59,6 +61,8 @@ def content_ids(row: Row) -> tuple[str, str]:
     settings: Any = row[_SETTINGS]
     if settings != _NO_SETTINGS:
         image |= zip(_NAMES, settings)
+    if row.model is not None:
+        image["model"] = row.model
     image_id = content_id(image)
     if not row.edit_prompts and row.image_hash is None and row.mask_hash is None:
         return image_id, image_id

@@ -112,6 +112,7 @@ class RowMaker:
                     line=line,
                     doubt=self.images.doubt,
                     reading=self.images.reading,
+                    model=(swept or {}).get("model"),
                 ),
             )
 

@@ -75,7 +75,7 @@ def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], dev
     pairs["hardware"] = (hardware["devices"], sorted(devices))
     pairs["machine"] = (hardware["machine"], platform.machine())
     for step, facts in models.items():
-        before, now = dict(manifest["models"][step]["identity"]), dict(facts.identity)
+        before, now = dict(manifest["models"].get(step, {}).get("identity", {})), dict(facts.identity)
         for part in sorted({*before, *now}):
             pairs[f"{step} model's {part}"] = (before.get(part), now.get(part))
     return {name: [before, now] for name, (before, now) in pairs.items() if before != now}

@@ -15,6 +15,7 @@ from typing import Any
 
 from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.guides import Guide, plain_guides
+from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.files.area import DATA, REJECTED, files_of
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_encoding, read_image_rows
@@ -44,6 +45,8 @@ class Sampled:
     generate: Drawing | None
     edit: Drawing | None
     """For a later turn its source is the row's input image, since each turn has a row."""
+    generate_step: str | None
+    """The step whose model in the manifest gives ``generate`` its image key."""
     edit_step: str | None
     """The recipe's step whose model in the manifest gives ``edit`` its image key."""
     known: bool
@@ -58,7 +61,7 @@ class Sampled:
 
     def batch_size(self, step: str) -> int:
         """The recorded batch size of a step."""
-        name = "edit_batch_size" if step != "generate" else "batch_size"
+        name = "batch_size" if base_step(step) == "generate" else "edit_batch_size"
         return self.fields.get(name, self.fields["batch_size"])
 
 
@@ -111,14 +114,15 @@ def _sample_file(
             row_guides = tuple((role, *_put(given, image)) for role, (image, _) in zip(roles, control, strict=True))
             generate = _generate(fields, source, row_guides) if "generate" in kinds and not is_later else None
             edit = _edit(fields, generate, source, mask, given) if is_edited else None
-            step, reading = _edit_step(fields, edit, {step: model["identity"] for step, model in models.items()})
-            first_reading = _generate_reading(generate, models)
-            known = (step is not None or edit is None) and (first_reading is not None or generate is None)
+            identities = {step: model["identity"] for step, model in models.items()}
+            step, reading = _edit_step(fields, edit, identities)
+            first_step, first_reading = _generate_step(generate, identities)
+            known = (step is not None or edit is None) and (first_step is not None or generate is None)
             generate = generate and replace(generate, reading=first_reading or 1, truncated=truncated)
             edit = edit and replace(edit, reading=reading or 1, truncated=truncated)
             # A lossy row does not have the exact source of a later turn's edit.
             known = known and (encoding.lossless or not is_later)
-            yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, step, known)
+            yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, first_step, step, known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{shown_path(path)} cannot be read ({' '.join(str(error).split())[:200]}), so none of its images can be "
@@ -181,18 +185,19 @@ def _put(given: Path, content: bytes | None) -> tuple[str, str]:
     return str(given / sha256), sha256
 
 
-def _generate_reading(generate: Drawing | None, models: Mapping[str, Any]) -> int | None:
-    """The version of conversion with which the manifest's model gives the row's image key; None for any other model."""
+def _generate_step(generate: Drawing | None, models: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """The step whose model in the manifest gives the row's image key, and the version of conversion."""
     if generate is None:
-        return None
+        return None, None
     decides = {**_decides(generate), **{role: sha256 for role, _, sha256 in generate.guides}}
-    identity = models["generate"]["identity"]
-    for reading in _READINGS:
-        # Without a size too: a model behind an API may decide it.
-        for request in (decides, {**decides, "width": None, "height": None}):
-            if generate.key == image_key("text-to-image", identity, {**request, "reading": reading}):
-                return reading or 1
-    return None
+    # Without a size too: a model behind an API may decide it.
+    requests = (decides, {**decides, "width": None, "height": None})
+    for step, identity in models.items():
+        for reading in _READINGS if base_step(step) == "generate" else ():
+            keys = {image_key("text-to-image", identity, {**request, "reading": reading}) for request in requests}
+            if generate.key in keys:
+                return step, reading or 1
+    return None, None
 
 
 def _edit_step(
@@ -210,7 +215,7 @@ def _edit_step(
         for reading in _READINGS:
             requests = ({**decides, "width": w, "height": h, "reading": reading} for w, h in sizes)
             keys = {image_key("edit", identity, request) for request in requests}
-            if step != "generate" and fields["image_key"] in keys:
+            if base_step(step) != "generate" and fields["image_key"] in keys:
                 return step, reading
     return None, None
 

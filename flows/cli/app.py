@@ -202,7 +202,7 @@ CacheDir = Annotated[str | None, Parameter(help="Folder of the hub's cache. By d
 
 @catalog.default
 def models(*, models_file: ModelsFile = None, cache_dir: CacheDir = None, json: Json = False) -> int:
-    """List the models that a recipe can name: tasks, defaults, licence, and how much of each is cached."""
+    """List the models and scorers that a recipe can name: tasks, defaults, licence, and how much of each is cached."""
     from imagemill.flows.cli.models_output import print_models
 
     return print_models(models_file, cache_dir, json)

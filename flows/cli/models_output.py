@@ -39,18 +39,28 @@ def print_models(models_file: str | None, cache_dir: str | None, as_json: bool) 
 
 
 def _cells(model: Mapping[str, Any]) -> list[str]:
-    guidance, memory = model["guidance_scale"], model["memory_gib"]
+    memory = model["memory_gib"]
     return [
         model["key"],
         ", ".join(model["tasks"]),
-        f"{model['width']} x {model['height']}",
-        str(model["steps"]),
-        "none" if guidance is None else f"{guidance:g}",
-        "yes" if model["negative_prompt"] else "no",
+        *_settings(model),
         f"{memory:g} GiB" if memory else "?",
         "yes" if model["gated"] else "no",
         _cached(model),
         model["licence"],
+    ]
+
+
+def _settings(model: Mapping[str, Any]) -> list[str]:
+    """Size, steps, guidance and negative prompts; a scorer has none."""
+    if model["width"] is None:
+        return ["", "", "", ""]
+    guidance = model["guidance_scale"]
+    return [
+        f"{model['width']} x {model['height']}",
+        str(model["steps"]),
+        "none" if guidance is None else f"{guidance:g}",
+        "yes" if model["negative_prompt"] else "no",
     ]
 
 
@@ -86,7 +96,7 @@ def print_pulled(
     print(f"{key}: {where}{at}, {decimal(pulled.bytes)}; {done}.")
     print(f"Files: {pulled.folder}")
     if to:
-        print(f"In a recipe: generate.model: {to}")
+        print(f"In a recipe: {'the model or head of a scorer' if pulled.is_scorer else 'generate.model'}: {to}")
     return 0
 
 

@@ -10,9 +10,9 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from imagemill.data.config.chain import chain_of
 from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.step_models import model_links
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.errors import ImagemillError
@@ -37,7 +37,7 @@ def given_name(recipe: Any, overrides: Mapping[str, Any] | None = None) -> str |
 
 def models_of(recipe: Recipe) -> set[str]:
     """The models that the recipe names."""
-    return {link.section.model for link in chain_of(recipe)}
+    return {link.section.model for link in model_links(recipe)}
 
 
 def tag_run(name: str | None, models: Collection[str] = ()) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path, PurePosixPath
 
 from imagemill.data.errors import RecipeError
@@ -50,6 +50,23 @@ def needed_files(repository: str, index: str, paths: Iterable[str]) -> list[str]
     return chosen
 
 
+def needed_of_scorer(repository: str, paths: Iterable[str]) -> list[str]:
+    """The files that a scorer's model or head is loaded from: settings and safetensors at the top of its repository.
+
+    Raises RecipeError where it has weights, but none that imagemill loads.
+    """
+    names = sorted(path for path in paths if "/" not in path)
+    is_model = "config.json" in names and any(by_variant(names))
+    weights = by_variant(names).get("", []) if is_model else [name for name in names if name.endswith(".safetensors")]
+    if not weights:
+        found = ", ".join(name for name in names if name.endswith(_ALL_WEIGHTS)) or "none"
+        raise RecipeError(
+            f"the repository {shown(repository)} has these weights at its top: {found}. imagemill loads only "
+            "safetensors: model.safetensors, in one file or in shards, or a head's one file."
+        )
+    return [name for name in names if _is_setting(name, "") or name in weights]
+
+
 def _is_setting(name: str, variant: str) -> bool:
     """Whether a part's file has settings, or is the index of the weights of this variant ("" for none)."""
     if name.endswith(".json") and ".index." in name:
@@ -61,16 +78,33 @@ def _is_setting(name: str, variant: str) -> bool:
 def is_whole(folder: Path) -> bool:
     """Whether a model's folder has all files that it is loaded from."""
     if not (folder / "model_index.json").is_file():
-        return False
+        return _scorer_is_whole(folder)
     return all(_part_is_whole(folder / name) for name in parts_of((folder / "model_index.json").read_text("utf-8")))
 
 
-def _part_is_whole(part: Path) -> bool:
-    names = {path.name for path in part.iterdir() if path.exists()} if part.is_dir() else set()
+def _scorer_is_whole(folder: Path) -> bool:
+    """Whether a folder has the weights of a scorer's model or head, and all shards of them."""
+    names = _names(folder)
+    return any(name.endswith(".safetensors") for name in names) and _has_shards(folder, names)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.exists()} if folder.is_dir() else set()
+
+
+def _has_shards(folder: Path, names: Set[str]) -> bool:
+    """Whether all shards are there that an index lists."""
     for name in filter(_WEIGHTS_INDEX.fullmatch, names):
-        weight_map: Mapping[str, str] = json.loads((part / name).read_text("utf-8"))["weight_map"]
+        weight_map: Mapping[str, str] = json.loads((folder / name).read_text("utf-8"))["weight_map"]
         if not set(weight_map.values()) <= names:
             return False
+    return True
+
+
+def _part_is_whole(part: Path) -> bool:
+    names = _names(part)
+    if not _has_shards(part, names):
+        return False
     if part.name.startswith(_HAVE_WEIGHTS):
         return bool({"", *VARIANTS} & set(by_variant(names)))
     return bool(names)

@@ -1,4 +1,4 @@
-"""Inventory of the catalog: every model with its defaults, and how much of it the local cache has."""
+"""Inventory of the catalog: every model and scorer with its settings, and how much of it the local cache has."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from huggingface_hub import constants
 
 from imagemill.models.catalog.entries import Entry, Family, read_catalog
+from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.download.file_selection import is_whole
 
 CacheState = Literal["whole", "part", "none", "folder"]
@@ -25,12 +26,17 @@ class CacheStatus:
 
 
 def list_models(models_file: str | None = None, cache_dir: str | None = None) -> list[dict[str, Any]]:
-    """Each model of the catalog as plain values, in its order. Needs no network. Raises RecipeError for a bad file."""
+    """Each model of the catalog, then each scorer, as plain values, in its order. Needs no network.
+
+    A scorer's tasks are its kinds; what it does not have, such as a size, is None. Raises RecipeError for a bad file.
+    """
     catalog = read_catalog(models_file)
-    return [
+    models = [
         _describe(name, entry, catalog.families[entry.family], name in catalog.own, cache_dir)
         for name, entry in catalog.models.items()
     ]
+    scorers = [_describe_scorer(name, entry, name in catalog.own, cache_dir) for name, entry in catalog.scorers.items()]
+    return models + scorers
 
 
 def _describe(name: str, entry: Entry, family: Family, is_own: bool, cache_dir: str | None) -> dict[str, Any]:
@@ -40,9 +46,22 @@ def _describe(name: str, entry: Entry, family: Family, is_own: bool, cache_dir: 
         "key": name,
         "tasks": list(entry.calls(family)),
         **{setting: settings[setting] for setting in listed},
+        **_files(entry, status, is_own),
+        "outputs": entry.outputs,
+    }
+
+
+def _describe_scorer(name: str, entry: ScorerEntry, is_own: bool, cache_dir: str | None) -> dict[str, Any]:
+    status = cache_status_of(entry, cache_dir)
+    missing = ("width", "height", "steps", "guidance_scale", "negative_prompt", "outputs")
+    described = {"key": name, "tasks": list(entry.kinds), **dict.fromkeys(missing), "dtype": entry.dtype}
+    return {**described, **_files(entry, status, is_own)}
+
+
+def _files(entry: Entry | ScorerEntry, status: CacheStatus, is_own: bool) -> dict[str, Any]:
+    return {
         "memory_gib": entry.memory_gib,
         "licence": entry.licence,
-        "outputs": entry.outputs,
         "gated": entry.gated,
         "repository": entry.repository,
         "revision": entry.revision,
@@ -60,7 +79,7 @@ def cache_root(repository: str, cache_dir: str | None) -> Path:
     return root / f"models--{repository.replace('/', '--')}"
 
 
-def cache_status_of(entry: Entry, cache_dir: str | None) -> CacheStatus:
+def cache_status_of(entry: Entry | ScorerEntry, cache_dir: str | None) -> CacheStatus:
     """How much of an entry is on this machine, at its commit, or at the newest one that the cache knows."""
     if entry.folder:
         return CacheStatus("folder", bytes_in(Path(entry.folder)))

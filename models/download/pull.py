@@ -28,7 +28,7 @@ from imagemill.data.errors import DownloadFailed, RecipeError, UnknownModel
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.not_a_model import nearest_names
-from imagemill.models.download.file_selection import is_whole, needed_files, safe_path
+from imagemill.models.download.file_selection import is_whole, needed_files, needed_of_scorer, safe_path
 from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository
 from imagemill.models.download.resumable import Emit, Progress, downloaded_bytes, fetch
 from imagemill.models.hub import gated_message
@@ -49,6 +49,8 @@ class Pulled:
     bytes: int
     downloaded: int
     """Bytes of large files that were missing before."""
+    is_scorer: bool = False
+    """Whether it judges images, and generates none."""
 
 
 def pull(
@@ -59,21 +61,22 @@ def pull(
     models_file: str | None = None,
     emit: Emit = lambda downloaded, total: None,
 ) -> Pulled:
-    """Download a model of the catalog, or an 'org/name' repository.
+    """Download a model or scorer of the catalog, or an 'org/name' repository, which may be a scorer's or a head's.
 
     Complete files are not downloaded again, partial ones are resumed. Raises UnknownModel and RecipeError for a model
     that does not exist or denies access, DownloadFailed where the download ended early; partial files are kept.
     """
     catalog = read_catalog(models_file)
-    key = catalog.key_of(key) or catalog.key_of_repository(key) or key
-    entry = catalog.models.get(key)
+    key = catalog.key_of(key) or catalog.key_of_repository(key) or catalog.scorer_of(key) or key
+    entry = catalog.models.get(key) or catalog.scorers.get(key)
     if entry is None and key.count("/") != 1:
         raise UnknownModel(
             f"{shown(key)} is neither in the catalog (nearest: {', '.join(nearest_names(key, catalog))}; `imagemill "
-            f"models` lists all {len(catalog.models)}) nor an 'org/name' repository."
+            f"models` lists all {len(catalog.models) + len(catalog.scorers)}) nor an 'org/name' repository."
         )
     if entry and entry.folder:
-        return Pulled(key, None, None, entry.folder, bytes_in(Path(entry.folder)), 0)
+        folder = Path(entry.folder)
+        return Pulled(key, None, None, entry.folder, bytes_in(folder), 0, _is_scorer(folder))
     repository = entry.repository if entry else key
     revision = revision or (entry.revision if entry else None)
     with _explain(key, repository, revision):
@@ -84,10 +87,14 @@ def pull(
             if to is not None or status.state != "whole":
                 raise
             folder = cache_root(repository, cache_dir) / "snapshots" / status.commit
-            return Pulled(key, repository, status.commit, str(folder), status.bytes, 0)
+            return Pulled(key, repository, status.commit, str(folder), status.bytes, 0, _is_scorer(folder))
         root = to or cache_root(repository, cache_dir)
         with _locked(key, root):
             return _download(key, listed, to, cache_dir, emit)
+
+
+def _is_scorer(folder: Path) -> bool:
+    return not (folder / "model_index.json").is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,13 @@ def _list_files(repository: str, revision: str | None) -> _Listed:
     tree = hub.list_repo_tree(repository, revision=commit, recursive=True, token=token)
     files = {file.path: file for file in tree if isinstance(file, RepoFile)}
     if "model_index.json" not in files:
-        raise UnknownModel(f"{shown(repository)} has no model_index.json at {commit[:12]}: not a diffusers model?")
+        if "config.json" not in files and not any(path.endswith(".safetensors") for path in files):
+            raise UnknownModel(
+                f"{shown(repository)} has neither model_index.json nor config.json at {commit[:12]}: not a model of "
+                "diffusers or transformers?"
+            )
+        chosen = needed_of_scorer(repository, files)
+        return _Listed(repository, revision or "main", commit, {path: files[path] for path in chosen})
     index = get_session().get(
         hf_hub_url(repository, "model_index.json", revision=commit),
         headers=build_hf_headers(token=token),
@@ -138,10 +151,8 @@ def _download(key: str, listed: _Listed, to: Path | None, cache_dir: str | None,
             threads.shutdown(wait=False, cancel_futures=True)
     folder = str(to) if to else _link(listed, cache_dir)
     if not is_whole(Path(folder)):
-        raise RecipeError(
-            f"{shown(listed.repository)} lacks files that its model_index.json names; see {shown_path(folder)}."
-        )
-    return Pulled(key, listed.repository, listed.commit, folder, total, missing)
+        raise RecipeError(f"{shown(listed.repository)} lacks files that its index names; see {shown_path(folder)}.")
+    return Pulled(key, listed.repository, listed.commit, folder, total, missing, _is_scorer(Path(folder)))
 
 
 def _targets(listed: _Listed, to: Path | None, root: Path) -> Iterator[tuple[str, Path]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,12 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing],
     padded = [*batch, *[batch[-1]] * (batch_size - len(batch))]
     arguments = arguments_of_call(pipeline, spec, padded)
     cache_steps(pipeline, spec.speed, spec.name, padded[0].drawing.steps)
-    with torch.inference_mode(), within_graph_limit(spec.speed, spec.name), all_noise_is_seeded(pipeline, spec.name):
+    with (
+        torch.inference_mode(),
+        within_graph_limit(spec.speed, spec.name),
+        all_noise_is_seeded(pipeline, spec.name),
+        _ended(pipeline),
+    ):
         values = pipeline(**arguments, output_type="pt").images[: len(batch)]
         # Image by image: a whole batch exceeds a processor's cache, and takes twice the memory.
         pixels = [_to_bytes(image) for image in values]
@@ -40,6 +46,21 @@ def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing],
     if spec.call.keep_unmasked:
         images = [_keep_unmasked(prepared, image) for prepared, image in zip(batch, images, strict=True)]
     return list(zip(batch, images, finite, strict=True))
+
+
+@contextmanager
+def _ended(pipeline: Any) -> Iterator[None]:
+    """If the call fails, do what a pipeline does at its end.
+
+    With offload its parts leave the device, and a step cache forgets the call, whose steps the next would continue.
+    """
+    try:
+        yield
+    except Exception:
+        # On a lost device this fails too; the first error is the one to report.
+        with suppress(RuntimeError):
+            getattr(pipeline, "maybe_free_model_hooks", bool)()
+        raise
 
 
 def _to_bytes(values: torch.Tensor) -> torch.Tensor:

@@ -69,23 +69,24 @@ class RecoveringGenerator:
 
     def _draw_apart(self, batch: list[PreparedDrawing], attempt: int) -> list[tuple[Outcome, int]]:
         """Generate a batch; if it fails, its halves, until the images at fault stand alone in ``failed``."""
-        size = self.max_batch_of(batch[0])
-        try:
-            with time_limit(self.job.batch_timeout, self.on_lost):
+        size, reason, fits = self.max_batch_of(batch[0]), None, True
+        with time_limit(self.job.batch_timeout, self.on_lost):
+            try:
                 if self.job.finds_batch_size and self._shape(batch[0]) not in _fits:
                     size = find_batch_size(self.pipeline, self.job.spec, batch[0], size)
                     _fits[self._shape(batch[0])] = size
                 if len(batch) <= size:
                     return [(outcome, size) for outcome in draw_batch(self.pipeline, self.job.spec, batch, size)]
-        except ImagemillError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            if is_sticky(error):
-                self.on_lost(reason)
-                raise DeviceLost(reason) from error
-            fits = not is_out_of_memory(error)
-        else:
+            except ImagemillError:
+                raise
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                # Within the limit, since it waits for the device.
+                if is_sticky(error):
+                    self.on_lost(reason)
+                    raise DeviceLost(reason) from error
+                fits = not is_out_of_memory(error)
+        if reason is None:
             parts = [batch[start : start + size] for start in range(0, len(batch), size)]
             return [outcome for part in parts for outcome in self._draw_apart(part, attempt)]
         # Outside of the handler: the error's traceback keeps the tensors alive that filled the memory.
@@ -136,7 +137,8 @@ class RecoveringGenerator:
         source = like.source and Image.new("RGB", like.source.size, "gray")
         plain = replace(like, drawing=replace(like.drawing, prompt="an image", seed=0), source=source)
         try:
-            draw_batch(self.pipeline, self.job.spec, [plain], self.max_batch_of(like))
+            with time_limit(self.job.batch_timeout, self.on_lost):
+                draw_batch(self.pipeline, self.job.spec, [plain], self.max_batch_of(like))
         except Exception as error:
             raise BuildFailed(
                 f"the model {shown(self.job.spec.name)} fails on every image of {like.width} x {like.height} pixels "

@@ -17,9 +17,9 @@ from imagemill.data.config.speed import Speed
 from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.data.messages import shown
 from imagemill.models.cache_dir import cache_folder
+from imagemill.models.loading.caches.source_cache import cache_sources
+from imagemill.models.loading.caches.text_cache import cache_texts
 from imagemill.models.loading.load_errors import first_line, is_out_of_memory, is_sticky
-from imagemill.models.loading.source_cache import cache_sources
-from imagemill.models.loading.text_cache import cache_texts
 
 # diffusers puts an underscore before the names of backends that need a certain GPU or build.
 _BACKENDS = {"cudnn": "_native_cudnn", "flash_3": "_flash_3", "flash_3_hub": "_flash_3_hub"}

@@ -12,6 +12,8 @@ import psutil
 import torch
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from imagemill.models.loading.memory.pinned import to_host
+
 ACTIVATIONS_SHARE = 0.1
 """Share of a device's memory that is reserved for activations."""
 
@@ -19,13 +21,19 @@ HOST_SHARE = 0.1
 """Share of the host's memory that is never filled with offloaded models."""
 
 
-def free_bytes(device: torch.device, allocated: int) -> int:
-    """Bytes of weights that still fit on the device, beside the ``allocated`` bytes on it.
+LIMIT = "IMAGEMILL_DEVICE_GIB"
+"""In a worker's environment: the most GiB of weights on its device."""
 
-    IMAGEMILL_DEVICE_GIB in a worker's environment limits the GiB of weights on its device.
-    """
-    if budget := os.environ.get("IMAGEMILL_DEVICE_GIB"):
-        return int(float(budget) * 2**30) - allocated
+
+def is_limited() -> bool:
+    """Whether this worker may have only so many weights on its device."""
+    return bool(os.environ.get(LIMIT))
+
+
+def free_bytes(device: torch.device, allocated: int) -> int:
+    """Bytes of weights that still fit on the device, beside the ``allocated`` bytes on it."""
+    if is_limited():
+        return int(float(os.environ[LIMIT]) * 2**30) - allocated
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         # Memory that torch has reserved and does not use is free for it.
@@ -62,9 +70,12 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def move(parts: Iterable[torch.nn.Module], device: torch.device) -> None:
-    """Move the parts that are not there yet."""
+    """Move the parts that are not there yet; from a GPU to the host, into pinned memory."""
     for part in parts:
-        part.to(device)
+        if device.type == "cpu" and any(weight.is_cuda for weight in part.parameters()):
+            to_host(part)
+        else:
+            part.to(device)
 
 
 def free_memory() -> None:

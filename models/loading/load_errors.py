@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,6 +34,9 @@ STICKY = (
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """Texts of those that torch does not raise as OutOfMemoryError: of the CPU's allocator, Apple's, cuBLAS."""
 
+ANSWER_TIMEOUT_S = 300.0
+"""Wait for a device after an error; one that has not finished its queued work by then hangs."""
+
 
 class DeviceLost(Exception):
     """The device is lost to this process, which must be replaced: retrying in it cannot help."""
@@ -46,7 +50,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_sticky(error: BaseException) -> bool:
-    """Whether this process has lost its device: a CUDA error that stays, or a device that is gone."""
+    """Whether this process has lost its device: a CUDA error that stays, or a device that is gone, or hangs.
+
+    Waits for the device, at most ANSWER_TIMEOUT_S: in a batch, ask within the batch's time limit.
+    """
     if isinstance(error, DeviceLost):
         return True
     if not isinstance(error, RuntimeError):
@@ -58,11 +65,21 @@ def _answers() -> bool:
     # Whatever the error said: a device that cannot synchronize is lost.
     if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
         return True
-    try:
-        torch.cuda.synchronize()
-    except RuntimeError as error:
-        return is_out_of_memory(error)
-    return True
+    found: list[bool] = []
+
+    def ask() -> None:
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError as error:
+            found.append(is_out_of_memory(error))
+        else:
+            found.append(True)
+
+    # In a thread: behind a kernel that hangs the call never returns, and cannot be stopped.
+    asking = threading.Thread(target=ask, daemon=True, name="synchronize")
+    asking.start()
+    asking.join(ANSWER_TIMEOUT_S)
+    return found == [True]
 
 
 @contextmanager

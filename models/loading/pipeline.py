@@ -22,8 +22,9 @@ from imagemill.models.loading.adapters import check_fit, hub_arguments, load_con
 from imagemill.models.loading.fixed_texts import fix_text_lengths
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import load_loras
-from imagemill.models.loading.offload import apply_offload, part_quantization, quantization
-from imagemill.models.loading.part_sizes import part_sizes
+from imagemill.models.loading.memory.model_offload import share_offload
+from imagemill.models.loading.memory.offload import apply_offload, part_quantization, quantization, stays_on_device
+from imagemill.models.loading.memory.part_sizes import part_sizes
 from imagemill.models.loading.weights_report import complete_weights
 
 
@@ -94,6 +95,8 @@ def load_pipeline(
             dtype=dtype,
             variant=variant_of(folder),
             use_safetensors=True,
+            # Tensor by tensor from the files to the device: the host never holds the whole model.
+            device_map=device.type if stays_on_device(spec.memory, device) else None,
             **quantization(spec, sizes, device),
             **without,
             **shared,
@@ -162,7 +165,9 @@ def pipeline_from_parts(pipeline: Any, spec: ModelSpec) -> Any:
     # Beside parts a pipeline has settings, such as FLUX.2's is_distilled.
     arguments = {**pipeline.config, **pipeline.components}
     takes = inspect.signature(kind.__init__).parameters
-    return fix_text_lengths(_silence(kind(**{name: value for name, value in arguments.items() if name in takes})))
+    found = kind(**{name: value for name, value in arguments.items() if name in takes})
+    share_offload(pipeline, found)
+    return fix_text_lengths(_silence(found))
 
 
 def _silence(pipeline: Any) -> Any:

@@ -18,10 +18,19 @@ import torch
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.acceleration import speed_up
 from imagemill.models.loading.adapters import ip_adapter_bytes, steered_parts
-from imagemill.models.loading.device_memory import bytes_of, free_bytes, free_host_bytes, free_memory, move, weights_of
+from imagemill.models.loading.device_memory import (
+    bytes_of,
+    free_bytes,
+    free_host_bytes,
+    free_memory,
+    is_limited,
+    move,
+    weights_of,
+)
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import changed_parts
-from imagemill.models.loading.offload import device_bytes, loaded_bytes
+from imagemill.models.loading.memory.offload import device_bytes, loaded_bytes, stays_on_device
+from imagemill.models.loading.memory.pinned import bytes_to_copy, forget_copies
 from imagemill.models.loading.pipeline import (
     device_name,
     extra_components,
@@ -59,6 +68,9 @@ class Resident:
 _resident: dict[str, Resident] = {}
 """By ModelSpec.weights_key."""
 
+_crowded: dict[str, int] = {}
+"""ModelSpec.weights_key -> bytes of other models' weights beside which that model ran out of memory."""
+
 _loading = threading.Lock()
 
 
@@ -79,6 +91,7 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
             move(found.parts, device)
             found.is_on_device = True
             _emit(report, "moved", found, device, started)
+        _thin_out(found, device)
         found.used = time.monotonic()
         key = spec.pipeline, spec.scheduler
         if key not in found.pipelines:
@@ -138,9 +151,32 @@ def _make_space(needed: int, device: torch.device, max_resident: int | None) -> 
     """Evict the least recently used until ``needed`` bytes of weights fit beside the others."""
     while on_device := sorted(filter(attrgetter("is_on_device"), _resident.values()), key=attrgetter("used")):
         is_full = max_resident is not None and len(on_device) >= max_resident
-        if not is_full and free_bytes(device, allocated=bytes_of(_parts_of(on_device))) >= needed:
+        # An offloaded model is in the host's memory, and leaves no space on the device.
+        holding = [resident for resident in on_device if stays_on_device(resident.spec.memory, device)]
+        fits = free_bytes(device, allocated=bytes_of(_parts_of(holding))) >= needed
+        leaving = on_device if is_full else holding
+        if not leaving or (fits and not is_full):
             return
-        _evict(on_device[0], device, to_free_memory=not is_full)
+        _evict(leaving[0], device, to_free_memory=not is_full)
+
+
+def _thin_out(resident: Resident, device: torch.device) -> None:
+    """Evict the least recently used of the others while they are as many as this one ran out of memory beside."""
+    limit = _crowded.get(resident.spec.weights_key)
+    while limit is not None and (others := sorted(_others(resident.spec), key=attrgetter("used"))):
+        if _bytes_beside(resident, others) < limit:
+            return
+        _evict(others[0], device, to_free_memory=True)
+
+
+def _others(spec: ModelSpec) -> list[Resident]:
+    """The other models on the device."""
+    return [found for key, found in _resident.items() if key != spec.weights_key and found.is_on_device]
+
+
+def _bytes_beside(resident: Resident, others: Iterable[Resident]) -> int:
+    own = {id(part) for part in resident.parts}
+    return bytes_of(part for part in _parts_of(others) if id(part) not in own)
 
 
 def _parts_of(residents: Iterable[Resident]) -> list[torch.nn.Module]:
@@ -168,18 +204,30 @@ def _can_offload(
     if memory.offload != "none" or memory.quantization != "none":
         return False
     if device.type == "cuda":
-        return free_host_bytes() >= bytes_of(leaving)
+        needed = bytes_to_copy(leaving)
+        if free_host_bytes() >= needed:
+            return True
+        on_device = _parts_of(filter(attrgetter("is_on_device"), _resident.values()))
+        return free_host_bytes() + forget_copies(on_device) >= needed
     # Elsewhere device and host share one memory: offloading would free nothing.
     return not to_free_memory
 
 
 def evict_others(spec: ModelSpec) -> bool:
-    """Evict all other models from the device; returns whether there were any. On a CPU none is evicted."""
+    """Evict all other models from the device, beside which this one ran out of memory; whether there were any.
+
+    Beside as many it will not stand again: ``resident_pipeline`` evicts them before. On a CPU whose memory is not
+    limited (IMAGEMILL_DEVICE_GIB) none is evicted.
+    """
     with _loading:
         device = pick_device()
-        if device.type == "cpu":
+        others = _others(spec)
+        if not others or (device.type == "cpu" and not is_limited()):
+            # Alone it ran out too: a smaller batch may fit beside others again.
+            _crowded.pop(spec.weights_key, None)
             return False
-        others = [item for key, item in _resident.items() if key != spec.weights_key and item.is_on_device]
+        if own := _resident.get(spec.weights_key):
+            _crowded[spec.weights_key] = _bytes_beside(own, others)
         for resident in others:
             _evict(resident, device, to_free_memory=True)
-        return bool(others)
+        return True

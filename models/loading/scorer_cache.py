@@ -15,14 +15,16 @@ from transformers.utils import logging as transformers_logging
 
 from imagemill.data.config.memory import Memory
 from imagemill.data.config.speed import Speed
+from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.scorers.spec import BACKEND, ScorerSpec
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.library_messages import collect_new
 from imagemill.models.loading import pipeline_cache
-from imagemill.models.loading.adapters import hub_arguments
 from imagemill.models.loading.device_memory import bytes_of, move
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.pipeline import pick_device
+from imagemill.models.loading.scorer_files import scorer_folder
 from imagemill.models.loading.weights_report import complete_weights
 
 
@@ -82,7 +84,7 @@ def resident_scorer(
         if found is None:
             loaded = _load(spec, known)
             pipeline_cache._make_space(bytes_of([loaded.model]), device, max_resident)
-            loaded.model.to(device)
+            move([loaded.model], device)
             found = pipeline_cache.Resident(known, {("scorer", None): loaded}, None, {})  # type: ignore[arg-type]
             pipeline_cache._resident[known.weights_key] = found
             pipeline_cache._emit(report, "loaded", found, device, started)
@@ -91,6 +93,7 @@ def resident_scorer(
             move(found.parts, device)
             found.is_on_device = True
             pipeline_cache._emit(report, "moved", found, device, started)
+        pipeline_cache._thin_out(found, device)
         found.used = time.monotonic()
         return next(iter(found.pipelines.values()))
 
@@ -107,25 +110,23 @@ def _load(spec: ScorerSpec, known: _ResidentSpec) -> LoadedScorer:
     For tests: IMAGEMILL_SCORER in a worker's environment names a ``module:function`` that is called with the spec and
     the loaded scorer, and returns what takes its place.
     """
-    source, arguments = known.source, hub_arguments(known.source, spec.cache_dir)
-    kind = AutoModelForImageClassification if spec.kind == "classify" else AutoModel
+    source, kind = known.source, AutoModelForImageClassification if spec.kind == "classify" else AutoModel
     transformers_logging.disable_progress_bar()
     collect_new()
     with load_errors(known), complete_weights(known.name, source.location):
-        model = kind.from_pretrained(
-            source.location,
-            dtype=getattr(torch, spec.dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            **arguments,
-        )
-        processor = AutoImageProcessor.from_pretrained(
-            source.location, backend=BACKEND, trust_remote_code=False, **arguments
-        )
+        folder, safely = scorer_folder(known.name, source, spec.cache_dir), {"trust_remote_code": False}
+        model = kind.from_pretrained(folder, dtype=getattr(torch, spec.dtype), use_safetensors=True, **safely)
+        processor = AutoImageProcessor.from_pretrained(folder, backend=BACKEND, **safely)
         text = getattr(model.config, "text_config", None) if hasattr(model, "get_text_features") else None
         tokenizer = None
         if text is not None:
-            tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **arguments)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
+            # transformers makes an empty one where there is no file.
+            if 2 * len(tokenizer) < text.vocab_size:
+                raise RecipeError(
+                    f"the model {shown(known.name)} cannot be loaded from {shown_path(source.location)}: it has no "
+                    f"tokenizer for its {text.vocab_size:,} tokens. Copy or download the model again."
+                )
     length = text.max_position_embeddings if text is not None else 0
     loaded = LoadedScorer(model.eval(), processor, tokenizer, length)
     stand_in = os.environ.get("IMAGEMILL_SCORER")

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from imagemill.models.loading.scorer_cache import LoadedScorer
+from imagemill.models.scoring.threads import threads
 
 MAX_ASPECT = 16
 """A longer image is cropped to this shape around its centre: processors scale the short side to the model's size, which
@@ -31,6 +32,8 @@ class Embeddings:
         """While it is this model's turn: it may be evicted in between."""
         self.size = size
         """Rows of every call: fewer are padded, since an output's bits depend on the shape."""
+        self.cut: set[str] = set()
+        """Texts that are longer than the model reads, and so were cut."""
         self._images: dict[str, torch.Tensor] = {}
         self._texts: dict[str, torch.Tensor] = {}
         self._logits: dict[str, torch.Tensor] = {}
@@ -87,7 +90,15 @@ class Embeddings:
 
     def _pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
         assert self.loaded is not None, "it is this model's turn"
-        values = self.loaded.processor([crop_line(image) for image in images], return_tensors="pt").pixel_values
+        processor = self.loaded.processor
+
+        def prepare(image: Image.Image) -> torch.Tensor:
+            return processor([crop_line(image)], return_tensors="pt").pixel_values
+
+        # Padding repeats an image: it is prepared once.
+        once = {id(image): image for image in images}
+        prepared = dict(zip(once, threads().map(prepare, once.values()), strict=True))
+        values = torch.cat([prepared[id(image)] for image in images])
         return values.to(self.loaded.device, self.loaded.dtype)
 
     def _image_features(self, values: torch.Tensor) -> torch.Tensor:
@@ -97,6 +108,8 @@ class Embeddings:
     def _text_features(self, texts: Sequence[str]) -> torch.Tensor:
         assert self.loaded is not None, "it is this model's turn"
         loaded = self.loaded
+        whole = loaded.tokenizer(list(texts), verbose=False)["input_ids"]
+        self.cut |= {text for text, ids in zip(texts, whole, strict=True) if len(ids) > loaded.text_length}
         tokens: Any = loaded.tokenizer(
             list(texts), padding="max_length", max_length=loaded.text_length, truncation=True, return_tensors="pt"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,7 @@ def score(job: ScoreJob, report: Report, run: str = "once") -> ScoreReport:
         failed=scoring.failed,
         loads=tuple(event for event in scoring.events if event["kind"] == "loaded"),
         stats=stats,
+        truncated=dict(scoring.truncated),
     )
 
 
@@ -86,6 +88,7 @@ class _Scoring:
         self.in_flight = InFlight(self.staging.folder, self.run_name, keys)
         self._journal = ScoreJournal(Path(self.job.journal))
         self._known = dict(self.job.known)
+        self.truncated: Counter[str] = Counter()
         self._facts: dict[ScorerSpec, ScorerFacts] = {}
         self._embeddings: dict[str, Embeddings] = {}
         self._is_reversed = False
@@ -131,6 +134,13 @@ class _Scoring:
                 self._add(spec, [(first[look.request.id], verdict) for look, verdict in good], same)
                 if not self.scored and not good:
                     scorer.check_model(same[batch[0]][0])
+            if embeddings and embeddings.cut:
+                self.truncated[spec.name] += sum(
+                    {look.request.text, look.request.before} & embeddings.cut != set()
+                    for pixels, found in same.items()
+                    for look in found
+                    if pixels not in known
+                )
             for pixels in same:
                 if failure := scorer.failed.get(same[pixels][0].request.id):
                     self.failed |= {look.request.id: failure for look in same[pixels]}

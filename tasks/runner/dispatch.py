@@ -17,10 +17,13 @@ from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.data.messages import shown
 from imagemill.data.records import StepReport
+from imagemill.data.scores.records import ScoreReport
 from imagemill.models.catalog.api_key import HOSTS, check_key, may_get_key, origin_in_messages
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.job import Job
+from imagemill.models.score_job import ScoreJob
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner, Listener
+from imagemill.tasks.runner.job_message import WorkerJob
 
 if TYPE_CHECKING:
     from imagemill.models.api.client import ImagesApi
@@ -38,9 +41,17 @@ def draw_job(job: Job) -> StepReport:
     return runner.shared_resource(ApiThread).draw(job, key, key_from, runner.listener)
 
 
-def wait_for_worker(job: Job) -> None:
-    """Submit a job and return once a worker has it; at once if an API generates. The task's draw_job then takes it."""
-    if isinstance(job.spec, ApiSpec):
+def score_job(job: ScoreJob) -> ScoreReport:
+    """Score a job's images from inside a task. Raises ImagemillError if a retry would not help."""
+    return gpu_runner().score(job)
+
+
+def wait_for_worker(job: WorkerJob) -> None:
+    """Submit a job and return once a worker has it; at once if an API generates.
+
+    The task's draw_job or score_job then takes it.
+    """
+    if isinstance(job, Job) and isinstance(job.spec, ApiSpec):
         return
     # The task meets an error of the disk again, and is retried.
     with suppress(OSError):

@@ -1,8 +1,8 @@
 """GpuTaskRunner: the Prefect engine in threads of the flow's process, the models in one worker process per GPU.
 
 States, retries and logs are Prefect's, in threads. The body of a GPU task submits a plain function to a Dask cluster
-with ``draw`` and waits for its result; ``wait_for_worker`` submits it before the task run begins. The cluster starts
-with the first such call, so that a build with nothing to generate never waits for a worker.
+with ``draw`` or ``score`` and waits for its result; ``wait_for_worker`` submits it before the task run begins. The
+cluster starts with the first such call, so that a build with nothing to generate never waits for a worker.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from imagemill.data.errors import BuildFailed
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import StepReport
+from imagemill.data.scores.records import ScoreReport
 from imagemill.models.job import Job
 from imagemill.models.library_messages import collected
+from imagemill.models.score_job import ScoreJob
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import MachineCluster, check_address, cores, cpu_workers, root_cause
 from imagemill.tasks.runner.gpus import visible_gpus
-from imagemill.tasks.runner.job_message import pack
+from imagemill.tasks.runner.job_message import WorkerJob, pack
 from imagemill.tasks.runner.started_jobs import StartedJobs, Submission
-from imagemill.tasks.runner.worker import draw_on_worker
+from imagemill.tasks.runner.worker import draw_on_worker, score_on_worker
 from imagemill.tasks.runner.worker_output import FILE
 
 Listener = Callable[[dict[str, Any]], None]
@@ -134,9 +136,18 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         If its worker process ends, the job goes to another, which isolates the rows that were being generated. If an
         external scheduler is unreachable, the job waits for it.
         """
-        # Dask abandons a job after four processes; isolating a row takes three.
-        for _ in range(len(job.drawings) + 2):
-            client, future = self._jobs.take(job) or self._submit(job, _new_key())
+        report: StepReport = self._run(job, len(job.drawings), f"generated with {shown(job.spec.name)}")
+        return report
+
+    def score(self, job: ScoreJob) -> ScoreReport:
+        """Score a job's images on a free worker and wait for it, as ``draw``."""
+        report: ScoreReport = self._run(job, job.requests, f"scored with {shown(job.name)}")
+        return report
+
+    def _run(self, job: WorkerJob, images: int, doing: str) -> Any:
+        # Dask abandons a job after four processes; isolating an image takes three.
+        for _ in range(images + 2):
+            client, future = self._jobs.take(job) or self._submit(job, _new_key(job))
             try:
                 return future.result()
             except KilledWorker:
@@ -147,23 +158,24 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
                 if not future.done():
                     future.cancel()
         raise BuildFailed(
-            f"every worker process that generated with {shown(job.spec.name)} ended; what they printed before is in "
+            f"every worker process that {doing} ended; what they printed before is in "
             f"{shown_path(Path(job.staging) / FILE)}."
         )
 
-    def wait_for_worker(self, job: Job) -> None:
-        """Submit a job and return once a worker has started it, or it has failed; ``draw`` then waits for its end.
+    def wait_for_worker(self, job: WorkerJob) -> None:
+        """Submit a job and return once a worker has started it, or it has failed.
 
-        Raises BuildFailed once the runner is stopped, and if no scheduler answers.
+        ``draw`` or ``score`` then waits for its end. Raises BuildFailed once the runner is stopped, and if no scheduler
+        answers.
         """
-        key = _new_key()
+        key = _new_key(job)
         self._jobs.wait(job, key, lambda: self._submit(job, key))
 
-    def _submit(self, job: Job, key: str) -> Submission:
+    def _submit(self, job: WorkerJob, key: str) -> Submission:
         message, client = pack(job), self.client()
         # First come, first served, to the millisecond: the shards of one model then follow each other.
         return client, client.submit(
-            draw_on_worker, message, self._topic, self._cpu_threads(), key=key, pure=False, fifo_timeout=0
+            _function(job), message, self._topic, self._cpu_threads(), key=key, pure=False, fifo_timeout=0
         )
 
     def _cpu_threads(self) -> int | None:
@@ -265,5 +277,9 @@ def _shards_for(workers: int) -> int:
     return max(2 * workers, workers + 2)
 
 
-def _new_key() -> str:
-    return f"draw_on_worker-{uuid4()}"
+def _function(job: WorkerJob) -> Callable[..., Any]:
+    return score_on_worker if isinstance(job, ScoreJob) else draw_on_worker
+
+
+def _new_key(job: WorkerJob) -> str:
+    return f"{_function(job).__name__}-{uuid4()}"

@@ -12,6 +12,9 @@ from imagemill.data.messages import shown
 
 CUDA, ROCM = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Variables with the settings of torch's allocator: the current name, and the older one, which it still reads."""
+
 
 def variable() -> str:
     """The variable that selects a process's GPUs: CUDA's, or ROCm's if it is set or only AMD's tools are there."""
@@ -62,7 +65,11 @@ def _is_prefix(name: str, gpu: str) -> bool:
 def gpu_environment(gpu: str) -> dict[str, str]:
     """Environment variables of a worker that sees this GPU alone."""
     # In the order of nvidia-smi; CUDA's default order is by speed.
-    return {variable(): gpu, "CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
+    found = {variable(): gpu, "CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
+    if variable() == CUDA and not any(name in os.environ for name in ALLOCATOR):
+        # Images of many sizes leave gaps between fixed segments, and a batch that would fit runs out of memory.
+        found[ALLOCATOR[0]] = "expandable_segments:True"
+    return found
 
 
 def _output(*command: str) -> str:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from imagemill.data.errors import BuildFailed
 from imagemill.data.messages import shown_path
 from imagemill.models.job import Job
+from imagemill.models.score_job import ScoreJob
 
 PACKAGES = ("imagemill", "torch", "diffusers", "transformers")
 """Packages whose versions decide how a job is unpickled and which pixels it gives."""
@@ -31,6 +32,10 @@ MARK = "shared"
 """File in the staging folder that identifies it as the build's."""
 
 _marking = threading.Lock()
+
+
+WorkerJob = Job | ScoreJob
+"""What a worker does: generate images, or score them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def pack(job: Job) -> JobMessage:
+def pack(job: WorkerJob) -> JobMessage:
     """The job's message. Creates and marks its staging folder."""
     staging = Path(job.staging)
     staging.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def pack(job: Job) -> JobMessage:
     return JobMessage(pickle.dumps(job), job.staging, _read(mark), versions())
 
 
-def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> Job:
+def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> WorkerJob:
     """The message's job. Raises BuildFailed if this worker has other versions, or does not see the build's folder.
 
     A network file system may take a while to show a new folder.
@@ -96,7 +101,8 @@ def unpack(message: JobMessage, timeout_s: float = STAGING_TIMEOUT_S) -> Job:
                 "storage: that of IMAGEMILL_WORK)."
             )
         time.sleep(STAGING_DELAY_S)
-    return pickle.loads(message.job)
+    job: WorkerJob = pickle.loads(message.job)
+    return job
 
 
 def _read(mark: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from distributed import Client, Future
 
-from imagemill.models.job import Job
+from imagemill.tasks.runner.job_message import WorkerJob
 
 POLL_INTERVAL_S = 0.5
 """Seconds between two looks whether a job that no worker has started has failed, as when its scheduler is lost."""
@@ -24,7 +24,7 @@ class StartedJobs:
         self._events: dict[str, threading.Event] = {}
         self._is_closed = False
 
-    def wait(self, job: Job, key: str, submit: Callable[[], Submission]) -> None:
+    def wait(self, job: WorkerJob, key: str, submit: Callable[[], Submission]) -> None:
         """Submit a job under this Dask key, and return once a worker has started it, or it has failed."""
         started = self._events[key] = threading.Event()
         try:
@@ -34,7 +34,7 @@ class StartedJobs:
         finally:
             del self._events[key]
 
-    def take(self, job: Job) -> Submission | None:
+    def take(self, job: WorkerJob) -> Submission | None:
         """The job's submission, which is given once; None if there is none: a retry submits it again."""
         return self._submissions.pop(id(job), None)
 

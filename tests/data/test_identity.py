@@ -216,3 +216,18 @@ def test_rows_keep_their_row_keys_and_image_keys(load):
             "1b2325f87225ccdba309e626da8d0dbc",
         ),
     ]
+
+
+def test_a_swept_model_decides_keys_by_its_own_defaults(load):
+    recipe = {"generate": {"model": "org/a", "width": 64}, "sweep": {"model": ["org/a", "org/b"], "seed": [1]}}
+    other = replace(FACTS, identity={"files": "b"}, steps=9)
+    facts = {"generate": FACTS, "generate: b": other}
+    loaded = load_recipe({"prompts": "p.jsonl", **recipe})
+    planner = RowPlanner(loaded, facts, DatasetSchema.of(loaded, {}))
+    rows = load([{"prompt": "a", "id": "x"}], **recipe).rows
+    paths = [planned.path for row in rows for group in planner.planned_rows(row) for planned in group]
+    assert [(path[0].step, path[0].fields["steps"], path[0].fields["seed"]) for path in paths] == [
+        ("generate", 4, 1),
+        ("generate: b", 9, 1),
+    ]
+    assert len({path[0].key for path in paths}) == 2

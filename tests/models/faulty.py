@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.stand_in import StandIn
+from imagemill.models.loading import pipeline_cache
 
 
 class Faulty(StandIn):
@@ -55,6 +56,19 @@ class Small(Faulty):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
 
 
+class Crowded(Faulty):
+    """Runs out of memory beside another model, on every batch with the word large in a prompt."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.components = {"unet": torch.nn.Linear(64, 64)}
+
+    def fault(self, prompts: list[str]) -> None:
+        is_alone = sum(resident.is_on_device for resident in pipeline_cache._resident.values()) == 1
+        if any("large" in prompt for prompt in prompts) and not is_alone:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+
 class Asserting(Faulty):
     """Fails as CUDA does on a failed assertion in a kernel, on every batch with the word assert in a prompt."""
 
@@ -90,6 +104,15 @@ class Deadly(Asserting):
         except FileExistsError:
             return True
         return False
+
+
+class Hung(Faulty):
+    """Fails like a call behind a kernel that hangs: an error that names no lost device, which answers no more."""
+
+    def fault(self, prompts: list[str]) -> None:
+        torch.cuda.is_available = torch.cuda.is_initialized = lambda: True
+        torch.cuda.synchronize = lambda device=None: time.sleep(600)
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
 
 
 class Gated(StandIn):
@@ -134,6 +157,11 @@ def small(spec: Any, device: torch.device) -> StandIn:
     return Small(device)
 
 
+def crowded(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE."""
+    return Crowded(device)
+
+
 def asserting(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
     return Asserting(device)
@@ -142,3 +170,8 @@ def asserting(spec: Any, device: torch.device) -> StandIn:
 def deadly(spec: Any, device: torch.device) -> StandIn:
     """For IMAGEMILL_PIPELINE."""
     return Deadly(device)
+
+
+def hung(spec: Any, device: torch.device) -> StandIn:
+    """For IMAGEMILL_PIPELINE; changes torch for the whole process."""
+    return Hung(device)

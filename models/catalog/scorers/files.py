@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,16 @@ def check_settings(
         labels = _labels(settings) if settings else entry.labels if entry else []
         # The worker checks it again, where nothing is known here.
         if labels and section.label not in labels:
-            more = ", ..." if len(labels) > MAX_LISTED else ""
-            raise RecipeError(
-                f"{field}.label is {shown(section.label)}; the labels of {shown(section.model)}: "
-                f"{', '.join(map(shown, labels[:MAX_LISTED]))}{more}."
-            )
+            raise unknown_label(field, section.label, section.model, labels)
+
+
+def unknown_label(field: str, label: str | None, model: str | None, labels: Sequence[str]) -> RecipeError:
+    """The error for a label that a classifier does not have."""
+    more = f" and {len(labels) - MAX_LISTED:,} more" if len(labels) > MAX_LISTED else ""
+    return RecipeError(
+        f"{field}.label is {shown(label)}; the labels of {shown(model)}: "
+        f"{', '.join(map(shown, labels[:MAX_LISTED]))}{more}."
+    )
 
 
 def _labels(settings: Mapping[str, Any]) -> list[str]:

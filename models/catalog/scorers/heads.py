@@ -43,7 +43,7 @@ def find_head(field: str, name: str, revision: str | None, locator: Locator) -> 
         path = found
         if path.is_dir():
             path = path / _only_one(field, name, [file.name for file in path.glob("*.safetensors")])
-        check_tensors(f"{field}.head", path, "head", lambda tensor: tensor.endswith(".weight"))
+        check_tensors(f"{field}.head", path, "head", lambda tensor: tensor.endswith("weight"))
         return HeadFile(ModelSource(str(path.resolve()), files=cached_hash(path)))
     from imagemill.models.hub import list_weights
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imagemill.data.errors import RecipeError
-from imagemill.data.messages import shown
+from imagemill.models.catalog.scorers.files import unknown_label
 from imagemill.models.catalog.scorers.spec import ScorerSpec
 from imagemill.models.scoring.embeddings import Embeddings
 from imagemill.models.scoring.kind import Kind, Look, Verdict
@@ -20,10 +19,7 @@ def score(spec: ScorerSpec, looks: Sequence[Look], embeddings: Embeddings | None
     config = embeddings.config
     labels = [config.id2label[number] for number in sorted(config.id2label)]
     if spec.label not in labels:
-        raise RecipeError(
-            f"recipe.scorers.{spec.name}.label is {shown(spec.label)}; the labels of {shown(spec.model)}: "
-            f"{', '.join(map(shown, labels[:20]))}{', ...' if len(labels) > 20 else ''}."
-        )
+        raise unknown_label(f"recipe.scorers.{spec.name}", spec.label, spec.model, labels)
     position = labels.index(spec.label)
     is_several = config.problem_type == "multi_label_classification" or len(labels) == 1
     found = embeddings.logits((look.image.hash, look.image.image) for look in looks)

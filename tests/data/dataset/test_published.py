@@ -52,6 +52,17 @@ def test_a_path_below_the_working_directory_is_relative_to_it(tmp_path, monkeypa
     assert (published["prompts"], published["generate"]["model"]) == ("data/p.jsonl", "m")
 
 
+def test_paths_of_swept_models_and_of_scorers_are_left_out_too():
+    sweep = {"model": ["/home/alice/models/b", "org/c", "../alice/d"]}
+    scorers = {"looks": {"kind": "head", "model": "/home/alice/clip", "head": "/home/alice/heads/looks.safetensors"}}
+    recipe = load_recipe({**ALICE, "sweep": sweep, "scorers": scorers}).model_dump(mode="json")
+    published, left_out = publish_recipe(recipe)
+    assert "alice" not in json.dumps(published)
+    assert published["sweep"]["model"] == ["./b", "org/c", "./d"]
+    assert published["scorers"]["looks"]["head"] == "./looks.safetensors"
+    assert restore_paths(published, left_out) == recipe
+
+
 @pytest.mark.parametrize("prompts", ["p.jsonl", "data/p.jsonl", "s3://bucket/p.jsonl", "hf:org/name:train", ""])
 def test_other_places_stay_as_they_are(prompts):
     fields = {"prompts": prompts, "template": {"text": "a"}, "name": "n", "generate": {}}

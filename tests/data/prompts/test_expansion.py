@@ -163,3 +163,59 @@ def test_an_invalid_template_has_one_clear_message(template, words):
 def test_a_template_with_names_that_no_row_has_is_one_clear_message(load):
     with pytest.raises(InputError, match=r"has no good row \(the first of 1: line 1, the template has \{animal\}"):
         load([{"prompt": "a"}], template={"text": "an {animal}"})
+
+
+MODELS = {"generate": {"model": "org/a"}, "sweep": {"model": ["org/a", "/models/b"]}}
+
+
+def models_of(outcome) -> list[tuple[str | None, str | None]]:
+    return [(row.prompt, row.model) for row in outcome.rows]
+
+
+def test_each_row_is_generated_with_every_swept_model(load):
+    found = load([{"prompt": "x", "id": "r"}, {"prompt": "y"}], **MODELS)
+    assert models_of(found) == [("x", "a"), ("x", "b"), ("y", "a"), ("y", "b")]
+    assert len({row.id for row in found.rows}) == 4
+    assert all(row.id.startswith("r-") for row in found.rows[:2])
+
+
+def test_a_longer_list_of_models_keeps_the_ids_of_the_others(load):
+    rows = [{"prompt": "x"}, {"prompt": "y", "id": "r"}]
+    before = {row.id for row in load(rows, **MODELS).rows}
+    moved = {"generate": {"model": "org/a"}, "sweep": {"model": ["org/c", "/elsewhere/b", "org/a"]}}
+    assert before < {row.id for row in load(rows, **moved).rows}
+
+
+def test_a_row_may_choose_one_of_the_recipes_models(load):
+    rows = [{"prompt": name, "Painter": value} for name, value in zip("wxyz", ["b", " /models/b ", "org/a", ""])]
+    found = load(rows, columns={"model": "painter"}, **MODELS)
+    assert models_of(found) == [("w", "b"), ("x", "b"), ("y", "a"), ("z", "a"), ("z", "b")]
+    assert not any(row.carried for row in found.rows)
+
+
+def test_a_row_that_chooses_a_model_has_the_id_that_it_has_in_the_sweep(load):
+    swept = load([{"prompt": "x", "id": "r"}, {"prompt": "y"}], **MODELS)
+    chosen = load([{"prompt": "x", "id": "r", "m": "b"}, {"prompt": "y", "m": "a"}], columns={"model": "m"}, **MODELS)
+    assert {row.id for row in chosen.rows} < {row.id for row in swept.rows}
+
+
+def test_without_a_swept_model_a_row_may_only_name_the_steps_own_and_keeps_its_id(load):
+    rows = [{"prompt": "x", "id": "r", "m": "org/a"}, {"prompt": "y", "m": "org/b"}]
+    found = load(rows, columns={"model": "m"}, generate={"model": "org/a"})
+    assert [(row.id, row.model) for row in found.rows] == [("r", "a")]
+    assert found.reason == ("m is 'org/b', a model that the recipe does not name: allowed are a; add it to sweep.model")
+
+
+@pytest.mark.parametrize("value", ["c", "org/c", "/models", 5, ["a"], {"model": "a"}, True])
+def test_any_other_model_sets_the_row_aside_once_with_the_models_allowed(load, value):
+    sweep = {**MODELS["sweep"], "steps": [1, 2]}
+    found = load([{"prompt": "x", "m": value}, {"prompt": "y"}], **{**MODELS, "sweep": sweep}, columns={"model": "m"})
+    assert len(found.rows) == 4
+    assert found.reason.endswith("a model that the recipe does not name: allowed are a, b; add it to sweep.model")
+
+
+def test_no_role_reads_a_model_by_default(load):
+    found = load([{"prompt": "x", "model": "b"}], **MODELS)
+    assert [(row.model, row.carried) for row in found.rows] == [("a", {"model": "b"}), ("b", {"model": "b"})]
+    plain = load([{"prompt": "x", "model": "b"}])
+    assert (plain.row.model, plain.row.carried) == (None, {"model": "b"})

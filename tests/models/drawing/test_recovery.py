@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +14,7 @@ from imagemill.data.errors import BuildFailed
 from imagemill.data.staging.in_flight import KILLED, InFlight
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
+from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.load_errors import DeviceLost
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.jobs import batch_sizes, loaded_as, make_job, silent
@@ -35,6 +38,36 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_size_that_fits_is_cached_an
     assert batch_sizes(job) == [2] * 8
     tried = [len(prompts) for prompts in resident_pipeline(job.spec, silent).calls]
     assert tried == [4, 2, 2, 2, 2]
+
+
+def test_a_model_that_ran_out_of_memory_beside_another_is_alone_from_then_on(
+    faulty: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_crowded", {})
+    monkeypatch.setenv("IMAGEMILL_DEVICE_GIB", "1")
+    other, job = faulty("crowded", ["a fox"]), faulty("crowded", ["a large fox"])
+    calls = []
+    for turn in range(3):
+        draw_anew(other, tmp_path / f"{turn} other")
+        draw_anew(job, tmp_path / f"{turn}")
+        calls.append(len(resident_pipeline(job.spec, silent).calls))
+    # Two attempts, then one at each change.
+    assert calls == [2, 3, 4]
+
+
+def test_a_model_that_runs_out_of_memory_alone_too_stands_beside_another_again(
+    faulty: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
+    monkeypatch.setattr(pipeline_cache, "_crowded", {})
+    monkeypatch.setenv("IMAGEMILL_DEVICE_GIB", "1")
+    other, job = faulty("steady", ["a star"]), faulty("small", [f"number {number}" for number in range(4)])
+    for turn in range(2):
+        draw_anew(other, tmp_path / f"{turn} other")
+        draw_anew(job, tmp_path / f"{turn}")
+    assert [resident.spec for resident in pipeline_cache._resident.values()] == [job.spec, other.spec]
+    assert all(resident.is_on_device for resident in pipeline_cache._resident.values())
 
 
 def test_an_image_that_never_fits_is_set_aside_at_the_requested_size_and_steps(faulty: Any):
@@ -65,6 +98,17 @@ def test_a_lost_device_ends_the_process_and_leaves_the_reason_for_the_next(fault
     (crash,) = InFlight(tmp_path, "a", [drawing.key for drawing in job.drawings]).crashes()
     assert crash.keys == tuple(drawing.key for drawing in job.drawings)
     assert crash.reason == "RuntimeError: CUDA error: device-side assert triggered"
+
+
+@pytest.mark.slow
+def test_a_device_that_hangs_after_an_error_ends_the_process_in_the_time_of_a_batch(faulty: Any, tmp_path: Path):
+    job = faulty("hung", ["a fox"], batch_timeout=1.0)
+    process = multiprocessing.get_context("spawn").Process(target=draw, args=(job, silent, "a"))
+    process.start()
+    process.join(60)
+    process.kill()
+    (crash,) = InFlight(tmp_path, "a", [drawing.key for drawing in job.drawings]).crashes()
+    assert crash.reason == "a batch took longer than recipe.batch_timeout, 1 s"
 
 
 def test_a_row_that_ends_every_process_is_isolated_and_set_aside_after_three(faulty: Any):
@@ -107,6 +151,12 @@ def test_processes_that_end_while_they_load_the_model_fail_the_build(faulty: Any
     leave_notes(job, "a", [])
     with pytest.raises(BuildFailed, match=r"3 worker processes ended while they loaded .* out of host memory"):
         draw(job, silent, run="a")
+
+
+def draw_anew(job: Job, staging: Path) -> None:
+    """Generate all of a job's images, of which none is staged in this folder."""
+    staging.mkdir()
+    assert draw(replace(job, staging=str(staging)), silent).generated == len(job.drawings)
 
 
 def leave_notes(job: Job, run: str, keys: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.resolve import resolve
+from imagemill.models.loading import load_errors as errors
 from imagemill.models.loading import pipeline_cache
-from imagemill.models.loading.load_errors import first_line, load_errors
+from imagemill.models.loading.load_errors import first_line, is_sticky, load_errors
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.jobs import silent
 from tests.models.tiny import save_tiny
@@ -97,3 +99,16 @@ def test_of_a_long_error_the_first_line_counts():
     assert first_line(KeyError("weight_map")) == "KeyError: 'weight_map'"
     assert first_line(ValueError()) == "ValueError"
     assert len(first_line(ValueError("x" * 9000))) == 200
+
+
+def test_a_device_that_does_not_answer_after_an_error_is_lost(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    error = RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+    assert not is_sticky(error)
+    ended = threading.Event()
+    monkeypatch.setattr(torch.cuda, "synchronize", ended.wait)
+    monkeypatch.setattr(errors, "ANSWER_TIMEOUT_S", 0.01)
+    assert is_sticky(error)
+    ended.set()

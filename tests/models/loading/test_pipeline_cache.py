@@ -19,6 +19,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache
+from imagemill.models.loading.memory.offload import loaded_bytes
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.jobs import make_job, silent
 
@@ -71,6 +72,34 @@ def test_a_model_that_fits_nowhere_is_evicted(specs: list[ModelSpec], monkeypatc
     monkeypatch.setenv("IMAGEMILL_DEVICE_GIB", "0.0001")
     first, second = specs
     assert kinds([first, second, first]) == [("loaded", first.name), ("loaded", second.name), ("loaded", first.name)]
+
+
+def test_two_models_that_fit_as_they_are_loaded_both_stay_though_their_files_would_not(
+    specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch
+):
+    # Files of float32, loaded in half of their bytes, as a quantized model is in a quarter.
+    halved = [
+        replace(spec, dtype="bfloat16", memory=Memory(vae_slicing=not number)) for number, spec in enumerate(specs)
+    ]
+    sizes = [sum(loaded_bytes(spec, Path(spec.source.location), ())) for spec in halved]
+    monkeypatch.setenv("IMAGEMILL_DEVICE_GIB", str((sum(sizes) + 1_000) / 2**30))
+    kept = [("loaded", spec.name) for spec in halved]
+    assert kinds([*halved, *halved, *halved]) == kept
+    monkeypatch.setenv("IMAGEMILL_DEVICE_GIB", str((sum(sizes) - 100_000) / 2**30))
+    monkeypatch.setattr(pipeline_cache, "_resident", {})
+    assert kinds([*halved, halved[0]]) == [*kept, kept[0]]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_an_offloaded_model_is_not_evicted_for_space_that_it_does_not_take(
+    device: str, specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch
+):
+    first = replace(specs[0], memory=Memory(offload="model"))
+    resident_pipeline(first, silent)
+    monkeypatch.setenv("IMAGEMILL_DEVICE_GIB", "0.0001")
+    pipeline_cache._make_space(10**9, torch.device(device), None)
+    # On a CPU offload has no effect.
+    assert list(pipeline_cache._resident) == ([first.weights_key] if device == "cuda" else [])
 
 
 def test_slicing_and_offload_keep_the_identity_and_settings_that_change_pixels_do_not(model: Path):

@@ -21,6 +21,7 @@ from imagemill.models.loading.scorer_cache import resident_scorer
 from imagemill.models.scoring.score import score
 from tests.models.jobs import silent
 from tests.models.score_jobs import make_job, noise, request, scorers, stage, written
+from tests.models.tiny.scorers import TEXT_LENGTH
 
 FolderOf = Callable[[str], str]
 
@@ -143,6 +144,15 @@ def test_a_known_score_without_a_vector_is_computed_again_for_a_scorer_that_keep
     vector = np.frombuffer(written(job)[asked.id].vector, "<f2").astype(np.float32)
     assert vector.shape == (16,)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+
+
+def test_texts_that_are_too_long_are_counted(folder_of: FolderOf, tmp_path: Path):
+    spec = fits(folder_of)
+    refs = stage(tmp_path / "staged", [noise(number) for number in range(3)])
+    texts = ["a fox", "x" * (TEXT_LENGTH - 1), "x" * TEXT_LENGTH]
+    asked = [request(spec, ref, text) for ref, text in zip(refs, texts, strict=True)]
+    report = score(make_job(tmp_path, (spec, asked)), silent)
+    assert (report.scored, report.truncated) == (3, {"fits": 1})
 
 
 def test_an_image_that_cannot_be_read_costs_its_own_scores_alone(folder_of: FolderOf, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.records import StepReport, WorkerStats
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.runner.cluster import worker_options
-from imagemill.tasks.runner.gpus import choose_gpus, gpu_environment, parse_nvidia, visible_gpus
+from imagemill.tasks.runner.gpus import ALLOCATOR, choose_gpus, gpu_environment, parse_nvidia, visible_gpus
 from imagemill.tasks.worker_stats import log_line, run_figures
 
 LISTED = """\
@@ -25,7 +26,7 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-e97f6f5c-1b3a-8d0e-8a34-1fd0d5e4f9c2)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """No driver tools or variables, whatever this machine has."""
     monkeypatch.setenv("PATH", "")
-    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", *ALLOCATOR):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -72,6 +73,19 @@ def test_each_worker_sees_one_of_the_chosen_gpus(monkeypatch: pytest.MonkeyPatch
     gpus = visible_gpus()
     seen = [worker_options(number, 2, gpus)["env"]["CUDA_VISIBLE_DEVICES"] for number in range(2)]
     assert seen == ["0", "2"]
+
+
+def test_a_worker_with_a_gpu_gets_expandable_segments_unless_the_user_set_the_allocator(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    set_here = "PYTORCH_ALLOC_CONF"
+    assert worker_options(0, 1, ["0"])["env"][set_here] == "expandable_segments:True"
+    assert set_here not in worker_options(0, 1, [])["env"]
+    for name in ALLOCATOR:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "max_split_size_mb:512")
+            environment = worker_options(0, 1, ["0"])["env"]
+            assert {key: environment.get(key) for key in ALLOCATOR if key in environment} == {name: os.environ[name]}
 
 
 def test_an_unknown_gpu_is_refused_with_the_visible_ones(monkeypatch: pytest.MonkeyPatch):

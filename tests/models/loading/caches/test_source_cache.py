@@ -20,7 +20,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.drawing.draw import draw
 from imagemill.models.job import Job
 from imagemill.models.loading import pipeline_cache
-from imagemill.models.loading.source_cache import SourceCache
+from imagemill.models.loading.caches.source_cache import SourceCache
 from tests.models.jobs import PNG, silent
 from tests.models.tiny import save_tiny
 from tests.models.tiny.flux import flux2_parts

@@ -14,7 +14,7 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 
-from imagemill.models.loading.row_cache import RowCache, is_plain
+from imagemill.models.loading.caches.row_cache import RowCache, is_plain
 
 MAX_BYTES = 64 * 2**20
 """On the VAE's device: 64 images of a megapixel for FLUX.1's in bfloat16. A batch's would do, since the edits of one

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 
-from imagemill.models.loading.text_cache import TextCache, cache_texts
+from imagemill.models.loading.caches.text_cache import TextCache, cache_texts
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from imagemill.models.loading.row_cache import RowCache, is_plain
+from imagemill.models.loading.caches.row_cache import RowCache, is_plain
 
 MAX_BYTES = 256 * 2**20
 """On the encoder's device: 64 texts of 512 tokens for FLUX.1's T5 in bfloat16, but one or two for the language models

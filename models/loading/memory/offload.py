@@ -14,7 +14,8 @@ from imagemill.data.config.memory import Memory
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading.part_sizes import BYTES_PER_WEIGHT, PartSize, part_sizes
+from imagemill.models.loading.memory.model_offload import offload_parts
+from imagemill.models.loading.memory.part_sizes import BYTES_PER_WEIGHT, PartSize, part_sizes
 
 DENOISERS = ("transformer", "unet")
 """Names of the parts that run at every step, which are always quantized."""
@@ -116,6 +117,11 @@ def _torchao(kind: str) -> Any:
     return kinds[kind]()
 
 
+def stays_on_device(memory: Memory, device: torch.device) -> bool:
+    """Whether a pipeline's weights are all on the device at once: without offload, and on a CPU, which has none."""
+    return memory.offload == "none" or device.type == "cpu"
+
+
 def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: str) -> Any:
     """The pipeline on the device, or offloaded to host memory, with slicing and tiling as the recipe has them.
 
@@ -135,11 +141,11 @@ def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: st
                 "it out."
             )
         getattr(part, method)()
-    if memory.offload == "none" or device.type == "cpu":
+    if stays_on_device(memory, device):
         return pipeline.to(device)
     match memory.offload:
         case "model":
-            pipeline.enable_model_cpu_offload(device=device)
+            offload_parts(pipeline, device)
         case "sequential":
             pipeline.enable_sequential_cpu_offload(device=device)
         case "group":

@@ -17,10 +17,16 @@ from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.models.loading import offload
 from imagemill.models.loading.device_memory import bytes_of, weights_of
-from imagemill.models.loading.offload import device_bytes, loaded_bytes, quantization, quantized_parts
-from imagemill.models.loading.part_sizes import PartSize, part_sizes
+from imagemill.models.loading.memory import offload
+from imagemill.models.loading.memory.offload import (
+    device_bytes,
+    loaded_bytes,
+    quantization,
+    quantized_parts,
+    stays_on_device,
+)
+from imagemill.models.loading.memory.part_sizes import PartSize, part_sizes
 from imagemill.models.loading.pipeline import extra_components, load_pipeline
 from tests.models.tiny import save_tiny
 
@@ -99,6 +105,13 @@ def test_a_quantized_part_needs_the_bytes_of_its_quantized_layers(kind: Quantiza
 def test_with_offload_only_what_is_on_the_device_at_once_needs_space(kind: Any, expected: int, tmp_path: Path):
     spec = spec_of(save_tiny("StableDiffusionPipeline", tmp_path), offload=kind)
     assert device_bytes(spec, [5, 7]) == expected
+
+
+def test_weights_go_straight_to_the_device_unless_they_are_offloaded(tmp_path: Path):
+    spec = spec_of(save_tiny("StableDiffusionPipeline", tmp_path))
+    assert load_pipeline(spec, CPU, {}).hf_device_map == "cpu"
+    cuda = torch.device("cuda", 0)
+    assert [stays_on_device(Memory(offload=kind), cuda) for kind in ("none", "model", "group")] == [True, False, False]
 
 
 def test_bitsandbytes_without_a_gpu_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
