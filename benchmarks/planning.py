@@ -83,7 +83,7 @@ def make_dataset(folder: Path, rows: int) -> None:
                 {"row_key": key, "id": row_id, "image_key": image, "sha256": sha256, "image": {"bytes": content}}
                 for key, row_id, image in keys[first : first + ROWS_A_FILE]
             )
-            output.commit(output.scratch(name), name, write_rows(output.scratch(name), schema, table))
+            output.commit(output.scratch(name), number, write_rows(output.scratch(name), schema, table))
         output.clear_work()
 
 

@@ -37,12 +37,13 @@ def numbered(content: str, occurrence: int) -> str:
     return content if occurrence == 1 else f"{content}-{occurrence}"
 
 
-def image_seed(base: int, row_id: str, variant: int, instruction: str | None = None) -> int:
+def image_seed(base: int, row_id: str, variant: int, instruction: str | None = None, candidate: int = 0) -> int:
     """The seed of one image, 0 to 2**32 - 1, from the recipe's seed, the row and the variant.
 
-    ``instruction`` is an edit's text: an edit keeps its seed when others are added before it.
+    ``instruction`` is an edit's text: an edit keeps its seed when others are added before it. ``candidate`` tells
+    several edits of one image by one instruction apart; the first has the seed of a single one.
     """
-    text = _bytes([base, row_id, variant, instruction])
+    text = _bytes([base, row_id, variant, instruction, *([candidate] if candidate else [])])
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
 

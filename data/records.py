@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagemill.data.messages import MAX_REASON, escaped, message
@@ -99,6 +99,14 @@ class SetAside:
     reason: str
     attempts: int = 1
     row_key: str | None = None
+    candidate: int | None = None
+    """Number of the candidate; None where the whole row is set aside."""
+    counts: bool = True
+    """Whether the row ends with fewer images for it, so that it counts against the recipe's max_set_aside."""
+
+    def counted(self, counts: bool) -> SetAside:
+        """The same, counted or not."""
+        return self if self.counts == counts else replace(self, counts=counts)
 
     def __post_init__(self) -> None:
         # It is written and displayed: a row's id and its values may hold anything, in any length.
@@ -220,24 +228,3 @@ class ModelFacts:
     """Widths and heights that it generates best, in pixels, its default first; empty for a model without a default."""
     only_buckets: bool = False
     """Whether it generates these sizes alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Totals of a build's work; the planned rows themselves are in the worklist."""
-
-    rows: int
-    """Rows of the finished dataset if no further one is set aside."""
-    reused: int
-    """Rows that are in the dataset already."""
-    removed: int
-    """Rows in the dataset that the recipe no longer requests."""
-    set_aside: int
-    """Rows that are set aside already."""
-    shards: int
-    drawings: Mapping[str, int]
-    """Model -> images to generate, including staged and restorable ones."""
-    restorable: int
-    """Those of the images that other rows of the dataset have already."""
-    notes: tuple[str, ...] = ()
-    """Sentences about what the user may not have meant."""

@@ -23,32 +23,32 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed, ImagemillError
 from imagemill.data.planning.reuse import restore_images
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Failure, Plan, StepReport
+from imagemill.data.records import Failure
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import end_if_cancelled_before, ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
 from imagemill.flows.run.dashboard import Board
 from imagemill.flows.run.end_state import completed, failed
+from imagemill.flows.run.group_shards import build_groups
 from imagemill.flows.run.run_log import log_sentences
 from imagemill.flows.run.run_name import given_name, models_of, run_name, tag_run
 from imagemill.flows.run.run_record import record_run, run_line, stopped_by
 from imagemill.flows.run.shard_names import shards_before
 from imagemill.flows.run.start_task import begin
+from imagemill.flows.run.step_runs import run_step
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
-from imagemill.models.job import Job
-from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models
+from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models, resolve_recipe_scorers
 from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
 from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.publish import publish
-from imagemill.tasks.runner.dispatch import wait_for_worker
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
-from imagemill.tasks.step_cache import finished_before
 from imagemill.tasks.write_parquet import write_parquet
 
 
@@ -90,7 +90,7 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
         tag_run(given_name(source, overrides))
         raise
     tag_run(recipe.name, models_of(recipe))
-    folder, models = Folder(recipe.output), resolve_models(recipe)
+    folder, models, scorers = Folder(recipe.output), resolve_models(recipe), resolve_recipe_scorers(recipe)
     if folder.is_new and loaded_here(models.values()):
         _runner().prestart()
     with explain_disk_errors(folder.disk), lock_dataset(folder, recipe.name):
@@ -105,13 +105,16 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
             with ends_in_time():
                 recipe = pin_recipe(recipe, models, folder.pin)
                 loaded = begin(load_prompts, recipe)
-                build = make_build(recipe, models, loaded, retry_set_aside)
+                build = make_build(recipe, models, loaded, retry_set_aside, scorers)
                 plan = begin(plan_shards, build)
                 _announce(plan, progress)
                 board = _open_board(build, folder, plan, progress)
                 with board.updated():
                     _build_shards(build, plan, progress)
-                    manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
+                    manifest, set_aside, duplicates = begin(
+                        publish, build, progress.set_aside, sorted(progress.devices)
+                    )
+                    progress.found_duplicates(duplicates)
         except BaseException as error:
             record_run(folder, progress, **stopped_by(error))
             under_way.end()
@@ -190,6 +193,7 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     specs = loaded_here(build.models.values())
     is_here = all(spec.source.files for spec in specs)
     runner.size_for(plan.shards, weights_on_disk(Path(spec.source.location) for spec in specs) if is_here else None)
+    build_one = build_groups if build.is_judged else build_shard
     merger, before = Merger(build.folder, build.first_file), shards_before()
     for number in range(plan.shards):
         while len(in_flight) >= runner.max_in_flight():
@@ -198,7 +202,7 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
             for shard in done:
                 shard.result()
         name = f"{before + number + 1}/{before + plan.shards}"
-        in_flight.add(runner.submit_call(build_shard, build, number, name, progress, merger))
+        in_flight.add(runner.submit_call(build_one, build, number, name, progress, merger))
     for shard in as_completed(in_flight):
         shard.result()
 
@@ -218,7 +222,7 @@ def build_shard(build: Build, number: int, name: str, progress: Progress, merger
     for step, turn in build.turns(plans):
         job = build.job(step, turn, plans, without=failed)
         suffix = f", turn {turn}," if turn > 1 else ""
-        report = _run_step(generate if base_step(step) == "generate" else edit, build, job, f"{step}{suffix} {name}")
+        report = run_step(generate if base_step(step) == "generate" else edit, build, job, f"{step}{suffix} {name}")
         progress.step_done(report)
         failed |= report.failed
     file, set_aside = begin(write_parquet, quote(build), number, name, quote(plans), quote(failed))
@@ -230,13 +234,3 @@ def build_shard(build: Build, number: int, name: str, progress: Progress, merger
         raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
     with explain_disk_errors(build.folder.disk):
         merger.add(build.first_file + number, file)
-
-
-def _run_step(step: Any, build: Build, job: Job, name: str) -> StepReport:
-    results, refresh = build.folder.results, build.retry_set_aside
-    if refresh or finished_before(step.name, job, results) is None:
-        # A task run that is Running has a worker: one that only waits would look as slow as the shard before it.
-        wait_for_worker(job)
-    state = begin(step, quote(job), results, refresh, name, return_state=True)
-    report: StepReport = state.result()
-    return report

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.config.judging.judged import is_judged
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.placement import Placement
+from imagemill.data.dataset.files.placing import count_moves, was_judged
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import known_failures
 from imagemill.data.dataset.reader import recent_pace
@@ -16,13 +19,18 @@ from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import LOSSLESS
 from imagemill.data.messages import shown_path
+from imagemill.data.planning.judging.finish import pairs_of
+from imagemill.data.planning.judging.judge import Judge
+from imagemill.data.planning.judging.outcomes import outcome_columns
+from imagemill.data.planning.judging.plan import make_judged_plan
 from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.scratch import scratch_folder
 from imagemill.models.drawing.measure_registry import measures_of
-from imagemill.tasks.build_context import pin_recipe, resolve_models
+from imagemill.tasks.build_context import pin_recipe, resolve_models, resolve_recipe_scorers
 
 MAX_REASONS = 3
 """Rows that are set aside of which the reason is returned."""
@@ -34,15 +42,18 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
     ``rows``, ``reused``, ``new``, ``removed`` and ``set_aside`` are rows, ``reasons`` why the first of the latter are,
     ``notes`` sentences about what the user may not have meant; ``draw`` is model -> images to generate.
     ``restored`` and ``staged`` are images that need not be generated, since the dataset or an interrupted build has
-    them. ``seconds`` and ``bytes`` (of all files; ``bytes_added``: of the new rows) are estimated from the dataset's
-    runs and files, and None if it has none. Raises ImagemillError as the build would.
+    them. ``judging`` is there for a recipe that judges: ``draw`` is then the most that its later steps can need.
+    ``seconds`` and ``bytes`` (of all files; ``bytes_added``: of the new rows) are estimated from the dataset's runs and
+    files, and None if it has none. Raises ImagemillError as the build would.
     """
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
     models = resolve_models(recipe)
+    scorers = {name: spec.facts() for name, spec in resolve_recipe_scorers(recipe).items()}
     recipe = pin_recipe(recipe, models, _read_only_pin(folder))
     facts = {step: spec.facts() for step, spec in models.items()}
     failures = {} if retry_set_aside else known_failures(folder)
+    judged = is_judged(recipe) or was_judged(folder)
     try:
         files, damaged = folder.committed()
         with (
@@ -50,9 +61,16 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
             loaded = load_rows(recipe, worklist, Path(scratch) / "given")
-            schema = schema_of(recipe, loaded, measures_of)
-            plan = make_plan(recipe, worklist, folder, schema, facts, failures)
-            draw, to_build = worklist.missing(), worklist.count_planned_rows()
+            schema = schema_of(recipe, loaded, measures_of, outcome_columns(recipe, scorers) if judged else ())
+            judging: dict[str, Any] = {}
+            if judged:
+                judge = Judge(recipe, schema, facts, scorers, failures, worklist.connection)
+                plan = make_judged_plan(recipe, worklist, folder, schema, judge)
+                draw, to_build = dict(plan.drawings), plan.rows - plan.reused
+                judging = {"judging": _judging(recipe, folder, schema, judge, plan)}
+            else:
+                plan = make_plan(recipe, worklist, folder, schema, facts, failures)
+                draw, to_build = worklist.missing(), worklist.count_planned_rows()
             reasons = [f"line {fault.line}: {fault.reason}" for fault in islice(worklist.faults(), MAX_REASONS)]
             staged = _subtract_staged(draw, worklist, folder, schema)
     except FileNotFoundError as error:
@@ -86,6 +104,27 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         "bytes_per_row": row_bytes and round(row_bytes),
         "bytes_added": row_bytes and round(to_build * row_bytes),
         "bytes": row_bytes and round(rows * row_bytes),
+        **judging,
+    }
+
+
+def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge, plan: Plan) -> dict[str, Any]:
+    """What a judged build scores, moves and writes again, of the rows that need no further image."""
+    assert plan.judging is not None, "the plan of a judged recipe has these totals"
+    keep_removed = recipe.on_removed == "keep"
+
+    def placements(row_keys: Sequence[str]) -> Mapping[str, Placement]:
+        return judge.placements.of(row_keys, keep_removed, is_planned=True)
+
+    settled = count_moves(folder, schema, placements, recipe.rejected)
+    return {
+        "generate_at_least": sum(plan.judging.at_least.values()),
+        "score": dict(plan.judging.to_score),
+        "to_rejected": plan.judging.to_rejected,
+        "from_rejected": plan.judging.from_rejected,
+        "rewritten_bytes": settled.rewritten_bytes,
+        "pairs": len(pairs_of(recipe, judge)),
+        "funnel": plan.judging.funnel.to_json(),
     }
 
 

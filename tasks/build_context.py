@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 from imagemill.data.config.chain import chain_of, with_sections
+from imagemill.data.config.judging.judged import is_judged
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step, model_links
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.carried.begun_with import pin_columns
+from imagemill.data.dataset.files.area import DATA, REJECTED, AreaName
 from imagemill.data.dataset.files.compaction import finish_merge
+from imagemill.data.dataset.files.placing import was_judged
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.manifest import known_failures
 from imagemill.data.dataset.rows import encodings_of
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import RecipeError
+from imagemill.data.images.codec import Encoding
 from imagemill.data.messages import shown
+from imagemill.data.planning.judging.judge import Judge
+from imagemill.data.planning.judging.outcomes import outcome_columns
 from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan import schema_of
+from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
-from imagemill.data.records import Failure, ModelFacts, RowPlan
+from imagemill.data.records import Drawing, Failure, ModelFacts, RowPlan
+from imagemill.data.scores.records import Score, ScoreRequest
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
+from imagemill.models.catalog.scorers.resolve import duplicates_scorer, resolve_scorers
+from imagemill.models.catalog.scorers.spec import ScorerSpec
 from imagemill.models.catalog.spec import Model, Step, loaded_here
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
+from imagemill.models.score_job import ScoreJob
 from imagemill.tasks.pinned import IN_CATALOG, check_pinned, is_commit, is_flag, is_seed, locator, pinned_commits
 
 MAX_AUTO_BATCH = 64
@@ -47,6 +60,16 @@ class Build:
     """Number of the Parquet file that shard 0 becomes."""
     retry_set_aside: bool = False
     """Whether rows that an earlier build set aside are tried again."""
+    first_rejected: int = 0
+    """The same for its file in rejected/."""
+    scorers: Mapping[str, ScorerSpec] = dataclass_field(default_factory=dict)
+    """Name -> scorer, of those that look at images."""
+    is_judged: bool = False
+    """Whether rows are chosen, scored or placed (data.planning.judging)."""
+
+    def first_file_of(self, area: AreaName) -> int:
+        """Number of the file in an area that shard 0 becomes."""
+        return self.first_file if area == DATA else self.first_rejected
 
     @property
     def folder(self) -> Folder:
@@ -72,13 +95,17 @@ class Build:
                 position = row.steps.index(step) + turn - 1
                 if not any(drawing.key in without for drawing in row.drawings[:position]):
                     drawings[row.drawings[position].key] = row.drawings[position]
-        section = next(link.section for link in chain_of(self.recipe) if link.name == base_step(step))
         encodings = encodings_of(rows, self.schema)
+        return self.step_job(step, tuple(drawings.values()), {key: encodings[key] for key in drawings})
+
+    def step_job(self, step: Step, drawings: tuple[Drawing, ...], encodings: Mapping[str, tuple[Encoding, ...]]) -> Job:
+        """A worker's job for these images of one step. ``encodings``: image key -> those to stage it in."""
+        section = next(link.section for link in chain_of(self.recipe) if link.name == base_step(step))
         max_batch = MAX_AUTO_BATCH if section.batch_size == "auto" else section.batch_size
         return Job(
             spec=self.models[step],
-            drawings=tuple(drawings.values()),
-            encodings={key: encodings[key] for key in drawings},
+            drawings=drawings,
+            encodings=encodings,
             batch_size=min(max_batch, self.models[step].limits.max_batch or max_batch),
             finds_batch_size=section.batch_size == "auto",
             checks=frozenset(name for name, is_on in self.recipe.checks.model_dump().items() if is_on),
@@ -89,6 +116,24 @@ class Build:
             allow_hosts=tuple(self.recipe.images.allow_hosts),
             measures=self.schema.settings_of(base_step(step)),
         )
+
+    def score_job(self, requests: Mapping[str, Sequence[ScoreRequest]], known: Mapping[str, Score]) -> ScoreJob:
+        """A worker's job for the scores of a shard. ``requests``: scorer -> what it looks at."""
+        return ScoreJob(
+            scorers=tuple((self.scorers[name], tuple(found)) for name, found in requests.items()),
+            staging=str(self.folder.staged.absolute()),
+            journal=str(self.folder.score_journal.absolute()),
+            known=known,
+            max_resident=self.recipe.max_resident,
+            on_oom=self.recipe.on_oom,
+            batch_timeout=self.recipe.batch_timeout,
+        )
+
+    def judge(self, worklist: Worklist) -> Judge:
+        """The judge of this build's rows."""
+        failures = {} if self.retry_set_aside else known_failures(self.folder)
+        facts = {name: spec.facts() for name, spec in self.scorers.items()}
+        return Judge(self.recipe, self.schema, self.facts, facts, failures, worklist.connection)
 
 
 def resolve_models(recipe: Recipe) -> dict[Step, Model]:
@@ -181,17 +226,46 @@ def _always(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-def make_build(recipe: Recipe, models: Mapping[Step, Model], loaded: Loaded, retry_set_aside: bool = False) -> Build:
+def resolve_recipe_scorers(recipe: Recipe) -> dict[str, ScorerSpec]:
+    """The exact scorers of a recipe, by their names. Touches nothing; raises RecipeError.
+
+    Versions that the folder has pinned are taken from there.
+    """
+    scorers = resolve_scorers(recipe, locator(recipe.cache_dir, recipe.output), read_catalog(recipe.models_file))
+    by = duplicates_scorer(recipe, scorers)
+    return scorers if by is None else {**scorers, by.name: by}
+
+
+def make_build(
+    recipe: Recipe,
+    models: Mapping[Step, Model],
+    loaded: Loaded,
+    retry_set_aside: bool = False,
+    scorers: Mapping[str, ScorerSpec] | None = None,
+) -> Build:
     """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again.
 
     Pins the types of the carried columns.
     """
-    folder = Folder(recipe.output)
+    folder, scorers = Folder(recipe.output), scorers or {}
     finish_merge(folder)
-    files, damaged = folder.committed()
-    for path in damaged:
-        folder.remove(path.name)
-    first = max((file.number for file in files), default=-1) + 1
-    schema = schema_of(recipe, loaded, measures_of)
+    numbers = {}
+    for area in folder.areas:
+        files, damaged = area.committed()
+        for path in damaged:
+            area.remove(path.name)
+        numbers[area.name] = max((file.number for file in files), default=-1) + 1
+    judged = is_judged(recipe) or was_judged(folder)
+    outcomes = outcome_columns(recipe, {name: spec.facts() for name, spec in scorers.items()}) if judged else ()
+    schema = schema_of(recipe, loaded, measures_of, outcomes)
     pin_columns(folder, schema, loaded.begun)
-    return Build(recipe, models, schema, first, retry_set_aside)
+    return Build(
+        recipe,
+        models,
+        schema,
+        numbers[DATA],
+        retry_set_aside,
+        first_rejected=numbers[REJECTED],
+        scorers=scorers,
+        is_judged=judged,
+    )

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from imagemill.data.records import Plan, SetAside, StepReport, WorkerStats
+from imagemill.data.planning.totals import Plan
+from imagemill.data.records import SetAside, StepReport, WorkerStats
+from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.records import ScoreReport
 from imagemill.tasks.worker_stats import device_idle, images_per_second
 
@@ -43,6 +45,10 @@ class Progress:
     """``library category`` -> number of messages of the workers' libraries."""
     scored: int = 0
     """Scores that were computed."""
+    judges: bool = False
+    """Whether the build chooses or scores."""
+    funnel: Funnel = field(default_factory=Funnel)
+    """What became of the candidates, of the whole dataset."""
     worker_seconds: float = 0.0
     """Seconds that workers and APIs spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
@@ -64,6 +70,8 @@ class Progress:
         """Record the plan's total and its notes."""
         self.planned = sum(plan.drawings.values())
         self.notes = plan.notes
+        if plan.judging is not None:
+            self.judges, self.funnel = True, plan.judging.funnel
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Count a worker's event. Events may arrive late; the totals are those of the steps' reports."""
@@ -107,16 +115,35 @@ class Progress:
             if report.worker:
                 self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 
-    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any]) -> None:
-        """Count a committed shard and its rows that were set aside."""
+    def shard_done(self, set_aside: list[SetAside], shard: Mapping[str, Any], funnel: Funnel | None = None) -> None:
+        """Count a committed shard and its rows that were set aside. ``funnel``: what became of its candidates."""
         with self._lock:
             self.set_aside.extend(set_aside)
             self.shards.append(shard)
+            if funnel is not None:
+                self.funnel += funnel
+
+    def scoring_done(self, report: ScoreReport) -> None:
+        """Count the scores of a shard."""
+        with self._lock:
+            self.scored += report.scored
+            self.model_loads.extend(report.loads)
+            self.worker_seconds += report.stats.seconds
+            if report.worker:
+                self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
+
+    def found_duplicates(self, count: int) -> None:
+        """Count rows that were kept until near-duplicates were looked for."""
+        with self._lock:
+            self.funnel = self.funnel.with_duplicates(count)
 
     def stop(self) -> float:
         """End the build, if that has not been done, and make its figures final; returns its seconds."""
         with self._lock:
             self.ended = self.ended or time.monotonic()
+            if self.judges:
+                # The plan had the most that later steps could need.
+                self.planned = self.generated + self.reused
         return self.seconds()
 
     def seconds(self) -> float:
@@ -142,7 +169,7 @@ class Progress:
                 "done": done,
                 "generated": generated,
                 "reused": reused,
-                "set_aside": len(self.set_aside),
+                "set_aside": sum(row.counts for row in self.set_aside),
                 "model_loads": len(self.model_loads),
                 "seconds": seconds,
                 "images_per_second": images_per_second(generated, seconds),

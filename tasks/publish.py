@@ -11,6 +11,7 @@ from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.contact_sheet import contact_sheet
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
+from imagemill.data.planning.judging.finish import finish_judging
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
 from imagemill.tasks.build_context import Build
@@ -26,18 +27,18 @@ PUBLISH_RETRY_DELAY_S = 2
     retry_delay_seconds=PUBLISH_RETRY_DELAY_S,
     persist_result=False,
 )
-def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """Finish the dataset; returns its manifest and the number of rows set aside."""
-    folder = build.folder
+def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int, int]:
+    """Finish the dataset; returns its manifest, the number of rows set aside, and the number of near-duplicates."""
+    folder, duplicates = build.folder, 0
     with Worklist.open(folder.plan) as worklist:
-        keep = build.recipe.on_removed == "keep"
-        remove_rows(folder, worklist.unwanted(keep_removed=keep))
+        if build.is_judged:
+            _, duplicates = finish_judging(build.recipe, folder, build.schema, build.judge(worklist))
+        else:
+            _remove_rows(build, worklist)
         count = write_set_aside(folder, worklist.faults(), set_aside)
     folder.failures.unlink(missing_ok=True)
-    # Files from before the first value that does not fit lack the column of these, or else have it no longer.
-    if keep or build.schema.other or build.recipe.columns.retype:
-        conform(folder, build.schema)
-    compact(folder)
+    for area in folder.areas:
+        compact(folder, area.name)
     files, _ = folder.committed()
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices)
     licences = [spec.licence for spec in build.models.values()]
@@ -46,4 +47,13 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str])
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
-    return manifest, count
+    return manifest, count, duplicates
+
+
+def _remove_rows(build: Build, worklist: Worklist) -> None:
+    """Take out the rows that the recipe no longer asks for, and give the others its columns."""
+    keep = build.recipe.on_removed == "keep"
+    remove_rows(build.folder, worklist.unwanted(keep_removed=keep))
+    # Files from before the first value that does not fit lack the column of these, or else have it no longer.
+    if keep or build.schema.other or build.recipe.columns.retype:
+        conform(build.folder, build.schema)

@@ -39,8 +39,8 @@ LIMITS = {
     "quantized": 90,
     "checkers": 30,
     "lora_compiled": 100,
-    "batch_size": 100,
     "steering": 80,
+    "batch_size": 150,
 }
 """Check, a module of this folder -> the most seconds that it takes; in the order in which they run."""
 

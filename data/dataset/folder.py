@@ -71,6 +71,7 @@ class Folder:
         self.tmp = self.state / "tmp"
         self.plan = self.state / "plan.sqlite"
         self.attempts = self.state / "attempts.json"
+        self.score_journal = self.state / "scores"
         self.under_way = self.state / "run.json"
         self.paths = self.state / "paths.json"
         self._areas: dict[AreaName, Area] = {

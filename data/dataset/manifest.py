@@ -156,14 +156,21 @@ def known_failures(folder: Folder) -> dict[str, SetAside]:
 
 
 def _public(row: SetAside) -> dict[str, Any]:
-    return {**asdict(row), "file": without_home(row.file), "reason": without_home(row.reason)}
+    line = {**asdict(row), "file": without_home(row.file), "reason": without_home(row.reason)}
+    if row.candidate is None:
+        del line["candidate"], line["counts"]
+    return line
 
 
 def write_set_aside(folder: Folder, *sources: Iterable[SetAside]) -> int:
-    """Write set_aside.jsonl from the sources in turn; returns the number of rows. No file if there are none."""
-    lines = [json.dumps(_public(row), ensure_ascii=False) + "\n" for source in sources for row in source]
+    """Write set_aside.jsonl from the sources in turn; no file if there are none.
+
+    Returns the number of rows, and of candidates for which a row has fewer images.
+    """
+    rows = [row for source in sources for row in source]
+    lines = [json.dumps(_public(row), ensure_ascii=False) + "\n" for row in rows]
     if lines:
         folder.write(folder.set_aside, "".join(lines).encode())
     else:
         folder.set_aside.unlink(missing_ok=True)
-    return len(lines)
+    return sum(row.counts for row in rows)

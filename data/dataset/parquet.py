@@ -27,8 +27,10 @@ _LARGE = (IMAGE, IMAGES, pa.binary())
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
     """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
     arrow = schema.arrow()
-    large = [field.name for field in arrow if field.type in _LARGE]
-    return write_tables(path, arrow, (table_of(group, arrow) for group in _row_groups(rows, large)))
+    with TableFile(path, arrow) as file:
+        for group in _row_groups(rows, [field.name for field in arrow if field.type in _LARGE]):
+            file.write(table_of(group, arrow))
+        return file.finish()
 
 
 def write_tables(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> CommittedFile:
@@ -75,6 +77,13 @@ def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, l
     present = [name for name in columns if name in file.schema_arrow.names]
     for batch in file.iter_batches(batch_size=8192, columns=present):
         yield batch.to_pydict()
+
+
+def read_presence(path: Location, image: str) -> list[bool]:
+    """Whether each row of a committed file has an image in the column ``image``."""
+    file = pq.ParquetFile(arrow_source(path))
+    batches = file.iter_batches(batch_size=8192, columns=[f"{image}.path"])
+    return [is_valid for batch in batches for is_valid in batch.column(0).is_valid().to_pylist()]
 
 
 def read_encoding(path: Location) -> Encoding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding
+from imagemill.data.images.opening import open_image
 from imagemill.data.images.sources import read_given, read_guides, read_mask, read_references
 from imagemill.data.messages import shown
 from imagemill.data.plain_values import json_text
@@ -69,6 +71,45 @@ def dataset_row(
         for measure in schema.row_measures:
             row[measure.name] = measure.of_row([image.measures.get(measure.name) for image in images])
     return row | _carried(schema, row_plan)
+
+
+def given_row(
+    staging: Staging, schema: DatasetSchema, row_plan: RowPlan, models: Mapping[str, ModelFacts]
+) -> dict[str, Any]:
+    """The dataset's row for a given image that is judged as it is. Raises BadRow if it has changed since planning."""
+    final = row_plan.final
+    assert final.source_path is not None, "the plan gives a given image its path"
+    content = read_given(final)
+    width, height = open_image(BytesIO(content), final.source_path, header_only=True).size
+    row: dict[str, Any] = {"id": row_plan.id, "variant": row_plan.variant, "row_key": row_plan.row_key}
+    row |= {"prompt": row_plan.prompt, "image": {"bytes": content, "path": Path(final.source_path).name}}
+    row |= {"sha256": final.source_hash, "image_key": final.key, "width": width, "height": height}
+    return row | _carried(schema, row_plan)
+
+
+def source_row(
+    staging: Staging, schema: DatasetSchema, row_plan: RowPlan, models: Mapping[str, ModelFacts]
+) -> dict[str, Any]:
+    """The row in rejected/ of a generated image of which no edit was made: it is the input, and there is no edit."""
+    final, content, staged = row_plan.final, *_read(staging, row_plan.final, schema.encoding)
+    row: dict[str, Any] = {"id": row_plan.id, "variant": row_plan.variant, "row_key": row_plan.row_key}
+    row |= {"prompt": row_plan.prompt, "input_image": {"bytes": content, "path": _file_name(final, schema)}}
+    row |= {"input_sha256": staged.sha256, "input_key": final.key}
+    row |= _provenance("", final, staged, models[row_plan.steps[0]], schema.step_measures)
+    for measure in schema.row_measures:
+        row[measure.name] = measure.of_row([staged.measures.get(measure.name)])
+    return row | _carried(schema, row_plan)
+
+
+def without_images(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset row with nulls in place of its images."""
+    return {name: None if _is_image(value) else value for name, value in row.items()}
+
+
+def _is_image(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_image, value))
+    return isinstance(value, Mapping) and value.keys() == {"bytes", "path"}
 
 
 def _carried(schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from imagemill.data.config.chain import edits_of, generate_of, has_masks, has_references, has_turns
 from imagemill.data.config.columns import GUIDES
 from imagemill.data.config.guides import guide_columns, guides_of
+from imagemill.data.config.judging.judged import given_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.arrow_kinds import IMAGE, NOTES, WORDS, ColumnKind, type_of
 from imagemill.data.dataset.carried.begun import Begun
@@ -50,6 +51,8 @@ class DatasetSchema:
     """Column of carried values that do not fit into their columns."""
     wide_seeds: bool = False
     """Whether seeds have 64 bits; a dataset that was begun with int64 keeps that."""
+    is_given: bool = False
+    """Whether the images are those that the rows give, as they are: they have no seed, model or settings."""
     outcomes: tuple[OutcomeColumn, ...] = ()
     """Columns whose values a changed rule rewrites without another image: in no row key, and not in ``digest``."""
 
@@ -80,6 +83,7 @@ class DatasetSchema:
             names=names,
             other=begun.other,
             wide_seeds=wide_seeds,
+            is_given=given_of(recipe) is not None,
             outcomes=tuple(outcomes),
         )
 
@@ -95,7 +99,7 @@ class DatasetSchema:
         # A text column that holds JSON too has no other values for it.
         carried = {name: "str" if kind == "mixed" else kind for name, kind in self.carried.items()}
         values |= {"encoding": asdict(self.encoding), "carried": carried}
-        for later in ("has_turns", "has_masks", "references", "guides", "wide_seeds"):
+        for later in ("has_turns", "has_masks", "references", "guides", "wide_seeds", "is_given"):
             if not values[later]:
                 del values[later]
         for measure in self.measures:
@@ -157,7 +161,7 @@ class DatasetSchema:
         if self.references:
             columns.append(pa.field("input_images", IMAGES))
         columns += [pa.field(measure.name, WORDS[measure.kind]) for measure in self.row_measures]
-        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures, self.seed_type)
+        own = _columns(self.chained, self.edits, self.has_turns, self.step_measures, self.seed_type, self.is_given)
         columns += [pa.field(name, kind) for name, kind in own]
         columns += [pa.field(outcome.name, TYPES[outcome.kind]) for outcome in self.outcomes]
         renamed = self.renamed
@@ -179,14 +183,16 @@ def _columns(
     has_turns: bool,
     measures: Sequence[MeasureColumn] = (),
     seed_type: pa.DataType | None = None,
+    is_given: bool = False,
 ) -> Iterator[tuple[str, pa.DataType]]:
     yield "prompt", pa.string()
     yield "id", pa.string()
     if has_turns:
         yield "turn_index", pa.int32()
     yield "variant", pa.int32()
-    yield "negative_prompt", pa.string()
-    for prefix in ("", "edit_") if chained else ("",):
+    if not is_given:
+        yield "negative_prompt", pa.string()
+    for prefix in () if is_given else ("", "edit_") if chained else ("",):
         yield f"{prefix}seed", seed_type or pa.int64()
         yield f"{prefix}model", pa.string()
         yield f"{prefix}model_revision", pa.string()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.measure_columns import MeasuresOf
 from imagemill.data.dataset.parquet import read_columns
@@ -16,9 +17,10 @@ from imagemill.data.planning.plan_notes import plan_notes
 from imagemill.data.planning.reuse import FinishedImages, find_images, would_regenerate
 from imagemill.data.planning.row_planner import PlannedRow, RowPlanner
 from imagemill.data.planning.shard_packing import ShardPacker
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import ModelFacts, Plan, SetAside
+from imagemill.data.records import ModelFacts, SetAside
 
 CHUNK = 1000
 """Rows compared with the finished ones at a time."""
@@ -30,10 +32,13 @@ MAX_SHARDS = 2_000
 """... which is multiplied where a build would have more shards: each is several task runs in Prefect's database."""
 
 
-def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
+def schema_of(
+    recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf, outcomes: Sequence[OutcomeColumn] = ()
+) -> DatasetSchema:
     """The dataset's columns."""
     measures = measures_of(recipe.model_dump(mode="json"))
-    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds=loaded.conventions >= 2)
+    wide_seeds = loaded.conventions >= 2
+    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds, outcomes)
 
 
 def make_plan(
@@ -88,12 +93,7 @@ def make_plan(
                 target = packer.place(to_build[0].path[0].step, len(to_build))
             for row_plan in map(planner.row_plan, to_build):
                 worklist.add_planned_row(target, row_plan, [models[step].name for step in row_plan.steps])
-    shards = len(packer.steps)
-    if len(set(packer.steps)) > 1:
-        worklist.renumber_shards(packer.order(list(models)))
-    if recipe.shard_size is None and shards > MAX_SHARDS:
-        shards = worklist.merge_shards(-(-shards // MAX_SHARDS))
-    worklist.index_shards()
+    shards = close_shards(worklist, packer, list(models), recipe.shard_size is None)
     if rows > reused + failed:
         lossy = sum(find_images(worklist, folder.data / file.name, schema) for file in files)
         if lossy:
@@ -109,6 +109,20 @@ def make_plan(
         restorable=restorable,
         notes=tuple(plan_notes(planner.unused_negatives, worklist.find_float_ids())),
     )
+
+
+def close_shards(worklist: Worklist, packer: ShardPacker, steps: Sequence[str], may_merge: bool) -> int:
+    """Order the shards by their models, and index them; returns how many there are.
+
+    ``may_merge``: whether neighbours become one where there are too many.
+    """
+    shards = len(packer.steps)
+    if len(set(packer.steps)) > 1:
+        worklist.renumber_shards(packer.order(steps))
+    if may_merge and shards > MAX_SHARDS:
+        shards = worklist.merge_shards(-(-shards // MAX_SHARDS))
+    worklist.index_shards()
+    return shards
 
 
 def _groups(planner: RowPlanner, row: Row, images: Container[str]) -> list[list[PlannedRow]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -13,9 +13,9 @@ from imagemill.data.dataset.parquet import read_columns, read_encoding, read_ima
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.dataset.rows import encodings_of, unique_drawings
 from imagemill.data.dataset.schema import DatasetSchema
-from imagemill.data.images.codec import decode_image
+from imagemill.data.images.codec import Encoding, decode_image
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import RowPlan, Staged
+from imagemill.data.records import Drawing, RowPlan, Staged
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.locations import Location
 
@@ -77,12 +77,28 @@ def restore_images(
 ) -> int:
     """Stage the images of these plans that are in the dataset already; returns how many.
 
-    ``found`` comes from the worklist: (image key, file, row in it, image column), by file and row.
+    ``found`` comes from the worklist: (image key, file in data/, row in it, image column).
     """
-    staging, needed, drawings = Staging(folder.staged), encodings_of(plans, schema), unique_drawings(plans)
+    entries = [(key, f"data/{file}", row, image) for key, file, row, image in found]
+    restore_entries(folder, schema, entries, unique_drawings(plans), encodings_of(plans, schema))
+    return len(found)
+
+
+def restore_entries(
+    folder: Folder,
+    schema: DatasetSchema,
+    found: Iterable[tuple[str, str, int, str]],
+    drawings: Mapping[str, Drawing],
+    needed: Mapping[str, Collection[Encoding]],
+) -> None:
+    """Stage images that committed files have, in the encodings that are ``needed``.
+
+    ``found``: (image key, file below the dataset's folder, row in it, image column).
+    """
+    staging = Staging(folder.staged)
     by_column = sorted(found, key=lambda entry: (entry[1], entry[3], entry[2]))
     for (file, image), group in groupby(by_column, key=lambda entry: (entry[1], entry[3])):
-        path = folder.data / file
+        path = folder.root / file
         encoding = read_encoding(path)
         entries = list(group)
         for (key, *_), (content, fields) in zip(
@@ -92,7 +108,6 @@ def restore_images(
             staged = _staged_from(key, image, content, fields, schema.step_measures)
             staging.put(content, staged, encoding.name)
             staging.missing([drawings[key]], needed, fields["model"])
-    return len(found)
 
 
 def _staged_from(

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import Link, edits_of, generate_of
 from imagemill.data.config.columns import SETTINGS
+from imagemill.data.config.judging.judged import GIVEN, given_of, rules_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import steps_of_models
-from imagemill.data.config.steps import Edit, Generate
+from imagemill.data.config.steps import Edit
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import MAX_SEED, digest, given_seed, image_key, image_seed
@@ -49,29 +50,55 @@ class RowPlanner:
     def __init__(self, recipe: Recipe, models: Mapping[str, ModelFacts], schema: DatasetSchema) -> None:
         self.generate = generate_of(recipe)
         self.edits = edits_of(recipe)
+        self.judges_given = given_of(recipe) is not None
         self.has_turns = schema.has_turns
         self.facts = models
         self.first_steps = steps_of_models(recipe)
         self.schema_key = schema.digest()
-        variants = self.generate.images_per_prompt if self.generate else 1
-        # The seeds of a row's variants count up, to the largest and then on from 0.
-        self.max_seed = MAX_SEED if schema.max_seed >= MAX_SEED else schema.max_seed - variants + 1
+        first = next(iter(rules_of(recipe).values()))
+        # The seeds of a row's candidates count up, to the largest and then on from 0.
+        self.max_seed = MAX_SEED if schema.max_seed >= MAX_SEED else schema.max_seed - first.of + 1
         self.unused_negatives = 0
         """Rows whose negative prompt their model makes no use of."""
         self._last_unused = ""
         self.allows_truncated = recipe.images.truncated == "allow"
 
-    def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
-        """Yield the row's planned rows, in groups that share an image. Raises BadRow."""
+    @property
+    def makes_first_image(self) -> bool:
+        """Whether a row begins with an image to judge; otherwise edits start from the image that the row gives."""
+        return self.generate is not None or self.judges_given
+
+    def first_image(self, row: Row, number: int) -> DrawingSpec:
+        """The drawing of a row's first image of this number; the given image where that is judged. Raises BadRow."""
+        return self._given(row) if self.judges_given else self.generation(row, number)
+
+    def _given(self, row: Row) -> DrawingSpec:
+        fields = {"prompt": row.prompt or "", "seed": 0, "steps": None}
+        fields |= {"source_path": row.image, "source_hash": row.image_hash, **self._decoding(row)}
+        return DrawingSpec(GIVEN, given_key(row), fields)
+
+    def check_seed(self, row: Row) -> None:
+        """Raise BadRow if the row's seed is one that the dataset's column has no room for."""
         if row.seed is not None and row.seed > self.max_seed:
             raise BadRow(
                 f"seed is {row.seed}: this dataset was begun with seeds up to {self.max_seed}, which its column has "
                 f"room for; give recipe.output another folder, or {left_unread('seed')}"
             )
+
+    def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
+        """Yield the row's planned rows, in groups that share an image. Raises BadRow.
+
+        Of a recipe without rules of selection: every image that is generated is in the dataset.
+        """
+        self.check_seed(row)
         for variant in range(self.generate.images_per_prompt if self.generate else 1):
-            start = (self._generate(self.generate, row, variant),) if self.generate else ()
+            start = (self.generation(row, variant),) if self.generate else ()
             paths = self._edit_paths(row, variant, start) if self.edits else [start]
-            yield [PlannedRow(self._row_key(row, variant, path), row, variant, path) for path in paths]
+            yield [self.planned_row(row, variant, path) for path in paths]
+
+    def planned_row(self, row: Row, variant: int, path: EditPath) -> PlannedRow:
+        """The planned row of one image, or of the input of one."""
+        return PlannedRow(self._row_key(row, variant, path), row, variant, path)
 
     def row_plan(self, planned: PlannedRow) -> RowPlan:
         """The complete plan of a planned row."""
@@ -91,14 +118,16 @@ class RowPlanner:
                 turns = [source]
                 for instruction in instructions:
                     base = turns[-1] if link.section.multi_turn else source
-                    turns.append((*base, self._edit(row, variant, link, base, instruction)))
+                    turns.append((*base, self.edit(row, variant, link, base, instruction)))
                 paths += turns[1:]
                 results += turns[-1:] if link.section.multi_turn else turns[1:]
             sources = results
         return paths
 
-    def _generate(self, section: Generate, row: Row, variant: int) -> DrawingSpec:
-        step = self.first_steps[row.model]
+    def generation(self, row: Row, variant: int) -> DrawingSpec:
+        """The drawing of a row's image of this number, from its prompt. Raises BadRow."""
+        assert self.generate is not None, "only a recipe that generates asks"
+        section, step = self.generate, self.first_steps[row.model]
         facts = self.facts[step]
         width, height = image_size(row, section, facts)
         decides = {
@@ -117,16 +146,23 @@ class RowPlanner:
         key = image_key("text-to-image", facts.identity, {**decides, **guides, "reading": row.reading})
         return DrawingSpec(step, key, {**decides, "guides": row.guides, **self._decoding(row)})
 
-    def _edit(self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str) -> DrawingSpec:
+    def edit(
+        self, row: Row, variant: int, link: Link[Edit], source: EditPath, instruction: str, candidate: int = 0
+    ) -> DrawingSpec:
+        """The drawing of one edit of an image. Raises BadRow.
+
+        ``source``: the drawings that lead to that image, none for the row's; ``candidate``: number among its edits by
+        this instruction.
+        """
         # In a chain, a row's own settings apply to the first step; later edits use the recipe's.
-        own = self.generate is None and link is self.edits[0]
-        step = self.first_steps[row.model] if own else link.name
+        own = self._is_first(link)
+        step = self.step_of(row, link)
         section, facts = link.section, self.facts[step]
         decides = {
             "prompt": instruction,
-            "seed": given_seed(row.seed, variant)
+            "seed": given_seed(row.seed, variant + candidate)
             if own and row.seed is not None
-            else image_seed(section.seed, row.id, variant, instruction),
+            else image_seed(section.seed, row.id, variant, instruction, candidate),
             "width": row.width if own else None,
             "height": row.height if own else None,
             "steps": (row.steps if own else None) or section.steps or facts.steps,
@@ -147,6 +183,13 @@ class RowPlanner:
         decoding = self._decoding(row) if has_given else {}
         return DrawingSpec(step, key, {**decides, **mask, **origin, "references": references, **decoding})
 
+    def step_of(self, row: Row, link: Link[Edit]) -> str:
+        """The step of an edit, with the model of the row if it is the first."""
+        return self.first_steps[row.model] if self._is_first(link) else link.name
+
+    def _is_first(self, link: Link[Edit]) -> bool:
+        return self.generate is None and link is self.edits[0]
+
     def _decoding(self, row: Row) -> dict[str, Any]:
         """How the images that the row gives are decoded, as fields of a Drawing."""
         return {"reading": row.reading or 1, "truncated": self.allows_truncated}
@@ -162,6 +205,11 @@ class RowPlanner:
     def _row_key(self, row: Row, variant: int, path: EditPath) -> str:
         keys = [spec.key for spec in path]
         return digest([self.schema_key, row.id, variant, keys, row.prompt, row.carried])
+
+
+def given_key(row: Row) -> str:
+    """The image key of a given image that is judged as it is: of its bytes and their conversion."""
+    return image_key(GIVEN, {}, {"source": f"sha256:{row.image_hash}", "reading": row.reading})
 
 
 def _first(*values: float | None) -> float | None:

@@ -41,6 +41,7 @@ CREATE TABLE finished (
 CREATE TABLE images (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE twice (row_key TEXT NOT NULL, file TEXT NOT NULL);
 CREATE TABLE items (number INTEGER PRIMARY KEY, shard INTEGER NOT NULL, item TEXT NOT NULL);
+CREATE TABLE groups (row INTEGER PRIMARY KEY, shard INTEGER NOT NULL, content TEXT NOT NULL);
 CREATE TABLE drawings (
     key TEXT PRIMARY KEY, shard INTEGER NOT NULL, model TEXT NOT NULL, file TEXT, row INTEGER, image TEXT
 ) WITHOUT ROWID;
@@ -59,6 +60,7 @@ DELETE FROM finished WHERE number IN (SELECT number FROM again);
 # As is indexing all planned rows at once.
 _INDEX_SHARDS = """
 CREATE INDEX items_of_shard ON items (shard);
+CREATE INDEX groups_of_shard ON groups (shard);
 CREATE INDEX drawings_of_shard ON drawings (shard);
 """
 
@@ -133,12 +135,25 @@ class Worklist:
 
     def rows(self) -> Iterator[Row]:
         """The rows in the order of the prompts file."""
-        for (row,) in self._db.execute("SELECT row FROM rows ORDER BY number"):
-            values = load(row)
-            values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
-            values[_REFERENCES] = _tuples(values[_REFERENCES])
-            values[_GUIDES] = _tuples(values[_GUIDES])
-            yield Row._make(values)
+        return (row for _, row in self.numbered_rows())
+
+    def numbered_rows(self) -> Iterator[tuple[int, Row]]:
+        """The rows in the order of the prompts file, with their numbers there."""
+        for number, row in self._db.execute("SELECT number, row FROM rows ORDER BY number"):
+            yield number, _row(row)
+
+    def add_group(self, shard: int, number: int, row: Row, drawings: Iterable[tuple[str, str]]) -> None:
+        """Add a row with all its candidates to a shard; ``drawings``: (key, model) of its images to generate now."""
+        self._db.execute("INSERT INTO groups VALUES (?, ?, ?)", (number, shard, dump(tuple(row))))
+        self._db.executemany(
+            "INSERT OR IGNORE INTO drawings (key, shard, model) VALUES (?, ?, ?)",
+            ((key, shard, model) for key, model in drawings),
+        )
+
+    def groups(self, shard: int) -> list[tuple[int, Row]]:
+        """The groups of a shard, in order: each row with its number."""
+        query = "SELECT row, content FROM groups WHERE shard = ? ORDER BY row"
+        return [(number, _row(content)) for number, content in self._db.execute(query, (shard,))]
 
     def add_finished(self, file: str, row_keys: Sequence[str], ids: Sequence[str]) -> None:
         """Record the rows of a committed file; call ``index_finished`` after the last one."""
@@ -196,15 +211,16 @@ class Worklist:
 
     def merge_shards(self, count: int) -> int:
         """Merge every ``count`` neighbouring shards into one; returns how many there are then."""
-        for table in ("items", "drawings"):
+        for table in ("items", "groups", "drawings"):
             self._db.execute(f"UPDATE {table} SET shard = shard / ?", (count,))
-        return self._db.execute("SELECT COALESCE(MAX(shard) + 1, 0) FROM items").fetchone()[0]
+        both = "SELECT shard FROM items UNION ALL SELECT shard FROM groups"
+        return self._db.execute(f"SELECT COALESCE(MAX(shard) + 1, 0) FROM ({both})").fetchone()[0]
 
     def renumber_shards(self, numbers: Sequence[int]) -> None:
         """Give each shard, counted from 0, its number in ``numbers``. Call it before ``index_shards``."""
         self._db.execute("CREATE TEMP TABLE renumbered (shard INTEGER PRIMARY KEY, number INTEGER NOT NULL)")
         self._db.executemany("INSERT INTO renumbered VALUES (?, ?)", enumerate(numbers))
-        for table in ("items", "drawings"):
+        for table in ("items", "groups", "drawings"):
             number = f"SELECT number FROM renumbered WHERE renumbered.shard = {table}.shard"
             self._db.execute(f"UPDATE {table} SET shard = ({number})")
         self._db.execute("DROP TABLE renumbered")
@@ -212,6 +228,11 @@ class Worklist:
     def index_shards(self) -> None:
         """Index the planned rows for lookup; call it after the last one."""
         self._db.executescript(_INDEX_SHARDS)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The database, for tables of other modules."""
+        return self._db
 
     def restore_from(self, file: str, first_row: int, image: str, keys: Iterable[str | None]) -> None:
         """Record that a committed file has these images in the column ``image``, from ``first_row`` on."""
@@ -258,6 +279,14 @@ class Worklist:
     def count_rows(self) -> int:
         """Number of rows that were loaded."""
         return self._db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+
+
+def _row(stored: bytes | str) -> Row:
+    values = load(stored)
+    values[_EDIT_PROMPTS] = tuple(values[_EDIT_PROMPTS])
+    values[_REFERENCES] = _tuples(values[_REFERENCES])
+    values[_GUIDES] = _tuples(values[_GUIDES])
+    return Row._make(values)
 
 
 def _tuples(values: list[list[str]]) -> tuple[tuple[str, ...], ...]:

@@ -128,6 +128,8 @@ class ScoreReport:
     stats: WorkerStats = field(default_factory=WorkerStats)
     worker: str | None = None
     """Name of the worker."""
+    scores: tuple[Score, ...] = ()
+    """Those of all requests that have one: computed, copied by their pixels, or found in the journal."""
     truncated: Mapping[str, int] = field(default_factory=dict)
     """Name of a scorer -> scores whose text is longer than its text encoder reads, the rest of which was ignored."""
 

@@ -52,11 +52,26 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
             "existing",
             f"{_count(figures['restored'], 'image')} of other rows, {figures['staged']:,} staged by an earlier build",
         )
+    if judging := figures.get("judging"):
+        _print_judging(judging, figures["images"])
     _line("time", _time(figures))
     _line("disk", _disk(figures))
     for note in figures["notes"]:
         _line("note", note)
     return 0
+
+
+def _print_judging(judging: Mapping[str, Any], most: int) -> None:
+    if judging["generate_at_least"] < most:
+        _line("", f"at least {judging['generate_at_least']:,}; the rest is for later steps, and depends on the choices")
+    scores = [f"{count:,} by {cut(name)}" for name, count in judging["score"].items()]
+    _line("to score", ", ".join(scores) or "nothing")
+    if judging["to_rejected"] or judging["from_rejected"]:
+        _line("moved", f"{judging['to_rejected']:,} to rejected/, {judging['from_rejected']:,} back from there")
+    if judging["pairs"]:
+        _line("pairs", f"{judging['pairs']:,} of rows that are finished")
+    if judging["rewritten_bytes"]:
+        _line("rewritten", decimal(judging["rewritten_bytes"]))
 
 
 def _time(figures: Mapping[str, Any]) -> str:

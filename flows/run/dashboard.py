@@ -25,7 +25,8 @@ from prefect.runtime import flow_run
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.records import Plan, SetAside
+from imagemill.data.planning.totals import Plan
+from imagemill.data.records import SetAside
 from imagemill.flows.run.dashboard_text import (
     embedded_sheet,
     report,

@@ -11,7 +11,8 @@ from imagemill.data.dataset.contact_sheet import shrink_sheet
 from imagemill.data.dataset.files.shard_files import data_files
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.messages import code_span, markdown_text
-from imagemill.data.records import Plan, SetAside
+from imagemill.data.planning.totals import Plan
+from imagemill.data.records import SetAside
 from imagemill.tasks.progress import Progress, truncation_note
 
 MAX_TABLE_ROWS = 200
@@ -56,6 +57,9 @@ def report(
         "time": format_duration(counts["seconds"]),
         "devices": _cell(", ".join(sorted(progress.devices)) or "none yet"),
     }
+    if progress.judges:
+        lines["scores"] = f"{progress.scored:,} computed"
+        lines["funnel"] = "<br>".join(_cell(line) for line in progress.funnel.lines())
     if progress.truncated:
         lines["long prompts"] = truncation_note(progress.truncated, progress.max_tokens)
     table = "\n".join(f"| {label} | {value} |" for label, value in lines.items())

@@ -32,6 +32,7 @@ def run_line(progress: Progress) -> dict[str, Any]:
         **({"notes": list(progress.notes)} if progress.notes else {}),
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
+        **({**progress.funnel.to_json(), "scored": progress.scored} if progress.judges else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),
     }
 

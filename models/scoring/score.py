@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,8 +65,16 @@ def score(job: ScoreJob, report: Report, run: str = "once") -> ScoreReport:
         failed=scoring.failed,
         loads=tuple(event for event in scoring.events if event["kind"] == "loaded"),
         stats=stats,
+        scores=(*scoring.scores, *_from_journal(job, asked.keys() - set(missing))),
         truncated=dict(scoring.truncated),
     )
+
+
+def _from_journal(job: ScoreJob, requests: Set[str]) -> list[Score]:
+    """The scores that the journal has for these requests."""
+    if not requests:
+        return []
+    return [score for score in ScoreJournal(Path(job.journal)).read() if score.request in requests]
 
 
 @dataclass
@@ -78,6 +86,8 @@ class _Scoring:
     run_name: str
     failed: dict[str, Failure] = field(default_factory=dict)
     """Id of a request -> why it has no score."""
+    scores: list[Score] = field(default_factory=list)
+    """All that the journal has got."""
     scored: int = 0
     copied: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -118,6 +128,7 @@ class _Scoring:
         known = {pixels: found for pixels in same if (found := self._find(spec, pixels))}
         copies = [_copy(found, look) for pixels, found in known.items() for look in same[pixels]]
         self._journal.append(copies)
+        self.scores += copies
         self.copied += len(copies)
         missing = [pixels for pixels in same if pixels not in known]
         if not missing:
@@ -165,6 +176,7 @@ class _Scoring:
             scores.append(found)
             copies += [_copy(found, look) for look in others]
         self._journal.append(scores + copies)
+        self.scores += scores + copies
         self.scored += len(scores)
         self.copied += len(copies)
         self.report({"kind": "scored", "scorer": spec.name, "images": len(scores)})

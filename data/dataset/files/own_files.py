@@ -122,6 +122,8 @@ class _SetAside(_Checked):
     reason: str
     attempts: int = 1
     row_key: str | None = None
+    candidate: int | None = None
+    counts: bool = True
 
 
 class _Run(_Checked):

@@ -12,7 +12,8 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
 from imagemill.data.dataset.published import publish_recipe, restore_paths, without_home
 from imagemill.data.dataset.reader import read_paths
-from imagemill.data.records import ModelFacts, Plan, SetAside
+from imagemill.data.planning.totals import Plan
+from imagemill.data.records import ModelFacts, SetAside
 from imagemill.flows.run.dashboard_text import report, set_aside_heading
 from imagemill.tasks.progress import Progress
 

@@ -12,8 +12,9 @@ from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.planning.load_rows import load_rows
 from imagemill.data.planning.plan import make_plan, schema_of
+from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Plan, RowPlan
+from imagemill.data.records import RowPlan
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
 from tests.conftest import write_prompts

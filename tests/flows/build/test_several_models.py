@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from imagemill.data.config.load import load_recipe
+from imagemill.data.dataset.reader import read_rows
 from imagemill.data.errors import RecipeError
 from imagemill.flows.plan_dataset import plan_dataset
 from imagemill.tasks.build_context import resolve_models
@@ -141,3 +142,43 @@ def test_what_a_swept_model_cannot_do_is_refused_with_its_place_in_the_recipe(sw
     assert str(caught.value).endswith("(With the model of recipe.sweep.model.1, 'no/such folder'.)")
     with pytest.raises(RecipeError, match=r"recipe\.sweep\.width has 72: the model 'model' generates sizes that are"):
         resolve_models(load_recipe(swept, {"sweep.width": [72]}))
+
+
+SHARP = {"scorers": {"sharp": {"kind": "pixels", "measure": "sharpness"}}}
+
+
+def test_each_models_candidates_are_chosen_among_themselves_and_make_pairs_with_the_others(build: Build, swept: dict):
+    fields = {**swept, **SHARP, "pairs": {"by": "sharp", "where": "any", "most": 100}}
+    fields["generate"] = {**swept["generate"], "select": {"of": 2, "best": "sharp"}}
+    figures = build(fields)
+    assert (figures["rows"], figures["generated"]) == (6, 12)
+    kept, rejected = rows_of(swept["output"]), table_rows(swept["output"], "rejected")
+    assert [len(rows) for rows in (kept, rejected)] == [6, 6]
+    best = {(row["prompt"], row["model"]): row["score_sharp"] for row in kept}
+    assert all(row["score_sharp"] <= best[row["prompt"], row["model"]] for row in rejected)
+    pairs = table_rows(swept["output"], "pairs")
+    assert any(pair["model_0"] != pair["model_1"] for pair in pairs)
+    again = build(fields)
+    assert (again["generated"], again["scored"]) == (0, 0)
+    # A further model leaves the choices of the others as they are.
+    one = build({**fields, "sweep": {"model": [FIRST], "seed": [7]}}, {"on_removed": "keep"})
+    assert (one["rows"], one["generated"]) == (6, 0)
+
+
+def test_the_edits_of_each_model_are_chosen_among_themselves(build: Build, swept: dict, tmp_path: Path):
+    build(swept, {"sweep.model": [SECOND], "output": str(tmp_path / "source")})
+    (tmp_path / "0.png").write_bytes(rows_of(tmp_path / "source")[0]["image"]["bytes"])
+    write_prompts(Path(swept["prompts"]), [{"images": [str(tmp_path / "0.png")]}])
+    edit = {"steps": 1, "instructions": ["make it red", "make it blue"], "multi_turn": True}
+    fields = {name: value for name, value in swept.items() if name != "generate"}
+    fields = {**fields, **SHARP, "edit": {**edit, "select": {"of": 2, "best": "sharp"}}}
+    plan = plan_dataset(load_recipe(fields))
+    # Each model has two turns of two candidates, of which those of the first are certain.
+    assert (plan["draw"], plan["judging"]["generate_at_least"]) == ({"model": 4, "model-2": 4}, 4)
+    figures = build(fields)
+    assert (figures["rows"], figures["generated"]) == (4, 8)
+    assert len(table_rows(swept["output"], "rejected")) == 4
+
+
+def table_rows(output: str | Path, area: str) -> list[dict[str, Any]]:
+    return [row for path in sorted(Path(output).glob(f"{area}/*.parquet")) for row in read_rows(path)]
