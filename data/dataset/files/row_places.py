@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,33 @@ CHUNK = 8192
 
 _Decision = tuple[Place | None, Mapping[str, Any]]
 """Where a row goes, None for nowhere, and its outcomes."""
+
+
+class _Rows:
+    """Some rows of a file: their keys, and what else is only converted for the few rows that need it."""
+
+    def __init__(self, table: pa.Table, image: str) -> None:
+        self.table = table
+        self.keys: list[str] = table["row_key"].to_pylist()
+        self._image = image
+
+    @cached_property
+    def _plain(self) -> list[dict[str, Any]]:
+        return self.table.to_pylist()
+
+    @cached_property
+    def _without_image(self) -> list[bool]:
+        if self._image not in self.table.column_names:
+            return [True] * len(self.keys)
+        return self.table[self._image].is_null().to_pylist()
+
+    def outcomes(self, number: int) -> Mapping[str, Any]:
+        """The outcomes that a row has."""
+        return self._plain[number]
+
+    def lacks_image(self, number: int) -> bool:
+        """Whether a row of rejected/ has no last image."""
+        return self._without_image[number]
 
 
 class RowPlaces:
@@ -62,9 +90,9 @@ class RowPlaces:
         with pq.ParquetFile(arrow_source(file.path)) as parquet:
             first = 0
             for group in range(parquet.num_row_groups):
-                rows = parquet.read_row_group(group, columns=self._columns(file)).to_pylist()
+                rows = _Rows(parquet.read_row_group(group, columns=self._columns(file)), self._image)
                 decided = self._decide(file, first, rows)
-                first += len(rows)
+                first += len(rows.keys)
                 wanted = {place for place, _ in decided if place and (place != file.here) == moved}
                 if not wanted:
                     continue
@@ -100,17 +128,18 @@ class RowPlaces:
             file.is_changed = outcomes != before or not file.schema.equals(target) or self._keeps_images(file, parquet)
             first = 0
             for batch in parquet.iter_batches(CHUNK, columns=self._columns(file)):
-                rows = batch.to_pylist()
+                rows = _Rows(pa.Table.from_batches([batch]), self._image)
                 decided = self._decide(file, first, rows)
-                first += len(rows)
+                first += len(rows.keys)
                 staying = [place == file.here for place, _ in decided]
                 removed = sum(place is None for place, _ in decided)
                 file.staying += sum(staying)
                 file.removed += removed
-                file.moved += len(rows) - sum(staying) - removed
+                file.moved += len(staying) - sum(staying) - removed
                 if not file.is_changed and outcomes.names:
-                    after = [new if stays else row for row, (_, new), stays in zip(rows, decided, staying, strict=True)]
-                    found = pa.Table.from_batches([batch]).select(outcomes.names)
+                    found = rows.table.select(outcomes.names)
+                    found = found if all(staying) else found.filter(mask_of(staying))
+                    after = [values for (_, values), stays in zip(decided, staying, strict=True) if stays]
                     file.is_changed = not found.equals(table_of(after, found.schema))
 
     def _keeps_images(self, file: FilePlaces, parquet: pq.ParquetFile) -> bool:
@@ -134,20 +163,19 @@ class RowPlaces:
             columns.append(f"{self._image}.path")
         return columns
 
-    def _decide(self, file: FilePlaces, first: int, rows: Sequence[Mapping[str, Any]]) -> list[_Decision]:
+    def _decide(self, file: FilePlaces, first: int, rows: _Rows) -> list[_Decision]:
         """Decide for a file's rows from number ``first`` on."""
         decided: list[_Decision] = []
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows[start : start + CHUNK]
-            placed = self._placements([row["row_key"] for row in chunk])
-            for number, row in enumerate(chunk, first + start):
-                key = row["row_key"]
-                is_second = key in self._chosen and self._chosen[key] != (file.path, number)
-                decided.append((None, row) if is_second else self._wanted(file, row, placed.get(key)))
+        for start in range(0, len(rows.keys), CHUNK):
+            keys = rows.keys[start : start + CHUNK]
+            placed = self._placements(keys)
+            for number, key in enumerate(keys, start):
+                is_second = key in self._chosen and self._chosen[key] != (file.path, first + number)
+                decided.append((None, {}) if is_second else self._wanted(file, rows, number, placed.get(key)))
         return decided
 
-    def _wanted(self, file: FilePlaces, row: Mapping[str, Any], placement: Placement | None) -> _Decision:
-        if placement and placement.area == DATA and self._lacks_image(file, row):
+    def _wanted(self, file: FilePlaces, rows: _Rows, number: int, placement: Placement | None) -> _Decision:
+        if placement and placement.area == DATA and self._lacks_image(file, rows, number):
             placement = None
         if placement is None:
             place: Place | None = file.here
@@ -155,10 +183,10 @@ class RowPlaces:
             place = (placement.area, placement.split) if placement.area else None
         if place and place[0] == REJECTED and self._rejected == "drop":
             place = None
-        return place, row if placement is None else placement.outcomes
+        return place, rows.outcomes(number) if placement is None else placement.outcomes
 
-    def _lacks_image(self, file: FilePlaces, row: Mapping[str, Any]) -> bool:
-        return file.area == REJECTED and row.get(self._image) is None
+    def _lacks_image(self, file: FilePlaces, rows: _Rows, number: int) -> bool:
+        return file.area == REJECTED and rows.lacks_image(number)
 
     def _repeated(self) -> set[str]:
         """Row keys that more than one row has. Eight bytes of memory a row."""
@@ -186,18 +214,20 @@ class RowPlaces:
             first = 0
             with pq.ParquetFile(arrow_source(file.path)) as parquet:
                 for batch in parquet.iter_batches(CHUNK, columns=self._columns(file)):
-                    rows = [(first + n, row) for n, row in enumerate(batch.to_pylist()) if row["row_key"] in repeated]
-                    first += batch.num_rows
-                    placed = self._placements([row["row_key"] for _, row in rows])
-                    for number, row in rows:
-                        key = row["row_key"]
-                        rank = (self._rank(file, row, placed.get(key)), self._lacks_image(file, row))
+                    rows = _Rows(pa.Table.from_batches([batch]), self._image)
+                    doubtful = [number for number, key in enumerate(rows.keys) if key in repeated]
+                    placed = self._placements([rows.keys[number] for number in doubtful])
+                    for number in doubtful:
+                        key = rows.keys[number]
+                        lacks_image = self._lacks_image(file, rows, number)
+                        rank = (self._rank(file, rows, number, placed.get(key)), lacks_image)
                         if key not in best or rank < best[key][0]:
-                            best[key] = (rank, file.path, number)
+                            best[key] = (rank, file.path, first + number)
+                    first += len(rows.keys)
         return {key: (path, number) for key, (_, path, number) in best.items()}
 
-    def _rank(self, file: FilePlaces, row: Mapping[str, Any], placement: Placement | None) -> int:
-        place, _ = self._wanted(file, row, placement)
+    def _rank(self, file: FilePlaces, rows: _Rows, number: int, placement: Placement | None) -> int:
+        place, _ = self._wanted(file, rows, number, placement)
         if place != file.here:
             return 1
         is_blocked = placement is not None and (placement.area, placement.split) != file.here
