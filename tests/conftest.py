@@ -63,7 +63,8 @@ SLOW_FOLDERS = {"benchmarks", "bundled", "drawing", "faults", "loading", "prefec
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what needs a server, workers or a model."""
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & set(item.path.parent.parts):
+        folders = set(item.path.parent.relative_to(ROOT).parts)
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & folders:
             item.add_marker(pytest.mark.slow)
 
 
