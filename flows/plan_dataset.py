@@ -67,10 +67,13 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
                 judge = Judge(recipe, schema, facts, scorers, failures, worklist.connection)
                 plan = make_judged_plan(recipe, worklist, folder, schema, judge)
                 draw, to_build = dict(plan.drawings), plan.rows - plan.reused
+                # Rows move to rejected/ and back, so that those of data/ now say nothing of those after the build.
+                rows = plan.rows + (judge.placements.count_gone() if recipe.on_removed == "keep" else 0)
                 judging = {"judging": _judging(recipe, folder, schema, judge, plan)}
             else:
                 plan = make_plan(recipe, worklist, folder, schema, facts, failures)
                 draw, to_build = worklist.missing(), worklist.count_planned_rows()
+                rows = sum(file.rows for file in files) - plan.removed + to_build
             reasons = [f"line {fault.line}: {fault.reason}" for fault in islice(worklist.faults(), MAX_REASONS)]
             staged = _subtract_staged(draw, worklist, folder, schema)
     except FileNotFoundError as error:
@@ -83,7 +86,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         ) from error
     finished, size = sum(file.rows for file in files), sum(file.bytes for file in files)
     pace, row_bytes = recent_pace(folder), size / finished if finished else None
-    rows, images = finished - plan.removed + to_build, sum(draw.values())
+    images = sum(draw.values())
     return {
         "name": recipe.name,
         "output": recipe.output,

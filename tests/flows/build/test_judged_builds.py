@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from imagemill.data.config.load import load_recipe
 from imagemill.data.errors import BuildFailed
+from imagemill.flows.plan_dataset import plan_dataset
 from tests.conftest import ROOT, Build, write_prompts
 
 SHARP = {"sharp": {"kind": "pixels", "measure": "sharpness"}}
@@ -271,3 +273,28 @@ def test_preference_pairs_are_made_of_the_candidates(build: Build, images: dict)
             assert pair[f"image_{side}"]["bytes"] == row["image"]["bytes"]
     again = build(images)
     assert again["generated"] == 0
+
+
+def test_a_plan_says_how_many_rows_a_threshold_leaves_and_the_build_keeps_these(build: Build, images: dict):
+    build(images)
+    scores = sorted(row["score_sharp"] for row in rows_in(images["output"]))
+    changed = {
+        **images,
+        "generate": {**images["generate"], "select": {"of": 3, "where": {"sharp": {"min": scores[2]}}}},
+    }
+    plan = plan_dataset(load_recipe(changed), False)
+    figures = build(changed)
+    assert plan["rows"] == plan["reused"] == figures["rows"] == figures["kept"] < 4
+    assert plan["judging"]["to_rejected"] >= 4 - plan["rows"]
+
+
+def test_the_figures_of_a_chain_are_a_funnel_of_all_its_candidates(build: Build, chain: dict):
+    figures = build(chain)
+    assert (figures["candidates"], figures["kept"], figures["not_best"]) == (4 * 3 + 4 * 2, 4, 4 * 2 + 4)
+    again = build(chain)
+    assert {name: again[name] for name in ("candidates", "kept", "not_best", "scored")} == {
+        "candidates": 20,
+        "kept": 4,
+        "not_best": 12,
+        "scored": 0,
+    }
