@@ -22,6 +22,7 @@ from imagemill.tasks.build_context import Build
 from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
 from imagemill.tasks.progress import Progress
+from imagemill.tasks.runner.dispatch import wait_for_worker
 from imagemill.tasks.score import score
 from imagemill.tasks.write_groups import write_groups
 
@@ -77,6 +78,8 @@ def _make_images(build: Build, shard: GroupShard, name: str, progress: Progress)
             shard.generated(work, failed)
         elif requests := shard.requests():
             job = build.score_job(requests, shard.known_scores())
+            # As run_step does: a task run that is Running has a worker.
+            wait_for_worker(job)
             scores = begin(score, quote(job), run_name("score"))
             progress.scores_done(scores)
             shard.scored(scores)
