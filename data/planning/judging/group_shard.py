@@ -14,6 +14,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.errors import BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding
 from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.judge import Judge, Verdict
@@ -61,8 +62,15 @@ class GroupShard:
         """Row key -> candidate that this build could not generate or score."""
 
     def judge(self) -> None:
-        """Bring the verdicts up to date."""
+        """Bring the verdicts up to date. Raises BuildFailed if nothing has come of what was lacking before."""
+        lacked = [(verdict.to_generate, verdict.to_score) for verdict in self.verdicts]
         self.verdicts = [self._judge.verdict(row) for _, row in self._rows]
+        lacking = [(verdict.to_generate, verdict.to_score) for verdict in self.verdicts]
+        if lacking == lacked and any(map(any, lacking)):
+            raise BuildFailed(
+                f"images or scores of this build are gone from {self._folder.state}: run the build again, which makes "
+                "what is missing."
+            )
 
     @property
     def to_score(self) -> list[Look]:
