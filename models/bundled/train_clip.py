@@ -28,14 +28,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from imagemill.models.bundled import CLIP_FOLDER
 from imagemill.models.bundled.architecture import END_ID, PAD_ID, TEXT_TOKENS, VOCABULARY, make_tokenizer
 from imagemill.models.bundled.clip_batches import GROUP, MEAN, SPOILT_PER_GROUP, STD, World
+from imagemill.models.bundled.clip_check import report
 from imagemill.models.bundled.loop import Run
 from imagemill.models.bundled.muon import Muon
 from imagemill.models.bundled.reading import FIELDS
 from imagemill.models.bundled.scenes import IMAGE_SIZE
 
-SHIPPED = Path(__file__).parent / "clip"
 WORK = Path(tempfile.gettempdir()) / "imagemill-bundled-clip"
 WIDTH, PROJECTION, PATCH = 128, 64, 8
 GROUP_WEIGHT, FIELDS_WEIGHT = 1.0, 0.3
@@ -161,7 +162,7 @@ def save(clip: CLIPModel, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=WORK, help="checkpoints go here")
-    parser.add_argument("--output", type=Path, default=SHIPPED, help="the scorer is saved here")
+    parser.add_argument("--output", type=Path, default=CLIP_FOLDER, help="the scorer is saved here")
     parser.add_argument("--further", type=Path, help="train this scorer further")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--groups", type=int, default=16, help=f"of {GROUP} scenes, in a batch")
@@ -175,6 +176,7 @@ def main() -> None:
     train(clip, options.work, options.minutes, options.groups, options.rate, options.seed)
     save(clip, options.output)
     print(f"Saved to {options.output}.")
+    print(report(options.output, n=720))
 
 
 if __name__ == "__main__":
