@@ -67,7 +67,7 @@ class Outcomes:
             request=self._request(leaf),
             input=_input(row, leaf),
             image_key=look.key,
-            source=f"{row.file}:{row.line}" if self._can_be_paired(leaf) else None,
+            source=digest([row.file, row.line, row.prompt]) if self._can_be_paired(leaf) else None,
             group=_group(row, leaf),
             passed=self._passes(leaf),
         )
