@@ -56,7 +56,9 @@ def publish(
     files, _ = folder.committed()
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices)
     licences = [spec.licence for spec in build.models.values()]
-    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences)
+    scorers = [spec.facts() for name, spec in build.scorers.items() if name in build.recipe.scorers]
+    lines = funnel.lines() if build.is_judged else ()
+    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, scorers, lines)
     folder.write(folder.contact_sheet, contact_sheet([folder.data / file.name for file in files]))
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)

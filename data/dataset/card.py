@@ -65,8 +65,9 @@ def dataset_card(
     models: Mapping[str, ModelFacts],
     licences: Sequence[str],
     scorers: Sequence[ListedScorer] = (),
+    funnel: Sequence[str] = (),
 ) -> str:
-    """The card's text. ``licences``: of the models, in their order; ``scorers``: those with a model, or all."""
+    """The card's text. ``licences``: of the models, in their order; ``funnel``: what became of the candidates."""
     features = [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
     head = {
         "pretty_name": recipe.name,
@@ -109,7 +110,7 @@ from datasets import load_dataset
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
 generated it, and the sha256 of its image.
-{_text_columns(schema)}{card_folders(manifest)}"""
+{_funnel(funnel)}{_text_columns(schema)}{card_folders(manifest)}"""
 
 
 def card_configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,6 +176,12 @@ def _scorer(scorer: ListedScorer) -> str:
         return f"{code_span(scorer.name)}: {scorer.kind}"
     revision = f"revision {code_span(str(scorer.revision))}, licence: {markdown_text(scorer.licence)}"
     return f"{code_span(scorer.name)}: {scorer.kind}, {code_span(scorer.model)}, {revision}"
+
+
+def _funnel(lines: Sequence[str]) -> str:
+    """A section on how the images were chosen; empty for a dataset whose images were not."""
+    text = "\n".join(lines)
+    return f"\n## How the images were chosen\n\n```\n{text}\n```\n" if lines else ""
 
 
 def _text_columns(schema: DatasetSchema) -> str:

@@ -28,6 +28,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.planning.totals import Plan
 from imagemill.data.records import SetAside
 from imagemill.flows.run.dashboard_text import (
+    embedded_scores,
     embedded_sheet,
     report,
     set_aside_heading,
@@ -108,7 +109,7 @@ class Board:
     def finish(self, figures: Mapping[str, Any]) -> None:
         """Show the result and the contact sheet, and emit the event that automations may wait for."""
         end = f"{figures['status'].capitalize()}: {figures['rows']:,} rows, {figures['set_aside']:,} set aside."
-        self._refresh(end, embedded_sheet(self.folder))
+        self._refresh(end, embedded_sheet(self.folder) + embedded_scores(self.folder, self.recipe))
         self._event("imagemill.build.finished", figures)
 
     def _follow(self, stop: threading.Event) -> None:

@@ -7,9 +7,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.contact_sheet import shrink_sheet
+from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import data_files
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.sheet.score_sheet import score_sheet
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.planning.totals import Plan
 from imagemill.data.records import SetAside
@@ -99,6 +102,26 @@ def embedded_sheet(folder: Folder) -> str:
     return (
         f"\n## Contact sheet\n\n![Some rows](data:image/webp;base64,{small})\n\n"
         f"In full: {code_span(str(folder.contact_sheet), limit=1000)}\n"
+    )
+
+
+def embedded_scores(folder: Folder, recipe: Recipe) -> str:
+    """The images with the highest and lowest scores, inline; empty without scores.
+
+    Those of a remote dataset are not fetched for this.
+    """
+    if not recipe.scorers or folder.is_remote:
+        return ""
+    # Rows of rejected/ have images only if the recipe keeps these.
+    areas = ("data", "rejected") if recipe.rejected == "keep" else ("data",)
+    manifest = folder.read_manifest() or {}
+    paths = [folder.root / area / file["name"] for area in areas for file in files_of(manifest, area)]
+    sheet = score_sheet(paths, [f"score_{name}" for name in recipe.scorers], MAX_SHEET_BYTES)
+    if sheet is None:
+        return ""
+    return (
+        "\n## Highest and lowest scores\n\nOf all images, those in rejected/ included.\n\n"
+        f"![Images by their scores](data:image/webp;base64,{base64.b64encode(sheet).decode()})\n"
     )
 
 

@@ -13,6 +13,8 @@ from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.images.codec import Encoding
 from imagemill.data.records import ModelFacts
+from imagemill.data.scores.funnel import Funnel
+from imagemill.data.scores.records import ScorerFacts
 
 FACTS = ModelFacts("m", "abc", {}, 64, 64, 4, None, 8, False)
 
@@ -87,3 +89,13 @@ def test_the_contact_sheet_shows_rows_without_a_prompt(tmp_path, schema, dataset
         tmp_path / "a.parquet", schema, [{**dataset_rows[0], "prompt": None}, {**dataset_rows[1], "prompt": "狐" * 900}]
     )
     assert Image.open(io.BytesIO(contact_sheet([tmp_path / "a.parquet"]))).width > 200
+
+
+def test_the_card_names_scorers_and_the_funnel_of_a_dataset_that_chooses(schema):
+    recipe = load_recipe({"prompts": "prompts.jsonl", "name": "night", "generate": {}})
+    scorer = ScorerFacts("fits", "similarity", {}, frozenset(["text"]), "bundled-clip", "abc", "Apache-2.0", None)
+    lines = Funnel(candidates=4, kept=1, rejected=3, not_best=3).lines()
+    card = dataset_card(recipe, schema, {"rows": 1, "fingerprint": "f"}, {}, [], [scorer], lines)
+    assert "- scorer `fits`: similarity, `bundled-clip`, revision `abc`, licence: Apache-2.0" in card
+    assert "## How the images were chosen\n\n```\ncandidates             4\nnot best" in card
+    assert "How the images were chosen" not in card_of(schema, generate={})[1]

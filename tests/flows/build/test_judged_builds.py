@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from PIL import Image
 
 from imagemill.data.config.load import load_recipe
+from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import BuildFailed
 from imagemill.flows.plan_dataset import plan_dataset
+from imagemill.flows.run.dashboard_text import embedded_scores
 from tests.conftest import ROOT, Build, write_prompts
 
 SHARP = {"sharp": {"kind": "pixels", "measure": "sharpness"}}
@@ -298,3 +301,11 @@ def test_the_figures_of_a_chain_are_a_funnel_of_all_its_candidates(build: Build,
         "not_best": 12,
         "scored": 0,
     }
+
+
+def test_the_report_shows_the_highest_and_lowest_scores_and_the_card_the_funnel(build: Build, images: dict):
+    build(images)
+    assert "data:image/webp;base64," in embedded_scores(Folder(images["output"]), load_recipe(images))
+    card = (Path(images["output"]) / "README.md").read_text()
+    assert re.search(r"How the images were chosen\n\n```\ncandidates +12\nnot best +8\nkept +4\n```", card)
+    assert "- scorer `sharp`: pixels" in card
