@@ -38,8 +38,9 @@ Models that judge images, for a recipe's `scorers`; `imagemill models pull KEY` 
 these, `similarity` and `head` take any folder or repository of an encoder that transformers' AutoModel loads with
 `get_image_features` or a pooled output (CLIP, SigLIP, DINO), and `classify` any that
 AutoModelForImageClassification loads: safetensors alone, no code of the model's own. All are loaded in float32 unless
-the recipe says otherwise, and prepare images with Pillow, whatever else is installed. None was run here with its
-published weights but the bundled one: the tests run tiny ones of the same classes.
+the recipe says otherwise, and prepare images with Pillow, whatever else is installed. Your own names for scorers go
+into the same YAML file as models, under `scorers`: `kinds`, `repository` or `folder`, `licence` and so on. None was run
+here with its published weights but the bundled one: the tests run tiny ones of the same classes.
 
 A head is a chain of linear layers in one safetensors file, on the image's unit vector, such as
 `ttj/sac-logos-ava1-l14-linearMSE` on `clip-vit-large-patch14`. What stands between the layers and after the last one

@@ -111,7 +111,10 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
                 board = _open_board(build, folder, plan, progress)
                 with board.updated():
                     _build_shards(build, plan, progress)
-                    manifest, set_aside = begin(publish, build, progress.set_aside, sorted(progress.devices))
+                    manifest, set_aside, duplicates = begin(
+                        publish, build, progress.set_aside, sorted(progress.devices)
+                    )
+                    progress.found_duplicates(duplicates)
         except BaseException as error:
             record_run(folder, progress, **stopped_by(error))
             under_way.end()

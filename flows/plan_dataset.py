@@ -19,6 +19,7 @@ from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import LOSSLESS
 from imagemill.data.messages import shown_path
+from imagemill.data.planning.judging.finish import pairs_of
 from imagemill.data.planning.judging.judge import Judge
 from imagemill.data.planning.judging.outcomes import outcome_columns
 from imagemill.data.planning.judging.plan import make_judged_plan
@@ -122,6 +123,7 @@ def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge
         "to_rejected": plan.judging.to_rejected,
         "from_rejected": plan.judging.from_rejected,
         "rewritten_bytes": settled.rewritten_bytes,
+        "pairs": len(pairs_of(recipe, judge)),
         "funnel": plan.judging.funnel.to_json(),
     }
 

@@ -132,6 +132,11 @@ class Progress:
             if report.worker:
                 self.workers[report.worker] = self.workers.get(report.worker, WorkerStats()) + report.stats
 
+    def found_duplicates(self, count: int) -> None:
+        """Count rows that were kept until near-duplicates were looked for."""
+        with self._lock:
+            self.funnel = self.funnel.with_duplicates(count)
+
     def stop(self) -> float:
         """End the build, if that has not been done, and make its figures final; returns its seconds."""
         with self._lock:

@@ -27,12 +27,12 @@ PUBLISH_RETRY_DELAY_S = 2
     retry_delay_seconds=PUBLISH_RETRY_DELAY_S,
     persist_result=False,
 )
-def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """Finish the dataset; returns its manifest and the number of rows set aside."""
-    folder = build.folder
+def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str]) -> tuple[dict[str, Any], int, int]:
+    """Finish the dataset; returns its manifest, the number of rows set aside, and the number of near-duplicates."""
+    folder, duplicates = build.folder, 0
     with Worklist.open(folder.plan) as worklist:
         if build.is_judged:
-            finish_judging(build.recipe, folder, build.schema, build.judge(worklist))
+            _, duplicates = finish_judging(build.recipe, folder, build.schema, build.judge(worklist))
         else:
             _remove_rows(build, worklist)
         count = write_set_aside(folder, worklist.faults(), set_aside)
@@ -47,7 +47,7 @@ def publish(build: Build, set_aside: Sequence[SetAside], devices: Sequence[str])
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
-    return manifest, count
+    return manifest, count, duplicates
 
 
 def _remove_rows(build: Build, worklist: Worklist) -> None:

@@ -52,7 +52,12 @@ class ScoreJournal:
         for path, end in (self.sizes() if sizes is None else sizes).items():
             start = (starts or {}).get(path, 0)
             size = end - start
-            with open(path, "rb") as file:
+            try:
+                file = open(path, "rb")  # noqa: SIM115 - closed below
+            except FileNotFoundError:
+                # The ledger has taken it over since.
+                continue
+            with file:
                 file.seek(start)
                 while size > 0 and (line := file.readline(size)):
                     size -= len(line)

@@ -68,6 +68,8 @@ def _print_judging(judging: Mapping[str, Any], most: int) -> None:
     _line("to score", ", ".join(scores) or "nothing")
     if judging["to_rejected"] or judging["from_rejected"]:
         _line("moved", f"{judging['to_rejected']:,} to rejected/, {judging['from_rejected']:,} back from there")
+    if judging["pairs"]:
+        _line("pairs", f"{judging['pairs']:,} of rows that are finished")
     if judging["rewritten_bytes"]:
         _line("rewritten", decimal(judging["rewritten_bytes"]))
 

@@ -21,10 +21,10 @@ from imagemill.models.catalog.scorers.spec import BACKEND, ScorerSpec
 from imagemill.models.catalog.source import ModelSource
 from imagemill.models.library_messages import collect_new
 from imagemill.models.loading import pipeline_cache
-from imagemill.models.loading.adapters import hub_arguments
 from imagemill.models.loading.device_memory import bytes_of, move
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.pipeline import pick_device
+from imagemill.models.loading.scorer_files import scorer_folder
 from imagemill.models.loading.weights_report import complete_weights
 
 
@@ -110,25 +110,17 @@ def _load(spec: ScorerSpec, known: _ResidentSpec) -> LoadedScorer:
     For tests: IMAGEMILL_SCORER in a worker's environment names a ``module:function`` that is called with the spec and
     the loaded scorer, and returns what takes its place.
     """
-    source, arguments = known.source, hub_arguments(known.source, spec.cache_dir)
-    kind = AutoModelForImageClassification if spec.kind == "classify" else AutoModel
+    source, kind = known.source, AutoModelForImageClassification if spec.kind == "classify" else AutoModel
     transformers_logging.disable_progress_bar()
     collect_new()
     with load_errors(known), complete_weights(known.name, source.location):
-        model = kind.from_pretrained(
-            source.location,
-            dtype=getattr(torch, spec.dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            **arguments,
-        )
-        processor = AutoImageProcessor.from_pretrained(
-            source.location, backend=BACKEND, trust_remote_code=False, **arguments
-        )
+        folder, safely = scorer_folder(known.name, source, spec.cache_dir), {"trust_remote_code": False}
+        model = kind.from_pretrained(folder, dtype=getattr(torch, spec.dtype), use_safetensors=True, **safely)
+        processor = AutoImageProcessor.from_pretrained(folder, backend=BACKEND, **safely)
         text = getattr(model.config, "text_config", None) if hasattr(model, "get_text_features") else None
         tokenizer = None
         if text is not None:
-            tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **arguments)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
             # transformers makes an empty one where there is no file.
             if 2 * len(tokenizer) < text.vocab_size:
                 raise RecipeError(

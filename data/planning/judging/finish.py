@@ -21,7 +21,7 @@ from imagemill.data.scores.funnel import DUPLICATE, bound_that_keeps, histogram
 from imagemill.data.scores.journal import ScoreJournal
 from imagemill.data.scores.ledger import Ledger
 from imagemill.data.scores.pair_files import write_pairs
-from imagemill.data.scores.pairs import make_pairs
+from imagemill.data.scores.pairs import Pair, make_pairs
 
 
 def finish_judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge) -> tuple[Settled, int]:
@@ -40,15 +40,17 @@ def finish_judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge:
     )
     keep_removed = recipe.on_removed == "keep"
     settled = settle(folder, schema, lambda keys: judge.placements.of(keys, keep_removed), recipe.rejected)
-    _write_pairs(recipe, folder, schema, judge)
+    # Files of an earlier recipe that made pairs are removed.
+    write_pairs(folder, schema, pairs_of(recipe, judge))
     return settled, len(duplicates)
 
 
-def _write_pairs(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge) -> None:
+def pairs_of(recipe: Recipe, judge: Judge) -> list[Pair]:
+    """The preference pairs of the rows that are placed, in the order of the prompts file."""
     pairs = recipe.pairs
-    groups = judge.placements.paired(pairs.by) if pairs else ()
-    # Files of a recipe that made pairs are removed.
-    write_pairs(folder, schema, [pair for group in groups for pair in make_pairs(group, pairs)] if pairs else [])
+    if pairs is None:
+        return []
+    return [pair for group in judge.placements.paired(pairs.by) for pair in make_pairs(group, pairs)]
 
 
 def _check_kept(recipe: Recipe, judge: Judge) -> None:

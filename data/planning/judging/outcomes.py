@@ -67,10 +67,16 @@ class Outcomes:
             request=self._request(leaf),
             input=_input(row, leaf),
             image_key=look.key,
-            source=None if leaf.is_partial or not self._recipe.pairs else f"{row.file}:{row.line}",
+            source=f"{row.file}:{row.line}" if self._can_be_paired(leaf) else None,
             group=_group(row, leaf),
             passed=self._passes(leaf),
         )
+
+    def _can_be_paired(self, leaf: Leaf) -> bool:
+        """Whether the row has an image to compare: not in a rejected/ without images."""
+        is_there = leaf.look.image is not None and leaf.look.image.exists
+        has_place = leaf.rejected_at is None or self._recipe.rejected == "keep"
+        return self._recipe.pairs is not None and is_there and has_place and not leaf.is_partial
 
     def _passes(self, leaf: Leaf) -> bool:
         rule = self._rules[base_step(leaf.look.planned.path[-1].step)]

@@ -148,6 +148,8 @@ class Placements:
             self._db.execute(
                 "UPDATE placements SET area = 'rejected', outcomes = ? WHERE row_key = ?", (merged, row_key)
             )
+        # The database keeps no journal, so nothing may be left open for an error of the disk that comes later.
+        self._db.commit()
 
     def of(self, row_keys: Sequence[str], keep_removed: bool, is_planned: bool = False) -> dict[str, Placement]:
         """Where these stored rows belong.

@@ -18,14 +18,14 @@ from imagemill.data.config.judging.scorers import (
     SimilarityScorer,
 )
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.errors import RecipeError
+from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog
 from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.scorers.files import check_folder, check_settings, read_settings
 from imagemill.models.catalog.scorers.heads import find_head
 from imagemill.models.catalog.scorers.spec import PHASH, ScorerSpec
-from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision
+from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository
 
 
 def resolve_scorers(recipe: Recipe, locator: Locator, catalog: Catalog) -> dict[str, ScorerSpec]:
@@ -63,12 +63,11 @@ def _with_model(name: str, section: ModelScorer, locator: Locator, catalog: Cata
     key = _key(section.model, catalog)
     entry = catalog.scorers[key] if key else None
     if entry and section.kind not in entry.kinds:
-        serving = [other for other, its in catalog.scorers.items() if section.kind in its.kinds]
         raise RecipeError(
             f"{field}.model is {shown(section.model)}, which serves {' and '.join(entry.kinds)}, not {section.kind}. "
-            f"Of the catalog these do: {', '.join(serving)}."
+            f"Of the catalog these do: {', '.join(_serving(section.kind, catalog))}."
         )
-    source = _locate(field, section, entry, locator)
+    source = _locate(field, section, entry, locator, catalog)
     settings = None if entry and source.commit else read_settings(f"{field}.model", section.model, source, locator)
     check_settings(field, section, entry, settings)
     return ScorerSpec(
@@ -91,6 +90,10 @@ def _with_model(name: str, section: ModelScorer, locator: Locator, catalog: Cata
     )
 
 
+def _serving(kind: str, catalog: Catalog) -> list[str]:
+    return [name for name, entry in catalog.scorers.items() if kind in entry.kinds]
+
+
 def _key(name: str, catalog: Catalog) -> str | None:
     """The catalog's key of a scorer's model; a folder of this name is meant by it, as long as it is no key."""
     if name not in catalog.scorers and Path(name).expanduser().is_dir():
@@ -98,14 +101,21 @@ def _key(name: str, catalog: Catalog) -> str | None:
     return catalog.scorer_of(name)
 
 
-def _locate(field: str, section: ModelScorer, entry: ScorerEntry | None, locator: Locator) -> ModelSource:
+def _locate(
+    field: str, section: ModelScorer, entry: ScorerEntry | None, locator: Locator, catalog: Catalog
+) -> ModelSource:
     if entry and entry.folder:
         check_no_revision(field, section.model, section.revision)
         found: Path | ModelSource = Path(entry.folder)
     elif entry and entry.repository:
         found = locator.at_commit(f"{field}.model", entry.repository, section.revision or entry.revision)
+    elif Path(section.model).expanduser().exists() or is_repository(section.model):
+        found = locator.locate(field, "model", section.model, section.revision, "a folder")
     else:
-        found = locator.locate(field, "model", section.model, section.revision, "in the catalog, a folder")
+        raise UnknownModel(
+            f"{field}.model is {shown(section.model)}, which is neither in the catalog nor a folder nor an 'org/name' "
+            f"repository. The catalog has for {section.kind}: {', '.join(_serving(section.kind, catalog))}."
+        )
     if isinstance(found, ModelSource):
         return found
     check_folder(f"{field}.model", section.model, found)

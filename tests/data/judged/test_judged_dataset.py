@@ -134,6 +134,7 @@ def test_a_snapshot_has_the_dataset_alone_and_a_manifest_that_says_so(judged: Ju
     assert [config["config_name"] for config in head_of((taken / "README.md").read_text())["configs"]] == ["default"]
 
 
+@pytest.mark.slow
 def test_a_push_sends_data_alone_unless_other_folders_are_named(dataset_hub: DatasetHub, judged: Judged):
     push(judged.folder.root, "me/small")
     files = dataset_hub.repositories["me/small"].files

@@ -48,14 +48,22 @@ def test_a_pulled_scorer_is_complete_offline_and_nothing_else_was_sent(machine: 
     assert {name for name, _ in hub.requests} == set(hub.files) - set(UNNEEDED)
     assert (machine.listed()["cached"], machine.listed()["cached_commit"]) == ("whole", COMMIT)
     assert "it was there already" in machine.run("pull", "painter", HF_HUB_OFFLINE="1")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pulled", [True, False], ids=["pulled", "not pulled"])
+def test_a_repository_is_loaded_at_its_commit_from_the_files_that_it_needs(machine: Machine, hub: Hub, pulled: bool):
+    if pulled:
+        assert machine.run("pull", "painter")[0] == 0
     code = (
         "from tests.models.score_jobs import scorers; from imagemill.models.loading.scorer_cache import "
         "resident_scorer; spec = scorers(fits={'kind': 'similarity', 'model': 'painter'})['fits']; "
         "print(spec.source.commit, spec.licence, type(resident_scorer(spec, lambda event: None).model).__name__)"
     )
-    offline = machine.environment | {"HF_HUB_OFFLINE": "1"}
-    loaded = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
+    environment = machine.environment | ({"HF_HUB_OFFLINE": "1"} if pulled else {})
+    loaded = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert loaded.stdout.strip() == f"{COMMIT} my own CLIPModel", loaded.stderr
+    assert {name for name, _ in hub.requests} <= set(hub.files) - set(UNNEEDED)
 
 
 @pytest.mark.slow

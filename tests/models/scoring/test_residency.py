@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 from imagemill.data.config.steps import Generate
-from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
@@ -67,35 +63,3 @@ def test_two_models_that_do_not_fit_together_take_turns_over_chunks(
     kinds = [event["kind"] for event in events if event["kind"] in ("loaded", "moved")]
     # Four chunks of two models: the one that was last in a chunk is first in the next.
     assert kinds == ["loaded", "loaded", "moved", "moved", "moved"]
-
-
-def test_a_folder_that_lacks_a_tensor_is_refused(folder_of: FolderOf, tmp_path: Path):
-    folder = Path(shutil.copytree(folder_of("clip"), tmp_path / "clip"))
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["visual_projection.weight"]
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    spec = scorers(fits={"kind": "similarity", "model": str(folder)})["fits"]
-    with pytest.raises(RecipeError, match="lack some of its tensors"):
-        resident_scorer(spec, silent)
-
-
-@pytest.mark.parametrize("files", ["tokenizer*", "preprocessor_config.json"])
-def test_a_folder_without_its_preparation_of_inputs_is_refused(files: str, folder_of: FolderOf, tmp_path: Path):
-    folder = Path(shutil.copytree(folder_of("clip"), tmp_path / "clip"))
-    for path in folder.glob(files):
-        path.unlink()
-    spec = scorers(fits={"kind": "similarity", "model": str(folder)})["fits"]
-    with pytest.raises(RecipeError, match=r"^the model 'clip' cannot be loaded from "):
-        resident_scorer(spec, silent)
-
-
-def test_a_model_with_code_of_its_own_is_refused(folder_of: FolderOf, tmp_path: Path):
-    folder = Path(shutil.copytree(folder_of("clip"), tmp_path / "clip"))
-    config = json.loads((folder / "config.json").read_text())
-    code = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}
-    (folder / "config.json").write_text(json.dumps({**config, **code}))
-    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    spec = scorers(fits={"kind": "similarity", "model": str(folder)})["fits"]
-    with pytest.raises(RecipeError, match="comes with code"):
-        resident_scorer(spec, silent)
-    assert not (tmp_path / "ran").exists()

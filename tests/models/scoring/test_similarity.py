@@ -103,6 +103,18 @@ def test_a_score_does_not_depend_on_the_batch_size_or_on_neighbours(folder_of: F
     assert len(set(found)) == 1
 
 
+def test_a_scorer_in_bfloat16_is_another_scorer_with_nearly_the_same_scores(folder_of: FolderOf, tmp_path: Path):
+    section = {"kind": "similarity", "model": folder_of("clip")}
+    specs = scorers(exact=section, fast={**section, "dtype": "bfloat16"})
+    [ref] = stage(tmp_path / "staged", [noise(1)])
+    asked = {name: request(spec, ref, "a fox") for name, spec in specs.items()}
+    job = make_job(tmp_path, *((spec, [asked[name]]) for name, spec in specs.items()))
+    report, found = score(job, silent), written(job)
+    assert [load["gib"] for load in report.loads] == sorted((load["gib"] for load in report.loads), reverse=True)
+    assert found[asked["fast"].id].pixels != found[asked["exact"].id].pixels
+    assert found[asked["fast"].id].score == pytest.approx(found[asked["exact"].id].score, abs=0.05)
+
+
 def test_the_size_of_a_batch_is_no_part_of_a_scorers_identity(folder_of: FolderOf):
     small, large = (
         scorers(fits={"kind": "similarity", "model": folder_of("clip"), "batch_size": size})["fits"] for size in (1, 8)

@@ -139,7 +139,7 @@ def test_the_scorer_that_duplicates_are_found_by_keeps_vectors(tmp_path: Path):
         ({"kind": "classify", "model": "nsfw-image-detection", "label": "NSFW"}, "is 'NSFW'; the labels of"),
         (
             {"kind": "similarity", "model": "no such model"},
-            "which is neither in the catalog, a folder nor",
+            "which is neither in the catalog nor a folder nor",
         ),
     ],
 )
