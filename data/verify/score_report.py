@@ -103,7 +103,7 @@ def report_scores(output: str | Path, where: str | None = None, name: str | None
         output=str(output),
         funnel=_funnel(folder, manifest, read),
         scores={column: _figures(found) for column, found in scores.items()},
-        threshold=parsed and read.threshold(parsed, manifest["recipe"]),
+        threshold=read.threshold(parsed, manifest["recipe"]) if parsed else None,
         column=chosen,
         bins=bins_of(listed),
         bars=histogram(listed),
@@ -228,7 +228,7 @@ def _figures(scores: np.ndarray) -> ScoreFigures:
     if not len(known):
         return ScoreFigures(0, len(scores))
     quantiles = [round(float(value), DECIMALS) for value in np.quantile(known, [0, 0.25, 0.5, 0.75, 1])]
-    return ScoreFigures(len(known), len(scores) - len(known), *quantiles, mean=round(float(known.mean()), DECIMALS))
+    return ScoreFigures(len(known), len(scores) - len(known), *quantiles, round(float(known.mean()), DECIMALS))
 
 
 def _funnel(folder: Folder, manifest: Mapping[str, Any], read: _Reading) -> Funnel:
