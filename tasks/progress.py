@@ -45,6 +45,8 @@ class Progress:
     """``library category`` -> number of messages of the workers' libraries."""
     scored: int = 0
     """Scores that were computed."""
+    planned_scores: int = 0
+    """Scores to compute, where a finished dataset is scored."""
     judges: bool = False
     """Whether the build chooses or scores."""
     funnel: Funnel = field(default_factory=Funnel)

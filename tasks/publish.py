@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from prefect import task
 
+from imagemill.data.config.judging.duplicates import PHASH
 from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.contact_sheet import contact_sheet
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
@@ -15,6 +16,9 @@ from imagemill.data.planning.judging.finish import finish_judging
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
 from imagemill.data.scores.funnel import Funnel
+from imagemill.data.scores.ledger import Ledger
+from imagemill.data.scores.listing import with_scorers
+from imagemill.data.scores.pair_files import pair_files
 from imagemill.tasks.build_context import Build
 
 MAX_PUBLISH_RETRIES = 2
@@ -54,11 +58,14 @@ def publish(
     for area in folder.areas:
         compact(folder, area.name)
     files, _ = folder.committed()
-    manifest = make_manifest(folder, build.recipe, files, build.facts, devices)
+    beside = {"pairs": pair_files(folder), "scores": Ledger(folder).files()}
+    scorers = [spec.facts() for spec in build.scorers.values()]
+    manifest = make_manifest(folder, build.recipe, files, build.facts, devices, beside)
+    manifest = with_scorers(manifest, scorers, folder.read_manifest())
     licences = [spec.licence for spec in build.models.values()]
-    scorers = [spec.facts() for name, spec in build.scorers.items() if name in build.recipe.scorers]
-    lines = funnel.lines() if build.is_judged else ()
-    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, scorers, lines)
+    listed = [facts for facts in scorers if facts.kind != PHASH]
+    lines = funnel.lines() if funnel is not None and build.is_judged else ()
+    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, listed, lines)
     folder.write(folder.contact_sheet, contact_sheet([folder.data / file.name for file in files]))
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)

@@ -67,8 +67,10 @@ def dataset_card(
     scorers: Sequence[ListedScorer] = (),
     funnel: Sequence[str] = (),
 ) -> str:
-    """The card's text. ``licences``: of the models, in their order; ``funnel``: what became of the candidates."""
-    features = [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
+    """The card's text. ``licences``: of the models, in their order; ``scorers``: those with a model, or all.
+
+    ``funnel``: what became of the candidates, a line each.
+    """
     head = {
         "pretty_name": recipe.name,
         # The models' licences govern the images; the user chooses the dataset's.
@@ -77,7 +79,7 @@ def dataset_card(
         "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * schema.edits,
         "size_categories": [size_category(manifest["rows"])],
         "tags": ["synthetic", "imagemill"],
-        "dataset_info": {"features": features},
+        "dataset_info": {"features": _features(schema)},
         "configs": card_configs(manifest),
     }
     listed = "\n".join(
@@ -162,13 +164,45 @@ def card_folders(manifest: Mapping[str, Any]) -> str:
 
 def card_of_part(card: str, manifest: Mapping[str, Any]) -> str:
     """A card for a copy of the dataset that has only what this manifest lists."""
-    head, body = "", card
-    if card.startswith("---\n") and "\n---\n" in card:
-        head, body = card.removeprefix("---\n").split("\n---\n", 1)
-        fields = {**yaml.safe_load(head), "configs": card_configs(manifest)}
-        head = f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n"
+    fields, body = _split_card(card)
+    head = "" if fields is None else _head({**fields, "configs": card_configs(manifest)})
     before, begin, after = body.partition(f"\n{_BEGIN}\n")
     return head + (before + card_folders(manifest) + after.partition(f"{_END}\n")[2] if begin else body)
+
+
+def card_with_scores(
+    card: str, schema: DatasetSchema, manifest: Mapping[str, Any], scorers: Sequence[ListedScorer]
+) -> str:
+    """A card with the columns of ``schema``, and with these scorers; the rest of its text stays."""
+    head, body = _split_card(card)
+    if head is None:
+        return card
+    head |= {"dataset_info": {"features": _features(schema)}, "configs": card_configs(manifest)}
+    lines = body.splitlines(keepends=True)
+    names = tuple(f"- scorer {code_span(scorer.name)}:" for scorer in scorers)
+    lines = [line for line in lines if not line.startswith(names)] if names else lines
+    place = next((number for number, line in enumerate(lines) if line.startswith("- prompts: ")), None)
+    if place is not None:
+        lines[place:place] = [f"- scorer {_scorer(scorer)}\n" for scorer in scorers]
+    before, _, after = "".join(lines).partition(f"\n{_BEGIN}\n")
+    return _head(head) + before + card_folders(manifest) + after.partition(f"{_END}\n")[2]
+
+
+def _split_card(card: str) -> tuple[dict[str, Any] | None, str]:
+    """A card's head and the text after it; None for a card that has none."""
+    if not card.startswith("---\n") or "\n---\n" not in card:
+        return None, card
+    head, body = card.removeprefix("---\n").split("\n---\n", 1)
+    fields = yaml.safe_load(head)
+    return (fields, body) if isinstance(fields, dict) else (None, card)
+
+
+def _head(fields: Mapping[str, Any]) -> str:
+    return f"---\n{yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _features(schema: DatasetSchema) -> list[dict[str, Any]]:
+    return [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
 
 
 def _scorer(scorer: ListedScorer) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -57,6 +57,14 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+class Comparison(NamedTuple):
+    """A condition that compares a column with a number."""
+
+    column: str
+    sign: str
+    value: float
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A parsed filter."""
@@ -67,6 +75,8 @@ class Where:
     columns: frozenset[str]
     """The columns that it reads."""
     schema: pa.Schema
+    comparisons: tuple[Comparison, ...] | None = None
+    """Its conditions, if all of them compare with numbers and are joined by ``and``; None for any other filter."""
 
     def keeps(self, table: pa.Table) -> list[bool]:
         """Whether each row of a table meets the filter; a column that the table lacks is null."""
@@ -87,7 +97,7 @@ def parse_where(text: str, schema: pa.Schema, names: Mapping[str, str] | None = 
     parser = _Parser(text, schema, names or {})
     expression = parser.any_of()
     parser.end()
-    return Where(text, expression, frozenset(parser.columns), schema)
+    return Where(text, expression, frozenset(parser.columns), schema, parser.only_comparisons())
 
 
 class _Parser:
@@ -102,6 +112,12 @@ class _Parser:
         self._tokens = self._split(text)
         self._next = self._depth = 0
         self.columns: set[str] = set()
+        self._comparisons: list[Comparison] = []
+
+    def only_comparisons(self) -> tuple[Comparison, ...] | None:
+        """The conditions of a filter that only compares with numbers, all at once; None for any other filter."""
+        is_other = any(kind == "text" or (kind == "keyword" and text != "and") for kind, text, _ in self._tokens)
+        return None if is_other else tuple(self._comparisons)
 
     def _split(self, text: str) -> list[tuple[str, str, int]]:
         """(kind, content, where it begins) of each token; the last is ("end", "", ...)."""
@@ -191,13 +207,19 @@ class _Parser:
                 raise RecipeError(f"--where: {shown(name)} is {kind}, and 'like' is for texts.")
             expression = self._compute.match_like(column, self._pattern())
         elif negated is None and (sign := self._take(*_COMPARISONS)):
+            found, content, _ = self._tokens[self._next]
             expression = _COMPARISONS[sign](column, self._value(name, kind))
+            if found == "number":
+                self._comparisons.append(Comparison(self._named(name), sign, float(content)))
         else:
             raise self._fault(self._tokens[self._next][2], "a comparison such as '=', '<', 'in' or 'like'")
         return ~expression if negated else expression
 
+    def _named(self, name: str) -> str:
+        return name if name in self._schema.names else self._names.get(name, name)
+
     def _column(self, name: str) -> tuple[Any, pa.DataType]:
-        column = name if name in self._schema.names else self._names.get(name, name)
+        column = self._named(name)
         if column not in self._schema.names:
             known = [*self._schema.names, *self._names]
             near = get_close_matches(name, known, 3) or known

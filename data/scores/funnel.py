@@ -98,18 +98,25 @@ class Funnel:
         return [f"{name:<{width}}  {count:>12,}" for name, count in shown]
 
 
+def bins_of(scores: Sequence[float | None], bins: int = 20) -> list[tuple[float, int]]:
+    """(lower end, number of scores) of the bins of a histogram; nulls are in none."""
+    values = np.array([score for score in scores if score is not None], float)
+    if not len(values):
+        return []
+    counts, edges = np.histogram(values, bins=min(bins, max(1, len(np.unique(values)))))
+    return list(zip(edges[:-1].tolist(), counts.tolist(), strict=True))
+
+
 def histogram(scores: Sequence[float | None], bins: int = 20) -> list[str]:
     """Bars of a scorer's scores, a line each: lower end, number, bar. Null scores have a line apart."""
-    values = np.array([score for score in scores if score is not None], float)
+    found = bins_of(scores, bins)
+    most = max((count for _, count in found), default=0)
     lines = []
-    if len(values):
-        counts, edges = np.histogram(values, bins=min(bins, max(1, len(np.unique(values)))))
-        for count, edge in zip(counts.tolist(), edges.tolist()):
-            bar = "#" * max(round(_BAR * count / counts.max()), int(count > 0))
-            lines.append(f"{edge:>12.{DECIMALS}f}  {count:>10,}  {bar}".rstrip())
-    if len(values) < len(scores):
-        lines.append(f"{'no score':>12}  {len(scores) - len(values):>10,}")
-    return lines
+    for edge, count in found:
+        bar = "#" * max(round(_BAR * count / most), int(count > 0))
+        lines.append(f"{edge:>12.{DECIMALS}f}  {count:>10,}  {bar}".rstrip())
+    nulls = sum(score is None for score in scores)
+    return lines + ([f"{'no score':>12}  {nulls:>10,}"] if nulls else [])
 
 
 def bound_that_keeps(

@@ -89,6 +89,11 @@ def write_pairs(folder: Folder, schema: DatasetSchema, pairs: Sequence[Pair]) ->
     return files
 
 
+def pair_files(folder: Folder) -> list[CommittedFile]:
+    """The files in pairs/, for the manifest."""
+    return [_described(folder, path) for path in sorted(_listed(folder.root / "pairs"), key=lambda path: path.name)]
+
+
 def _listed(root: Location) -> list[Location]:
     paths: Iterable[Location] = root.iterdir() if root.exists() else []
     return [path for path in paths if is_file_name(path.name)]

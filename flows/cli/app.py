@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
 from imagemill.data.messages import shown_path
-from imagemill.flows.cli import push, setup_prefect
+from imagemill.flows.cli import push, score_command, scores, setup_prefect
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
 from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
@@ -34,6 +34,8 @@ app = App(
 
 add_commands(app)
 push.add_commands(app)
+scores.add_commands(app)
+score_command.add_commands(app)
 setup_prefect.add_commands(app)
 app.register_install_completion_command(
     help="Install completion of this command for your shell (bash, zsh or fish), and show where."

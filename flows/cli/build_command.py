@@ -42,10 +42,9 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     has_work = bool(loaded_here(resolve_models(recipe).values())) and folder.is_new
     quiet_prefect(verbose)
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, _stop)
+    stop_on_signals()
     own = MachineCluster.of(workers) if has_work and not cluster else None
-    with _bar(show=errors.is_terminal and not verbose) as on_start, closing(own) if own else nullcontext():
+    with progress_bar(show=errors.is_terminal and not verbose) as on_start, closing(own) if own else nullcontext():
         from imagemill.flows.build_dataset import build_dataset
         from imagemill.flows.prefect_server.connection import find_server
         from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
@@ -71,6 +70,12 @@ def quiet_prefect(verbose: bool = False) -> None:
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 
 
+def stop_on_signals() -> None:
+    """End the run, and the process, at Ctrl-C and SIGTERM."""
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, _stop)
+
+
 def _stop(sign: int, frame: Any) -> None:
     """End the build, and the process within STOP_TIMEOUT_S: Prefect may wait for a server that Ctrl-C ended too."""
 
@@ -86,7 +91,7 @@ def _stop(sign: int, frame: Any) -> None:
 
 
 @contextmanager
-def _bar(show: bool) -> Iterator[Any]:
+def progress_bar(show: bool) -> Iterator[Any]:
     """Progress bar. Yields the function that starts it, to be called with the build's Progress; None without a bar."""
     if not show:
         yield None
@@ -106,6 +111,10 @@ def _bar(show: bool) -> Iterator[Any]:
 
         def follow(progress: Any) -> None:
             while not stop.wait(0.2):
+                if progress.planned_scores:
+                    scores = {"total": progress.planned_scores, "completed": progress.seen_scored}
+                    bar.update(line, description="scoring", **scores)
+                    continue
                 bar.update(
                     line,
                     description="generating" if progress.is_generating else "planning, starting workers",

@@ -57,6 +57,12 @@ class _Files(_Checked):
         return _no_name_twice(files)
 
 
+class _Scores(_Files):
+    """The ledger's files, and the ids of each scorer's scores in them."""
+
+    scorers: dict[str, list[str]] = {}
+
+
 class _Merge(_Checked):
     name: FileName
     sha256: Sha256
@@ -103,7 +109,7 @@ class _Manifest(_Checked):
     pinned: dict[str, JsonValue] = {}
     rejected: _Files | None = None
     pairs: _Files | None = None
-    scores: _Files | None = None
+    scores: _Scores | None = None
     answers: _Files | None = None
     candidates_fingerprint: str | None = None
 
