@@ -227,10 +227,8 @@ def _figures(scores: np.ndarray) -> ScoreFigures:
     known = scores[~np.isnan(scores)]
     if not len(known):
         return ScoreFigures(0, len(scores))
-    low, lower, median, upper, high = (
-        round(float(value), DECIMALS) for value in np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
-    )
-    mean = round(float(known.mean()), DECIMALS)
+    values = [*np.quantile(known, [0, 0.25, 0.5, 0.75, 1]), known.mean()]
+    low, lower, median, upper, high, mean = (round(float(value), DECIMALS) for value in values)
     return ScoreFigures(len(known), len(scores) - len(known), low, lower, median, upper, high, mean)
 
 

@@ -53,14 +53,14 @@ def scores(
 
 
 def _forget(output: str, name: str, json: bool) -> int:
-    from imagemill.data.messages import shown, shown_path
+    from imagemill.data.messages import shown
     from imagemill.data.scores.listing import forget_scorer
 
     removed = forget_scorer(output, name)
     if json:
         print(as_json.dumps({"output": output, "forgotten": name, "scores": removed}, indent=2, ensure_ascii=False))
     else:
-        print(f"{shown_path(output)}: {removed:,} scores by {shown(name)} are removed.")
+        print(f"{output}: {removed:,} scores by {shown(name)} are removed.")
     return 0
 
 
@@ -73,10 +73,8 @@ def _to_json(report: ScoreReport) -> dict[str, object]:
 
 
 def _print(report: ScoreReport) -> None:
-    from imagemill.data.messages import shown_path
-
     funnel = report.funnel
-    print(f"{shown_path(report.output)}: {funnel.kept:,} rows in data/, {funnel.rejected:,} rejected")
+    print(f"{report.output}: {funnel.kept:,} rows in data/, {funnel.rejected:,} rejected")
     print("\n".join(f"  {line}" for line in funnel.lines()))
     if funnel.short or funnel.none_passed:
         print(f"  {funnel.short:,} rows keep fewer images than they should, {funnel.none_passed:,} keep none")
@@ -89,7 +87,7 @@ def _print(report: ScoreReport) -> None:
         print("\n".join(report.bars) or "  no image has it")
     if (threshold := report.threshold) is not None:
         print(
-            f"{threshold.where}: {threshold.rows:,} of {threshold.of_rows:,} images pass, and "
+            f"{threshold.where}: {threshold.rows:,} of {threshold.of_rows:,} rows pass, and "
             f"{threshold.prompts:,} of {threshold.of_prompts:,} prompts keep one"
         )
         if threshold.rule is not None:

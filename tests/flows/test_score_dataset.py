@@ -175,7 +175,7 @@ def test_a_text_that_the_dataset_does_not_have_is_an_error_that_says_which_there
 ):
     build(fields)
     scorer = {"kind": "similarity", "model": str(tiny_clip)}
-    with pytest.raises(RecipeError, match=r"'target_prompt', which the dataset does not have.*edit_prompt, prompt"):
+    with pytest.raises(RecipeError, match=r"'target_prompt', which the dataset does not have.*'edit_prompt', 'prompt'"):
         score(fields, {"fits": scorer})
     figures = score(fields, {"fits": {**scorer, "text": "edit_prompt"}})
     assert figures["scored"] == 4
@@ -218,7 +218,7 @@ def test_staged_images_of_an_interrupted_build_stay(build: Build, score: Score, 
     left.write_bytes(b"of a build")
     score(fields, SHARP)
     assert left.read_bytes() == b"of a build"
-    assert sorted(path.name for path in left.parent.parent.iterdir() if path.is_dir()) == ["staged"]
+    assert not (left.parent.parent / "tmp").exists()
 
 
 def test_a_recipe_without_scorers_is_an_error(build: Build, score: Score, fields: dict[str, Any]):

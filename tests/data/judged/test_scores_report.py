@@ -107,7 +107,7 @@ def test_the_command_prints_funnel_figures_histogram_and_threshold(scored: Judge
     code, text = imagemill("scores", scored.folder.root, "--histogram", "fits", "--where", "fits >= 0.3")
     assert code == 0
     assert "4 rows in data/, 2 rejected" in text
-    assert "3 of 6 images pass" in text
+    assert "3 of 6 rows pass" in text
     assert "In the recipe: generate: {select: {of: 3, where: {fits: {min: 0.3}}}}" in text
     assert any(line.endswith("#" * 40) for line in text.splitlines())
     assert "no score           1" in text
