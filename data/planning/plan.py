@@ -32,7 +32,9 @@ MAX_SHARDS = 2_000
 def schema_of(recipe: Recipe, loaded: Loaded, measures_of: MeasuresOf) -> DatasetSchema:
     """The dataset's columns."""
     measures = measures_of(recipe.model_dump(mode="json"))
-    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds=loaded.conventions >= 2)
+    return DatasetSchema.of(
+        recipe, loaded.carried, measures, loaded.begun, loaded.conventions >= 2, loaded.encoding_version
+    )
 
 
 def make_plan(

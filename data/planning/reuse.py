@@ -91,7 +91,7 @@ def restore_images(
             assert content is not None, "a committed row has the image that its keys name"
             staged = _staged_from(key, image, content, fields, schema.step_measures)
             staging.put(content, staged, encoding.name)
-            staging.missing([drawings[key]], needed, fields["model"])
+            staging.missing([drawings[key]], needed)
     return len(found)
 
 
