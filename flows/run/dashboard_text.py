@@ -6,9 +6,9 @@ import base64
 import json
 from typing import Any
 
-from imagemill.data.dataset.contact_sheet import shrink_sheet
 from imagemill.data.dataset.files.shard_files import DATA_FILES
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.sheet.contact_sheet import shrink_sheet
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import Plan, SetAside
 from imagemill.tasks.progress import Progress, truncation_note
