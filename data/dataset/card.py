@@ -10,11 +10,15 @@ import yaml
 from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.features import card_feature
+from imagemill.data.dataset.describe.card_notes import CardNotes
 from imagemill.data.dataset.files.shard_files import DATA_FILES
 from imagemill.data.dataset.published import public_path
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
+
+FROM_THE_HUB = 'Once it is on the Hub as `org/name`, `load_dataset("org/name")` opens it.'
+"""Below the code that opens the dataset in its folder."""
 
 _SIZES = (
     (1_000, "n<1K"),
@@ -47,14 +51,17 @@ def dataset_card(
     manifest: Mapping[str, Any],
     models: Mapping[str, ModelFacts],
     licences: Sequence[str],
+    notes: CardNotes | None = None,
 ) -> str:
     """The card's text. ``licences``: of the models, in their order."""
+    notes = notes or CardNotes()
     features = [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
     head = {
         "pretty_name": recipe.name,
         # The models' licences govern the images; the user chooses the dataset's.
         "license": "other",
         "license_name": "see-the-models",
+        **notes.head(),
         "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * schema.edits,
         "size_categories": [size_category(manifest["rows"])],
         "tags": ["synthetic", "imagemill"],
@@ -81,6 +88,8 @@ rows = load_dataset("parquet", data_files="{DATA_FILES}", split="train")
 rows[0]["{schema.image_columns[-1]}"].show()
 ```
 
+{FROM_THE_HUB}
+
 ## Where it comes from
 
 {listed}
@@ -88,8 +97,8 @@ rows[0]["{schema.image_columns[-1]}"].show()
 - fingerprint: `{manifest["fingerprint"]}`
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
-generated it, and the sha256 of its image.
-{_text_columns(schema)}"""
+generated it, and the sha256 of its image. The images' own metadata say so too, in the fields of IPTC and AUTOMATIC1111.
+{notes.body()}{_text_columns(schema)}"""
 
 
 def _text_columns(schema: DatasetSchema) -> str:
