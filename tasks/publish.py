@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from prefect import task
 
 from imagemill.data.dataset.card import dataset_card
-from imagemill.data.dataset.contact_sheet import contact_sheet
+from imagemill.data.dataset.describe.card_notes import card_notes
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
+from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
 from imagemill.data.planning.judging.finish import finish_judging
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
@@ -56,8 +57,9 @@ def publish(
     files, _ = folder.committed()
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices)
     licences = [spec.licence for spec in build.models.values()]
-    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences)
-    folder.write(folder.contact_sheet, contact_sheet([folder.data / file.name for file in files]))
+    paths = [folder.data / file.name for file in files]
+    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, notes=card_notes(paths))
+    folder.write(folder.contact_sheet, contact_sheet(paths))
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
