@@ -9,9 +9,10 @@ from prefect import task
 
 from imagemill.data.config.judging.duplicates import PHASH
 from imagemill.data.dataset.card import dataset_card
-from imagemill.data.dataset.contact_sheet import contact_sheet
+from imagemill.data.dataset.describe.card_notes import card_notes
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
+from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
 from imagemill.data.planning.judging.finish import finish_judging
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
@@ -65,8 +66,10 @@ def publish(
     licences = [spec.licence for spec in build.models.values()]
     listed = [facts for facts in scorers if facts.kind != PHASH]
     lines = funnel.lines() if funnel is not None and build.is_judged else ()
-    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, listed, lines)
-    folder.write(folder.contact_sheet, contact_sheet([folder.data / file.name for file in files]))
+    paths = [folder.data / file.name for file in files]
+    notes = card_notes(paths)
+    card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, listed, lines, notes)
+    folder.write(folder.contact_sheet, contact_sheet(paths))
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)

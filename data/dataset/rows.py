@@ -23,14 +23,21 @@ from imagemill.data.staging.store import Staging
 
 def encodings_of(row_plans: Iterable[RowPlan], schema: DatasetSchema) -> dict[str, tuple[Encoding, ...]]:
     """Image key -> encodings to stage the image in: the dataset's, and a lossless one for the source of an edit."""
-    # PNG, not JPEG: the editor must see exactly the generator's pixels.
-    source = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
+    source = encodings_of_source(schema)
     needed: dict[str, tuple[Encoding, ...]] = {}
     for row_plan in row_plans:
         for drawing in row_plan.drawings[:-1]:
             needed[drawing.key] = source
         needed.setdefault(row_plan.final.key, (schema.encoding,))
     return needed
+
+
+def encodings_of_source(schema: DatasetSchema) -> tuple[Encoding, ...]:
+    """The encodings in which the source of an edit is staged."""
+    if schema.encoding.lossless:
+        return (schema.encoding,)
+    # PNG, not JPEG: the editor must see exactly the generator's pixels.
+    return schema.encoding, Encoding(LOSSLESS, version=schema.encoding.version)
 
 
 def dataset_row(

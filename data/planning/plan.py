@@ -38,7 +38,9 @@ def schema_of(
     """The dataset's columns."""
     measures = measures_of(recipe.model_dump(mode="json"))
     wide_seeds = loaded.conventions >= 2
-    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds, outcomes)
+    return DatasetSchema.of(
+        recipe, loaded.carried, measures, loaded.begun, wide_seeds, outcomes, loaded.encoding_version
+    )
 
 
 def make_plan(

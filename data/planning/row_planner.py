@@ -74,7 +74,7 @@ class RowPlanner:
 
     def _given(self, row: Row) -> DrawingSpec:
         fields = {"prompt": row.prompt or "", "seed": 0, "steps": None}
-        fields |= {"source_path": row.image, "source_hash": row.image_hash, **self._decoding(row)}
+        fields |= {"source_path": row.image, "source_hash": row.image_hash, "of_given": True, **self._decoding(row)}
         return DrawingSpec(GIVEN, given_key(row), fields)
 
     def check_seed(self, row: Row) -> None:
@@ -180,7 +180,7 @@ class RowPlanner:
         inputs["reading"] = row.reading if has_given else None
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
-        decoding = self._decoding(row) if has_given else {}
+        decoding = {**(self._decoding(row) if has_given else {}), "of_given": self.generate is None}
         return DrawingSpec(step, key, {**decides, **mask, **origin, "references": references, **decoding})
 
     def step_of(self, row: Row, link: Link[Edit]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -113,7 +112,7 @@ def _digest_of(schema: DatasetSchema, pairs: Sequence[Pair], places: Mapping[str
     sides = [
         [[one.key, one.score, places[one.row_key].sha256] for one in pair.sides] + [pair.label_0] for pair in pairs
     ]
-    return digest([columns, asdict(schema.encoding), sides])
+    return digest([columns, schema.encoding.to_json(), sides])
 
 
 def _find_rows(folder: Folder, row_keys: set[str]) -> dict[str, _Place]:

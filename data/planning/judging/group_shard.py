@@ -13,9 +13,10 @@ from imagemill.data.config.judging.judged import GIVEN
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.rows import encodings_of_source
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BuildFailed
-from imagemill.data.images.codec import LOSSLESS, Encoding
+from imagemill.data.images.codec import Encoding
 from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.judge import Judge, Verdict
 from imagemill.data.planning.judging.known_images import KnownImage
@@ -51,7 +52,7 @@ class GroupShard:
         self._steps = [link.name for link in chain_of(recipe)]
         self._staging = Staging(folder.staged)
         self._truncated = recipe.images.truncated == "allow"
-        self._lossless = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
+        self._lossless = encodings_of_source(schema)
         self._is_last = {name: number == len(self._steps) - 1 for number, name in enumerate(self._steps)}
         self._has_turns = {link.name for link in judge.planner.edits if link.section.multi_turn}
         self.touched: dict[str, tuple[Encoding, ...]] = {}
