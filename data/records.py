@@ -45,6 +45,8 @@ class Drawing:
     """Version of the conversion of the images that it is given (data.images.modes)."""
     truncated: bool = False
     """Whether a given image whose file ends early is read as far as it goes. Others are the same pixels either way."""
+    of_given: bool = False
+    """Whether it is an edit of an image that the row gives, or of such an edit. For its metadata; no pixel depends."""
 
 
 @dataclass(frozen=True, slots=True)

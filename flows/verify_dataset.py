@@ -126,6 +126,11 @@ def summary(report: Mapping[str, Any]) -> str:
     if not report.get("regenerated"):
         return f"{shown_path(output)} matches its manifest: {size}."
     generated = f"rows regenerated: {report['regenerated']}, {report['bit_equal']} of them bit-equal"
+    if versions := report["differing"].get("encoding_version"):
+        theirs, ours = versions
+        generated += (
+            f" (their files have encoding version {theirs}, and this version of imagemill writes {ours}: pixels count)"
+        )
     if report["good"]:
         return f"{shown_path(output)} matches its manifest: {size}; {generated}."
     differing = ", ".join(report["differing"]) or "nothing that the manifest records"

@@ -11,12 +11,16 @@ from imagemill.data.config.chain import generate_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
+from imagemill.data.dataset.describe.card_notes import CardNotes
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
 from imagemill.data.dataset.published import public_path
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
+
+FROM_THE_HUB = 'Once it is on the Hub as `org/name`, `load_dataset("org/name")` opens it.'
+"""Below the code that opens the dataset in its folder."""
 
 _SIZES = (
     (1_000, "n<1K"),
@@ -66,14 +70,17 @@ def dataset_card(
     licences: Sequence[str],
     scorers: Sequence[ListedScorer] = (),
     funnel: Sequence[str] = (),
+    notes: CardNotes | None = None,
 ) -> str:
     """The card's text. ``licences``: of the models, in their order; ``funnel``: what became of the candidates."""
+    notes = notes or CardNotes()
     features = [{"name": field.name, **card_feature(field.type)} for field in schema.arrow()]
     head = {
         "pretty_name": recipe.name,
         # The models' licences govern the images; the user chooses the dataset's.
         "license": "other",
         "license_name": "see-the-models",
+        **notes.head(),
         "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * schema.edits,
         "size_categories": [size_category(manifest["rows"])],
         "tags": ["synthetic", "imagemill"],
@@ -102,6 +109,8 @@ from datasets import load_dataset
 {rows}[0]["{schema.image_columns[-1]}"].show()
 ```
 
+{FROM_THE_HUB}
+
 ## Where it comes from
 
 {listed}
@@ -109,8 +118,8 @@ from datasets import load_dataset
 - fingerprint: `{manifest["fingerprint"]}`
 
 `manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
-generated it, and the sha256 of its image.
-{_funnel(funnel)}{_text_columns(schema)}{card_folders(manifest)}"""
+generated it, and the sha256 of its image. The images' own metadata say so too, in the fields of IPTC and AUTOMATIC1111.
+{notes.body()}{_funnel(funnel)}{_text_columns(schema)}{card_folders(manifest)}"""
 
 
 def card_configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from imagemill.data.dataset.files.journal import Journal
 from imagemill.data.dataset.files.own_files import read_about, read_manifest
 from imagemill.data.dataset.files.shard_files import TRAIN, CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
+from imagemill.data.images.codec import ENCODING_VERSION
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.staging.step_results import StepResults
 from imagemill.data.storage.contents import check_contents
@@ -177,7 +178,7 @@ class Folder:
                     area.journal.fetch()
             self.staged.mkdir(exist_ok=True)
             StepResults(self.results).remove_others()
-            begun = {"name": name, "pinned": {"conventions": CONVENTIONS}}
+            begun = {"name": name, "pinned": {"conventions": CONVENTIONS, "encoding_version": ENCODING_VERSION}}
             self.write(self.about, _json(self._read_about() or begun))
             yield
 
@@ -187,12 +188,19 @@ class Folder:
 
     def conventions(self) -> int:
         """The CONVENTIONS that the dataset was begun with: the newest if there is none yet. Raises OutputError."""
+        return self._version("conventions", CONVENTIONS)
+
+    def encoding_version(self) -> int:
+        """The ENCODING_VERSION that the dataset was begun with: the newest if there is none yet. Raises OutputError."""
+        return self._version("encoding_version", ENCODING_VERSION)
+
+    def _version(self, name: str, newest: int) -> int:
         about = self._read_about()
-        value = about["pinned"].get("conventions", 1) if about else CONVENTIONS
-        if type(value) is not int or not 1 <= value <= CONVENTIONS:
+        value = about["pinned"].get(name, 1) if about else newest
+        if type(value) is not int or not 1 <= value <= newest:
             raise OutputError(
-                f"the dataset's folder.json or manifest.json pins 'conventions' to {shown(value)}, which is none of 1 "
-                f"to {CONVENTIONS}: build with the version of imagemill that began the dataset, or a later one."
+                f"the dataset's folder.json or manifest.json pins {name!r} to {shown(value)}, which is none of 1 "
+                f"to {newest}: build with the version of imagemill that began the dataset, or a later one."
             )
         return value
 

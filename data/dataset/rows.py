@@ -24,7 +24,11 @@ from imagemill.data.staging.store import Staging
 def encodings_of(row_plans: Iterable[RowPlan], schema: DatasetSchema) -> dict[str, tuple[Encoding, ...]]:
     """Image key -> encodings to stage the image in: the dataset's, and a lossless one for the source of an edit."""
     # PNG, not JPEG: the editor must see exactly the generator's pixels.
-    source = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
+    source = (
+        (schema.encoding,)
+        if schema.encoding.lossless
+        else (schema.encoding, Encoding(LOSSLESS, version=schema.encoding.version))
+    )
     needed: dict[str, tuple[Encoding, ...]] = {}
     for row_plan in row_plans:
         for drawing in row_plan.drawings[:-1]:

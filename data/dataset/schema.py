@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from imagemill.data.dataset.carried.names import carried_name, column_names
 from imagemill.data.dataset.files.outcomes import OF_REJECTED, TYPES, FileOutcomes, OutcomeColumn, renamed_columns
 from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.identity import digest
-from imagemill.data.images.codec import LOSSLESS, Encoding
+from imagemill.data.images.codec import ENCODING_VERSION, LOSSLESS, Encoding
 
 IMAGES = pa.list_(IMAGE)
 
@@ -65,6 +65,7 @@ class DatasetSchema:
         begun: Begun | None = None,
         wide_seeds: bool = False,
         outcomes: Sequence[OutcomeColumn] = (),
+        encoding_version: int = ENCODING_VERSION,
     ) -> DatasetSchema:
         """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
         begun = begun or Begun()
@@ -73,7 +74,9 @@ class DatasetSchema:
         return cls(
             chained=generate_of(recipe) is not None and bool(edits_of(recipe)),
             edits=bool(edits_of(recipe)),
-            encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
+            encoding=Encoding(
+                recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality, encoding_version
+            ),
             carried={names[name]: kind for name, kind in carried.items()},
             has_turns=has_turns(recipe),
             has_masks=has_masks(recipe),
@@ -98,7 +101,7 @@ class DatasetSchema:
             del values[name]
         # A text column that holds JSON too has no other values for it.
         carried = {name: "str" if kind == "mixed" else kind for name, kind in self.carried.items()}
-        values |= {"encoding": asdict(self.encoding), "carried": carried}
+        values |= {"encoding": self.encoding.to_json(), "carried": carried}
         for later in ("has_turns", "has_masks", "references", "guides", "wide_seeds", "is_given"):
             if not values[later]:
                 del values[later]
@@ -171,7 +174,7 @@ class DatasetSchema:
         features = {column.name: feature(column.type) for column in columns}
         metadata = {
             b"huggingface": json.dumps({"info": {"features": features}}).encode(),
-            b"imagemill": json.dumps(asdict(self.encoding)).encode(),
+            b"imagemill": json.dumps(self.encoding.to_json()).encode(),
             **FileOutcomes(tuple(outcome.name for outcome in self.outcomes), renamed).to_metadata(),
         }
         return pa.schema(columns, metadata=metadata)

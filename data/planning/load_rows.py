@@ -103,7 +103,7 @@ def _load(recipe: Recipe, worklist: Worklist, row_maker: RowMaker, conventions: 
         source = f"the prompts file {shown_path(recipe.prompts)}" if recipe.prompts else recipe.rows_from
         raise InputError(f"{source} has no good row ({reason}).")
     kinds, begun = settle_columns(notes, begun, folder, worklist, keeps_removed=recipe.on_removed == "keep")
-    return Loaded(rows, faults, kinds, begun, conventions)
+    return Loaded(rows, faults, kinds, begun, conventions, folder.encoding_version())
 
 
 def _records(recipe: Recipe, row_maker: RowMaker) -> Iterable[Record]:

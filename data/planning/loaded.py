@@ -21,3 +21,5 @@ class Loaded:
     """The columns that the dataset has already."""
     conventions: int = 1
     """How the rows were read (data.dataset.folder.CONVENTIONS)."""
+    encoding_version: int = 1
+    """How images are written (data.images.codec.ENCODING_VERSION)."""

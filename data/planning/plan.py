@@ -37,8 +37,8 @@ def schema_of(
 ) -> DatasetSchema:
     """The dataset's columns."""
     measures = measures_of(recipe.model_dump(mode="json"))
-    wide_seeds = loaded.conventions >= 2
-    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds, outcomes)
+    wide_seeds, version = loaded.conventions >= 2, loaded.encoding_version
+    return DatasetSchema.of(recipe, loaded.carried, measures, loaded.begun, wide_seeds, outcomes, version)
 
 
 def make_plan(

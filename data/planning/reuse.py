@@ -107,7 +107,7 @@ def restore_entries(
             assert content is not None, "a committed row has the image that its keys name"
             staged = _staged_from(key, image, content, fields, schema.step_measures)
             staging.put(content, staged, encoding.name)
-            staging.missing([drawings[key]], needed, fields["model"])
+            staging.missing([drawings[key]], needed)
 
 
 def _staged_from(

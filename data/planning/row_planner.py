@@ -180,7 +180,7 @@ class RowPlanner:
         inputs["reading"] = row.reading if has_given else None
         key = image_key("edit", facts.identity, {**decides, **inputs})
         origin = {"source": start} if source else {"source_path": row.image, "source_hash": row.image_hash}
-        decoding = self._decoding(row) if has_given else {}
+        decoding = {**(self._decoding(row) if has_given else {}), "of_given": self.generate is None}
         return DrawingSpec(step, key, {**decides, **mask, **origin, "references": references, **decoding})
 
     def _decoding(self, row: Row) -> dict[str, Any]:

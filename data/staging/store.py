@@ -15,7 +15,9 @@ from typing import Any
 from PIL import Image
 
 from imagemill.data.errors import BadRow
-from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image, generation_parameters
+from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
+from imagemill.data.images.provenance.details import ModelDetails
+from imagemill.data.images.provenance.texts import provenance, read_provenance
 from imagemill.data.records import Drawing, Staged
 from imagemill.data.staging.bundles import BundleEntry, Name, staged_files
 
@@ -28,6 +30,8 @@ class Generated:
     batch_size: int
     device: str
     measures: Mapping[str, Any] = field(default_factory=dict)
+    details: ModelDetails = field(default_factory=ModelDetails)
+    """For the image's own metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +64,14 @@ class Staging:
         encoded = []
         for request in images:
             drawing, image, generated = request.drawing, request.image, request.generated
-            parameters = generation_parameters(drawing, image.size, generated.model)
-            how = generated.batch_size, generated.device, generated.measures
-            width, height = image.size
+            how = *image.size, generated.batch_size, generated.device, generated.measures
             for encoding in request.encodings:
-                content = encode_image(image, encoding, parameters)
-                sha256 = hashlib.sha256(content).hexdigest()
-                encoded.append((encoding.name, content, Staged(drawing.key, sha256, width, height, *how)))
+                texts = provenance(drawing, image.size, generated.model, generated.details, encoding.version)
+                content = encode_image(image, encoding, *texts)
+                encoded.append((encoding.name, content, Staged(drawing.key, _sha256(content), *how)))
         self._files.add(encoded)
 
-    def missing(
-        self, drawings: Iterable[Drawing], encodings: Mapping[str, Collection[Encoding]], model: str
-    ) -> list[Drawing]:
+    def missing(self, drawings: Iterable[Drawing], encodings: Mapping[str, Collection[Encoding]]) -> list[Drawing]:
         """The drawings that are not staged in each of their ``encodings`` (by image key).
 
         An encoding that can be made from a staged lossless image is made.
@@ -80,22 +80,23 @@ class Staging:
         missing = []
         for drawing in drawings:
             lacking = [item for item in encodings[drawing.key] if not self._files.entry((drawing.key, item.name))]
-            if lacking and not self._make(drawing, lacking, model):
+            if lacking and not self._make(drawing, lacking):
                 missing.append(drawing)
         return missing
 
-    def _make(self, drawing: Drawing, encodings: Collection[Encoding], model: str) -> bool:
+    def _make(self, drawing: Drawing, encodings: Collection[Encoding]) -> bool:
+        """Make them from the lossless image, with its metadata; False if there is none."""
         if not self._files.entry((drawing.key, LOSSLESS)) or (found := self.read(drawing.key, LOSSLESS)) is None:
             return False
         content, staged = found
         try:
-            image = decode_image(content, drawing.key)
+            image, texts = decode_image(content, drawing.key), read_provenance(content, drawing.key)
         except BadRow:
             # Whole, but no image: not from a build.
             self.remove({drawing.key: [Encoding(LOSSLESS)]})
             return False
-        generated = Generated(model, staged.batch_size, staged.device, staged.measures)
-        self.stage([StageRequest(image, drawing, encodings, generated)])
+        made = [(encoding.name, encode_image(image, encoding, *texts)) for encoding in encodings]
+        self._files.add([(name, content, replace(staged, sha256=_sha256(content))) for name, content in made])
         return True
 
     def add_measures(self, key: str, encodings: Iterable[Encoding], values: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ class Staging:
             except FileNotFoundError:
                 self._refresh()
             else:
-                if hashlib.sha256(content).hexdigest() == entry.staged.sha256:
+                if _sha256(content) == entry.staged.sha256:
                     return content, entry.staged
                 self._files.drop(entry)
             entry = self._files.entry((key, encoding))
@@ -150,3 +151,7 @@ class Staging:
     def _refresh(self) -> None:
         self._files.refresh()
         self._is_listed = True
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from imagemill.data.dataset.manifest import package_versions
-from imagemill.data.images.codec import decode_image
+from imagemill.data.images.codec import ENCODING_VERSION, decode_image
 from imagemill.data.records import Failure, ModelFacts
 from imagemill.data.staging.store import Staging
-from imagemill.data.verify.sampling import Sampled
+from imagemill.data.verify.sampling import Sampled, encoding_version
 
 Result = Literal["bit-equal", "pixel-equal", "differs", "not generated", "skipped"]
 
@@ -74,6 +74,9 @@ def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], dev
     pairs: dict[str, tuple[Any, Any]] = {name: (manifest["versions"].get(name), versions[name]) for name in DECIDING}
     pairs["hardware"] = (hardware["devices"], sorted(devices))
     pairs["machine"] = (hardware["machine"], platform.machine())
+    # An earlier one is written as it was.
+    if (theirs := encoding_version(manifest)) > ENCODING_VERSION:
+        pairs["encoding_version"] = (theirs, ENCODING_VERSION)
     for step, facts in models.items():
         before, now = dict(manifest["models"].get(step, {}).get("identity", {})), dict(facts.identity)
         for part in sorted({*before, *now}):

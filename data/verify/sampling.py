@@ -21,7 +21,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import image_key
-from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image
+from imagemill.data.images.codec import ENCODING_VERSION, LOSSLESS, Encoding, decode_image
 from imagemill.data.images.modes import READING
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import Drawing
@@ -91,7 +91,7 @@ def _sample_file(
     kinds = {kind for kind, _ in plain_chain(recipe)}
     final = "edited_image" if "edit" in kinds else "image"
     try:
-        encoding = read_encoding(path)
+        encoding = replace(read_encoding(path), version=min(encoding_version(manifest), ENCODING_VERSION))
         inputs: Iterable[bytes | None] = [None] * len(rows)
         if "edit" in kinds:
             inputs = (content for content, _ in read_image_rows(path, "input_image", rows))
@@ -119,7 +119,7 @@ def _sample_file(
             first_step, first_reading = _generate_step(generate, identities)
             known = (step is not None or edit is None) and (first_step is not None or generate is None)
             generate = generate and replace(generate, reading=first_reading or 1, truncated=truncated)
-            edit = edit and replace(edit, reading=reading or 1, truncated=truncated)
+            edit = edit and replace(edit, reading=reading or 1, truncated=truncated, of_given="generate" not in kinds)
             # A lossy row does not have the exact source of a later turn's edit.
             known = known and (encoding.lossless or not is_later)
             yield Sampled(fields["id"], path.name, fields, content, encoding, generate, edit, first_step, step, known)
@@ -128,6 +128,12 @@ def _sample_file(
             f"{shown_path(path)} cannot be read ({' '.join(str(error).split())[:200]}), so none of its images can be "
             "regenerated: run `imagemill build` with the dataset's recipe, which repairs it."
         ) from error
+
+
+def encoding_version(manifest: Mapping[str, Any]) -> int:
+    """The ENCODING_VERSION of a dataset, which may be a later one than this version of imagemill writes."""
+    value = manifest["pinned"].get("encoding_version", 1)
+    return value if type(value) is int and value > 0 else 1
 
 
 def _generate(fields: Mapping[str, Any], source: bytes | None, guides: tuple[Guide, ...]) -> Drawing:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.dataset.contact_sheet import shrink_sheet
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import data_files
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.sheet.contact_sheet import shrink_sheet
 from imagemill.data.dataset.sheet.score_sheet import score_sheet
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.planning.totals import Plan

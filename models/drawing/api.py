@@ -15,6 +15,7 @@ from PIL import Image
 from imagemill.data.errors import BadRow, BuildFailed
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image, encode_image
 from imagemill.data.images.limits import MAX_ANSWER_PIXELS
+from imagemill.data.images.provenance.details import ModelDetails
 from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_errors import explain_disk_errors
@@ -79,7 +80,7 @@ async def _finish(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _missing(job: Job, staging: Staging) -> list[Drawing]:
-    return staging.missing(job.drawings, job.encodings, job.spec.name)
+    return staging.missing(job.drawings, job.encodings)
 
 
 @dataclass
@@ -141,8 +142,9 @@ class _ApiGenerator:
         (values,) = self.measuring.measure([(drawing, image)], self.failed)
         if values is None:
             return False
+        generated = Generated(self.spec.name, 1, DEVICE, values, ModelDetails(self.spec.revision))
         with explain_disk_errors(self.staging.folder):
-            self.staging.stage([StageRequest(image, drawing, encodings, Generated(self.spec.name, 1, DEVICE, values))])
+            self.staging.stage([StageRequest(image, drawing, encodings, generated)])
         return True
 
     async def check_model(self, drawings: list[Drawing]) -> None:

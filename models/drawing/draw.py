@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from imagemill.data.images.provenance.details import ModelDetails
 from imagemill.data.records import Drawing, StepReport
 from imagemill.data.staging.in_flight import InFlight
 from imagemill.data.staging.store import Generated, StageRequest, Staging
+from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepare_drawings
 from imagemill.models.drawing.encode_pool import Encoders
 from imagemill.models.drawing.measures.prompt_truncated import max_tokens
@@ -22,8 +24,10 @@ from imagemill.models.drawing.measuring import Measuring
 from imagemill.models.drawing.recovery import RecoveringGenerator
 from imagemill.models.job import Job
 from imagemill.models.loading.load_errors import DeviceLost, is_sticky
+from imagemill.models.loading.lora import lora_details
 from imagemill.models.loading.pipeline import device_name, pick_device
 from imagemill.models.loading.pipeline_cache import Report, resident_pipeline
+from imagemill.models.loading.schedulers import sampler_name
 from imagemill.models.running.quarantine import Work, split_suspects
 from imagemill.models.running.timing import Timeline
 
@@ -45,7 +49,7 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
     """
     started = time.perf_counter()
     staging = Staging(Path(job.staging))
-    missing = staging.missing(job.drawings, job.encodings, job.spec.name)
+    missing = staging.missing(job.drawings, job.encodings)
     if len(missing) < len(job.drawings):
         report({"kind": "reused", "images": len(job.drawings) - len(missing)})
     events: list[dict[str, Any]] = []
@@ -72,7 +76,7 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
         pipeline = _load(job, emit, in_flight)
         measuring.load(pipeline)
     generator = RecoveringGenerator(pipeline, job, in_flight.abandon, failed)
-    generated, device = 0, device_name(pick_device())
+    generated, device, details = 0, device_name(pick_device()), _details(pipeline, job.spec)
     with Encoders(staging) as encoders:
         with timeline.sampling():
             in_batches = cut_batches(prepare_drawings(in_batches, staging, job.spec, failed), generator.max_batch_of)
@@ -87,7 +91,7 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
                         image,
                         prepared.drawing,
                         job.encodings[prepared.drawing.key],
-                        Generated(job.spec.name, size, device, values),
+                        Generated(job.spec.name, size, device, values, details),
                     )
                     for (prepared, image, size), values in zip(good, measured, strict=True)
                     if values is not None
@@ -126,6 +130,11 @@ def _load(job: Job, report: Report, in_flight: InFlight) -> Any:
                 raise
             in_flight.abandon(f"{type(error).__name__}: {error}")
             raise DeviceLost(str(error)) from error
+
+
+def _details(pipeline: Any, spec: ModelSpec) -> ModelDetails:
+    strength = spec.call.arguments.get("strength")
+    return ModelDetails(spec.source.version, sampler_name(pipeline), strength, lora_details(spec))
 
 
 def _reads(drawing: Drawing) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from imagemill.data.errors import RecipeError
+from imagemill.data.images.provenance.details import LoraDetails
 from imagemill.data.messages import shown
 from imagemill.models.catalog.adapters.lora import LoraFile
 from imagemill.models.catalog.spec import ModelSpec
@@ -56,6 +59,23 @@ def load_loras(pipeline: Any, spec: ModelSpec) -> None:
         if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
             raise RecipeError(_unfit(lora, spec, ": it names none of the model's layers"))
     pipeline.set_adapters(names, adapter_weights=[lora.weight for lora in loras])
+
+
+def lora_details(spec: ModelSpec) -> tuple[LoraDetails, ...]:
+    """The spec's LoRAs, for the metadata of images. Reads their files, once a process."""
+    found = []
+    for lora in spec.adapters.loras:
+        path = _path(lora, spec.cache_dir)
+        found.append(LoraDetails(path.stem, _hash_tensors(path), lora.weight))
+    return tuple(found)
+
+
+@cache
+def _hash_tensors(path: Path) -> str:
+    """sha256 over a safetensors file without its header: eight bytes of a length, and as many of JSON."""
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _path(lora: LoraFile, cache_dir: str | None) -> Path:

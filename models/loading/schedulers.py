@@ -53,3 +53,40 @@ def use_scheduler(pipeline: Any, own: Any, name: SchedulerName | None) -> None:
     takes = inspect.signature(scheduler.__init__).parameters
     shift = {name: value for name, value in shifted.items() if name in takes}
     pipeline.scheduler = scheduler.from_config(own.config, **changes, **shift)
+
+
+_SAMPLERS = {
+    "DDIMScheduler": "DDIM",
+    "DDPMScheduler": "DDPM",
+    "DEISMultistepScheduler": "DEIS",
+    "EulerAncestralDiscreteScheduler": "Euler a",
+    "EulerDiscreteScheduler": "Euler",
+    "FlowMatchEulerDiscreteScheduler": "Euler",
+    "FlowMatchHeunDiscreteScheduler": "Heun",
+    "HeunDiscreteScheduler": "Heun",
+    "KDPM2AncestralDiscreteScheduler": "DPM2 a",
+    "KDPM2DiscreteScheduler": "DPM2",
+    "LCMScheduler": "LCM",
+    "LMSDiscreteScheduler": "LMS",
+    "PNDMScheduler": "PLMS",
+    "TCDScheduler": "TCD",
+    "UniPCMultistepScheduler": "UniPC",
+}
+_SOLVERS = {"dpmsolver": "DPM", "dpmsolver++": "DPM++", "sde-dpmsolver": "DPM", "sde-dpmsolver++": "DPM++"}
+
+
+def sampler_name(pipeline: Any) -> str | None:
+    """The name that AUTOMATIC1111's web UI has for the pipeline's scheduler; diffusers' where it has none.
+
+    None for a pipeline without one.
+    """
+    scheduler = getattr(pipeline, "scheduler", None)
+    if scheduler is None:
+        return None
+    kind, config = type(scheduler).__name__, scheduler.config
+    algorithm = config.get("algorithm_type")
+    if kind == "DPMSolverMultistepScheduler" and algorithm in _SOLVERS:
+        name = f"{_SOLVERS[algorithm]} {config.get('solver_order', 2)}M{' SDE' * algorithm.startswith('sde-')}"
+    else:
+        name = _SAMPLERS.get(kind, kind.removesuffix("Scheduler"))
+    return f"{name} Karras" if config.get("use_karras_sigmas") else name

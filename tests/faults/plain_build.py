@@ -76,7 +76,7 @@ def _build_shard(build: Build, number: int, merger: compaction.Merger, log: Path
 def _generate(job: Job, log: Path) -> None:
     """As a worker does it, in batches of two."""
     staging = Staging(Path(job.staging))
-    missing = staging.missing(job.drawings, job.encodings, job.spec.name)
+    missing = staging.missing(job.drawings, job.encodings)
     in_flight = InFlight(staging.folder, "run", [drawing.key for drawing in job.drawings])
     in_flight.crashes()
     for start in range(0, len(missing), 2):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from imagemill.data.dataset.contact_sheet import shrink_sheet
+from imagemill.data.dataset.sheet.contact_sheet import shrink_sheet
 from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import decode_image
 from imagemill.data.storage.locations import Location, arrow_source

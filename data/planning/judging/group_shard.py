@@ -50,7 +50,8 @@ class GroupShard:
         self._steps = [link.name for link in chain_of(recipe)]
         self._staging = Staging(folder.staged)
         self._truncated = recipe.images.truncated == "allow"
-        self._lossless = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, Encoding(LOSSLESS))
+        lossless = Encoding(LOSSLESS, version=schema.encoding.version)
+        self._lossless = (schema.encoding,) if schema.encoding.lossless else (schema.encoding, lossless)
         self._is_last = {name: number == len(self._steps) - 1 for number, name in enumerate(self._steps)}
         self._has_turns = {link.name for link in judge.planner.edits if link.section.multi_turn}
         self.touched: dict[str, tuple[Encoding, ...]] = {}

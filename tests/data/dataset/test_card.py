@@ -8,9 +8,11 @@ from PIL import Image
 
 from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.card import dataset_card, size_category
-from imagemill.data.dataset.contact_sheet import ROWS, contact_sheet
+from imagemill.data.dataset.describe.card_notes import CardNotes
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
+from imagemill.data.dataset.sheet.rows import ROWS
 from imagemill.data.images.codec import Encoding
 from imagemill.data.records import ModelFacts
 from imagemill.data.scores.funnel import Funnel
@@ -70,7 +72,7 @@ def test_sizes_have_the_hubs_names(rows, name):
     assert size_category(rows) == name
 
 
-def test_the_contact_sheet_shows_the_first_rows(tmp_path, schema, dataset_rows):
+def test_the_contact_sheet_shows_up_to_24_rows(tmp_path, schema, dataset_rows):
     write_rows(tmp_path / "a.parquet", schema, dataset_rows)
     sheet = Image.open(io.BytesIO(contact_sheet([tmp_path / "a.parquet"]))).convert("RGB")
     red = sum(count for count, (r, g, b) in sheet.getcolors(2**20) if r > 240 and g < 15 and b < 15)
@@ -99,3 +101,14 @@ def test_the_card_names_scorers_and_the_funnel_of_a_dataset_that_chooses(schema)
     assert "- scorer `fits`: similarity, `bundled-clip`, revision `abc`, licence: Apache-2.0" in card
     assert "## How the images were chosen\n\n```\ncandidates             4\nnot best" in card
     assert "How the images were chosen" not in card_of(schema, generate={})[1]
+
+
+def test_the_notes_on_the_rows_are_in_the_head_and_below(schema):
+    recipe = load_recipe({"prompts": "prompts.jsonl", "name": "night-1", "generate": {}})
+    notes = CardNotes(("en", "zh"), (("png", 5), ("jpeg", 3)))
+    text = dataset_card(recipe, schema, {"rows": 8, "fingerprint": "f"}, {"generate": FACTS}, ["MIT"], notes=notes)
+    head, body = text[4:].split("---\n", 1)
+    assert yaml.safe_load(head)["language"] == ["en", "zh"]
+    assert yaml.safe_load(head)["annotations_creators"] == ["machine-generated"]
+    assert "several formats: png in 5 rows, jpeg in 3 rows" in body
+    assert 'load_dataset("org/name")' in body

@@ -14,6 +14,7 @@ import pytest
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.errors import BuildFailed, FolderInUse, NotAnImagemillDataset, OutputError
+from imagemill.data.images.codec import ENCODING_VERSION
 from imagemill.data.records import Staged
 from imagemill.data.staging.in_flight import InFlight
 from imagemill.data.staging.store import Staging
@@ -248,3 +249,23 @@ def test_a_link_in_place_of_a_folder_of_a_judged_dataset_is_refused(dataset, tmp
     (dataset.root / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match=rf"{name}.* is a link"):
         dataset.check_contents(links=False)
+
+
+def test_a_dataset_goes_on_with_the_encoding_version_that_it_was_begun_with(tmp_path):
+    new, old = Folder(tmp_path / "new"), Folder(tmp_path / "old")
+    assert new.encoding_version() == ENCODING_VERSION
+    with new.lock("night"):
+        assert new.pinned()["encoding_version"] == ENCODING_VERSION
+    old.state.mkdir(parents=True)
+    old.about.write_text('{"name": "night", "pinned": {"conventions": 2}}')
+    with old.lock("night"):
+        assert old.encoding_version() == 1
+
+
+@pytest.mark.parametrize("value", ["99", "0", "true", '"2"'])
+def test_an_encoding_version_that_this_version_cannot_write_is_one_error(tmp_path, value):
+    folder = Folder(tmp_path / "out")
+    folder.state.mkdir(parents=True)
+    folder.about.write_text(f'{{"name": "night", "pinned": {{"encoding_version": {value}}}}}')
+    with pytest.raises(OutputError, match=r"pins 'encoding_version' to .*, which is none of 1 to \d: build with"):
+        folder.encoding_version()

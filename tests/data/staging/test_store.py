@@ -33,7 +33,7 @@ def stage(folder: Path, drawings: list[Drawing], encodings: tuple[Encoding, ...]
 
 
 def missing(folder: Path) -> list[int]:
-    return [drawing.seed for drawing in Staging(folder).missing(DRAWINGS, NEEDED, "model")]
+    return [drawing.seed for drawing in Staging(folder).missing(DRAWINGS, NEEDED)]
 
 
 def test_images_staged_together_are_one_file_and_each_is_read_by_its_key(tmp_path: Path):
@@ -118,6 +118,18 @@ def test_a_missing_encoding_is_made_from_the_lossless_image(tmp_path: Path):
     assert missing(tmp_path) == [2, 3]
     found = Staging(tmp_path).find(DRAWINGS[1].key, "jpeg-95")
     assert replace(found, sha256="") == replace(Staging(tmp_path).find(DRAWINGS[1].key, "png"), sha256="")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_encoding_that_is_made_later_has_the_bytes_of_one_that_was_staged_at_once(tmp_path: Path, version: int):
+    encodings = _, jpeg = [replace(encoding, version=version) for encoding in (PNG, JPEG)]
+    at_once, later = tmp_path / "at once", tmp_path / "later"
+    for folder, staged in ((at_once, encodings), (later, encodings[:1])):
+        folder.mkdir()
+        stage(folder, DRAWINGS[:1], tuple(staged))
+    key = DRAWINGS[0].key
+    assert Staging(later).missing(DRAWINGS[:1], {key: (jpeg,)}) == []
+    assert Staging(later).read(key, jpeg.name) == Staging(at_once).read(key, jpeg.name)
 
 
 CUT_SHORT = """

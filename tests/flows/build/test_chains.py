@@ -13,9 +13,9 @@ from PIL import Image, ImageColor
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.config.load import load_recipe
-from imagemill.data.dataset.contact_sheet import contact_sheet
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
 from imagemill.data.errors import RecipeError
 from imagemill.data.images.codec import Encoding, decode_image, encode_image
 from imagemill.data.planning.load_rows import load_rows

@@ -231,8 +231,8 @@ def test_a_staged_image_that_is_damaged_is_generated_again(tmp_path: Path):
     staging.stage(
         [StageRequest(Image.new("RGB", (8, 8), "red"), drawing, encodings[drawing.key], Generated("m", 1, "cpu"))]
     )
-    assert staging.missing([drawing], encodings, "m") == []
+    assert staging.missing([drawing], encodings) == []
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert staging.read(drawing.key, "png") is None
-    assert staging.missing([drawing], encodings, "m") == [drawing]
+    assert staging.missing([drawing], encodings) == [drawing]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from prefect import flow, task
 
-from imagemill.data.dataset.contact_sheet import shrink_sheet
+from imagemill.data.dataset.sheet.contact_sheet import shrink_sheet
 from imagemill.data.errors import InputError, RecipeError
 from imagemill.flows.run.dashboard import update_interval
 from tests.commands import Ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,14 @@ from safetensors.numpy import save_file
 
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
+from imagemill.data.images.codec import decode_image
+from imagemill.data.images.provenance.details import LoraDetails
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache
+from imagemill.models.loading.lora import lora_details
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.adapters import save_lora
 from tests.models.jobs import PNG, make_job, silent
@@ -48,7 +52,8 @@ def generated(model: Path, tmp_path: Path) -> Callable[..., np.ndarray]:
         job = make_job(model, folder, ["a fox"], spec=spec_with(model, lora))
         draw(job, silent)
         content, _ = Staging(folder).read(job.drawings[0].key, PNG.name)
-        return np.frombuffer(content, np.uint8)
+        # The file names its LoRAs too.
+        return np.asarray(decode_image(content, "a fox"))
 
     return run
 
@@ -67,6 +72,13 @@ def test_two_sets_of_loras_on_one_model_do_not_mix(generated: Callable, model: P
 
 def test_a_weight_of_zero_generates_as_the_model_does_alone(generated: Callable, lora: Path):
     assert np.array_equal(generated({"source": str(lora), "weight": 0}), generated(None))
+
+
+def test_a_lora_is_named_by_its_file_and_by_the_hash_of_its_tensors(model: Path, lora: Path):
+    (found,) = lora_details(spec_with(model, {"source": str(lora), "weight": 0.5}))
+    content = lora.read_bytes()
+    tensors = content[8 + int.from_bytes(content[:8], "little") :]
+    assert found == LoraDetails("style", hashlib.sha256(tensors).hexdigest(), 0.5)
 
 
 def test_only_what_a_lora_changes_is_loaded_again(model: Path, lora: Path):

@@ -13,6 +13,7 @@ from imagemill.data.config.load import parse_recipe
 from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
+from imagemill.data.images.codec import decode_image
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import resolve
@@ -20,6 +21,7 @@ from imagemill.models.catalog.tried import TRIED
 from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
+from imagemill.models.loading.schedulers import sampler_name
 from tests.models.jobs import PNG, make_job, silent
 from tests.models.tiny import save_tiny
 
@@ -45,18 +47,19 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Callable[..., list[bytes]]:
-    """Generates one image of four steps with each of the schedulers; returns their files."""
+    """Generates one image of four steps with each of the schedulers; returns their pixels."""
     number = iter(range(100))
 
     def run(model: Path, names: list[str | None]) -> list[bytes]:
-        files = []
+        pixels = []
         for name in names:
             spec, folder = resolve("generate", Generate(model=str(model), scheduler=name)), tmp_path / f"{next(number)}"
             job = make_job(model, folder, ["a fox"], spec=spec, batch_size=1)
             report = draw(replace(job, drawings=(replace(job.drawings[0], steps=4),)), silent)
             assert (report.generated, report.failed) == (1, {})
-            files.append(Staging(folder).read(job.drawings[0].key, PNG.name)[0])
-        return files
+            content, _ = Staging(folder).read(job.drawings[0].key, PNG.name)
+            pixels.append(decode_image(content, "a fox").tobytes())
+        return pixels
 
     return run
 
@@ -80,6 +83,22 @@ def test_flow_matching_models_generate_with_the_schedulers_of_the_catalog(
     generated = images(tiny(family), [None, *names])
     assert generated[0] == generated[1 + names.index("flow-match euler")]
     assert len(set(generated)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        (None, "PLMS"),
+        ("euler a", "Euler a"),
+        ("dpm++ 2m", "DPM++ 2M"),
+        ("dpm++ 2m sde karras", "DPM++ 2M SDE Karras"),
+        ("unipc", "UniPC"),
+        ("lcm", "LCM"),
+    ],
+)
+def test_a_scheduler_has_the_name_that_readers_of_images_know(tiny: Callable, name: str | None, sampler: str):
+    spec = resolve("generate", Generate(model=str(tiny("StableDiffusionPipeline")), scheduler=name))
+    assert sampler_name(resident_pipeline(spec, silent)) == sampler
 
 
 def test_a_scheduler_has_the_models_own_configuration(tiny: Callable):
