@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from prefect import task
 
 from imagemill.data.config.judging.duplicates import PHASH
+from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.describe.card_notes import card_notes
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
+from imagemill.data.dataset.sheet.choices import Choices
 from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
 from imagemill.data.planning.judging.finish import finish_judging
 from imagemill.data.planning.worklist import Worklist
@@ -69,11 +71,28 @@ def publish(
     paths = [folder.data / file.name for file in files]
     notes = card_notes(paths)
     card = dataset_card(build.recipe, build.schema, manifest, build.facts, licences, listed, lines, notes)
-    folder.write(folder.contact_sheet, contact_sheet(paths))
+    folder.write(folder.contact_sheet, contact_sheet(paths, choices=_choices(build)))
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
     return Published(manifest, count, funnel or Funnel())
+
+
+def _choices(build: Build) -> Choices | None:
+    """What the contact sheet shows of the choices; None where none was made by a score."""
+    rules = rules_of(build.recipe)
+    last = next(reversed(rules))
+    for step, rule in reversed(rules.items()):
+        if rule.of > rule.keep and rule.scores:
+            name = rule.best or rule.scores[0]
+            # Rows have columns for the input of their edit and for their last image, and none for a step in between.
+            if step not in (last, "generate"):
+                return None
+            column = f"score_{name}" if step == last else f"input_score_{name}"
+            rejected = build.folder.area("rejected")
+            files = rejected.committed()[0] if build.recipe.rejected == "keep" else []
+            return Choices(column, [rejected.path / file.name for file in files])
+    return None
 
 
 def _remove_rows(build: Build, worklist: Worklist) -> None:

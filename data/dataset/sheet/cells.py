@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imagemill.data.config.columns import GUIDES
+from imagemill.data.dataset.sheet.choices import Choices, read_rejected
 from imagemill.data.dataset.sheet.rows import choose_rows, read_images
 from imagemill.data.storage.locations import Location
 
@@ -29,17 +30,24 @@ class Cell(NamedTuple):
     """Its turn and seed, and the settings that differ from another row's."""
 
 
-def read_cells(paths: Sequence[Location]) -> list[list[Cell]]:
+def read_cells(paths: Sequence[Location], choices: Choices | None = None) -> list[list[Cell]]:
     """The sheet's rows, in groups: a conversation, the settings of one prompt, or one row."""
-    groups = choose_rows(paths)
+    groups = choose_rows(paths, choices.columns if choices else ())
     rows = [row for group in groups for row in group]
     differing = [name for name in _NAMED if len({fields.get(name) for _, fields in rows}) > 1]
     sizes_differ = len({(fields.get("width"), fields.get("height")) for _, fields in rows}) > 1
     images = read_images(place for place, _ in rows)
-    return [
-        [Cell(_images(fields, next(images)), _facts(fields, differing, sizes_differ)) for _, fields in group]
-        for group in groups
-    ]
+    rejected = read_rejected(choices, {fields["id"] for _, fields in rows}) if choices else {}
+
+    def cell(fields: Mapping[str, Any]) -> Cell:
+        shown = _images(fields, next(images))
+        facts = [*(choices.fact(fields) if choices else []), *_facts(fields, differing, sizes_differ)]
+        # Beside the image in whose favour it was rejected.
+        if other := rejected.pop(fields.get("id", ""), None):
+            shown.append(other)
+        return Cell(shown, " · ".join(facts))
+
+    return [[cell(fields) for _, fields in group] for group in groups]
 
 
 def _images(fields: Mapping[str, Any], images: Mapping[str, bytes | None]) -> list[tuple[str | None, bytes | None]]:
@@ -53,7 +61,7 @@ def _images(fields: Mapping[str, Any], images: Mapping[str, bytes | None]) -> li
     ]
 
 
-def _facts(fields: Mapping[str, Any], differing: Iterable[str], sizes_differ: bool) -> str:
+def _facts(fields: Mapping[str, Any], differing: Iterable[str], sizes_differ: bool) -> list[str]:
     facts = []
     if fields.get("turn_index") is not None:
         facts.append(f"turn {fields['turn_index']}")
@@ -62,4 +70,4 @@ def _facts(fields: Mapping[str, Any], differing: Iterable[str], sizes_differ: bo
     facts += [_NAMED[name].format(fields[name]) for name in differing if fields.get(name) is not None]
     if sizes_differ:
         facts.append(f"{fields['width']} x {fields['height']}")
-    return " · ".join(facts)
+    return facts

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from imagemill.data.dataset.sheet.cells import Cell, read_cells
+from imagemill.data.dataset.sheet.choices import Choices
 from imagemill.data.dataset.sheet.text import LINE, draw_lines, shown, wrap
 from imagemill.data.errors import BadRow
 from imagemill.data.images.codec import decode_image
@@ -44,12 +45,13 @@ class Line(NamedTuple):
         return self.text_height + max(image.height for images in self.thumbnails for image in images) + 2 * _GAP
 
 
-def contact_sheet(paths: Sequence[Location], columns: int = 6) -> bytes:
+def contact_sheet(paths: Sequence[Location], columns: int = 6, choices: Choices | None = None) -> bytes:
     """A JPEG of rows from all over these files: prompt and image, and for an edit the instruction and its result.
 
-    Control images of a row come first. ``columns``: images beside each other.
+    Control images of a row come first. ``columns``: images beside each other. ``choices``: each row has its score, and
+    one image that was rejected in its favour.
     """
-    groups = read_cells(paths)
+    groups = read_cells(paths, choices)
     if not groups:
         return _jpeg(Image.new("RGB", (_SIDE, _SIDE), "white"))
     images = max(len(cell.images) for group in groups for cell in group)

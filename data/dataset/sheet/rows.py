@@ -49,9 +49,9 @@ Group = list[tuple[Place, dict[str, Any]]]
 """Rows that belong together: the turns of a conversation, or the settings of one prompt. With columns but no images."""
 
 
-def choose_rows(paths: Sequence[Location]) -> list[Group]:
-    """At most ROWS rows from all over these files, in groups."""
-    groups = list(_groups(_candidates(paths)))
+def choose_rows(paths: Sequence[Location], more: Sequence[str] = ()) -> list[Group]:
+    """At most ROWS rows from all over these files, in groups. ``more``: further columns to read."""
+    groups = list(_groups(_candidates(paths, more)))
     if not groups:
         return []
     together = max(MIN_TOGETHER, ROWS // len(groups))
@@ -94,12 +94,12 @@ def _by_row_group(places: Iterable[Place]) -> Iterator[tuple[tuple[Location, int
         yield last, together
 
 
-def _candidates(paths: Sequence[Location]) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _candidates(paths: Sequence[Location], more: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
     numbers = [(path, number) for path in paths for number in range(_count_row_groups(path))]
     limit = None if len(numbers) <= MAX_READ else FIRST_ROWS
     for path, number in _spread(numbers, ROWS):
         with pq.ParquetFile(arrow_source(path)) as file:
-            columns = [name for name in (*_WORDS, *_FACTS) if name in file.schema_arrow.names]
+            columns = [name for name in (*_WORDS, *_FACTS, *more) if name in file.schema_arrow.names]
             table = file.read_row_group(number, columns=columns)
             for row, fields in enumerate((table if limit is None else table.slice(0, limit)).to_pylist()):
                 yield Place(path, number, row), fields

@@ -101,6 +101,8 @@ def test_the_card_names_scorers_and_the_funnel_of_a_dataset_that_chooses(schema)
     assert "- scorer `fits`: similarity, `bundled-clip`, revision `abc`, licence: Apache-2.0" in card
     assert "## How the images were chosen\n\n```\ncandidates             4\nnot best" in card
     assert "How the images were chosen" not in card_of(schema, generate={})[1]
+
+
 def test_the_notes_on_the_rows_are_in_the_head_and_below(schema):
     recipe = load_recipe({"prompts": "prompts.jsonl", "name": "night-1", "generate": {}})
     notes = CardNotes(("en", "zh"), (("png", 5), ("jpeg", 3)))
