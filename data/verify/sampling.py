@@ -16,7 +16,7 @@ from typing import Any
 from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.guides import Guide, plain_guides
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.parquet import read_encoding, read_image_rows
+from imagemill.data.dataset.parquet import read_columns, read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import image_key
 from imagemill.data.images.codec import LOSSLESS, Encoding, decode_image
@@ -74,6 +74,21 @@ def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: i
         first += file["rows"]
         if in_file:
             yield from _sample_file(folder.data / file["name"], in_file, manifest, given)
+
+
+def named_row(folder: Folder, manifest: Mapping[str, Any], row_key: str, given: Path) -> Iterator[Sampled]:
+    """As ``sample_rows``, the one row with this key. Raises OutputError if there is none."""
+    for file in manifest["files"]:
+        path, first = folder.data / file["name"], 0
+        for columns in read_columns(path, ["row_key"]):
+            if row_key in columns["row_key"]:
+                yield from _sample_file(path, [first + columns["row_key"].index(row_key)], manifest, given)
+                return
+            first += len(columns["row_key"])
+    raise OutputError(
+        f"the dataset in {shown_path(folder.root)} has no row with the key {shown(row_key)}: give the value of a row's "
+        "column row_key."
+    )
 
 
 def _sample_file(path: Location, rows: Sequence[int], manifest: Mapping[str, Any], given: Path) -> Iterator[Sampled]:
