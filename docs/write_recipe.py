@@ -38,7 +38,19 @@ def page() -> str:
     generate = _resolve(schema["properties"]["generate"], schema)
     for name in ("api", "speed", "memory", "controlnet", "ip_adapter"):
         tables.append(_table(name, _resolve(generate["properties"][name], schema), schema, f"generate.{name}."))
+    tables.append(_table("select", _resolve(generate["properties"]["select"], schema), schema, "generate.select."))
+    bounds = schema["$defs"]["Bounds"]
+    tables.append(_table("where", bounds, schema, "generate.select.where.NAME."))
     tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
+    for name in ("given", "splits", "duplicates", "pairs"):
+        tables.append(_table(name, _resolve(schema["properties"][name], schema), schema, f"{name}."))
+    tables.append("## scorers\n\nA scorer has a name, and a section of one of these kinds.\n")
+    for choice in schema["properties"]["scorers"]["additionalProperties"]["oneOf"]:
+        section = _resolve(choice, schema)
+        kind = section["properties"]["kind"]
+        others = {name: field for name, field in section["properties"].items() if field is not kind}
+        table = _table(kind["const"], {**section, "properties": {"kind": kind, **others}}, schema, "scorers.NAME.")
+        tables.append(f"#{table}")
     # A name in angle brackets would be taken for HTML.
     return HEAD + "\n".join(tables).replace("<", "\\<")
 
@@ -53,7 +65,7 @@ def _table(title: str, section: dict[str, Any], schema: dict[str, Any], prefix: 
             lines.append(f"| `{prefix}{name}` | a section | {default} | {what} |")
             continue
         link = "chains.md" if name == "steps" else f"#{name}"
-        more = f" See [{name}]({link})." if "$ref" in field.get("items", {}) else ""
+        more = f" See [{name}]({link})." if _has_sections(field) else ""
         lines.append(f"| `{prefix}{name}` | {_allowed(field)} | {_default(field)} | {field['description']}{more} |")
     return "\n".join([*lines, ""])
 
@@ -63,6 +75,12 @@ def _resolve(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in choice:
             return schema["$defs"][choice["$ref"].rsplit("/", 1)[1]]
     return field
+
+
+def _has_sections(field: dict[str, Any]) -> bool:
+    """Whether it is a list or a mapping of sections."""
+    inner = field.get("items", field.get("additionalProperties", {}))
+    return isinstance(inner, dict) and ("$ref" in inner or "oneOf" in inner)
 
 
 def _item(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -82,8 +100,8 @@ def _allowed_one(field: dict[str, Any]) -> str:
         return f"`{field['const']}`"
     if field["type"] == "boolean":
         return "`true`, `false`"
-    if "$ref" in field.get("items", {}):
-        return "list of sections"
+    if _has_sections(field):
+        return "list of sections" if field["type"] == "array" else "name: a section"
     if field["type"] == "object":
         return "a mapping" if field["additionalProperties"] is True else "name: list of texts"
     if field["type"] == "array" and field["items"]["type"] != "string":
@@ -91,6 +109,13 @@ def _allowed_one(field: dict[str, Any]) -> str:
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]
     if "minimum" in field and "maximum" in field:
         kind += f", {field['minimum']:g} to {field['maximum']:.15g}"
+    elif "minimum" in field:
+        kind += f", at least {field['minimum']:g}"
+    if "exclusiveMinimum" in field:
+        kind += f", above {field['exclusiveMinimum']:g}"
+        kind += f" to {field['maximum']:g}" if "maximum" in field else ""
+    if "exclusiveMaximum" in field:
+        kind += f" and below {field['exclusiveMaximum']:g}"
     if "multipleOf" in field:
         kind += f", multiple of {field['multipleOf']}"
     return kind

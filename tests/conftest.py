@@ -56,7 +56,7 @@ SLOW_FIXTURES = {
 }
 """What takes seconds to start: tests with one of these are not in `make check`."""
 
-SLOW_FOLDERS = {"benchmarks", "bundled", "drawing", "faults", "loading", "prefect_server", "runner"}
+SLOW_FOLDERS = {"benchmarks", "bundled", "drawing", "faults", "loading", "prefect_server", "runner", "scoring"}
 """Folders of tests that import torch, or start processes."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -114,12 +115,16 @@ def explain_faults(faults: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _explain_fault(fault: Mapping[str, Any]) -> str:
-    field = field_path(("recipe", *fault["loc"]))
+    field = field_path(("recipe", *_written(fault["loc"])))
     kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
     is_value = field if set(fault["loc"]) & set(_SECRET) else f"{field} is {_scalar(value)}"
     match kind:
         case "missing":
             return f"{field} is missing: {_describe(fault['loc'])}"
+        case "union_tag_not_found":
+            return f"{field}.kind is missing: it must be one of {', '.join(_kinds(fault['loc']))}."
+        case "union_tag_invalid":
+            return f"{field}.kind is {shown(context['tag'])}: it must be one of {', '.join(_kinds(fault['loc']))}."
         case "extra_forbidden":
             known = list(_section(fault["loc"][:-1]).model_fields)
             close = difflib.get_close_matches(cut(str(fault["loc"][-1])), known, n=1)
@@ -127,6 +132,8 @@ def _explain_fault(fault: Mapping[str, Any]) -> str:
             return f"{field} is not a field: {hint}Known here: {', '.join(known)}."
         case "value_error":
             return f"{field}: {context['error']}."
+        case "model_attributes_type":
+            return f"{is_value}: it must be a section, such as {{kind: {_kinds(fault['loc'])[0]}, ...}}."
         case "model_type":
             first = next(iter(_section(fault["loc"]).model_fields))
             return f"{is_value}: it must be a section, such as {{{first}: ...}}, or left out."
@@ -161,17 +168,60 @@ def _kind(value: Any) -> str:
 
 
 def _section(path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The class of the section at ``path``."""
+    """The class of the section at ``path``, or of the innermost one around it."""
     section: type[BaseModel] = Recipe
+    kind: Any = Recipe
     for part in path:
-        if isinstance(part, int):
-            continue
-        field = section.model_fields.get(str(part))
-        inner = field and next((t for t in (field.annotation, *get_args(field.annotation)) if _is_model(t)), None)
-        if inner is None:
-            break
-        section = inner
+        kind = _inside(kind, part)
+        section = next(filter(_is_model, _choices(kind)), section)
     return section
+
+
+def _inside(kind: Any, part: str | int) -> Any:
+    """The type of what is at ``part`` in a value of a type; of a union of sections, the one of the kind ``part``."""
+    choices = _choices(kind)
+    sections = _kinds_of(choices)
+    if len(sections) > 1:
+        return sections.get(str(part))
+    for choice in choices:
+        if _is_model(choice) and part in choice.model_fields:
+            return choice.model_fields[part].annotation
+        if get_origin(choice) in (list, dict):
+            return get_args(choice)[-1]
+    return None
+
+
+def _written(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The path without what pydantic adds to the fields and keys that the user wrote."""
+    kind: Any = Recipe
+    written = []
+    for part in path:
+        if part != "[key]" and len(_kinds_of(_choices(kind))) < 2:
+            written.append(part)
+        kind = _inside(kind, part)
+    return tuple(written)
+
+
+def _kinds(path: tuple[str | int, ...]) -> list[str]:
+    """What the field `kind` may be in the section at ``path``."""
+    kind: Any = Recipe
+    for part in path:
+        kind = _inside(kind, part)
+    return [repr(name) for name in _kinds_of(_choices(kind))]
+
+
+def _kinds_of(choices: Sequence[Any]) -> dict[str, Any]:
+    sections = [choice for choice in choices if _is_model(choice) and "kind" in choice.model_fields]
+    return {get_args(section.model_fields["kind"].annotation)[0]: section for section in sections}
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The members of a union, or the type alone."""
+    if get_origin(kind) is Annotated:
+        return _choices(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [choice for member in get_args(kind) for choice in _choices(member)]
+    return [kind]
 
 
 def _is_model(kind: Any) -> bool:
@@ -180,21 +230,27 @@ def _is_model(kind: Any) -> bool:
 
 def _allowed_numbers(path: tuple[str | int, ...]) -> str:
     """The range of a numeric field, in words; empty for other fields."""
-    *section, name = [str(part) for part in path if not isinstance(part, int)] or [""]
+    *section, name = path or ("",)
+    while section and isinstance(name, int):
+        *section, name = section
     schema = _section(tuple(section)).model_json_schema()["properties"].get(name, {})
     words = "".join(f", or {kind['const']!r}" for kind in schema.get("anyOf", ()) if "const" in kind)
     for kind in (schema, *schema.get("anyOf", ())):
         if kind.get("type") in ("integer", "number") and "minimum" in kind:
             number = "a whole number" if kind["type"] == "integer" else "a number"
             steps = f", a multiple of {kind['multipleOf']}" if "multipleOf" in kind else ""
+            if "maximum" not in kind:
+                return f"it must be {number}, at least {kind['minimum']:g}{words}"
             return f"it must be {number} from {kind['minimum']:g} to {_plain(kind['maximum'])}{steps}{words}"
     return ""
 
 
 def _describe(path: tuple[str | int, ...]) -> str:
-    names = [str(part) for part in path if not isinstance(part, int)]
-    field = _section(tuple(names[:-1])).model_fields.get(names[-1]) if names else None
-    return (field.description or "") if field else ""
+    names = list(path)
+    # Of a place in a list, the list; of a key in a mapping, the mapping.
+    while names and names[-1] not in _section(tuple(names[:-1])).model_fields:
+        names.pop()
+    return _section(tuple(names[:-1])).model_fields[str(names[-1])].description or "" if names else ""
 
 
 def _plain(number: float) -> str:

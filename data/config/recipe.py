@@ -11,26 +11,21 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from imagemill.data.config.columns import GUIDES, Columns
+from imagemill.data.config.checks import Checks
+from imagemill.data.config.columns import Columns
 from imagemill.data.config.fields import MaybeText, Section, TextOrEmpty
 from imagemill.data.config.images import Images
+from imagemill.data.config.judging.checks import check_judging
+from imagemill.data.config.judging.duplicates import Duplicates
+from imagemill.data.config.judging.given import Given
+from imagemill.data.config.judging.names import ScorerName
+from imagemill.data.config.judging.pairs import Pairs
+from imagemill.data.config.judging.scorers import Scorer
+from imagemill.data.config.judging.splits import Splits
+from imagemill.data.config.recipe_checks import check_columns, check_steps
 from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
-from imagemill.data.messages import shown
-
-
-class Checks(Section):
-    """Checks on every image before it is stored. An image that fails is generated once more, then set aside."""
-
-    not_finite: bool = Field(True, title="Not finite", description="Reject images with NaN or infinite values.")
-    blank: bool = Field(
-        True,
-        title="Blank",
-        description="Reject black images, and images in which no value is more than 2 of 255 from a single colour.",
-    )
-    size: bool = Field(True, title="Size", description="Reject images that are not of the requested size.")
-    unchanged: bool = Field(True, title="Unchanged", description="Reject edits that are identical to their source.")
 
 
 class Recipe(Section):
@@ -72,6 +67,31 @@ class Recipe(Section):
         [],
         title="Steps",
         description="A longer chain, instead of generate and edit: a list such as [{generate: {}}, {edit: {}}, ...].",
+    )
+    given: Given | None = Field(
+        None,
+        title="Given",
+        description="Without generate and edit: which of the rows' own images are kept; absent: all.",
+    )
+    scorers: dict[ScorerName, Scorer] = Field(
+        {},
+        title="Scorers",
+        description="Name -> scorer of the images: each becomes the column score_<name>. For instance "
+        "{fits: {kind: similarity, model: bundled-clip}}.",
+    )
+    rejected: Literal["keep", "scores", "drop"] = Field(
+        "keep",
+        title="Rejected",
+        description="Candidates that are not chosen: keep their images in rejected/, only their scores, or nothing.",
+    )
+    splits: Splits | None = Field(
+        None, title="Splits", description="Splits of the dataset, by a hash; absent: all rows are in train."
+    )
+    duplicates: Duplicates | None = Field(
+        None, title="Duplicates", description="Reject images that look like an earlier one; absent: they are kept."
+    )
+    pairs: Pairs | None = Field(
+        None, title="Pairs", description="Write preference pairs of the candidates to pairs/; absent: none."
     )
     columns: Columns = Field(Columns(), title="Columns", description="Names of the fields in the prompts file.")
     images: Images = Field(Images(), title="Images", description="Limits for the images that rows name or embed.")
@@ -147,13 +167,10 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
         self._check_prompts()
-        self._check_steps()
-        self._check_columns()
-        if self.generate is None and self.edit is None and not self.steps:
-            raise ValueError(
-                "nothing to generate: give a 'generate' section, an 'edit' section, or both "
-                "('generate: {}' uses the defaults)"
-            )
+        sections = self._sections()
+        check_steps(self, sections)
+        check_columns(self.columns, sections)
+        check_judging(self, sections)
         for field in ("prompts", "output", "cache_dir", "models_file"):
             path = getattr(self, field)
             if path and path.startswith("~/"):
@@ -188,32 +205,9 @@ class Recipe(Section):
                 "file is given that could have such a column"
             )
 
-    def _check_columns(self) -> None:
-        sections = [self.generate, *(step.generate for step in self.steps)]
-        for role, field in GUIDES.items():
-            name = getattr(self.columns, role)
-            if name != Columns.model_fields[role].default and not any(
-                getattr(section, field, None) for section in sections
-            ):
-                raise ValueError(
-                    f"columns.{role} is {shown(name)}, but no 'generate' section has the {field} that would read "
-                    f"it: set generate.{field}, or leave out columns.{role}"
-                )
-
-    def _check_steps(self) -> None:
-        if self.steps and (self.generate is not None or self.edit is not None):
-            raise ValueError("'steps' is given as well as 'generate' or 'edit': move them all into 'steps'")
+    def _sections(self) -> dict[str, Generate | Edit]:
+        """Place in the recipe -> section of each step, in order."""
+        places = {"generate": self.generate, "edit": self.edit}
         for number, step in enumerate(self.steps):
-            if number and step.generate is not None:
-                raise ValueError(f"steps.{number} generates, but a chain generates first and then edits")
-        edits = [step.edit for step in self.steps if step.edit is not None]
-        generates = self.generate is not None or any(step.generate is not None for step in self.steps)
-        edits_of_row_images = [] if generates else [*edits, self.edit][:1]
-        for edit in [self.edit, *edits]:
-            if edit is not None and edit.references and edit not in edits_of_row_images:
-                raise ValueError("'references' are images from the row: only the first edit of given images has them")
-        for number, edit in enumerate(edits[1:], 2):
-            if not edit.instructions:
-                raise ValueError(
-                    f"the chain's edit number {number} has no 'instructions': a row's own are for its first edit only"
-                )
+            places |= {f"steps.{number}.generate": step.generate, f"steps.{number}.edit": step.edit}
+        return {place: section for place, section in places.items() if section is not None}

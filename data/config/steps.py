@@ -20,6 +20,7 @@ from imagemill.data.config.fields import (
     Strength,
     Text,
 )
+from imagemill.data.config.judging.select import Select
 from imagemill.data.config.memory import Memory
 from imagemill.data.config.schedulers import Scheduler
 from imagemill.data.config.speed import Speed
@@ -107,7 +108,12 @@ class Generate(ModelChoice):
         description="Use an image from each row as a prompt in addition to the text (see docs/steering.md).",
     )
     images_per_prompt: int = Field(
-        1, ge=1, le=10_000, title="Images per prompt", description="Number of images to generate for each prompt."
+        1, ge=1, le=10_000, title="Images per prompt", description="Number of images of each prompt in the dataset."
+    )
+    select: Select | None = Field(
+        None,
+        title="Select",
+        description="Generate more candidates than images_per_prompt, and keep the best; absent: every image is kept.",
     )
     seed: Seed = Field(
         0,
@@ -124,7 +130,14 @@ class Generate(ModelChoice):
     def _has_one_size(self) -> Generate:
         if self.aspect_ratio is not None and (self.width is not None or self.height is not None):
             raise ValueError("aspect_ratio is given and width or height too: give either the ratio or the size")
+        if self.select is not None:
+            self.select.check_of(self.images_per_prompt, "images_per_prompt")
         return self
+
+    @property
+    def kept(self) -> int:
+        """How many images of a prompt are kept, at most."""
+        return self.images_per_prompt
 
 
 class Edit(ModelChoice):
@@ -193,6 +206,18 @@ class Edit(ModelChoice):
         title="Multi-turn",
         description="Apply the instructions in sequence, each to the previous result; one dataset row per turn.",
     )
+    images_per_instruction: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        title="Images per instruction",
+        description="Number of edits of one image by one instruction in the dataset; each has another seed.",
+    )
+    select: Select | None = Field(
+        None,
+        title="Select",
+        description="Generate more candidates than images_per_instruction, and keep the best; absent: all are kept.",
+    )
 
     @model_validator(mode="after")
     def _instructions_differ(self) -> Edit:
@@ -208,6 +233,22 @@ class Edit(ModelChoice):
                 f"references_layout is {shown(self.references_layout)}, but references is false: set it to true"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_enough_candidates(self) -> Edit:
+        if self.multi_turn and self.images_per_instruction > 1:
+            raise ValueError(
+                f"multi_turn is true and images_per_instruction is {self.images_per_instruction}: each turn edits the "
+                "one image of the turn before; set images_per_instruction to 1"
+            )
+        if self.select is not None:
+            self.select.check_of(self.images_per_instruction, "images_per_instruction")
+        return self
+
+    @property
+    def kept(self) -> int:
+        """How many edits of an image by an instruction are kept, at most."""
+        return self.images_per_instruction
 
 
 class ChainStep(Section):

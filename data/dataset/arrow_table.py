@@ -35,6 +35,11 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     )
 
 
+def mask_of(values: Sequence[bool]) -> pa.Array:
+    """The values as a mask, by which a table is filtered."""
+    return _column(values, pa.bool_())
+
+
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     is_valid = [value is not None for value in values]
     nulls = len(values) - sum(is_valid)

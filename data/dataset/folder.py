@@ -1,12 +1,13 @@
 """Output folder of a dataset: its paths, its lock, its pinned decisions, and atomic writes.
 
 <output>/
-  data/train-00000-3f9a2b1c.parquet ...   whole files only, named by place and content
+  data/train-00000-3f9a2b1c.parquet ...   whole files only, named by split, place and content
+  rejected/   pairs/   scores/   answers/   of a judged dataset: candidates that were not chosen, and so on
   README.md  contact_sheet.jpg  manifest.json  runs.jsonl  set_aside.jsonl
   .imagemill/                    a build's state; may be deleted between builds
     folder.json   the dataset's name, and the seeds and revisions that were pinned for it
     lock          held while a build runs
-    files.jsonl   the journal: a line for each committed file
+    files.jsonl   the journal: a line for each committed file; rejected.jsonl is that of rejected/
     paths.json    this machine's paths in the recipe, which manifest.json leaves out
     staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
     replaced/     files that manifest.json still lists and the running build has replaced
@@ -21,14 +22,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from imagemill.data.dataset.files.area import DATA, EXTRAS, REJECTED, Area, AreaName, files_of
 from imagemill.data.dataset.files.journal import Journal
 from imagemill.data.dataset.files.own_files import read_about, read_manifest
-from imagemill.data.dataset.files.shard_files import CommittedFile, file_name
+from imagemill.data.dataset.files.shard_files import TRAIN, CommittedFile
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.staging.step_results import StepResults
@@ -51,7 +52,6 @@ class Folder:
     def __init__(self, root: str | Path) -> None:
         self.root = locate(root)
         self.is_remote = isinstance(self.root, RemotePath)
-        self.data = self.root / "data"
         self.manifest = self.root / "manifest.json"
         self.card = self.root / "README.md"
         self.contact_sheet = self.root / "contact_sheet.jpg"
@@ -61,11 +61,8 @@ class Folder:
         shared = self.root / ".imagemill"
         self.about = shared / "folder.json"
         self.lock_file = shared / "lock"
-        self.merge = shared / "merge.json"
         # Needed only by the machine that builds, and by its workers.
         self.state = work_folder(self.root) if isinstance(self.root, RemotePath) else self.root / ".imagemill"
-        journal = "files.jsonl"
-        self.journal = Journal(self.state / journal, shared / journal, self.read_manifest, self.publish, self.write)
         self.failures = self.state / "failures.jsonl"
         self.staged = self.state / "staged"
         self.given = self.state / "given"
@@ -76,6 +73,29 @@ class Folder:
         self.attempts = self.state / "attempts.json"
         self.under_way = self.state / "run.json"
         self.paths = self.state / "paths.json"
+        self._areas: dict[AreaName, Area] = {
+            DATA: self._area(DATA, shared, "files.jsonl", "merge.json"),
+            REJECTED: self._area(REJECTED, shared, "rejected.jsonl", "merge-rejected.json"),
+        }
+        self.data = self.area(DATA).path
+        self.journal = self.area(DATA).journal
+        self.merge = self.area(DATA).merge
+
+    def _area(self, name: AreaName, shared: Location, journal: str, merge: str) -> Area:
+        def listed() -> list[dict[str, Any]]:
+            return files_of(self.read_manifest() or {}, name)
+
+        lines = Journal(self.state / journal, shared / journal, listed, self.publish, self.write)
+        return Area(name, self.root / name, lines, shared / merge, self.replaced, listed, self._check_still_locked)
+
+    def area(self, name: AreaName) -> Area:
+        """The rows of the dataset (``data``), or those of its candidates that were not chosen (``rejected``)."""
+        return self._areas[name]
+
+    @property
+    def areas(self) -> tuple[Area, ...]:
+        """Both, the dataset first."""
+        return tuple(self._areas.values())
 
     @property
     def disk(self) -> Path:
@@ -91,7 +111,7 @@ class Folder:
         """Raise OutputError for a special file, or a link (unless ``links`` may be followed), in place of its files."""
         if isinstance(self.root, Path):
             names = ("manifest.json", "README.md", "contact_sheet.jpg", "runs.jsonl", "set_aside.jsonl")
-            folders = (self.root / "data", self.root / ".imagemill")
+            folders = [self.root / name for name in ("data", *EXTRAS, ".imagemill")]
             check_contents([self.root / name for name in names], folders, links)
 
     def read_manifest(self) -> dict[str, Any] | None:
@@ -152,7 +172,8 @@ class Folder:
             # Again: another build may have begun and ended in between.
             self.check_owner(name)
             if self.is_remote:
-                self.journal.fetch()
+                for area in self.areas:
+                    area.journal.fetch()
             self.staged.mkdir(exist_ok=True)
             StepResults(self.results).remove_others()
             begun = {"name": name, "pinned": {"conventions": CONVENTIONS}}
@@ -194,22 +215,12 @@ class Folder:
         return self.tmp / name
 
     def remove(self, name: str) -> None:
-        """Remove a committed file."""
-        self._check_still_locked()
-        (self.data / name).unlink(missing_ok=True)
+        """Remove a committed file of the dataset."""
+        self.area(DATA).remove(name)
 
     def retire(self, name: str) -> None:
-        """Remove a committed file that another replaces.
-
-        A local one that the manifest lists stays in ``replaced`` until the build ends: a snapshot may need it.
-        """
-        path, manifest = self.data / name, self.read_manifest() or {"files": []}
-        is_listed = name in {file["name"] for file in manifest["files"]}
-        if isinstance(path, Path) and path.exists() and is_listed:
-            self.replaced.mkdir(parents=True, exist_ok=True)
-            os.replace(path, self.replaced / name)
-        else:
-            self.remove(name)
+        """Remove a committed file of the dataset that another replaces (Area.retire)."""
+        self.area(DATA).retire(name)
 
     def write(self, path: Location, content: bytes) -> None:
         """Write a file atomically; it survives a power cut."""
@@ -246,13 +257,18 @@ class Folder:
 
     def committed(self) -> tuple[list[CommittedFile], list[Location]]:
         """The Parquet files in data/, by name: those that are as they were committed, and the damaged ones."""
-        return self.journal.committed(self.data)
+        return self.area(DATA).committed()
 
-    def commit(self, temporary: Path, number: int, file: CommittedFile) -> CommittedFile:
-        """Move a whole and synced Parquet file into data/, to this place; returns it with its name there."""
-        named = replace(file, name=file_name(number, file.sha256))
-        self.journal.commit(temporary, self.data / named.name, named)
-        return named
+    def commit(
+        self, temporary: Path, number: int, file: CommittedFile, split: str = TRAIN, area: AreaName = DATA
+    ) -> CommittedFile:
+        """Move a whole and synced Parquet file into an area, to this place; returns it with its name there."""
+        return self.area(area).commit(temporary, number, file, split)
+
+    def next_number(self) -> int:
+        """The first number that no file of an area has: the same in both for the files of one shard."""
+        numbers = [file.number for area in self.areas for file in area.committed()[0]]
+        return max(numbers, default=-1) + 1
 
     def clear_work(self) -> None:
         """Remove everything that only a running build needs."""

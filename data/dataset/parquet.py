@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +13,12 @@ import pyarrow.parquet as pq
 from imagemill.data.dataset.arrow_table import table_of
 from imagemill.data.dataset.carried.arrow_kinds import IMAGE
 from imagemill.data.dataset.files.shard_files import CommittedFile
+from imagemill.data.dataset.files.table_file import ROW_GROUP_BYTES, TableFile
 from imagemill.data.dataset.schema import IMAGES, DatasetSchema
 from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import Encoding
 from imagemill.data.messages import shown_path
 from imagemill.data.storage.locations import Location, arrow_source
-
-ROW_GROUP_BYTES = 100 * 2**20
-"""Approximate size of a row group: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
 
 _LARGE = (IMAGE, IMAGES, pa.binary())
 """Types of the columns that make a row group large."""
@@ -32,36 +27,16 @@ _LARGE = (IMAGE, IMAGES, pa.binary())
 def write_rows(path: Path, schema: DatasetSchema, rows: Iterable[Mapping[str, Any]]) -> CommittedFile:
     """Write a whole, synced Parquet file from rows (column name -> value; images as {"bytes", "path"})."""
     arrow = schema.arrow()
-    with open(path, "wb") as file:
-        sink = _HashingFile(file)
-        with pq.ParquetWriter(sink, arrow, **_writer_options(arrow)) as writer:
-            count = 0
-            for group in _row_groups(rows, [field.name for field in arrow if field.type in _LARGE]):
-                writer.write_table(table_of(group, arrow))
-                count += len(group)
-        file.flush()
-        os.fsync(file.fileno())
-    return CommittedFile(path.name, count, sink.size, sink.sha256.hexdigest())
+    large = [field.name for field in arrow if field.type in _LARGE]
+    return write_tables(path, arrow, (table_of(group, arrow) for group in _row_groups(rows, large)))
 
 
-def _writer_options(schema: pa.Schema) -> dict[str, Any]:
-    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
-    return {
-        # Images are compressed already, and no two are equal.
-        "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
-        "use_dictionary": [field.name for field in schema if field.type not in (IMAGE, IMAGES)],
-        "write_page_index": True,
-    }
-
-
-def _leaves(name: str, arrow: pa.DataType) -> list[str]:
-    """Paths of the columns that Parquet stores for one of this type."""
-    types = pa.types
-    if types.is_struct(arrow):
-        return [leaf for field in arrow for leaf in _leaves(f"{name}.{field.name}", field.type)]
-    if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
-        return _leaves(f"{name}.list.element", arrow.value_type)
-    return [name]
+def write_tables(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> CommittedFile:
+    """Write a whole, synced Parquet file from tables with this schema, each a row group."""
+    with TableFile(path, schema) as file:
+        for group in groups:
+            file.write(group)
+        return file.finish()
 
 
 def _row_groups(rows: Iterable[Mapping[str, Any]], large: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
@@ -82,26 +57,6 @@ def _size(value: Any) -> int:
     if isinstance(value, Mapping):
         return _size(value["bytes"])
     return sum(map(_size, value)) if isinstance(value, list) else len(value or b"")
-
-
-class _HashingFile(io.RawIOBase):
-    """Hashes the bytes while they are written, so that the file need not be read for it."""
-
-    def __init__(self, file: io.BufferedWriter) -> None:
-        self.file = file
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.size
-
-    def write(self, content: Any) -> int:
-        self.sha256.update(content)
-        self.size += memoryview(content).nbytes
-        return self.file.write(content)
 
 
 def count_rows(path: Location) -> int | None:
@@ -125,9 +80,18 @@ def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, l
 def read_encoding(path: Location) -> Encoding:
     """The encoding of a committed file's images."""
     try:
-        return Encoding(**json.loads((pq.read_schema(arrow_source(path)).metadata or {})[b"imagemill"]))
-    except (KeyError, ValueError, TypeError) as error:
+        return Encoding(**json.loads(encoding_of(pq.read_schema(arrow_source(path)), path)))
+    except (ValueError, TypeError) as error:
         raise _foreign(path) from error
+
+
+def encoding_of(schema: pa.Schema, path: Location) -> bytes:
+    """The same as a committed file's metadata have it. Raises OutputError for a file that imagemill has not written."""
+    try:
+        encoding: bytes = (schema.metadata or {})[b"imagemill"]
+    except KeyError as error:
+        raise _foreign(path) from error
+    return encoding
 
 
 def _foreign(path: Location) -> OutputError:
@@ -161,16 +125,10 @@ def merge_files(
 
     Columns that a source lacks are null; columns that the schema lacks are dropped. Memory: two row groups.
     """
-    with open(target, "wb") as out:
-        sink = _HashingFile(out)
-        with pq.ParquetWriter(sink, schema, **_writer_options(schema)) as writer:
-            count = 0
-            for group in _grouped(_row_groups_of(sources, schema, without)):
-                writer.write_table(group)
-                count += group.num_rows
-        out.flush()
-        os.fsync(out.fileno())
-    return CommittedFile(target.name, count, sink.size, sink.sha256.hexdigest())
+    with TableFile(target, schema) as file:
+        for table in _row_groups_of(sources, schema, without):
+            file.add(table)
+        return file.finish()
 
 
 def _row_groups_of(sources: Sequence[Location], schema: pa.Schema, without: Collection[str]) -> Iterator[pa.Table]:
@@ -180,29 +138,17 @@ def _row_groups_of(sources: Sequence[Location], schema: pa.Schema, without: Coll
             table = file.read_row_group(number)
             if without:
                 table = table.filter(pa.array(key not in without for key in table["row_key"].to_pylist()))
-            yield pa.Table.from_arrays([_as_field(table, field) for field in schema], schema=schema)
+            columns = [as_field(table, field, field.name) for field in schema]
+            yield pa.Table.from_arrays(columns, schema=schema)
 
 
-def _as_field(table: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
-    if field.name not in table.column_names:
+def as_field(table: pa.Table, field: pa.Field, name: str | None) -> pa.ChunkedArray | pa.Array:
+    """The table's column ``name`` in the type of a field; nulls if there is none of that name."""
+    if name not in table.column_names:
         return pa.nulls(table.num_rows, field.type)
-    column = table[field.name]
+    column = table[name]
     # A cast, even to the same type, imports pyarrow.compute, which takes 0.2 s.
     return column if column.type == field.type else column.cast(field.type)
-
-
-def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small row groups joined up to about ROW_GROUP_BYTES."""
-    pending: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        if pending and size + table.nbytes > ROW_GROUP_BYTES:
-            yield pa.concat_tables(pending).combine_chunks()
-            pending, size = [], 0
-        pending.append(table)
-        size += table.nbytes
-    if pending:
-        yield pa.concat_tables(pending).combine_chunks()
 
 
 def read_schema(path: Location) -> pa.Schema:

@@ -86,7 +86,10 @@ def _carried(schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:
                 kind = type_of(schema.carried[column])
                 raise BadRow(f"{shown(name)} is {shown(value)}, and its column in the dataset is {kind}") from error
             misfits[column] = value
-    return {**columns, schema.other: json_text(misfits)} if schema.other and misfits else columns
+    if schema.other and misfits:
+        columns[schema.other] = json_text(misfits)
+    renamed = schema.renamed
+    return {renamed.get(column, column): value for column, value in columns.items()} if renamed else columns
 
 
 def _input(staging: Staging, schema: DatasetSchema, row_plan: RowPlan) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from imagemill.data.dataset.carried.arrow_kinds import IMAGE, NOTES, WORDS, Colu
 from imagemill.data.dataset.carried.begun import Begun
 from imagemill.data.dataset.carried.features import feature
 from imagemill.data.dataset.carried.names import carried_name, column_names
+from imagemill.data.dataset.files.outcomes import OF_REJECTED, TYPES, FileOutcomes, OutcomeColumn, renamed_columns
 from imagemill.data.dataset.measure_columns import MeasureColumn
 from imagemill.data.identity import digest
 from imagemill.data.images.codec import LOSSLESS, Encoding
@@ -49,6 +50,8 @@ class DatasetSchema:
     """Column of carried values that do not fit into their columns."""
     wide_seeds: bool = False
     """Whether seeds have 64 bits; a dataset that was begun with int64 keeps that."""
+    outcomes: tuple[OutcomeColumn, ...] = ()
+    """Columns whose values a changed rule rewrites without another image: in no row key, and not in ``digest``."""
 
     @classmethod
     def of(
@@ -58,6 +61,7 @@ class DatasetSchema:
         measures: Sequence[MeasureColumn] = (),
         begun: Begun | None = None,
         wide_seeds: bool = False,
+        outcomes: Sequence[OutcomeColumn] = (),
     ) -> DatasetSchema:
         """The schema for a recipe. ``carried``: the prompts file's other columns, by their names there."""
         begun = begun or Begun()
@@ -76,12 +80,17 @@ class DatasetSchema:
             names=names,
             other=begun.other,
             wide_seeds=wide_seeds,
+            outcomes=tuple(outcomes),
         )
+
+    def rejected(self) -> DatasetSchema:
+        """The schema of the rows in rejected/: any column may be null there but the row key."""
+        return replace(self, outcomes=(*self.outcomes, *OF_REJECTED))
 
     def digest(self) -> str:
         """Equal for schemas whose rows have the same columns. A field of a later version counts only if it is set."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("measures", "names", "other"):
+        for name in ("measures", "names", "other", "outcomes"):
             del values[name]
         # A text column that holds JSON too has no other values for it.
         carried = {name: "str" if kind == "mixed" else kind for name, kind in self.carried.items()}
@@ -117,6 +126,11 @@ class DatasetSchema:
         return self.names.get(name) or carried_name(name, self.own_columns)
 
     @property
+    def renamed(self) -> Mapping[str, str]:
+        """Carried column -> name under which the files have it, for those that an outcome has the name of."""
+        return renamed_columns([*self.carried, *([self.other] if self.other else [])], self.outcomes)
+
+    @property
     def seed_type(self) -> pa.DataType:
         """The type of the columns of seeds."""
         return pa.uint64() if self.wide_seeds else pa.int64()
@@ -145,13 +159,16 @@ class DatasetSchema:
         columns += [pa.field(measure.name, WORDS[measure.kind]) for measure in self.row_measures]
         own = _columns(self.chained, self.edits, self.has_turns, self.step_measures, self.seed_type)
         columns += [pa.field(name, kind) for name, kind in own]
-        columns += [_carried_field(name, kind) for name, kind in self.carried.items()]
+        columns += [pa.field(outcome.name, TYPES[outcome.kind]) for outcome in self.outcomes]
+        renamed = self.renamed
+        columns += [_carried_field(renamed.get(name, name), kind) for name, kind in self.carried.items()]
         if self.other:
-            columns.append(_carried_field(self.other, "json"))
+            columns.append(_carried_field(renamed.get(self.other, self.other), "json"))
         features = {column.name: feature(column.type) for column in columns}
         metadata = {
-            "huggingface": json.dumps({"info": {"features": features}}),
-            "imagemill": json.dumps(asdict(self.encoding)),
+            b"huggingface": json.dumps({"info": {"features": features}}).encode(),
+            b"imagemill": json.dumps(asdict(self.encoding)).encode(),
+            **FileOutcomes(tuple(outcome.name for outcome in self.outcomes), renamed).to_metadata(),
         }
         return pa.schema(columns, metadata=metadata)
 

@@ -13,26 +13,27 @@ from imagemill.data.records import Drawing
 def read_given(edit: Drawing) -> bytes:
     """The bytes of an edit's source image. Raises BadRow if they have changed since planning."""
     assert edit.source_path is not None, "the plan gives the first edit of an input image its path"
-    return _read_unchanged("image", edit.source_path, edit.source_hash)
+    return read_unchanged("image", edit.source_path, edit.source_hash)
 
 
 def read_references(edit: Drawing) -> list[bytes]:
     """The bytes of an edit's further images. Raises BadRow if they have changed since planning."""
-    return [_read_unchanged("image", path, sha256) for path, sha256 in edit.references]
+    return [read_unchanged("image", path, sha256) for path, sha256 in edit.references]
 
 
 def read_guides(drawing: Drawing) -> dict[str, bytes]:
     """Role -> bytes of the guide images. Raises BadRow if they have changed since planning."""
-    return {role: _read_unchanged(role.replace("_", " "), path, sha256) for role, path, sha256 in drawing.guides}
+    return {role: read_unchanged(role.replace("_", " "), path, sha256) for role, path, sha256 in drawing.guides}
 
 
 def read_mask(edit: Drawing) -> bytes:
     """The bytes of an inpainting mask. Raises BadRow if they have changed since planning."""
     assert edit.mask_path is not None, "the plan gives every inpainting the path of its mask"
-    return _read_unchanged("mask", edit.mask_path, edit.mask_hash)
+    return read_unchanged("mask", edit.mask_path, edit.mask_hash)
 
 
-def _read_unchanged(what: str, path: str, sha256: str | None) -> bytes:
+def read_unchanged(what: str, path: str, sha256: str | None) -> bytes:
+    """The bytes of a file; ``what`` names it in messages. Raises BadRow if they are not those of this sha256."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:

@@ -23,8 +23,8 @@ def _flags(section: type[BaseModel]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         plain = _plain(field.annotation)
-        if get_origin(plain) is list and _is_section(get_args(plain)[0]):
-            continue  # Lists of sections can only be written in a file.
+        if get_origin(plain) in (list, dict) and _holds_sections(get_args(plain)[-1]):
+            continue  # Lists and mappings of sections can only be written in a file, or with --set.
         fields[name] = (plain | None, Field(None, description=field.description))
     return create_model(f"{section.__name__}Flags", **fields)
 
@@ -40,6 +40,10 @@ def _plain(kind: Any) -> Any:
     if get_origin(kind) is dict:
         return dict[tuple(map(_plain, get_args(kind)))]
     return _flags(kind) if _is_section(kind) else kind
+
+
+def _holds_sections(kind: Any) -> bool:
+    return any(map(_is_section, get_args(kind))) if get_origin(kind) in (Union, UnionType) else _is_section(kind)
 
 
 def _is_section(kind: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import field_path, shown, shown_path
 from imagemill.data.storage.yaml_file import BadYaml, read_yaml_file
+from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.spec import Quantized, Task
 
 HERE = Path(__file__).parent
@@ -148,6 +149,7 @@ class Entry(_Entry):
 class _File(_Entry):
     families: dict[str, Family] = {}
     models: dict[str, Entry] = {}
+    scorers: dict[str, ScorerEntry] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,9 @@ class Catalog:
     families: Mapping[str, Family]
     models: Mapping[str, Entry]
     own: frozenset[str] = frozenset()
-    """Names of the models in the user's file."""
+    """Names of the models and scorers in the user's file."""
+    scorers: Mapping[str, ScorerEntry] = field(default_factory=dict)
+    """Models that judge images, by name."""
 
     def key_of(self, name: str) -> str | None:
         """The key of the model that has this name or alias, in any capitals; None if none has."""
@@ -174,6 +178,15 @@ class Catalog:
         """The key of the first model with this repository, in any capitals; None if there is none."""
         found = (key for key, entry in self.models.items() if (entry.repository or "").lower() == name.lower())
         return next(found, None)
+
+    def scorer_of(self, name: str) -> str | None:
+        """The key of the scorer with this name, alias or repository, in any capitals; None if there is none."""
+        if name in self.scorers:
+            return name
+        for key, entry in self.scorers.items():
+            if name.lower() in (word.lower() for word in (key, *entry.aliases, entry.repository or "")):
+                return key
+        return None
 
     def takes_references(self, layout: str = "separate") -> list[str]:
         """The models that take several images for one instruction in this layout."""
@@ -199,13 +212,14 @@ class Catalog:
 def read_catalog(user_file: str | None = None) -> Catalog:
     """The shipped catalog, overridden by the user's models.
 
-    ``user_file``: path of a YAML file with the key ``models``; None: the one that IMAGEMILL_MODELS names, if any.
+    ``user_file``: path of a YAML file with the keys ``models`` and ``scorers``; None: the one that IMAGEMILL_MODELS
+    names, if any.
     Raises RecipeError.
     """
     shipped = _shipped()
     field, path = ("recipe.models_file", user_file) if user_file else (USER_FILE, os.environ.get(USER_FILE))
     if not path:
-        return Catalog(shipped.families, shipped.models)
+        return Catalog(shipped.families, shipped.models, scorers=shipped.scorers)
     own = _read(field, Path(path).expanduser())
     if own.families:
         raise RecipeError(
@@ -223,7 +237,10 @@ def read_catalog(user_file: str | None = None) -> Catalog:
                 f"{field}: models.{name}.tasks in {shown_path(path)} names {shown(min(unable))}; a {entry.family} can: "
                 f"{', '.join(shipped.families[entry.family].tasks)}."
             )
-    return Catalog(shipped.families, {**shipped.models, **own.models}, frozenset(own.models))
+    names = frozenset({*own.models, *own.scorers})
+    return Catalog(
+        shipped.families, {**shipped.models, **own.models}, names, scorers={**shipped.scorers, **own.scorers}
+    )
 
 
 @lru_cache(maxsize=1)
@@ -258,9 +275,17 @@ def _read(field: str, path: Path) -> _File:
         )
         for name, entry in file.models.items()
     }
-    return file.model_copy(update={"models": models})
+    scorers = {
+        name: entry
+        if entry.folder is None
+        else entry.model_copy(update={"folder": str(path.parent / Path(entry.folder).expanduser())})
+        for name, entry in file.scorers.items()
+    }
+    return file.model_copy(update={"models": models, "scorers": scorers})
 
 
 def _allowed(where: tuple[int | str, ...]) -> str:
-    fields = {"models": Entry, "families": Family}.get(str(where[0])) if len(where) > 1 else _File
+    fields = (
+        {"models": Entry, "families": Family, "scorers": ScorerEntry}.get(str(where[0])) if len(where) > 1 else _File
+    )
     return f"; allowed are {', '.join(fields.model_fields)}" if fields else ""

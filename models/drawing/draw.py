@@ -19,13 +19,13 @@ from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepa
 from imagemill.models.drawing.encode_pool import Encoders
 from imagemill.models.drawing.measures.prompt_truncated import max_tokens
 from imagemill.models.drawing.measuring import Measuring
-from imagemill.models.drawing.quarantine import split_suspects
 from imagemill.models.drawing.recovery import RecoveringGenerator
-from imagemill.models.drawing.timing import Timeline
 from imagemill.models.job import Job
 from imagemill.models.loading.load_errors import DeviceLost, is_sticky
 from imagemill.models.loading.pipeline import device_name, pick_device
 from imagemill.models.loading.pipeline_cache import Report, resident_pipeline
+from imagemill.models.running.quarantine import Work, split_suspects
+from imagemill.models.running.timing import Timeline
 
 
 def use_threads(threads: int) -> None:
@@ -64,7 +64,10 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
     crashes = in_flight.crashes()
     if crashes:
         report({"kind": "worker_lost", "model": job.spec.name, "reason": crashes[-1].reason})
-    in_batches, suspects = split_suspects(job, missing, crashes, failed)
+    by_key = {drawing.key: drawing for drawing in missing}
+    none_finished = len(missing) == len(job.drawings)
+    keys = split_suspects(Work(job.spec.name), [*by_key], none_finished, crashes, failed)
+    in_batches, suspects = ([by_key[key] for key in group] for group in keys)
     with timeline.loading():
         pipeline = _load(job, emit, in_flight)
         measuring.load(pipeline)

@@ -19,11 +19,11 @@ from imagemill.models.drawing.batch_size import find_batch_size
 from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.image_checks import find_fault
 from imagemill.models.drawing.pipeline_call import Outcome, draw_batch
-from imagemill.models.drawing.watchdog import time_limit
 from imagemill.models.job import Job
 from imagemill.models.loading.device_memory import free_memory
 from imagemill.models.loading.load_errors import DeviceLost, is_out_of_memory, is_sticky
 from imagemill.models.loading.pipeline_cache import evict_others
+from imagemill.models.running.watchdog import time_limit
 
 GeneratedImage = tuple[PreparedDrawing, Image.Image, int]
 """A row, its image, and the batch size it was generated with."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imagemill.data.config.recipe import Checks
+from imagemill.data.config.checks import Checks
 from imagemill.data.config.steps import Generate
 from imagemill.data.images.codec import Encoding
 from imagemill.data.records import Drawing

@@ -12,27 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from imagemill.data.dataset.files.own_files import read_journal
-from imagemill.data.dataset.files.shard_files import GLOB, CommittedFile, fits_name, is_file_name
+from imagemill.data.dataset.files.shard_files import CommittedFile, fits_name, is_file_name
 from imagemill.data.dataset.parquet import count_rows
 from imagemill.data.storage.jsonl import append_line, json_line
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 
 
 class Journal:
-    """The journal of one dataset. ``read_manifest``, ``publish`` and ``write`` are its Folder's."""
+    """The journal of one area. ``listed``: entries of its files in the manifest; the other two are its Folder's."""
 
     def __init__(
         self,
         path: Path,
         shared: Location,
-        read_manifest: Callable[[], dict[str, Any] | None],
+        listed: Callable[[], list[dict[str, Any]]],
         publish: Callable[[Path, Location], None],
         write: Callable[[Location, bytes], None],
     ) -> None:
         self.path = path
         self.shared = shared
         """The same file as ``path`` unless the dataset is remote."""
-        self._read_manifest = read_manifest
+        self._listed = listed
         self._publish = publish
         self._write = write
 
@@ -54,14 +54,14 @@ class Journal:
         append_line(self.path, entry | size_and_version(target)[1])
 
     def committed(self, data: Location) -> tuple[list[CommittedFile], list[Location]]:
-        """The Parquet files in ``data``, by name: those that are as they were committed, and the damaged ones.
+        """The Parquet files in a folder, by name: those that are as they were committed, and the damaged ones.
 
         A file is trusted by size and time of change, a remote one by size and its store's version of it; where these
         are not as recorded (a copied folder, a lost journal, an edited file), its sha256 decides.
         """
         known = self._known()
         whole, damaged = [], []
-        paths: Iterable[Location] = data.glob(GLOB)
+        paths: Iterable[Location] = data.glob("*.parquet")
         for path in sorted((path for path in paths if is_file_name(path.name)), key=lambda path: path.name):
             file = _recognise(path, known.get(path.name, []))
             if file is None:
@@ -75,17 +75,18 @@ class Journal:
 
         Needed only when the dataset is complete: a new file is accepted if it is whole and its name fits its content.
         """
-        if self.is_remote:
+        if self.is_remote and self.path.exists():
             self._write(self.shared, self.path.read_bytes())
 
     def fetch(self) -> None:
         """Merge the shared journal into this machine's, each line once."""
         lines = [json_line(entry) for journal in (self.shared, self.path) for entry in read_journal(journal)]
-        self._write(self.path, b"".join(dict.fromkeys(lines)))
+        if lines or self.path.exists():
+            self._write(self.path, b"".join(dict.fromkeys(lines)))
 
     def _known(self) -> dict[str, list[dict[str, Any]]]:
         """File name -> all its entries in the manifest and the journals."""
-        entries: list[dict[str, Any]] = list((self._read_manifest() or {"files": []})["files"])
+        entries = list(self._listed())
         known: dict[str, list[dict[str, Any]]] = {}
         for journal in dict.fromkeys((self.path, self.shared)):
             entries += read_journal(journal)

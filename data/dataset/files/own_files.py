@@ -44,6 +44,19 @@ class _File(_Checked):
     sha256: Sha256
 
 
+class _Files(_Checked):
+    """The files of one folder beside data/, as the manifest lists them."""
+
+    files: list[_File]
+    rows: Count
+    bytes: Count
+
+    @field_validator("files")
+    @classmethod
+    def _each_once(cls, files: list[_File]) -> list[_File]:
+        return _no_name_twice(files)
+
+
 class _Merge(_Checked):
     name: FileName
     sha256: Sha256
@@ -88,13 +101,16 @@ class _Manifest(_Checked):
     versions: dict[str, str]
     hardware: _Hardware
     pinned: dict[str, JsonValue] = {}
+    rejected: _Files | None = None
+    pairs: _Files | None = None
+    scores: _Files | None = None
+    answers: _Files | None = None
+    candidates_fingerprint: str | None = None
 
     @field_validator("files")
     @classmethod
     def _each_once(cls, files: list[_File]) -> list[_File]:
-        if len({file.name for file in files}) < len(files):
-            raise ValueError("a file is listed twice")
-        return files
+        return _no_name_twice(files)
 
 
 class _SetAside(_Checked):
@@ -123,6 +139,12 @@ class _Attempts(_Checked):
     run: str
     kept: list[Count]
     fruitless: Count
+
+
+def _no_name_twice(files: list[_File]) -> list[_File]:
+    if len({file.name for file in files}) < len(files):
+        raise ValueError("a file is listed twice")
+    return files
 
 
 def read_manifest(path: Location, about: Location) -> dict[str, Any] | None:

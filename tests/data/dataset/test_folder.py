@@ -13,7 +13,7 @@ import pytest
 
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
-from imagemill.data.errors import BuildFailed, FolderInUse, NotAnImagemillDataset
+from imagemill.data.errors import BuildFailed, FolderInUse, NotAnImagemillDataset, OutputError
 from imagemill.data.records import Staged
 from imagemill.data.staging.in_flight import InFlight
 from imagemill.data.staging.store import Staging
@@ -226,3 +226,25 @@ def test_a_straggler_of_a_killed_build_leaves_nothing_in_a_finished_dataset(data
         finally:
             is_over.set()
     assert sorted(path.name for path in dataset.state.iterdir()) == ["files.jsonl", "folder.json"]
+
+
+def test_rejected_rows_have_a_folder_and_a_journal_of_their_own(dataset, schema, dataset_rows):
+    before = dataset.committed()
+    assert dataset.next_number() == 2
+    scratch = dataset.scratch("shard.parquet")
+    file = dataset.commit(scratch, 5, write_rows(scratch, schema.rejected(), dataset_rows), "test", "rejected")
+    assert (dataset.root / "rejected" / file.name).exists()
+    assert file.name.startswith("test-00005-")
+    assert dataset.area("rejected").committed() == ([file], [])
+    assert dataset.committed() == before
+    assert dataset.next_number() == 6
+    (dataset.root / "rejected" / file.name).write_bytes(b"damaged")
+    assert dataset.area("rejected").committed()[1] == [dataset.root / "rejected" / file.name]
+
+
+@pytest.mark.parametrize("name", ["rejected", "pairs", "scores", "answers"])
+def test_a_link_in_place_of_a_folder_of_a_judged_dataset_is_refused(dataset, tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    (dataset.root / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=rf"{name}.* is a link"):
+        dataset.check_contents(links=False)

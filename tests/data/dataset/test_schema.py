@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from imagemill.data.config.load import load_recipe
+from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.models.drawing.measure_registry import measures_of
 
@@ -49,3 +51,28 @@ def test_the_schema_of_a_recipe_is_what_it_was(fields: dict[str, Any], digest: s
     assert schema.digest() == digest
     found = [(column.name, str(column.type)) for column in schema.arrow()]
     assert hashlib.sha256(str(found).encode()).hexdigest()[:16] == columns
+
+
+def test_outcomes_are_columns_after_imagemills_own_and_are_in_no_digest():
+    plain = DatasetSchema.of(load_recipe({"prompts": "p", "generate": {}}), {"note": "str"})
+    outcomes = (
+        OutcomeColumn("candidate", "int"),
+        OutcomeColumn("split", "str"),
+        OutcomeColumn("score_fits", "float32"),
+    )
+    judged = replace(plain, outcomes=outcomes)
+    assert judged.digest() == plain.digest() == judged.rejected().digest()
+    added = [("candidate", "int32"), ("split", "string"), ("score_fits", "float")]
+    columns = [(column.name, str(column.type)) for column in plain.arrow()]
+    assert [(column.name, str(column.type)) for column in judged.arrow()] == [*columns[:-1], *added, columns[-1]]
+    assert judged.rejected().arrow().names[-4:] == ["rejected_at", "rejected_by", "duplicate_of", "note"]
+    assert set(plain.arrow().metadata) == {b"huggingface", b"imagemill"}
+
+
+def test_a_carried_column_gives_its_name_to_an_outcome_in_the_files_alone():
+    plain = DatasetSchema.of(load_recipe({"prompts": "p", "generate": {}}), {"split": "str", "rejected_by": "int"})
+    judged = replace(plain, outcomes=(OutcomeColumn("split", "str"),))
+    assert judged.carried == plain.carried
+    assert judged.digest() == plain.digest()
+    assert judged.arrow().names[-3:] == ["split", "source_split", "source_rejected_by"]
+    assert judged.rejected().arrow().names[-2:] == ["source_split", "source_rejected_by"]

@@ -18,6 +18,7 @@ import boto3
 import pytest
 import s3fs
 
+from imagemill.data.dataset.files.placing import Placement, Settled, settle
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_columns, write_rows
 from imagemill.data.errors import FolderInUse, InputError, NotAnImagemillDataset, OutputError
@@ -331,3 +332,21 @@ def test_the_work_folder_is_in_the_cache_or_in_imagemill_work(monkeypatch: pytes
     assert work_folder(night) == work_folder(locate("s3://sets/night")) != work_folder(day)
     monkeypatch.delenv("IMAGEMILL_WORK")
     assert work_folder(night).parent == Path.home() / ".cache" / "imagemill"
+
+
+def test_rows_move_between_areas_of_a_remote_dataset_and_another_machine_knows_their_files(
+    dataset: Folder, url: str, schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def half(keys):
+        return {key: Placement("rejected" if key[-1] in "02468ace" else "data", "train", {}) for key in keys}
+
+    with dataset.lock("night"):
+        assert settle(dataset, schema, half).moved == 2
+        for area in dataset.areas:
+            area.journal.share()
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
+    monkeypatch.setattr("imagemill.data.dataset.files.journal.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    other = Folder(url)
+    assert [sum(file.rows for file in area.committed()[0]) for area in other.areas] == [1, 2]
+    with other.lock("night"):
+        assert settle(other, schema, half) == Settled()

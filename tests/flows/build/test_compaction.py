@@ -23,15 +23,15 @@ def merged(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     groups: list[list[int]] = []
     monkeypatch.setattr(
         "imagemill.data.dataset.files.compaction._merge",
-        lambda folder, group: groups.append([file.number for file in group]),
+        lambda folder, group, area: groups.append([file.number for file in group]),
     )
     monkeypatch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", 100)
     monkeypatch.setattr("imagemill.data.dataset.files.compaction.FILE_BYTES", 500)
     return groups
 
 
-def file(number: int, size: int = 90) -> CommittedFile:
-    return CommittedFile(f"train-{number:05d}.parquet", 1, size, "")
+def file(number: int, size: int = 90, split: str = "train") -> CommittedFile:
+    return CommittedFile(f"{split}-{number:05d}-00000000.parquet", 1, size, "")
 
 
 def test_neighbours_are_merged_once_they_make_a_whole_file_whatever_their_order(merged: list):
@@ -49,6 +49,16 @@ def test_large_files_and_shards_without_a_file_are_skipped(merged: list):
     for number, size in enumerate((90, 200, 90, None, 90, 150, 90, 90)):
         merger.add(number, size and file(number, size))
     assert merged == [[2, 4]]
+
+
+def test_files_of_one_split_are_merged_among_themselves(merged: list):
+    merger = Merger(None, first=0)
+    for number in range(7):
+        merger.add(number, file(number), file(number, 250, "test") if number == 2 else file(number, 10, "validation"))
+    assert merged == [[0, 1, 2, 3, 4]]
+    for number in range(7, 60):
+        merger.add(number, file(number, 10, "validation"))
+    assert merged[1:] == [[0, 1, *range(3, 51)]]
 
 
 def test_each_file_is_merged_once_when_many_threads_finish_shards(merged: list):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from imagemill.data.dataset.files.shard_files import CommittedFile, file_name, is_data_path, is_file_name
+from imagemill.data.dataset.files.shard_files import (
+    CommittedFile,
+    file_name,
+    is_data_path,
+    is_file_name,
+    splits_among,
+)
 
 SHA256 = "3f9a2b1c" + "0" * 56
 
@@ -17,10 +23,24 @@ def test_every_name_that_is_made_is_one_that_a_committed_file_can_have(number: i
         assert CommittedFile(name, 1, 1, SHA256).number == number
 
 
+def test_a_name_says_the_split_and_other_splits_than_train_have_the_hash_in_each():
+    name = file_name(3, SHA256, "hard_cases2")
+    assert name == "hard_cases2-00003-3f9a2b1c.parquet"
+    assert is_file_name(name)
+    assert (CommittedFile(name, 1, 1, SHA256).split, CommittedFile(name, 1, 1, SHA256).number) == ("hard_cases2", 3)
+    assert is_data_path(f"rejected/{name}", "rejected")
+    assert splits_among([name, file_name(9, SHA256), file_name(1, SHA256)]) == ["train", "hard_cases2"]
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "",
+        "test-00000.parquet",
+        "Test-00000-3f9a2b1c.parquet",
+        "a.b-00000-3f9a2b1c.parquet",
+        "1-00000-3f9a2b1c.parquet",
+        "-00000-3f9a2b1c.parquet",
         "manifest.json",
         "train-0.parquet",
         "train-000000.parquet",

@@ -1,0 +1,1 @@
+"""Recipe sections for judging: scorers, selection, splits, duplicates and preference pairs."""

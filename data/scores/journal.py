@@ -1,0 +1,94 @@
+"""Journal of scores: what workers have computed, on disk before it counts, until the ledger takes it over."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from imagemill.data.scores.records import Score
+
+_GLOB = "*.jsonl"
+
+
+class ScoreJournal:
+    """The journal in one folder, which several processes and machines may append to at once.
+
+    Each object appends to a file of its own, so an object is for one thread. Making it touches nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file: Path | None = None
+
+    def append(self, scores: Sequence[Score]) -> None:
+        """Add a batch of scores: one write, synced to disk. After a kill it holds whole scores and none by half."""
+        if not scores:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file, self._file = self._file or self.folder / f"{os.getpid()}-{uuid4().hex}.jsonl", None
+        with open(file, "ab", buffering=0) as out:
+            _write_all(out.fileno(), b"".join(orjson.dumps(_to_json(score)) + b"\n" for score in scores))
+            os.fsync(out.fileno())
+        # After an error, such as a full disk, the file may end in half a line: the next batch begins another file.
+        self._file = file
+
+    def sizes(self) -> dict[Path, int]:
+        """Each of its files -> bytes now; empty if there is no folder."""
+        return {path: path.stat().st_size for path in sorted(self.folder.glob(_GLOB))}
+
+    def read(
+        self, sizes: Mapping[Path, int] | None = None, starts: Mapping[Path, int] | None = None
+    ) -> Iterator[Score]:
+        """The scores, without a line that a kill has cut short; of each file the first ``sizes`` bytes only.
+
+        ``starts``: bytes of a file that are skipped, the ``sizes`` of an earlier call.
+        """
+        for path, end in (self.sizes() if sizes is None else sizes).items():
+            start = (starts or {}).get(path, 0)
+            size = end - start
+            with open(path, "rb") as file:
+                file.seek(start)
+                while size > 0 and (line := file.readline(size)):
+                    size -= len(line)
+                    if (score := _from_line(line)) is not None:
+                        yield score
+
+    def clear(self, sizes: Mapping[Path, int] | None = None) -> None:
+        """Remove its files; with ``sizes``, those that have not grown since."""
+        now = self.sizes()
+        for path in now:
+            if sizes is None or sizes.get(path) == now[path]:
+                path.unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _to_json(score: Score) -> dict[str, Any]:
+    fields = {name: value for name in score.__slots__ if (value := getattr(score, name)) is not None}
+    if score.vector is not None:
+        fields["vector"] = base64.b64encode(score.vector).decode()
+    return fields
+
+
+def _from_line(line: bytes) -> Score | None:
+    """The score in a line; None for half a line, or one that holds something else."""
+    try:
+        fields = orjson.loads(line)
+        if "vector" in fields:
+            fields["vector"] = base64.b64decode(fields["vector"])
+        score = Score(**{"score": None, **fields})
+        texts = score.scorer, score.request, score.pixels, score.image_key, score.sha256
+        has_hash = score.hash is None or (type(score.hash) is int and 0 <= score.hash < 2**64)
+        return score if has_hash and all(isinstance(text, str) for text in texts) else None
+    except (ValueError, TypeError):
+        return None
