@@ -17,7 +17,7 @@ import psutil
 
 from imagemill.data.view.gallery import Gallery
 from imagemill.data.view.query import Query
-from tests.data.view.datasets import SCORES, image_row, shape, write_manifest, write_part
+from tests.data.view.datasets import image_row, shape, write_manifest, write_part
 
 FILE_ROWS = 100_000
 
@@ -33,7 +33,7 @@ def make(output: Path, rows: int) -> None:
             yield row | {"score_fits": number % 9973 / 9973, "score_looks": number % 101 / 10}
 
     firsts = range(0, rows, FILE_ROWS)
-    files = [write_part(output, "data", number, of_file(first), more=SCORES) for number, first in enumerate(firsts)]
+    files = [write_part(output, "data", number, of_file(first)) for number, first in enumerate(firsts)]
     write_manifest(output, files)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.own_files import read_journal
+from imagemill.data.dataset.files.shard_files import is_file_name, number_of, split_of_file
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import count_rows
 from imagemill.data.storage.locations import Location, size_and_version
@@ -16,8 +17,6 @@ AreaName = Literal["data", "rejected", "pairs"]
 
 AREAS: tuple[AreaName, ...] = ("data", "rejected")
 """Folders with the dataset's rows: those that were chosen, and the candidates that were not."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}-[0-9]{5,12}(-[0-9a-f]{8})?[.]parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Part:
     @property
     def split(self) -> str:
         """The split that its rows belong to."""
-        return self.name.partition("-")[0]
+        return split_of_file(self.name)
 
     @property
     def is_content_named(self) -> bool:
@@ -70,11 +69,6 @@ class Listing:
         return counted | {"pairs": sum(part.rows for part in self.pairs)}
 
 
-def is_part_name(name: str) -> bool:
-    """Whether a committed file can have this name."""
-    return _NAME.fullmatch(name) is not None
-
-
 def list_parts(folder: Folder, before: Listing | None = None) -> Listing:
     """List the dataset's files. Nothing is read of those that ``before`` has. Raises OutputError."""
     known = {(part.area, part.name, part.version): part for part in (*before.parts, *before.pairs)} if before else {}
@@ -101,8 +95,8 @@ def _files(folder: Location) -> Iterator[tuple[Location, int, str]]:
     """Path, size and version of each committed file, in the order of their numbers."""
     if not folder.exists():
         return
-    paths = [path for path in folder.glob("*.parquet") if is_part_name(path.name)]
-    for path in sorted(paths, key=lambda path: (int(path.name.split(".")[0].split("-")[1]), path.name)):
+    paths = [path for path in folder.glob("*.parquet") if is_file_name(path.name)]
+    for path in sorted(paths, key=lambda path: (number_of(path.name), path.name)):
         try:
             size, version = size_and_version(path)
         except FileNotFoundError:
@@ -113,14 +107,11 @@ def _files(folder: Location) -> Iterator[tuple[Location, int, str]]:
 
 def _recorded(folder: Folder) -> dict[str, list[tuple[int, int]]]:
     """File name -> (rows, bytes) as the manifest and the journals have them."""
-    manifest: dict[str, Any] = folder.read_manifest() or {"files": []}
-    entries = list(manifest["files"])
-    for area in ("rejected", "pairs"):
-        entries += (manifest.get(area) or {}).get("files", [])
-    shared, state = folder.root / ".imagemill", folder.state
-    journals: list[Location] = [shared / "files.jsonl", state / "files.jsonl"]
-    for journal in dict.fromkeys([*journals, shared / "rejected.jsonl", state / "rejected.jsonl"]):
-        entries += read_journal(journal)
+    manifest: dict[str, Any] = folder.read_manifest() or {}
+    entries = [entry for name in ("data", "rejected", "pairs") for entry in files_of(manifest, name)]
+    for area in folder.areas:
+        for journal in dict.fromkeys((area.journal.shared, area.journal.path)):
+            entries += read_journal(journal)
     recorded: dict[str, list[tuple[int, int]]] = {}
     for entry in entries:
         recorded.setdefault(entry["name"], []).append((entry["rows"], entry["bytes"]))

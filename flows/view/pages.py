@@ -80,8 +80,16 @@ class Pages:
         """Page ``number`` of a query's rows, from 0."""
         page = self._gallery.page(query, number * rows, rows)
         last = max(0, (page.total - 1) // rows)
+        counted = self._gallery.state().rows
         return self._render(
-            "grid.html", query=query, page=page, number=number, last=last, error="", **self._choices(query)
+            "grid.html",
+            query=query,
+            page=page,
+            of=sum(counted[area] for area in query.areas),
+            number=number,
+            last=last,
+            error="",
+            **self._choices(query),
         )
 
     def row(self, row: ViewRow, query: Query, position: int | None) -> HTMLResponse:

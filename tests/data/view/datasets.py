@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from imagemill.data.dataset.carried.arrow_kinds import IMAGE
+from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.dataset.files.shard_files import file_name
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
@@ -24,21 +26,12 @@ IMAGES_ONLY = DatasetSchema(chained=False, edits=False, encoding=PNG, carried={"
 EDITS = DatasetSchema(chained=True, edits=True, encoding=PNG, carried={})
 TURNS = DatasetSchema(chained=True, edits=True, encoding=PNG, carried={}, has_turns=True)
 
-SCORES = {"score_fits": pa.float32(), "score_looks": pa.float32(), "candidate": pa.int32()}
-REJECTED = {"rejected_at": pa.string(), "rejected_by": pa.string(), "duplicate_of": pa.string()}
-
-
-class _Arrow:
-    """A schema with further columns, for ``write_rows``."""
-
-    def __init__(self, schema: DatasetSchema, more: Mapping[str, pa.DataType]) -> None:
-        self._schema, self._more = schema, more
-
-    def arrow(self) -> pa.Schema:
-        schema = self._schema.arrow()
-        for name, kind in self._more.items():
-            schema = schema.append(pa.field(name, kind))
-        return schema
+SCORES = (
+    OutcomeColumn("score_fits", "float32"),
+    OutcomeColumn("score_looks", "float32"),
+    OutcomeColumn("candidate", "int"),
+    OutcomeColumn("split", "str"),
+)
 
 
 def shape(hue: int, size: int = 96, mark: int = 0) -> bytes:
@@ -86,26 +79,23 @@ def write_part(
     number: int,
     rows: Iterable[Mapping[str, Any]],
     schema: DatasetSchema = IMAGES_ONLY,
-    more: Mapping[str, pa.DataType] = SCORES,
+    outcomes: Sequence[OutcomeColumn] = SCORES,
     split: str = "train",
 ) -> dict[str, Any]:
     """Write one file of a dataset; returns its entry in the manifest."""
-    folder = output / area
+    folder, scratch = output / area, output / "scratch"
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = output / "scratch"
-    extra = {**more, **(REJECTED if area == "rejected" else {})}
-    file = write_rows(scratch, _Arrow(schema, extra), rows)  # type: ignore[arg-type]
-    name = file_name(number, file.sha256).replace("train", split, 1)
+    schema = replace(schema, outcomes=tuple(outcomes))
+    file = write_rows(scratch, schema.rejected() if area == "rejected" else schema, rows)
+    name = file_name(number, file.sha256, split)
     scratch.rename(folder / name)
     return {"name": name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256}
 
 
 def write_pairs(output: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write preference pairs: prompt, image_0 and image_1 (bytes), label_0, score_0, score_1."""
-    schema = pa.schema(
-        [("prompt", pa.string()), ("image_0", IMAGE), ("image_1", IMAGE), ("label_0", pa.int32())]
-        + [("label_1", pa.int32()), ("score_0", pa.float32()), ("score_1", pa.float32())]
-    )
+    images = [("image_0", IMAGE), ("image_1", IMAGE), ("label_0", pa.int32()), ("label_1", pa.int32())]
+    schema = pa.schema([("prompt", pa.string()), *images, ("score_0", pa.float32()), ("score_1", pa.float32())])
     (output / "pairs").mkdir(parents=True, exist_ok=True)
 
     class Pairs:
@@ -134,13 +124,16 @@ def write_manifest(output: Path, files: list[dict[str, Any]], recipe: Mapping[st
     (output / "manifest.json").write_text(json.dumps(manifest))
 
 
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON lines."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 def begin(output: Path) -> None:
     """Make the folder of a dataset whose build has just begun."""
     (output / ".imagemill").mkdir(parents=True)
     (output / ".imagemill" / "folder.json").write_text(json.dumps({"name": "shapes", "pinned": {}}))
 
-
-SPLIT = "train"
 
 THINGS = ("disc", "moon", "coin", "ball", "sun", "pearl")
 
@@ -166,7 +159,7 @@ def judged(output: Path, prompts: int = 40, candidates: int = 4, size: int = 96)
                 rejected.append({**row, "rejected_at": "generate", "rejected_by": "fits" if fits < 0.4 else "surplus"})
     half = len(kept) // 2
     files = [write_part(output, "data", 0, kept[:half]), write_part(output, "data", 1, kept[half:-2])]
-    files.append(write_part(output, "data", 2, kept[-2:], split=SPLIT))
+    files.append(write_part(output, "data", 2, kept[-2:], split="test"))
     write_part(output, "rejected", 0, rejected)
     pairs = [(better, worse) for better, worse in zip(kept, rejected, strict=False) if better["score_fits"]][:5]
     write_pairs(
@@ -190,7 +183,7 @@ def judged(output: Path, prompts: int = 40, candidates: int = 4, size: int = 96)
     ]
     (output / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, run]))
     aside = {"stage": "load", "id": None, "file": "prompts.jsonl", "line": 7, "reason": "the prompt is empty"}
-    (output / "set_aside.jsonl").write_text(json.dumps(aside) + "\n")
+    write_lines(output / "set_aside.jsonl", [aside])
 
 
 def conversations(output: Path) -> None:
@@ -202,5 +195,5 @@ def conversations(output: Path) -> None:
             content = shape((number * 100 + turn * 60) % 360, 128, mark=turn * 9)
             rows.append(edit_row(number, source, content, "a ring", instruction, turn_index=turn))
             source = content
-    files = [write_part(output, "data", 0, rows, TURNS, {})]
+    files = [write_part(output, "data", 0, rows, TURNS, ())]
     write_manifest(output, files, {"generate": {"model": "a"}, "edit": {"model": "b", "multi_turn": True}})
