@@ -20,8 +20,12 @@ END_TIMEOUT_S = 2
 """Seconds that requests in flight have when the server ends."""
 
 
-def serve(gallery: Gallery, port: int, emit: Callable[[str], None] = print) -> None:
-    """Serve the gallery until SIGINT or SIGTERM. ``port``: 0 for a free one. Raises ImagemillError."""
+def serve(gallery: Gallery, port: int, emit: Callable[[str], None] | None = None) -> None:
+    """Serve the gallery until SIGINT or SIGTERM. ``port``: 0 for a free one. Raises ImagemillError.
+
+    ``emit`` is called with each line for the terminal; by default it is printed.
+    """
+    emit = emit or _print
     listener = _listen(port)
     port = listener.getsockname()[1]
     door = Door(make_app(gallery), port)
@@ -47,6 +51,10 @@ def serve(gallery: Gallery, port: int, emit: Callable[[str], None] = print) -> N
         return
     finally:
         listener.close()
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 def _link(door: Door, port: int) -> str:
