@@ -65,10 +65,10 @@ def main() -> None:
             gallery.image(image.part.area, image.part.name, image.row, image.column, None, key)
 
     measure("its 60 images", read_images)
-    measure("keys and ids of all rows", lambda: gallery.read_ahead().join())
     measure("a page in the middle", lambda: gallery.page(Query(), 654_321, 60))
+    measure("a row's candidates, with keys and ids of all rows", lambda: gallery.related("row-654321", 100))
+    measure("another's", lambda: gallery.related("row-54321", 100))
     measure("a row by its key", lambda: gallery.row(page.rows[7].key))
-    measure("its candidates", lambda: gallery.related("row-654321", 100))
     for where in ("score_fits >= 0.99", "prompt like '%number 1234%'", "style = 'style 3' and width >= 64"):
         measure(f"filter: {where}", lambda where=where: gallery.page(Query(where=where), 0, 60))
     measure("words: fox 1234", lambda: gallery.page(Query(words="fox 1234"), 0, 60))

@@ -6,7 +6,6 @@ that a build's new files are all that is read again.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from imagemill.data.view.part_reader import PartReader
 from imagemill.data.view.parts import Part
+from imagemill.data.view.text_numbers import id_numbers, key_numbers, texts_of
 
 MAX_BYTES = 96 * 2**20
 """Bytes of the arrays of columns that are kept, beside keys and ids: those that were used last."""
@@ -37,7 +37,7 @@ class Keys:
     row: Array
     """uint64, two a row: the row keys."""
     id: Array
-    """uint64: a hash of each row's id, alike for the candidates and the turns of a prompt row."""
+    """uint64: a hash of each row's id (data.view.text_numbers), alike for a prompt row's candidates and turns."""
 
 
 class Columns:
@@ -122,8 +122,8 @@ class Columns:
     def _read_keys(self, part: Part) -> Keys:
         rows, ids = [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint64)]
         for table in self._reader.batches(part, ["row_key", "id"]):
-            rows.append(_key_numbers(table, "row_key"))
-            ids.append(_id_numbers(table))
+            rows.append(key_numbers(texts_of(table, "row_key")))
+            ids.append(id_numbers(texts_of(table, "id")))
         return Keys(np.concatenate(rows), np.concatenate(ids))
 
     def _read_numbers(self, part: Part, column: str) -> Array:
@@ -135,7 +135,7 @@ class Columns:
                 continue
             values = table.column(column)
             kind = np.float32 if values.type == pa.float32() else np.float64
-            arrays.append(values.cast(pa.float64()).to_numpy().astype(kind, copy=False))
+            arrays.append(_floats(values.cast(pa.float64()).combine_chunks()).astype(kind))
         return np.concatenate(arrays).astype(kind, copy=False) if arrays else np.empty(0, np.float32)
 
     def _read_counts(self, part: Part, column: str) -> Counter[str]:
@@ -147,34 +147,14 @@ class Columns:
         return counts
 
 
-def key_pair(row_key: str) -> tuple[int, int]:
-    """A row key as two numbers. Raises ValueError for a text that is no row key."""
-    if len(row_key) != 32:
-        raise ValueError("a row key has 32 hexadecimal digits")
-    return int(row_key[:16], 16), int(row_key[16:], 16)
-
-
-def id_number(row_id: str) -> int:
-    """The number that stands for an id."""
-    return int.from_bytes(hashlib.blake2b(row_id.encode(errors="replace"), digest_size=8).digest(), "big")
-
-
-def _key_numbers(table: pa.Table, column: str) -> Array:
-    if column not in table.column_names:
-        return np.zeros((table.num_rows, 2), np.uint64)
-    # Hexadecimal digits; anything else, in a file of another program, is no row key.
-    texts = (text if text is not None and len(text) == 32 else "0" * 32 for text in table.column(column).to_pylist())
-    try:
-        return np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64).reshape(-1, 2)
-    except ValueError:
-        return np.zeros((table.num_rows, 2), np.uint64)
-
-
-def _id_numbers(table: pa.Table) -> Array:
-    if "id" not in table.column_names:
-        return np.zeros(table.num_rows, np.uint64)
-    ids = table.column("id").to_pylist()
-    return np.fromiter((id_number(str(row_id)) for row_id in ids), np.uint64, len(ids))
+def _floats(values: pa.Array) -> Array:
+    """float64 values, NaN for null: not by to_numpy, which imports pandas where it is installed, for a second."""
+    valid, content = values.buffers()
+    numbers = np.frombuffer(content, np.float64, len(values), 8 * values.offset).copy()
+    if valid is not None and values.null_count:
+        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        numbers[bits[values.offset : values.offset + len(values)] == 0] = np.nan
+    return numbers
 
 
 def each(read: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 
 from imagemill.data.dataset.files.own_files import read_set_aside
 from imagemill.data.dataset.reader import current_recipe, find_dataset, read_runs
-from imagemill.data.errors import ImagemillError, OutputError
-from imagemill.data.view.columns import Array, Columns, id_number, key_pair
+from imagemill.data.errors import OutputError
+from imagemill.data.view.columns import Array, Columns
 from imagemill.data.view.histogram import Groups, Histogram, make_histogram
 from imagemill.data.view.part_reader import PartReader, Replaced
 from imagemill.data.view.parts import AREAS, Listing, list_parts
@@ -28,6 +28,7 @@ from imagemill.data.view.query import Query
 from imagemill.data.view.records import State, ViewPage, ViewPair, ViewRow
 from imagemill.data.view.rows import read_pairs, read_rows
 from imagemill.data.view.search import Search, place_of, score_names
+from imagemill.data.view.text_numbers import id_number, key_number
 
 LOCAL_INTERVAL_S = 2.0
 """Seconds for which a listing of a folder on this machine is used."""
@@ -59,19 +60,6 @@ class Gallery:
         self._manifest = self._folder.read_manifest()
         self._grouped: tuple[object, Groups] | None = None
         self._lock = Lock()
-
-    def read_ahead(self) -> Thread:
-        """Read keys and ids in a thread, so that the first look at a row's candidates need not wait for them."""
-        thread = Thread(target=self._read_ahead, daemon=True, name="gallery")
-        thread.start()
-        return thread
-
-    def _read_ahead(self) -> None:
-        try:
-            self._retried(lambda listing: self._columns.keys(listing.parts))
-        except ImagemillError:
-            # A page that needs them reads them again, and shows the error.
-            return
 
     @property
     def index_bytes(self) -> int:
@@ -143,9 +131,8 @@ class Gallery:
         return self._retried(partial(self._row, key, area, name, number))
 
     def _row(self, key: str, area: str, name: str, number: int, listing: Listing) -> ViewRow | None:
-        try:
-            pair = key_pair(key)
-        except ValueError:
+        number_of_key = key_number(key)
+        if not number_of_key.any():
             return None
         hinted = [part for part in listing.parts if (part.area, part.name) == (area, name) and 0 <= number < part.rows]
         for part in hinted:
@@ -153,7 +140,7 @@ class Gallery:
             if row.key == key:
                 return row
         for part, keys in zip(listing.parts, self._columns.keys(listing.parts), strict=True):
-            (rows,) = ((keys.row[:, 0] == pair[0]) & (keys.row[:, 1] == pair[1])).nonzero()
+            (rows,) = (keys.row == number_of_key).all(axis=1).nonzero()
             if len(rows):
                 (row,) = read_rows(self._reader, [(part, int(rows[0]))], None, cards=False)
                 return row
@@ -168,7 +155,8 @@ class Gallery:
         for part, keys in zip(listing.parts, self._columns.keys(listing.parts), strict=True):
             places += [(part, int(row)) for row in (keys.id == number).nonzero()[0]]
         rows = read_rows(self._reader, places[:most], None, cards=True)
-        return sorted(rows, key=_candidate_order)
+        # Of two texts with one number, only the id itself counts.
+        return sorted((row for row in rows if row.values.get("id") == row_id), key=_candidate_order)
 
     def image(self, area: str, name: str, row: int, column: str, place: int | None, key: str = "") -> bytes | None:
         """An image's bytes; None if there is none. ``key``: its row's, by which it is found where a build has moved it.

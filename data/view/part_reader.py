@@ -74,7 +74,7 @@ class PartReader:
                 numbers = range(min(size, footer.num_rows - first))
                 yield pa.table({"\0rows": pa.array(numbers, pa.int32())})
             return
-        with _explained(part), pq.ParquetFile(arrow_source(part.path), metadata=footer) as file:
+        with _explained(part), pq.ParquetFile(arrow_source(part.path), metadata=footer, buffer_size=BUFFER) as file:
             for group in range(footer.num_row_groups):
                 for batch in file.iter_batches(size, row_groups=[group], columns=names):
                     yield pa.Table.from_batches([batch])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from typing import Any
 
 from imagemill.data.dataset.contact_sheet import shrink_sheet
@@ -63,7 +64,10 @@ def report(
 
 def _location(folder: Folder) -> str:
     root = folder.root if folder.is_remote else folder.root.absolute()
+    view = code_span(f"imagemill view {shlex.quote(str(root))}", limit=1000)
     return f"""{code_span(str(root), limit=1000)}
+
+To look at it in the browser, also while it is built: {view}
 
 ```python
 from datasets import load_dataset

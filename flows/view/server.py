@@ -39,7 +39,6 @@ def serve(gallery: Gallery, port: int, emit: Callable[[str], None] | None = None
         server_header=False,
         timeout_graceful_shutdown=END_TIMEOUT_S,
     )
-    gallery.read_ahead()
     emit(f"Gallery of {gallery.output}: {_link(door, port)}")
     emit("The link works once, in one browser. Press Enter for another, Ctrl-C to end.")
     if sys.stdin is not None and sys.stdin.isatty():

@@ -228,7 +228,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
 def test_nothing_is_written(judged: Path) -> None:
     before = {path: path.read_bytes() for path in judged.rglob("*") if path.is_file()}
     gallery = Gallery(judged)
-    gallery.read_ahead().join()
+    gallery.related("row-1", 10)
     gallery.page(Query("all", words="moon", sort="fits"), 0, 60)
     gallery.histogram("fits", Query())
 
@@ -248,7 +248,7 @@ def test_arrays_take_under_50_bytes_a_row(tmp_path: Path) -> None:
     rows = (image_row(n, content, f"number {n}") | {"score_fits": n / 20000, "score_looks": 1.0} for n in range(20_000))
     write_manifest(output, [write_part(output, "data", 0, rows)])
     gallery = Gallery(output)
-    gallery.read_ahead().join()
+    assert len(gallery.related("row-19999", 10)) == 1
     for name in ("score_fits", "score_looks"):
         gallery.histogram(name, Query())
         gallery.page(Query(sort=name), 0, 60)

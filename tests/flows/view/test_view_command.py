@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.commands import Launch, Run
-from tests.conftest import wait_until
+from tests.conftest import ROOT, wait_until
 from tests.starter import Started
 
 pytestmark = pytest.mark.slow
@@ -70,6 +73,22 @@ def test_requests_are_in_no_output(gallery: tuple[Started, int, str]) -> None:
 
     assert out.count(link) == 1
     assert "secret" not in out + errors
+
+
+def test_enter_in_the_terminal_gives_another_link(judged: Path) -> None:
+    terminal, ours = os.openpty()
+    command = [sys.executable, "-m", "imagemill", "view", str(judged)]
+    with subprocess.Popen(command, stdin=ours, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            first, _ = process.stdout.readline(), process.stdout.readline()
+            os.write(terminal, b"\n")
+            second = process.stdout.readline()
+        finally:
+            process.terminate()
+            os.close(ours)
+            os.close(terminal)
+    links = re.findall(r"http://127\.0\.0\.1:\d+/open/\S+", first + second)
+    assert len(set(links)) == 2
 
 
 def test_a_port_in_use_is_one_clear_error(imagemill: Run, judged: Path) -> None:
