@@ -113,6 +113,14 @@ class Page:
                 raise TimeoutError(f"no {words!r} within {seconds} s on a page with the text: {self.text()[:2000]}")
             time.sleep(0.1)
 
+    def wait_until_loaded(self, seconds: float = 60) -> None:
+        """Wait for the page's scripts and images. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while self.run("document.readyState") != "complete":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the page was not loaded within {seconds} s")
+            time.sleep(0.1)
+
     def click(self, words: str) -> None:
         """Click the last, innermost element with exactly these words."""
         found = self.run(

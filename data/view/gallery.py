@@ -9,25 +9,23 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
-
 from imagemill.data.dataset.files.own_files import read_set_aside
 from imagemill.data.dataset.reader import current_recipe, find_dataset, read_runs
 from imagemill.data.errors import OutputError
-from imagemill.data.view.columns import Array, Columns
-from imagemill.data.view.histogram import Groups, Histogram, make_histogram
+from imagemill.data.view.columns import Columns
+from imagemill.data.view.histogram import Histogram
+from imagemill.data.view.histograms import Histograms
 from imagemill.data.view.part_reader import PartReader, Replaced
 from imagemill.data.view.parts import AREAS, Listing, list_parts
 from imagemill.data.view.query import Query
 from imagemill.data.view.records import State, ViewPage, ViewPair, ViewRow
 from imagemill.data.view.rows import read_pairs, read_rows
-from imagemill.data.view.search import Search, place_of, score_names
+from imagemill.data.view.search import Search, place_of
 from imagemill.data.view.text_numbers import id_number, key_number
 
 LOCAL_INTERVAL_S = 2.0
@@ -54,11 +52,11 @@ class Gallery:
         self._reader = PartReader()
         self._columns = Columns(self._reader)
         self._search = Search(self._reader, self._columns)
+        self._histograms = Histograms(self._columns, self._search)
         self._interval = REMOTE_INTERVAL_S if self._folder.is_remote else LOCAL_INTERVAL_S
         self._listing = list_parts(self._folder)
         self._listed = time.monotonic()
         self._manifest = self._folder.read_manifest()
-        self._grouped: tuple[object, Groups] | None = None
         self._lock = Lock()
 
     @property
@@ -211,30 +209,7 @@ class Gallery:
 
         Raises RecipeError and OutputError.
         """
-
-        def read(listing: Listing) -> Histogram | None:
-            parts = listing.of(query.areas)
-            names = self._search.number_columns(parts) if parts else []
-            name = score_names(names).get(column, column)
-            if name not in names:
-                return None
-            found = self._search.positions(listing, replace(query, sort=""))
-            values = self._columns.numbers(parts, name)
-            return make_histogram(name, values if found is None else values[found], self._groups(listing, query, found))
-
-        return self._retried(read)
-
-    def _groups(self, listing: Listing, query: Query, found: Array | None) -> Groups:
-        """Which of a query's images are of one prompt row; remembered for the query's other histograms."""
-        key = (listing, query.areas, query.words, query.where)
-        with self._lock:
-            if self._grouped is not None and self._grouped[0] == key:
-                return self._grouped[1]
-        ids = np.concatenate([keys.id for keys in self._columns.keys(listing.of(query.areas))])
-        groups = Groups.of(ids if found is None else ids[found])
-        with self._lock:
-            self._grouped = (key, groups)
-        return groups
+        return self._retried(lambda listing: self._histograms.get(listing, column, query))
 
     def border(self, query: Query, column: str, value: str, count: int) -> tuple[list[ViewRow], list[ViewRow]]:
         """``count`` rows of a query just below a threshold, and as many from it on, both with the nearest first.

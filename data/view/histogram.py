@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from imagemill.data.view.columns import Array
 
-BINS = 60
+MAX_BINS = 100
 
 DECIMALS = 4
 """Scores are compared as rounded to these."""
@@ -87,12 +88,13 @@ def _sorted_numbers(values: Array) -> Array:
 
 
 def _edges(low: float, high: float) -> Array:
+    """Multiples of 1, 2 or 5 times a power of ten, so that a threshold is a number that is easy to say."""
     if low == high:
         return np.array([low])
-    edges = np.round(np.linspace(low, high, BINS + 1), DECIMALS)
-    # Rounded outwards, so that every value lies between the first and the last.
-    edges[0], edges[-1] = low, high
-    return np.unique(edges)
+    power = 10.0 ** math.floor(math.log10((high - low) / MAX_BINS))
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if (high - low) / step <= MAX_BINS)
+    step = max(step, 10.0**-DECIMALS)
+    return np.unique(np.round(np.arange(math.floor(low / step), math.ceil(high / step) + 1) * step, DECIMALS))
 
 
 def _at_least(ascending: Array, edges: Array) -> tuple[int, ...]:

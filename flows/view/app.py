@@ -126,7 +126,7 @@ class App:
         return self._pages.runs()
 
     def state(self, request: Request) -> Response:
-        """What tells an open page that there is more to see."""
+        """The version of what there is to see, for a page that is open."""
         state = self._gallery.state()
         return JSONResponse({"version": state.version, "rows": dict(state.rows), "finished": state.is_finished})
 

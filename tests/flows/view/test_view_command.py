@@ -1,4 +1,4 @@
-"""Tests of `imagemill view` as a process: its link, its port, its end, and what it tells and keeps."""
+"""Tests of `imagemill view` as a process: its link, its port, its end, and what it prints."""
 
 from __future__ import annotations
 
