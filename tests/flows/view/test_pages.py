@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from tests.conftest import ROOT
 from tests.data.view import datasets
 from tests.data.view.datasets import image_row, shape, write_manifest, write_part
 from tests.flows.view.conftest import HOSTILE, hostile, opened
@@ -155,6 +156,21 @@ def test_a_conversation_is_shown_in_order(tmp_path: Path) -> None:
             ("2", "move it left"),
             ("3", "make it larger"),
         ]
+
+
+OLD = sorted(path.parent for path in (ROOT / "tests" / "old").rglob("data") if any(path.glob("*.parquet")))
+
+
+@pytest.mark.parametrize("output", OLD, ids=lambda output: output.parent.name)
+def test_datasets_of_earlier_versions_are_shown(output: Path) -> None:
+    with closing(opened(output)) as client:
+        grid, row = client.get("/"), client.get("/at?i=0")
+        assert 'class="card' in grid.text
+        for link in links(grid.text + row.text, "/image/"):
+            answer = client.get(link)
+            assert (answer.status_code, answer.headers["content-type"] != "image/svg+xml") == (200, True)
+        for path in ("/scores?column=seed", "/runs", "/set-aside", *links(row.text, "/related/")):
+            assert client.get(path).status_code == 200
 
 
 def test_small_images_keep_their_pixels(tmp_path: Path) -> None:
