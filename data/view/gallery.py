@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from imagemill.data.dataset.files.own_files import read_set_aside
 from imagemill.data.dataset.reader import current_recipe, find_dataset, read_runs
 from imagemill.data.errors import OutputError
+from imagemill.data.storage.locations import size_and_version
 from imagemill.data.view.columns import Columns
 from imagemill.data.view.histogram import Histogram
 from imagemill.data.view.histograms import Histograms
@@ -57,6 +59,7 @@ class Gallery:
         self._listing = list_parts(self._folder)
         self._listed = time.monotonic()
         self._manifest = self._folder.read_manifest()
+        self._set_aside: tuple[object, list[dict[str, Any]]] | None = None
         self._lock = Lock()
 
     @property
@@ -235,12 +238,14 @@ class Gallery:
 
     def set_aside(self) -> list[dict[str, Any]]:
         """Rows that a build set aside, with the reasons; those of a running build too. Raises OutputError."""
-        found: list[dict[str, Any]] = []
-        for path in dict.fromkeys((self._folder.set_aside, self._folder.failures)):
-            for line in read_set_aside(path):
-                if len(found) == MAX_SET_ASIDE:
-                    return found
-                found.append(line)
+        paths = [path for path in dict.fromkeys((self._folder.set_aside, self._folder.failures)) if path.exists()]
+        version = [(path, *size_and_version(path)) for path in paths]
+        with self._lock:
+            if self._set_aside is not None and self._set_aside[0] == version:
+                return self._set_aside[1]
+        found = list(islice((line for path in paths for line in read_set_aside(path)), MAX_SET_ASIDE))
+        with self._lock:
+            self._set_aside = (version, found)
         return found
 
 

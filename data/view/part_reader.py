@@ -53,6 +53,11 @@ class PartReader:
                 return self._footers[key]
         with _explained(part), pq.ParquetFile(arrow_source(part.path)) as file:
             footer = file.metadata
+        if footer.num_rows != part.rows:
+            raise OutputError(
+                f"{shown_path(part.path)} has {footer.num_rows:,} rows, and the dataset's manifest or journal says "
+                f"{part.rows:,}; `imagemill verify` says more."
+            )
         with self._lock:
             self._footers[key] = footer
             while len(self._footers) > MAX_FOOTERS:
@@ -117,8 +122,8 @@ class PartReader:
                 except BadPage:
                     pass
             (value,) = (fields[column] for fields in self.rows(part, [row], lambda field: field.name == column))
-            if place is not None:
-                value = (value or [])[place]
+            if isinstance(value, list):
+                value = value[place or 0]
             return (value or {}).get("bytes")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from imagemill.data.errors import BadRow, ImagemillError, RecipeError
@@ -148,7 +148,11 @@ class App:
         text = message(error, MAX_REASON)
         if isinstance(error, RecipeError):
             return self._pages.bad_query(text.replace("--where", "The filter", 1), request.query_params)
-        return self._pages.message(text, 500)
+        try:
+            return self._pages.message(text, 500)
+        except ImagemillError:
+            # Not even the dataset's name can be read.
+            return PlainTextResponse(f"{text}\n", 500)
 
 
 def make_app(gallery: Gallery) -> Starlette:

@@ -217,6 +217,9 @@ def test_rows_set_aside_and_runs_are_listed(judged: Path) -> None:
 
     assert [row["reason"] for row in gallery.set_aside()] == ["the prompt is empty"]
     assert [run["status"] for run in gallery.runs()] == ["complete", "failed"]
+    with (judged / "set_aside.jsonl").open("a") as lines:
+        lines.write('{"stage": "generate", "id": "a", "file": "p", "line": 2, "reason": "black"}\n')
+    assert [row["reason"] for row in gallery.set_aside()] == ["the prompt is empty", "black"]
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def opened(output: Path) -> TestClient:
     """A client with the cookie of a gallery's door."""
     door = Door(make_app(Gallery(output)), 5000)
     client = TestClient(door, base_url="http://127.0.0.1:5000")
-    assert client.get(OPEN + door.new_token()).status_code == 200
+    assert client.get(OPEN + door.new_token(), follow_redirects=False).status_code == 303
     return client
 
 

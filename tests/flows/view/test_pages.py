@@ -147,6 +147,34 @@ def test_a_gallery_of_a_build_that_has_written_nothing_yet_says_so(tmp_path: Pat
         assert client.get("/state").json()["finished"] is False
 
 
+def test_a_manifest_that_is_damaged_meanwhile_is_one_sentence(judged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagemill.data.view.gallery.LOCAL_INTERVAL_S", 0)
+    with closing(opened(judged)) as client:
+        whole = (judged / "manifest.json").read_bytes()
+        (judged / "manifest.json").write_bytes(whole[:100])
+        for path in ("/", "/runs", "/state"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.text.count("\n")) == (500, 1)
+            assert "manifest.json' is damaged" in answer.text
+        (judged / "manifest.json").write_bytes(whole)
+        assert client.get("/").status_code == 200
+
+
+def test_a_manifest_that_counts_wrong_is_one_sentence(tmp_path: Path) -> None:
+    output = tmp_path / "wrong"
+    file = write_part(output, "data", 0, [image_row(1, shape(1), "one")])
+    write_manifest(output, [{**file, "rows": 1000}])
+    with closing(opened(output)) as client:
+        for path in ("/", "/?page=9", "/?sort=seed", "/scores?column=seed", "/at?i=500"):
+            answer = client.get(path)
+            assert (answer.status_code, "has 1 rows" in answer.text) == (500, True)
+
+
+def test_a_place_in_a_column_of_single_images_means_nothing(client: TestClient) -> None:
+    (link, *_) = links(client.get("/").text, "/image/")
+    assert client.get(f"{link}&place=5").headers["content-type"] == "image/png"
+
+
 def test_a_conversation_is_shown_in_order(tmp_path: Path) -> None:
     datasets.conversations(tmp_path / "turns")
     with closing(opened(tmp_path / "turns")) as client:
