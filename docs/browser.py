@@ -33,16 +33,56 @@ class Page:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._number = 0
+        self._events: list[dict[str, Any]] = []
 
     def _request(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
             answer = json.loads(self._connection.recv(timeout=60))
+            if "method" in answer:
+                self._events.append(answer)
             if answer.get("id") == self._number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
+
+    def watch(self) -> None:
+        """Record what the page complains of and requests from now on."""
+        for domain in ("Log", "Runtime", "Network"):
+            self._request(f"{domain}.enable")
+
+    def complaints(self) -> list[str]:
+        """Errors and refusals since the last call: of scripts, and of what a page may not load."""
+        entries = [event["params"] for event in self._taken("Log.entryAdded")]
+        thrown = [event["params"]["exceptionDetails"]["text"] for event in self._taken("Runtime.exceptionThrown")]
+        return [entry["entry"]["text"] for entry in entries if entry["entry"]["level"] == "error"] + thrown
+
+    def requested(self) -> list[str]:
+        """Addresses that were requested since the last call."""
+        return [event["params"]["request"]["url"] for event in self._taken("Network.requestWillBeSent")]
+
+    def _taken(self, method: str) -> list[dict[str, Any]]:
+        taken = [event for event in self._events if event["method"] == method]
+        self._events = [event for event in self._events if event["method"] != method]
+        return taken
+
+    def press(self, key: str) -> None:
+        """Press and release a key, by its name in JavaScript: ``a``, ``Enter``, ``ArrowDown``."""
+        codes = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        text = {"text": "\r" if key == "Enter" else key} if key == "Enter" or len(key) == 1 else {}
+        code = codes.get(key, ord(key[0].upper()))
+        self._request("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
+        self._request("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def type(self, text: str) -> None:
+        """Write a text into the field that has the focus."""
+        self._request("Input.insertText", text=text)
+
+    def pixels(self) -> Image.Image:
+        """The visible page."""
+        answer = self._request("Page.captureScreenshot", format="png")
+        return Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB")
 
     def size(self, width: int, height: int) -> None:
         """Set the size of the window."""
@@ -73,6 +113,14 @@ class Page:
                 raise TimeoutError(f"no {words!r} within {seconds} s on a page with the text: {self.text()[:2000]}")
             time.sleep(0.1)
 
+    def wait_until_loaded(self, seconds: float = 60) -> None:
+        """Wait for the page's scripts and images. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while self.run("document.readyState") != "complete":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the page was not loaded within {seconds} s")
+            time.sleep(0.1)
+
     def click(self, words: str) -> None:
         """Click the last, innermost element with exactly these words."""
         found = self.run(
@@ -90,9 +138,8 @@ class Page:
     def save_image(self, path: Path) -> None:
         """Save the visible page as a PNG."""
         time.sleep(1)  # fonts and images fade in
-        answer = self._request("Page.captureScreenshot", format="png")
         # 256 colours are enough for a page, and a third of the bytes.
-        Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB").quantize(256).save(path, optimize=True)
+        self.pixels().quantize(256).save(path, optimize=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from imagemill.data.messages import shown_path
 from imagemill.data.storage.scratch import scratch_folder
 from imagemill.data.verify.comparison import differing
 from imagemill.data.verify.integrity import verify_files
-from imagemill.data.verify.sampling import sample_rows
+from imagemill.data.verify.sampling import named_row, sample_rows
 from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.cancellation import ends_in_time
 from imagemill.models.catalog.spec import Model, Step
@@ -42,6 +42,7 @@ def verify_dataset(
     output: Annotated[str, Field(description="Folder or URL of a finished dataset.")],
     regenerate: Annotated[int, Field(ge=0, description="Number of rows to regenerate and compare.")] = 0,
     seed: Annotated[int, Field(ge=0, description="Seed of the choice of these rows.")] = 0,
+    row: Annotated[str, Field(description="Row key of one row to regenerate and compare; empty: none.")] = "",
 ) -> dict[str, Any]:
     """Verify the finished dataset in ``output`` and return the report. Raises DatasetDiffers if anything differs.
 
@@ -49,8 +50,8 @@ def verify_dataset(
     """
     with ends_in_time():
         report = check_files(output)
-        if regenerate and report["good"]:
-            report |= _regenerate(output, regenerate, seed)
+        if (regenerate or row) and report["good"]:
+            report |= _regenerate(output, regenerate, seed, row)
     if report.get("regenerated"):
         report["good"] = not report["regenerated_otherwise"]
     if not report["good"]:
@@ -65,7 +66,7 @@ def check_files(output: str) -> dict[str, Any]:
     return verify_files(output, measures_of).to_json()
 
 
-def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
+def _regenerate(output: str, rows: int, seed: int, row: str) -> dict[str, Any]:
     folder, manifest = find_finished(output)
     models = _models(folder, manifest)
     runner = FlowRunContext.get().task_runner
@@ -77,7 +78,9 @@ def _regenerate(output: str, rows: int, seed: int) -> dict[str, Any]:
         devices.update(names)
 
     with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch_folder()) as scratch:
-        sample = sample_rows(folder, manifest, rows, seed, Path(scratch))
+        given = Path(scratch)
+        named = named_row(folder, manifest, row, given) if row else iter(())
+        sample = chain(named, sample_rows(folder, manifest, rows, seed, given))
         while batch := list(islice(sample, ROWS_PER_TASK)):
             while len(in_flight) >= runner.max_in_flight():
                 collect()

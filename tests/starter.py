@@ -42,6 +42,10 @@ class Started:
         self.wait(timeout)
         return self._out.read_text(), self._errors.read_text()
 
+    def printed(self) -> str:
+        """What it has printed until now."""
+        return self._out.read_text() if self._out.exists() else ""
+
     def send_signal(self, sign: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
         if self.returncode is None:

@@ -3,10 +3,10 @@
     width >= 512 and (prompt like '%fox%' or style in ('ink', 'oil')) and not caption is null
 
 A condition compares a column with a value: ``=`` (or ``==``), ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in (...)``,
-``like`` (``%`` for any text, ``_`` for one character, capitals matter) and ``is null``; ``not in``, ``not like`` and
-``is not null`` are their opposites. ``and``, ``or``, ``not`` and parentheses join conditions. A text stands in single
-quotes, a quote in it doubled; a column whose name is not a plain word stands in double quotes. As in SQL, a row whose
-column is null meets no comparison.
+``like`` (``%`` for any text, ``_`` for one character, capitals matter; ``ilike`` where they do not) and ``is null``;
+``not in``, ``not like`` and ``is not null`` are their opposites. ``and``, ``or``, ``not`` and parentheses join
+conditions. A text stands in single quotes, a quote in it doubled; a column whose name is not a plain word stands in
+double quotes. As in SQL, a row whose column is null meets no comparison.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from imagemill.data.errors import RecipeError
@@ -43,7 +44,7 @@ _TOKEN = re.compile(
 _ROW = "\0row"
 """Name that no column of a dataset has."""
 
-_WORDS = frozenset(["and", "or", "not", "in", "like", "is", "null", "true", "false"])
+_WORDS = frozenset(["and", "or", "not", "in", "like", "ilike", "is", "null", "true", "false"])
 
 _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "=": lambda column, value: column == value,
@@ -80,11 +81,16 @@ class Where:
 
     def keeps(self, table: pa.Table) -> list[bool]:
         """Whether each row of a table meets the filter; a column that the table lacks is null."""
+        kept = set(self.matching(table).tolist())
+        return [row in kept for row in range(table.num_rows)]
+
+    def matching(self, table: pa.Table) -> np.ndarray[Any, Any]:
+        """The numbers of the rows of a table that meet the filter, ascending."""
         for name in self.columns.difference(table.column_names):
             table = table.append_column(name, pa.nulls(table.num_rows, self.schema.field(name).type))
-        numbered = table.append_column(_ROW, pa.array(range(table.num_rows)))
-        kept = set(numbered.filter(self.expression).column(_ROW).to_pylist())
-        return [row in kept for row in range(table.num_rows)]
+        numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
+        numbers: np.ndarray[Any, Any] = numbered.filter(self.expression).column(_ROW).to_numpy()
+        return numbers
 
 
 def parse_where(text: str, schema: pa.Schema, names: Mapping[str, str] | None = None) -> Where:
@@ -202,10 +208,10 @@ class _Parser:
         negated = self._take("not")
         if self._take("in"):
             expression = self._is_in(name, column, kind)
-        elif self._take("like"):
+        elif like := self._take("like", "ilike"):
             if not _is_text(kind):
-                raise RecipeError(f"--where: {shown(name)} is {kind}, and 'like' is for texts.")
-            expression = self._compute.match_like(column, self._pattern())
+                raise RecipeError(f"--where: {shown(name)} is {kind}, and {like!r} is for texts.")
+            expression = self._compute.match_like(column, self._pattern(), ignore_case=like == "ilike")
         elif negated is None and (sign := self._take(*_COMPARISONS)):
             found, content, _ = self._tokens[self._next]
             expression = _COMPARISONS[sign](column, self._value(name, kind))

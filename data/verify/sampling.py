@@ -18,7 +18,7 @@ from imagemill.data.config.guides import Guide, plain_guides
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.files.area import DATA, REJECTED, files_of
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.parquet import read_encoding, read_image_rows
+from imagemill.data.dataset.parquet import read_columns, read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import image_key
 from imagemill.data.images.codec import ENCODING_VERSION, LOSSLESS, Encoding, decode_image
@@ -81,6 +81,21 @@ def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: i
             if in_file:
                 path = folder.area(area).path / file["name"]
                 yield from _sample_file(path, in_file, manifest, given, is_rejected=area == REJECTED)
+
+
+def named_row(folder: Folder, manifest: Mapping[str, Any], row_key: str, given: Path) -> Iterator[Sampled]:
+    """As ``sample_rows``, the one row with this key. Raises OutputError if there is none."""
+    for file in manifest["files"]:
+        path, first = folder.data / file["name"], 0
+        for columns in read_columns(path, ["row_key"]):
+            if row_key in columns["row_key"]:
+                yield from _sample_file(path, [first + columns["row_key"].index(row_key)], manifest, given, False)
+                return
+            first += len(columns["row_key"])
+    raise OutputError(
+        f"the dataset in {shown_path(folder.root)} has no row with the key {shown(row_key)}: give the value of a row's "
+        "column row_key."
+    )
 
 
 def _sample_file(

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
 from imagemill.data.messages import shown_path
-from imagemill.flows.cli import push, score_command, scores, setup_prefect
+from imagemill.flows.cli import push, score_command, scores, setup_prefect, view
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
 from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
@@ -37,6 +37,7 @@ push.add_commands(app)
 scores.add_commands(app)
 score_command.add_commands(app)
 setup_prefect.add_commands(app)
+view.add_commands(app)
 app.register_install_completion_command(
     help="Install completion of this command for your shell (bash, zsh or fish), and show where."
 )
@@ -115,6 +116,7 @@ def verify(
         int, Parameter(validator=validators.Number(gte=0), help="Generate this many rows again and compare them.")
     ] = 0,
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Seed of the choice of these rows.")] = 0,
+    row: Annotated[str, Parameter(help="Generate the row with this key (its row_key) again and compare it.")] = "",
     workers: Workers = None,
     cluster: Cluster = None,
     json: Json = False,
@@ -126,7 +128,7 @@ def verify(
     check_cluster(cluster)
     from imagemill.flows.cli.dataset_output import print_verified
 
-    return print_verified(output, regenerate, seed, workers, cluster, json)
+    return print_verified(output, regenerate, seed, row, workers, cluster, json)
 
 
 @app.command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -150,5 +151,6 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
         print(note)
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
+    print(f"Look at it with: imagemill view {shlex.quote(str(folder.root))}")
     names = [file["name"] for file in (folder.read_manifest() or {"files": []})["files"]]
     print(f"Open with: datasets.load_dataset({open_with(str(folder.root), names)[0]})")

@@ -95,12 +95,12 @@ def _line(name: str, text: str) -> None:
 
 
 def print_verified(
-    output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None, as_json: bool
+    output: str, regenerate: int, seed: int, row: str, workers: int | None, cluster: str | None, as_json: bool
 ) -> int:
     """Verify a dataset and print the result; returns 0 if everything matches, else 1. Raises ImagemillError."""
     report = (
-        _run_verify(output, regenerate, seed, workers, cluster)
-        if regenerate
+        _run_verify(output, regenerate, seed, row, workers, cluster)
+        if regenerate or row
         else verify_files(output, measures_of).to_json()
     )
     code = 0 if report["good"] else 1
@@ -111,7 +111,7 @@ def print_verified(
         size += f", {_count(report['rejected'], 'row')} in rejected/"
     print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
     if report["counts"]:
-        _print_faults(report, regenerate)
+        _print_faults(report, bool(regenerate or row))
     else:
         print(f"Everything matches the manifest. Fingerprint: {report['fingerprint']}")
     if report.get("regenerated"):
@@ -119,7 +119,9 @@ def print_verified(
     return code
 
 
-def _run_verify(output: str, regenerate: int, seed: int, workers: int | None, cluster: str | None) -> dict[str, Any]:
+def _run_verify(
+    output: str, regenerate: int, seed: int, row: str, workers: int | None, cluster: str | None
+) -> dict[str, Any]:
     from imagemill.flows.cli.build_command import quiet_prefect
 
     quiet_prefect()
@@ -130,12 +132,12 @@ def _run_verify(output: str, regenerate: int, seed: int, workers: int | None, cl
     find_server()
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))
     try:
-        return flow(output, regenerate, seed)
+        return flow(output, regenerate, seed, row)
     except DatasetDiffers as error:
         return error.report
 
 
-def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
+def _print_faults(report: Mapping[str, Any], regenerates: bool) -> None:
     count = sum(report["counts"].values())
     print(f"{_count(count, 'difference')} from the manifest:")
     for fault in report["faults"]:
@@ -143,7 +145,7 @@ def _print_faults(report: Mapping[str, Any], regenerate: int) -> None:
         print(f"  {fault['kind']:<11} {cut(fault['file'])}{row}: {message(fault['what'], MAX_REASON)}")
     if count > len(report["faults"]):
         print(f"  ... and {count - len(report['faults']):,} more")
-    if regenerate:
+    if regenerates:
         print("No row was regenerated: the files have to be repaired first.")
     print("Run `imagemill build` with the dataset's recipe to generate the rows of damaged files again.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -74,7 +75,10 @@ def _location(folder: Folder) -> str:
     # A remote dataset is not listed for this, since the report is written again and again.
     names = [] if folder.is_remote else [path.name for path in folder.data.glob("*.parquet")]
     arguments, rows = open_with(str(root), names)
+    view = code_span(f"imagemill view {shlex.quote(str(root))}", limit=1000)
     return f"""{code_span(str(root), limit=1000)}
+
+To look at it in the browser, also while it is built: {view}
 
 ```python
 from datasets import load_dataset

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import Run, flip_a_byte, only_file, replace_column, rewrite, state_of
@@ -104,6 +105,16 @@ def test_regenerated_rows_are_bit_equal(
     code, found = report("verify", mine["output"], "--regenerate", "3", "--cluster", cluster)
     assert (code, found["regenerated"], found["bit_equal"], found["not_bit_equal"]) == (0, 3, 3, [])
     assert state_of(mine["output"]) == before
+
+
+def test_one_row_is_regenerated_by_its_key(mine: dict, cluster: str, report: Callable, imagemill: Run):
+    key = pq.read_table(only_file(Path(mine["output"])), columns=["row_key"])["row_key"][2].as_py()
+    code, found = report("verify", mine["output"], "--row", key, "--cluster", cluster)
+    assert (code, found["regenerated"], found["bit_equal"]) == (0, 1, 1)
+
+    code, text = imagemill("verify", mine["output"], "--row", "0" * 32, "--cluster", cluster)
+    assert code == 1
+    assert f"no row with the key '{'0' * 32}'" in text
 
 
 def test_rows_regenerated_by_another_model_are_reported_with_psnr_and_the_difference(
