@@ -14,8 +14,8 @@ from imagemill.data.errors import BuildFailed, InputError, UnknownModel
 from tests.conftest import ROOT, Build, write_prompts
 
 
-def rows_of(output: str | Path) -> list[dict[str, Any]]:
-    return [row for path in sorted(Path(output).glob("data/*.parquet")) for row in pq.read_table(path).to_pylist()]
+def rows_of(output: str | Path, area: str = "data") -> list[dict[str, Any]]:
+    return [row for path in sorted(Path(output).glob(f"{area}/*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def test_prompts_become_images_and_edits_that_datasets_opens(build: Build, fields: dict, tmp_path: Path, monkeypatch):

@@ -103,3 +103,33 @@ def test_verify_says_that_a_dataset_has_a_later_encoding_version(
     assert found["differing"] == {"encoding_version": [99, ENCODING_VERSION]}
     text = imagemill("verify", mine["output"], "--regenerate", "1", "--cluster", cluster)[1]
     assert f"encoding_version: {ENCODING_VERSION} now, 99 in the manifest" in text
+
+
+def test_a_dataset_of_an_earlier_encoding_version_that_begins_to_choose_goes_on_with_it(
+    build: Build, fields: dict[str, Any], cluster: str
+):
+    fields |= {"image_format": "jpeg"}
+    with Folder(fields["output"]).lock("small"):
+        Folder(fields["output"]).repin("encoding_version", 1)
+    build(fields)
+    before = {row["sha256"] for row in rows_of(fields["output"])}
+    fields["generate"] |= {"select": {"of": 2, "best": "sharp"}}
+    fields["edit"] |= {"select": {"of": 2, "best": "sharp"}}
+    build(fields | {"scorers": {"sharp": {"kind": "pixels", "measure": "sharpness"}}})
+    rows = rows_of(fields["output"]) + rows_of(fields["output"], "rejected")
+    assert before <= {row["sha256"] for row in rows}
+    images = [row[column] for row in rows for column in ("input_image", "edited_image") if row[column]]
+    assert len(images) > len(rows)
+    assert not any(b"AISystemUsed" in image["bytes"] for image in images)
+    flow = verify_dataset.with_options(task_runner=GpuTaskRunner(address=cluster))
+    report = flow(fields["output"], regenerate=4)
+    assert report["bit_equal"] == report["regenerated"] == 4
+
+
+def test_chosen_edits_of_given_images_are_composites(build: Build, fields: dict[str, Any]):
+    del fields["generate"]
+    fields |= {"prompts": str(ROOT / "data" / "samples" / "conversations.jsonl")}
+    fields["edit"] |= {"multi_turn": True, "instructions": [], "select": {"of": 2, "best": "sharp"}}
+    build(fields | {"scorers": {"sharp": {"kind": "pixels", "measure": "sharpness"}}})
+    rows = rows_of(fields["output"]) + rows_of(fields["output"], "rejected")
+    assert all(COMPOSITE in read_provenance(row["edited_image"]["bytes"], row["id"]).xmp for row in rows)

@@ -39,10 +39,11 @@ def stored_schema(recipe: Recipe, measures: Sequence[MeasureColumn]) -> DatasetS
             # Of a text column it says whether its values are JSON.
             carried[column] = known if known is not None and type_of(known) == kind else kind_of(kind)
     edits = bool(edits_of(recipe))
+    quality = None if recipe.image_format == LOSSLESS else recipe.quality
     return DatasetSchema(
         chained=generate_of(recipe) is not None and edits,
         edits=edits,
-        encoding=Encoding(recipe.image_format, None if recipe.image_format == LOSSLESS else recipe.quality),
+        encoding=Encoding(recipe.image_format, quality, folder.encoding_version()),
         carried=carried,
         has_turns=has_turns(recipe),
         has_masks=has_masks(recipe),
