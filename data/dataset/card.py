@@ -82,10 +82,10 @@ def dataset_card(
         # The models' licences govern the images; the user chooses the dataset's.
         "license": "other",
         "license_name": "see-the-models",
-        **notes.head(),
+        **({} if schema.is_given else notes.head()),
         "task_categories": ["text-to-image"] * bool(generate_of(recipe)) + ["image-to-image"] * schema.edits,
         "size_categories": [size_category(manifest["rows"])],
-        "tags": ["synthetic", "imagemill"],
+        "tags": ["imagemill"] if schema.is_given else ["synthetic", "imagemill"],
         "dataset_info": {"features": _features(schema)},
         "configs": card_configs(manifest),
     }
@@ -95,12 +95,13 @@ def dataset_card(
     )
     listed += "".join(f"\n- scorer {_scorer(scorer)}" for scorer in scorers)
     opened, files, rows = _example(manifest)
+    kind = "that were given" if schema.is_given else "made by diffusion models"
     return f"""---
 {yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---
 
 # {recipe.name}
 
-{manifest["rows"]:,} rows of images made by diffusion models, built with imagemill.
+{manifest["rows"]:,} rows of images {kind}, built with imagemill.
 
 ![A few rows of the dataset](contact_sheet.jpg)
 
@@ -115,13 +116,20 @@ from datasets import load_dataset
 
 ## Where it comes from
 
-{listed}
+{listed.lstrip()}
 - prompts: {code_span(public_path("prompts", recipe.prompts) or recipe.rows_from)}
 - fingerprint: `{manifest["fingerprint"]}`
 
-`manifest.json` has the whole recipe, the versions and the checksums. Each row has the model, seed, steps and size that
-generated it, and the sha256 of its image. The images' own metadata say so too, in the fields of IPTC and AUTOMATIC1111.
-{notes.body()}{_funnel(funnel)}{_text_columns(schema)}{card_folders(manifest)}"""
+`manifest.json` has the whole recipe, the versions and the checksums. {_GIVEN if schema.is_given else _GENERATED}
+{"" if schema.is_given else notes.body()}{_funnel(funnel)}{_text_columns(schema)}{card_folders(manifest)}"""
+
+
+_GENERATED = (
+    "Each row has the model, seed, steps and size that\ngenerated it, and the sha256 of its image. The images' own metadata "
+    "say so too, in the fields of IPTC and AUTOMATIC1111."
+)
+
+_GIVEN = "Nothing was generated: each row has an\nimage as it was given, and its sha256."
 
 
 def card_configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

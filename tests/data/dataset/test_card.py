@@ -112,3 +112,13 @@ def test_the_notes_on_the_rows_are_in_the_head_and_below(schema):
     assert yaml.safe_load(head)["annotations_creators"] == ["machine-generated"]
     assert "several formats: png in 5 rows, jpeg in 3 rows" in body
     assert 'load_dataset("org/name")' in body
+
+
+def test_the_card_of_given_images_calls_them_neither_generated_nor_synthetic():
+    recipe = load_recipe({"prompts": "photos", "name": "photos", "duplicates": {"by": "phash"}})
+    text = dataset_card(recipe, DatasetSchema.of(recipe, {}), {"rows": 1, "fingerprint": "f"}, {}, [])
+    head, body = text[4:].split("---\n", 1)
+    assert yaml.safe_load(head)["tags"] == ["imagemill"]
+    assert "images that were given" in body
+    assert "Nothing was generated" in body
+    assert "diffusion" not in body
