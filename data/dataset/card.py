@@ -125,8 +125,8 @@ from datasets import load_dataset
 
 
 _GENERATED = (
-    "Each row has the model, seed, steps and size that\ngenerated it, and the sha256 of its image. The images' own metadata "
-    "say so too, in the fields of IPTC and AUTOMATIC1111."
+    "Each row has the model, seed, steps and size that\ngenerated it, and the sha256 of its image. The images' own "
+    "metadata say so too, in the fields of IPTC and AUTOMATIC1111."
 )
 
 _GIVEN = "Nothing was generated: each row has an\nimage as it was given, and its sha256."
