@@ -143,6 +143,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if "candidates" in figures:
         print("\n".join(f"  {line}" for line in Funnel.of_figures(figures).lines()))
+    if "inverse" in figures:
+        print(f"  and {figures['inverse']:,} inverse rows")
     if figures["set_aside"]:
         print(f"Set aside, with reasons: {folder.set_aside}")
     if prompts := figures.get("prompts_truncated"):
