@@ -13,24 +13,35 @@ _GLOB = "*.jsonl"
 class LineJournal:
     """The journal in one folder, which several processes and machines may append to at once.
 
-    Each object appends to a file of its own, so an object is for one thread. Making it touches nothing.
+    Each object appends to files of its own, so an object is for one thread. Making it touches nothing.
+
+    ``max_bytes``: after so many it goes on in a further file; None: it has one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
         self.folder = folder
+        self.series = f"{os.getpid()}-{uuid4().hex}"
+        """What the names of its own files begin with."""
+        self._max_bytes = max_bytes
         self._file: Path | None = None
+        self._count = 0
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Add lines without their ends: one write, synced to disk. After a kill the last one may be cut short."""
         if not lines:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        file, self._file = self._file or self.folder / f"{os.getpid()}-{uuid4().hex}.jsonl", None
+        file, self._file = self._file or self._next_file(), None
         with open(file, "ab", buffering=0) as out:
             _write_all(out.fileno(), b"".join(line + b"\n" for line in lines))
             os.fsync(out.fileno())
+            size = out.tell()
         # After an error, such as a full disk, the file may end in half a line: the next batch begins another file.
-        self._file = file
+        self._file = file if self._max_bytes is None or size < self._max_bytes else None
+
+    def _next_file(self) -> Path:
+        self._count += 1
+        return self.folder / f"{self.series}-{self._count:05d}.jsonl"
 
     def sizes(self) -> dict[Path, int]:
         """Each of its files -> bytes now; empty if there is no folder."""
