@@ -9,6 +9,7 @@
     lock          held while a build runs
     files.jsonl   the journal: a line for each committed file; rejected.jsonl is that of rejected/
     paths.json    this machine's paths in the recipe, which manifest.json leaves out
+    scores/  answers/   journals of what scorers and language models have said, until it is in files beside data/
     staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
     replaced/     files that manifest.json still lists and the running build has replaced
 
@@ -73,6 +74,8 @@ class Folder:
         self.plan = self.state / "plan.sqlite"
         self.attempts = self.state / "attempts.json"
         self.score_journal = self.state / "scores"
+        self.answer_journal = self.state / "answers"
+        self.shared_answers = shared / "answers"
         self.under_way = self.state / "run.json"
         self.paths = self.state / "paths.json"
         self._areas: dict[AreaName, Area] = {

@@ -33,6 +33,7 @@ PACKAGES = (
     "accelerate",
     "safetensors",
     "pillow",
+    "imagecodecs",
     "pyarrow",
     "prefect",
 )

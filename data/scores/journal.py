@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import orjson
 
 from imagemill.data.scores.records import Score
-
-_GLOB = "*.jsonl"
+from imagemill.data.storage.line_journal import LineJournal
 
 
 class ScoreJournal:
@@ -24,23 +21,15 @@ class ScoreJournal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file: Path | None = None
+        self._lines = LineJournal(folder)
 
     def append(self, scores: Sequence[Score]) -> None:
         """Add a batch of scores: one write, synced to disk. After a kill it holds whole scores and none by half."""
-        if not scores:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file, self._file = self._file or self.folder / f"{os.getpid()}-{uuid4().hex}.jsonl", None
-        with open(file, "ab", buffering=0) as out:
-            _write_all(out.fileno(), b"".join(orjson.dumps(_to_json(score)) + b"\n" for score in scores))
-            os.fsync(out.fileno())
-        # After an error, such as a full disk, the file may end in half a line: the next batch begins another file.
-        self._file = file
+        self._lines.append([orjson.dumps(_to_json(score)) for score in scores])
 
     def sizes(self) -> dict[Path, int]:
         """Each of its files -> bytes now; empty if there is no folder."""
-        return {path: path.stat().st_size for path in sorted(self.folder.glob(_GLOB))}
+        return self._lines.sizes()
 
     def read(
         self, sizes: Mapping[Path, int] | None = None, starts: Mapping[Path, int] | None = None
@@ -49,33 +38,13 @@ class ScoreJournal:
 
         ``starts``: bytes of a file that are skipped, the ``sizes`` of an earlier call.
         """
-        for path, end in (self.sizes() if sizes is None else sizes).items():
-            start = (starts or {}).get(path, 0)
-            size = end - start
-            try:
-                file = open(path, "rb")  # noqa: SIM115 - closed below
-            except FileNotFoundError:
-                # The ledger has taken it over since.
-                continue
-            with file:
-                file.seek(start)
-                while size > 0 and (line := file.readline(size)):
-                    size -= len(line)
-                    if (score := _from_line(line)) is not None:
-                        yield score
+        for line in self._lines.read(sizes, starts):
+            if (score := _from_line(line)) is not None:
+                yield score
 
     def clear(self, sizes: Mapping[Path, int] | None = None) -> None:
         """Remove its files; with ``sizes``, those that have not grown since."""
-        now = self.sizes()
-        for path in now:
-            if sizes is None or sizes.get(path) == now[path]:
-                path.unlink(missing_ok=True)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+        self._lines.clear(sizes)
 
 
 def _to_json(score: Score) -> dict[str, Any]:

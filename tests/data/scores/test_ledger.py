@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imagemill.data.dataset.files import compaction
+from imagemill.data.dataset.files.growing_files import GrowingFiles
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import OutputError
 from imagemill.data.scores import ledger as ledger_module
@@ -145,7 +146,7 @@ def test_a_kill_before_the_old_files_are_removed_loses_and_doubles_nothing(
     for number in range(3):
         absorb(folder, journal, score(number), score(number, "looks"))
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "_remove", lambda self, names: None)
+        patch.setattr(GrowingFiles, "_remove", lambda self, names: None)
         act(Ledger(folder))
     expected = read(Ledger(folder))
     assert expected >= {score(number) for number in range(3)}
