@@ -34,13 +34,16 @@ def test_a_build_that_has_returned_leaves_no_process(model: Path, tmp_path: Path
     recipe.write_text(yaml.safe_dump(small_fields(tmp_path, model)))
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {MARK: str(tmp_path), "HOME": str(tmp_path / "home")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "imagemill", "build", str(recipe)],
-        env=environment,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as command:
-        output, _ = command.communicate(timeout=300)
-        assert marked(str(tmp_path)) == []
-        assert command.returncode == 0, output
+    # A pipe would end with the last process that holds it, which is what is looked for.
+    with open(tmp_path / "output", "w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "imagemill", "build", str(recipe)],
+            env=environment,
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+            check=False,
+        )
+    assert marked(str(tmp_path)) == []
+    assert done.returncode == 0, (tmp_path / "output").read_text()
