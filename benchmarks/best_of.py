@@ -3,11 +3,12 @@
 python -m benchmarks.best_of [--tasks prompts edits] [--steps 1 2] [--n 250] [--of 4] [--wording typed]
     [--model FOLDER] [--clip FOLDER] [--json FILE]
 
-The bundled model draws `--of` candidates for each held-out prompt, or edit of a drawn image, at few steps. "Right" is
-said by benchmarks/judge.py, which has no network and knows nothing of the scorer. The scorer sees the prompt, or the
-description of the scene after the edit. Plain pipelines and transformers' plain loaders, no build. Also: how often a
-right image scores higher than a wrong one, among one prompt's candidates and among all. The newest weights are seldom
-wrong; `--model models/bundled/model --wording typed`, the earlier ones with wordings they never learnt, often are.
+The bundled model generates `--of` candidates for each held-out prompt, or edit of an image of the world, at few steps.
+"Right" is said by benchmarks/judge.py, which has no network and knows nothing of the scorer. The scorer sees the
+prompt, or the description of the scene after the edit. Plain pipelines and transformers' plain loaders, no build.
+Also: how often a right image scores higher than a wrong one, among one prompt's candidates and among all. The newest
+weights are seldom wrong; `--model models/bundled/model --wording typed`, the earlier ones with wordings they never
+learnt, often are.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ BATCH = 50
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Generated:
     """Candidates one after the other: each with the text that it is scored for and the scene that it should show."""
 
     images: list[Image.Image]
@@ -44,17 +45,17 @@ class Drawn:
     scenes: list[Scene]
 
 
-def draw_prompts(pipeline: FluxPipeline, n: int, of: int, steps: int, seed: int, wording: str) -> Drawn:
+def generate_prompts(pipeline: FluxPipeline, n: int, of: int, steps: int, seed: int, wording: str) -> Generated:
     """`of` candidates for each of `n` held-out prompts; candidate k of prompt i has seed i * of + k."""
     rng = np.random.default_rng((30, seed))
     scenes = [scene for scene in sample_scenes(rng, n, held_out=True) for _ in range(of)]
     prompts = [WORDINGS[wording][0](scene, rng) for scene in scenes[::of]]
     texts = [prompt for prompt in prompts for _ in range(of)]
-    return Drawn(render(pipeline, texts, list(range(n * of)), steps, BATCH), texts, scenes)
+    return Generated(render(pipeline, texts, list(range(n * of)), steps, BATCH), texts, scenes)
 
 
-def draw_edits(pipeline: FluxPipeline, n: int, of: int, steps: int, seed: int, wording: str) -> Drawn:
-    """The same for edits of drawn images; the text is that of the scene after the edit."""
+def generate_edits(pipeline: FluxPipeline, n: int, of: int, steps: int, seed: int, wording: str) -> Generated:
+    """The same for edits of images of the world; the text is that of the scene after the edit."""
     rng = np.random.default_rng((31, seed))
     edits = sample_edits(rng, n, held_out=True)
     instructions = [WORDINGS[wording][1](*edit, rng) for edit in edits]
@@ -63,21 +64,21 @@ def draw_edits(pipeline: FluxPipeline, n: int, of: int, steps: int, seed: int, w
     many = [[value for value in values for _ in range(of)] for values in (instructions, sources, targets)]
     editor = FluxKontextPipeline.from_pipe(pipeline)
     images = render(editor, many[0], list(range(n * of)), steps, BATCH, source=many[1])
-    return Drawn(images, many[2], [after for _, _, after in edits for _ in range(of)])
+    return Generated(images, many[2], [after for _, _, after in edits for _ in range(of)])
 
 
-TASKS = {"prompts": draw_prompts, "edits": draw_edits}
+TASKS = {"prompts": generate_prompts, "edits": generate_edits}
 
 
-def measure(drawn: Drawn, scorer: ClipScorer, of: int) -> dict:
+def measure(generated: Generated, scorer: ClipScorer, of: int) -> dict:
     """Shares of right images, 0..1: of first candidates, of all, of those with the best score, of the best possible.
 
     And of pairs of a right and a wrong image, among one prompt's candidates or any, the share in which the right one
     scores higher; null where there is no such pair.
     """
-    judged = zip(drawn.images, drawn.scenes, strict=True)
+    judged = zip(generated.images, generated.scenes, strict=True)
     right = np.array([not read(image).differences(scene) for image, scene in judged]).reshape(-1, of)
-    scores = scorer.scores(drawn.images, drawn.texts).reshape(-1, of)
+    scores = scorer.scores(generated.images, generated.texts).reshape(-1, of)
     rows = zip(scores, right, strict=True)
     within = np.concatenate([(row[good, None] > row[None, ~good]).ravel() for row, good in rows])
     anywhere = scores[right][:, None] > scores[~right][None]
@@ -107,7 +108,7 @@ def report(results: list[dict]) -> str:
         return "-" if value is None else f"{value:.1%}"
 
     lines = [
-        "| drawn | steps | right: first | best score | best possible | right above wrong (pairs) | of any prompts |",
+        "| images | steps | right: first | best score | best possible | right above wrong (pairs) | of any prompts |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in results:
@@ -137,8 +138,8 @@ def main() -> None:
     results = []
     for task in options.tasks:
         for steps in options.steps:
-            drawn = TASKS[task](pipeline, options.n, options.of, steps, options.seed, options.wording)
-            results.append({"task": task, "steps": steps} | measure(drawn, scorer, options.of))
+            generated = TASKS[task](pipeline, options.n, options.of, steps, options.seed, options.wording)
+            results.append({"task": task, "steps": steps} | measure(generated, scorer, options.of))
     command = shlex.join(["python", "-m", "benchmarks.best_of", *sys.argv[1:]])
     about = {"command": command, "machine": f"{os.cpu_count()} cores", "date": str(date.today())}
     print(report(results))

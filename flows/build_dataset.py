@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from imagemill.data.dataset.attempts import UnderWay, add_killed_run
 from imagemill.data.dataset.files.compaction import Merger
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.rows import unique_drawings
-from imagemill.data.errors import BuildFailed, ImagemillError
+from imagemill.data.errors import BuildFailed, ImagemillError, RecipeError
 from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
@@ -77,21 +78,32 @@ def build_dataset(
         retry_set_aside: Retry the rows that earlier builds set aside.
         overrides: Fields that override the recipe's, by dotted name: {"generate.seed": 7}.
     """
+    return run_build(lambda: load_recipe(recipe, overrides), retry_set_aside)
+
+
+def run_build(
+    load: Callable[[], Recipe],
+    retry_set_aside: bool = False,
+    explain: Callable[[RecipeError], RecipeError] = lambda error: error,
+) -> dict[str, Any] | State:
+    """The body of a flow that builds what ``load`` returns. ``explain``: a recipe's error in the words of its form."""
     # With Python's default of 700, the collector walks through all of Prefect's objects again and again.
     gc.set_threshold(10_000)
     log_sentences()
     end_if_cancelled_before()
     try:
-        return _build(recipe, retry_set_aside, overrides)
+        return _build(load, retry_set_aside)
+    except RecipeError as error:
+        return failed(explain(error))
     except ImagemillError as error:
         return failed(error)
 
 
-def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any]) -> State:
+def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
     try:
-        recipe = load_recipe(source, overrides)
+        recipe = load()
     except ImagemillError:
-        tag_run(given_name(source, overrides))
+        tag_run(given_name())
         raise
     tag_run(recipe.name, models_of(recipe))
     folder, models, scorers = Folder(recipe.output), resolve_models(recipe), resolve_recipe_scorers(recipe)
@@ -156,7 +168,7 @@ def _build(source: Recipe | str, retry_set_aside: bool, overrides: dict[str, Any
 def _runner() -> GpuTaskRunner:
     runner = FlowRunContext.get().task_runner
     if not isinstance(runner, GpuTaskRunner):
-        raise BuildFailed(f"build_dataset needs GpuTaskRunner, not {type(runner).__name__}.")
+        raise BuildFailed(f"a build needs GpuTaskRunner, not {type(runner).__name__}.")
     return runner
 
 

@@ -1,4 +1,4 @@
-"""Options of the tasks that generate and score images: their names on the dashboard and their retries."""
+"""Options of the tasks that generate, score and write images: their names on the dashboard and their retries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ MAX_DRAW_RETRIES = 2
 """Retries of a task that generates or scores images, after an error that may be temporary."""
 
 DRAW_RETRY_DELAYS_S = (2, 20)
+"""Seconds before each of them."""
+
+
+MAX_WRITE_RETRIES = 2
+"""Retries of a task that writes Parquet, after an error that may be temporary."""
+
+WRITE_RETRY_DELAYS_S = (1, 10)
 """Seconds before each of them."""
 
 
@@ -27,3 +34,13 @@ DRAW_TASK_OPTIONS: dict[str, Any] = {
     "persist_result": False,
 }
 """Options of the tasks generate, edit and score."""
+
+WRITE_TASK_OPTIONS: dict[str, Any] = {
+    "name": "write parquet",
+    "task_run_name": "write {name}",
+    "retries": MAX_WRITE_RETRIES,
+    "retry_delay_seconds": list(WRITE_RETRY_DELAYS_S),
+    "retry_condition_fn": is_worth_a_retry,
+    "persist_result": False,
+}
+"""Options of the tasks that write a shard."""

@@ -20,18 +20,10 @@ from imagemill.data.staging.store import Staging
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.storage.jsonl import append_line
 from imagemill.tasks.build_context import Build
-from imagemill.tasks.task_options import is_worth_a_retry
-from imagemill.tasks.write_parquet import MAX_WRITE_RETRIES, WRITE_RETRY_DELAYS_S
+from imagemill.tasks.task_options import WRITE_TASK_OPTIONS
 
 
-@task(
-    name="write parquet",
-    task_run_name="write {name}",
-    retries=MAX_WRITE_RETRIES,
-    retry_delay_seconds=list(WRITE_RETRY_DELAYS_S),
-    retry_condition_fn=is_worth_a_retry,
-    persist_result=False,
-)
+@task(**WRITE_TASK_OPTIONS)
 def write_groups(
     build: Build, shard: int, name: str, rows: Sequence[ShardRow], failed: Sequence[SetAside]
 ) -> tuple[list[CommittedFile], list[SetAside]]:

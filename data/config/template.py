@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import string
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from imagemill.data.config.fields import Guidance, MaybeText, Number, Section, Size, Steps, Text, as_list
+from imagemill.data.config.words.placeholders import names_in
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.messages import shown
 
@@ -55,7 +55,7 @@ class Template(Section):
     @model_validator(mode="after")
     def _lists_fit(self) -> Self:
         for text in self.texts:
-            _names_in(text)
+            names_in(text)
         for name, choices in self.values.items():
             if not choices:
                 raise ValueError(f"values.{name} is an empty list: add a value, or remove it")
@@ -108,21 +108,8 @@ class Sweep(Section):
 
 def placeholders(template: Template) -> set[str]:
     """The placeholder names in a template's texts."""
-    return {name for text in template.texts for name in _names_in(text)}
+    return {name for text in template.texts for name in names_in(text)}
 
 
 def _repeated(values: list[Any]) -> Any:
     return next(value for value in values if values.count(value) > 1)
-
-
-def _names_in(text: str) -> list[str]:
-    try:
-        parts = [*string.Formatter().parse(text)]
-    except ValueError as error:
-        raise ValueError(f"{shown(text)}: {str(error).lower()}; literal braces are written {{{{ and }}}}") from error
-    for _, name, spec, conversion in parts:
-        if name is not None and (not name.strip() or spec or conversion):
-            raise ValueError(
-                f"{shown(text)} has braces without a plain name in them; literal braces are written {{{{ and }}}}"
-            )
-    return [name for _, name, _, _ in parts if name is not None]

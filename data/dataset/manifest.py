@@ -31,6 +31,7 @@ PACKAGES = (
     "accelerate",
     "safetensors",
     "pillow",
+    "imagecodecs",
     "pyarrow",
     "prefect",
 )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import io
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,9 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageOps, PngImagePlugin
 
 from imagemill.data.errors import BadRow, one_line
+from imagemill.data.images.encoding.exif import exif_of, exif_version_1
+from imagemill.data.images.encoding.jpeg import encode_jpeg
+from imagemill.data.images.encoding.png import encode_png, international_chunk, text_chunk
 from imagemill.data.images.limits import MAX_PIXELS
 from imagemill.data.images.modes import READING, keep_low_bytes, stored_as, to_rgb, to_rgb_version_1
 from imagemill.data.images.opening import open_image, unpacked_size
@@ -20,29 +21,28 @@ from imagemill.data.images.provenance import version_1
 from imagemill.data.images.truncated import truncation
 from imagemill.data.messages import shown_path
 
-ENCODING_VERSION = 2
+ENCODING_VERSION = 3
 """Version of what is written round an image's pixels: its metadata, and the encoder's settings. Not part of its key.
 
 A dataset goes on with the version that it was begun with, so that its images have one kind of bytes.
 1: prompt, steps, guidance, seed and model; every image trainedAlgorithmicMedia; EXIF as Pillow writes it. 2: sampler,
-strength and LoRAs too, which sd-parsers and sd-prompt-reader read; IPTC's type of edits, and its AI fields.
+strength and LoRAs too, which sd-parsers and sd-prompt-reader read; IPTC's type of edits, and its AI fields. 3: PNG by
+data.images.encoding.png.
 """
+
+FAST_PNG = 3
+"""The first of these versions whose PNG files Pillow does not write."""
 
 LOSSLESS = "png"
 """The lossless format: sources of a later step must be staged in it."""
 
 PNG_LEVEL = 6
-"""zlib level of the PNG images in the dataset."""
+"""zlib level of the PNG images in a dataset of an earlier version."""
 
 WEBP_METHOD = 0
 """WebP effort, 0 (fast) to 6 (small): a fifth faster than 2 and 3 % larger, at 1024 x 1024 (benchmarks/encoding.py)."""
 
-_EXIF_USER_COMMENT = 0x9286
-_EXIF_IFD = 0x8769
-_HEADER = struct.Struct(">2sHL")
-_LONG, _UNDEFINED = 4, 7
-_MAX_EXIF_COMMENT_BYTES = 60_000
-"""Leaves space for other tags: a JPEG's EXIF is limited to 64 KB."""
+_XMP_KEYWORD = "XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,54 +137,25 @@ def encode_image(image: Image.Image, encoding: Encoding, parameters: str, xmp: s
 
     ``parameters`` describes its generation in A1111's format (data.images.provenance). It is written to a PNG's text
     chunk of that name, otherwise to the EXIF user comment. ``xmp``: an XMP packet. Equal input gives equal bytes with
-    the same Pillow version.
+    the same versions of Pillow and imagecodecs.
     """
-    buffer = io.BytesIO()
+    if encoding.lossless and encoding.version < FAST_PNG:
+        return _encode_png_version_2(image, parameters, xmp)
     if encoding.lossless:
-        chunks = PngImagePlugin.PngInfo()
-        # tEXt is Latin-1, and readers of this convention look there first; iTXt takes everything else.
-        add = chunks.add_text if parameters.isascii() else chunks.add_itxt
-        add("parameters", parameters)
-        chunks.add_itxt("XML:com.adobe.xmp", xmp)
-        image.save(buffer, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL)
-        return buffer.getvalue()
-    exif = _exif_version_1(parameters) if encoding.version == 1 else _exif(parameters)
+        return encode_png(image, [text_chunk("parameters", parameters), international_chunk(_XMP_KEYWORD, xmp)])
+    exif = exif_version_1(parameters) if encoding.version == 1 else exif_of(parameters)
+    assert encoding.quality is not None, "a lossy encoding has a quality"
     if encoding.image_format == "jpeg":
-        image.save(buffer, "JPEG", quality=encoding.quality, subsampling=0, exif=exif, xmp=xmp.encode())
-    else:
-        image.save(buffer, "WEBP", quality=encoding.quality, method=WEBP_METHOD, exif=exif, xmp=xmp.encode())
+        return encode_jpeg(image, encoding.quality, exif, xmp.encode())
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=encoding.quality, method=WEBP_METHOD, exif=exif, xmp=xmp.encode())
     return buffer.getvalue()
 
 
-def _exif_version_1(parameters: str) -> Image.Exif:
-    exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_EXIF_USER_COMMENT] = b"UNICODE\0" + _fit_exif(parameters.encode("utf-16-be"))
-    return exif
-
-
-def _exif(parameters: str) -> bytes:
-    """EXIF with a user comment, of the type that the standard gives it: Pillow writes another, which piexif refuses.
-
-    CIPA DC-008, section 4.6.6: a big-endian TIFF header, and two directories of one entry each.
-    """
-    text = _fit_exif(parameters.encode("utf-16-be"))
-    try:
-        text.decode("utf-16-le")
-    except UnicodeDecodeError:
-        # sd-prompt-reader decodes it in the machine's byte order first. Where that would fail, a mark names the order.
-        text = codecs.BOM_UTF16_BE + text
-    comment = b"UNICODE\0" + text
-    entry, no_more = struct.Struct(">HHHLL"), bytes(4)
-    first = entry.pack(1, _EXIF_IFD, _LONG, 1, _HEADER.size + entry.size + len(no_more)) + no_more
-    start = _HEADER.size + 2 * (entry.size + len(no_more))
-    second = entry.pack(1, _EXIF_USER_COMMENT, _UNDEFINED, len(comment), start) + no_more
-    return b"Exif\0\0" + _HEADER.pack(b"MM", 42, _HEADER.size) + first + second + comment
-
-
-def _fit_exif(text: bytes) -> bytes:
-    """Cut the middle out of UTF-16 text that does not fit into EXIF."""
-    if len(text) <= _MAX_EXIF_COMMENT_BYTES:
-        return text
-    head, tail = text[: _MAX_EXIF_COMMENT_BYTES * 3 // 4], text[-_MAX_EXIF_COMMENT_BYTES // 5 // 2 * 2 :]
-    shortened = head.decode("utf-16-be", "ignore") + " ... " + tail.decode("utf-16-be", "ignore")
-    return shortened.encode("utf-16-be")
+def _encode_png_version_2(image: Image.Image, parameters: str, xmp: str) -> bytes:
+    buffer, chunks = io.BytesIO(), PngImagePlugin.PngInfo()
+    add = chunks.add_text if parameters.isascii() else chunks.add_itxt
+    add("parameters", parameters)
+    chunks.add_itxt(_XMP_KEYWORD, xmp)
+    image.save(buffer, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL)
+    return buffer.getvalue()

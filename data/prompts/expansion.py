@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import string
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from itertools import count, product
@@ -19,6 +18,7 @@ import numpy as np
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import row_models, swept_models
 from imagemill.data.config.template import Template, placeholders
+from imagemill.data.config.words.placeholders import fill_in
 from imagemill.data.errors import BadRow
 from imagemill.data.identity import digest
 from imagemill.data.messages import shown
@@ -120,9 +120,9 @@ class Variations:
         for combination in _sample(lists, template.sample, seed):
             text, values = combination[""], {name: combination[name] for name in template.values}
             filled = {**fields, **values}
-            variant = {**filled, self._columns.prompt: _fill_in(text, filled)}
+            variant = {**filled, self._columns.prompt: fill_in(text, filled)}
             if template.edit_prompt:
-                variant[self._columns.edit_prompt] = _fill_in(template.edit_prompt, filled)
+                variant[self._columns.edit_prompt] = fill_in(template.edit_prompt, filled)
             # A conversation would take precedence over the template's prompt.
             if self._columns.conversations:
                 variant.pop(self._columns.conversations, None)
@@ -133,13 +133,6 @@ class Variations:
 def _combinations(sweep: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of one value per setting; a single empty one if there are no settings."""
     return [dict(zip(sweep, values)) for values in product(*sweep.values())]
-
-
-def _fill_in(text: str, values: Mapping[str, Any]) -> str:
-    # Not str.format, which looks up attributes: here {name.part} is the name of a column.
-    return "".join(
-        literal + ("" if name is None else str(values[name])) for literal, name, _, _ in string.Formatter().parse(text)
-    )
 
 
 def _sample(lists: Mapping[str, Sequence[str]], size: int | None, seed: str) -> Iterator[dict[str, str]]:

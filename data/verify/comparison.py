@@ -17,7 +17,7 @@ from imagemill.data.verify.sampling import Sampled, encoding_version
 
 Result = Literal["bit-equal", "pixel-equal", "differs", "not generated", "skipped"]
 
-DECIDING = ("imagemill", "torch", "diffusers", "transformers", "pillow")
+DECIDING = ("imagemill", "torch", "diffusers", "transformers", "pillow", "imagecodecs")
 """Packages whose versions affect pixels or their encoded bytes."""
 
 
@@ -71,14 +71,16 @@ def compare_regenerated(row: Sampled, staging: Staging, failed: Mapping[str, Fai
 def differing(manifest: Mapping[str, Any], models: Mapping[str, ModelFacts], devices: set[str]) -> dict[str, list[Any]]:
     """Everything that decides pixels and differs from the manifest: name -> [the manifest's value, the present one]."""
     versions, hardware = package_versions(), manifest["hardware"]
-    pairs: dict[str, tuple[Any, Any]] = {name: (manifest["versions"].get(name), versions[name]) for name in DECIDING}
+    # An earlier imagemill recorded fewer packages, and used fewer.
+    before = {name: version for name, version in manifest["versions"].items() if name in DECIDING}
+    pairs: dict[str, tuple[Any, Any]] = {name: (version, versions[name]) for name, version in before.items()}
     pairs["hardware"] = (hardware["devices"], sorted(devices))
     pairs["machine"] = (hardware["machine"], platform.machine())
     # An earlier one is written as it was.
     if (theirs := encoding_version(manifest)) > ENCODING_VERSION:
         pairs["encoding_version"] = (theirs, ENCODING_VERSION)
     for step, facts in models.items():
-        before, now = dict(manifest["models"].get(step, {}).get("identity", {})), dict(facts.identity)
-        for part in sorted({*before, *now}):
-            pairs[f"{step} model's {part}"] = (before.get(part), now.get(part))
-    return {name: [before, now] for name, (before, now) in pairs.items() if before != now}
+        old, new = dict(manifest["models"].get(step, {}).get("identity", {})), dict(facts.identity)
+        for part in sorted({*old, *new}):
+            pairs[f"{step} model's {part}"] = (old.get(part), new.get(part))
+    return {name: [old, new] for name, (old, new) in pairs.items() if old != new}

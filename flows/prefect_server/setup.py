@@ -50,7 +50,7 @@ def set_up(runs_at_once: int, silent_seconds: int, pool: Pool = PROCESSES) -> No
         print("whose prefect.toml has them, or with these in its environment:")
         print(*(f"  {line}" for line in missing), sep="\n")
     print(f"Start a worker:  prefect worker start --pool {POOL}")
-    print("Start a build:   prefect deployment run 'build-dataset/text-to-image' --watch")
+    print("Start a build:   prefect deployment run build-images/from-prompts -p prompts=FILE --watch")
     print(f"Dashboard:       {PREFECT_API_URL.value().removesuffix('/api')}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,22 +17,39 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.errors import ImagemillError
 from imagemill.flows.prefect_server.dataset_name import dataset_name
+from imagemill.flows.run.short_form import ShortForm
 
 
 def run_name() -> str:
     """``winter-animals, run 12``: counted by the dataset's folder, so that a new server continues the count."""
-    recipe, overrides = flow_run.parameters["recipe"], flow_run.parameters.get("overrides")
+    return _name(lambda: load_recipe(flow_run.parameters["recipe"], flow_run.parameters.get("overrides")))
+
+
+def short_run_name() -> str:
+    """The same, for a run that was given a short form."""
+    return _name(ShortForm(**flow_run.parameters).load)
+
+
+def _name(load: Callable[[], Recipe]) -> str:
     try:
-        recipe = load_recipe(recipe, overrides)
+        recipe = load()
         return f"{recipe.name}, run {len(read_runs(Folder(recipe.output))) + 1}"
     except (ImagemillError, OSError):
         # The build itself raises the error.
-        return f"{given_name(recipe, overrides) or 'no dataset'}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+        return f"{given_name() or 'no dataset'}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
-def given_name(recipe: Any, overrides: Mapping[str, Any] | None = None) -> str | None:
-    """The dataset's name that a run's parameters give, where they are no valid recipe: a field, or the file's name."""
-    return recipe.name if isinstance(recipe, Recipe) else dataset_name({"recipe": recipe, "overrides": overrides})
+def given_name() -> str | None:
+    """The dataset's name that the run's parameters give, where they are no valid recipe: a field, or a file's name."""
+    recipe = flow_run.parameters.get("recipe")
+    return recipe.name if isinstance(recipe, Recipe) else dataset_name(flow_run.parameters)
+
+
+def keep_parameters(given: Mapping[str, Any]) -> None:
+    """Keep only these of the current flow run's parameters: a form sends every field, also those left empty."""
+    if given != flow_run.parameters:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(str(flow_run.id)), parameters=dict(given))
 
 
 def models_of(recipe: Recipe) -> set[str]:

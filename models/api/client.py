@@ -1,73 +1,24 @@
-"""Client of an OpenAI-compatible images API, with retries.
-
-Runs in one event loop. An error that concerns all rows is BuildFailed, one that concerns a single row is ApiFault.
-"""
+"""Client of an OpenAI-compatible images API."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from imagemill.data.config.api import Api
-from imagemill.data.errors import BuildFailed, one_line
-from imagemill.data.messages import shown, shown_path
+from imagemill.data.errors import one_line
+from imagemill.data.messages import shown_path
 from imagemill.data.storage.addresses import Reach
 from imagemill.data.storage.connections import Refused
-from imagemill.data.storage.origins import origin_of
 from imagemill.data.storage.web import Limits, Unreachable, WebClient
-from imagemill.models.api.responses import (
-    MAX_BYTES,
-    Unusable,
-    explain,
-    field_at_fault,
-    is_out_of_money,
-    read_capped,
-    read_image,
-    retry_after_s,
-)
-
-FIRST_RETRY_DELAY_S = 0.5
-"""Wait before the first retry, if the API names none; doubled each time."""
-
-MAX_RETRY_DELAY_S = 60.0
-"""Longest wait before a retry, if the API names none."""
-
-MAX_RETRY_AFTER_S = 3600.0
-"""Longest Retry-After that is obeyed; a longer one fails the build."""
-
-_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 529})
-_SYSTEMATIC = {
-    401: "does not accept the key",
-    402: "requires payment",
-    403: "does not allow this",
-    404: "has no such model, or no such address",
-    405: "takes no such request at this address",
-    501: "does not support this",
-}
-
-
-class ApiFault(Exception):
-    """One image failed, for the reason given. ``may_pass``: another request could succeed."""
-
-    def __init__(self, reason: str, requests: int, may_pass: bool = False) -> None:
-        super().__init__(reason)
-        self.requests = requests
-        self.may_pass = may_pass
-
-
-class _Retry(Exception):
-    """A request failed in a way that a retry may help."""
-
-    def __init__(self, reason: str, wait: float | None = None, is_systematic: bool = False) -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.is_systematic = is_systematic
+from imagemill.models.api.responses import MAX_BYTES, Unusable, read_capped, read_image
+from imagemill.models.api.transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +40,13 @@ class ImagesApi:
 
     def __init__(self, api: Api, key: str | None, key_from: str, allow_hosts: Iterable[str] = ()) -> None:
         self.api = api
-        self.key_from = key_from
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=api.concurrency)
-        # Without httpx's timeouts: api.timeout limits the whole response.
-        # A redirect is never followed: its target would get the prompts, and, on the same host, the key.
-        self._http = httpx.AsyncClient(headers=headers, timeout=None, limits=limits, follow_redirects=False)
-        if key:
-            self._check_origin()
-        self._key = key
+        self._transport = Transport(api, key, key_from, "images API", "generates nothing")
         # An image's URL may belong to another server: the key is not sent there, and it must be a public one.
         self._images = WebClient(Reach(hosts=tuple(host.lower() for host in allow_hosts)))
-        self._in_flight = asyncio.Semaphore(api.concurrency)
-        self._not_before = 0.0
-        self._failed: BuildFailed | None = None
-
-    def _check_origin(self) -> None:
-        """Raise BuildFailed if the client would go elsewhere than the address that was checked says."""
-        url = httpx.URL(self.api.base_url)
-        port = url.port or {"http": 80, "https": 443}[url.scheme]
-        host = f"[{url.host}]" if ":" in url.host else url.host
-        if origin_of(f"{url.scheme}://{host}:{port}") != origin_of(self.api.base_url):
-            raise BuildFailed(self._systematic("its address has more than one reading, so it gets no key."))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._transport.close()
         self._images.close()
 
     async def generate(self, request: Request) -> tuple[bytes, int]:
@@ -123,62 +55,12 @@ class ImagesApi:
         Raises ApiFault where this image fails, BuildFailed where every other would fail too; then no further request is
         made.
         """
-        try:
-            return await self._generate(request)
-        except BuildFailed as error:
-            self._failed = self._failed or error
-            raise
-
-    async def _generate(self, request: Request) -> tuple[bytes, int]:
-        requests = 0
-        while True:
-            async with self._in_flight:
-                await self._wait_for_turn()
-                if self._failed:
-                    raise BuildFailed(str(self._failed))
-                requests += 1
-                try:
-                    async with asyncio.timeout(self.api.timeout):
-                        return await self._send(request), requests
-                except Unusable as error:
-                    raise ApiFault(self._without_key(str(error)), requests, may_pass=True) from error
-                except TimeoutError:
-                    failure = _Retry(f"the API did not answer within {self.api.timeout:g} s")
-                except _Retry as error:
-                    failure = error
-                except ApiFault as fault:
-                    fault.requests = requests
-                    raise
-            if requests > self.api.retries:
-                reason = f"{failure} ({requests} requests)"
-                raise BuildFailed(self._systematic(reason)) if failure.is_systematic else ApiFault(reason, requests)
-            if failure.wait is None:
-                interval = min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** (requests - 1))
-                await asyncio.sleep(interval * random.uniform(0.75, 1.25))
-            else:
-                self._not_before = max(self._not_before, self._now() + failure.wait)
-
-    async def _wait_for_turn(self) -> None:
-        """Wait for the API's Retry-After, which applies to all requests."""
-        while (left := self._not_before - self._now()) > 0:
-            await asyncio.sleep(left)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+        return await self._transport.request(lambda: self._send(request))
 
     async def _send(self, request: Request) -> bytes:
-        try:
-            async with self._open(request) as response:
-                content = await read_capped(response)
-        except httpx.ConnectError as error:
-            raise _Retry(f"no server answers there ({one_line(error)})", is_systematic=True) from error
-        except httpx.TransportError as error:
-            raise _Retry(f"the connection to the API was lost ({type(error).__name__}: {one_line(error)})") from error
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise BuildFailed(self._systematic(f"its address is not valid: {one_line(error)}")) from error
-        if response.status_code >= 300:
-            self._refuse(response, content)
+        async with self._open(request) as response:
+            content = await read_capped(response)
+        self._transport.check(response, content)
         address = read_image(content)
         if isinstance(address, bytes):
             return address
@@ -191,44 +73,13 @@ class ImagesApi:
             raise Unusable(f"the image's URL {shown_path(address)} answers {answer.status}")
         return answer.content
 
-    def _open(self, request: Request) -> Any:
+    def _open(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
         if request.source is None:
-            return self._http.stream("POST", f"{self.api.base_url}/images/generations", json=dict(request.fields))
+            return self._transport.post("/images/generations", json=dict(request.fields))
         # A form's values are texts.
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in request.fields.items()}
         images = (request.source, *request.references)
         # OpenAI's name for a list of images is another one.
         name = "image[]" if request.references else "image"
         files = [(name, (f"image{number or ''}.png", content, "image/png")) for number, content in enumerate(images)]
-        return self._http.stream("POST", f"{self.api.base_url}/images/edits", data=texts, files=files)
-
-    def _refuse(self, response: httpx.Response, content: bytes) -> None:
-        """Raise the error that a response without an image means."""
-        status = response.status_code
-        answer = self._without_key(f"{status} {response.reason_phrase}: {explain(content)}")
-        if status == 429 and is_out_of_money(content):
-            raise BuildFailed(self._systematic(f"it requires payment. It says: {answer}"))
-        if status in _TRANSIENT:
-            wait = retry_after_s(response.headers.get("retry-after"))
-            if wait is not None and wait > MAX_RETRY_AFTER_S:
-                raise BuildFailed(self._systematic(f"it asks to retry after {wait:.0f} s. It says: {answer}"))
-            raise _Retry(f"the API answered {answer}", wait, is_systematic=status == 429)
-        if status in _SYSTEMATIC:
-            key = f" (its key is {self.key_from})" if status in (401, 403) else ""
-            raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. It says: {answer}"))
-        if status < 400:
-            to = response.headers.get("location", "elsewhere")
-            raise BuildFailed(
-                self._systematic(f"it redirects to {shown_path(to)}: give that as base_url. It says: {answer}")
-            )
-        if field := field_at_fault(content):
-            hint = "set api.send_seed to false" if field == "seed" else "change or leave out that setting"
-            raise BuildFailed(self._systematic(f"it does not take the field {shown(field)}: {hint}. It says: {answer}"))
-        raise ApiFault(f"the API refused: {answer}", 1)
-
-    def _without_key(self, text: str) -> str:
-        """The text of an answer; a server may repeat the key that it refuses."""
-        return text.replace(self._key, "...") if self._key and len(self._key) >= 8 else text
-
-    def _systematic(self, reason: str) -> str:
-        return f"the images API at {self.api.base_url} generates nothing: {reason} Finished images are kept."
+        return self._transport.post("/images/edits", data=texts, files=files)

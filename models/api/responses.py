@@ -1,4 +1,4 @@
-"""Parsing of an images API's responses: the image, the reason of a refusal, the time to wait."""
+"""Parsing of an API's responses: an image, the reason of a refusal, the time to wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 MAX_BYTES = 256 * 2**20
-"""Size limit of a response."""
+"""Size limit of a response with an image."""
 
 MAX_TEXT = 500
 """Characters of a refusal that messages repeat."""
@@ -24,13 +24,17 @@ class Unusable(Exception):
     """A response that should contain an image and does not."""
 
 
-async def read_capped(response: httpx.Response) -> bytes:
-    """The whole body. Raises Unusable where it is too long."""
+class TooLong(Unusable):
+    """A response that is longer than any that is read."""
+
+
+async def read_capped(response: httpx.Response, limit: int = MAX_BYTES) -> bytes:
+    """The whole body. Raises TooLong where it has over ``limit`` bytes; the rest is not read then."""
     content = bytearray()
     async for part in response.aiter_bytes():
         content += part
-        if len(content) > MAX_BYTES:
-            raise Unusable(f"the API's answer has over {MAX_BYTES // 2**20} MiB")
+        if len(content) > limit:
+            raise TooLong(f"the API's answer has over {limit // 2**20} MiB")
     return bytes(content)
 
 
@@ -39,15 +43,15 @@ def read_image(content: bytes) -> bytes | str:
     try:
         first = json.loads(content)["data"][0]
         encoded, address = first.get("b64_json"), first.get("url")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Unusable(f"the API's answer is malformed: {_excerpt(content)}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Unusable(f"the API's answer is malformed: {excerpt(content)}") from error
     if isinstance(encoded, str) and encoded:
         return _decode(encoded)
     if isinstance(address, str) and address.startswith("data:"):
         return _decode(address)
     if isinstance(address, str) and address.startswith(("http://", "https://")):
         return address
-    raise Unusable(f"the API's answer has neither b64_json nor url: {_excerpt(content)}")
+    raise Unusable(f"the API's answer has neither b64_json nor url: {excerpt(content)}")
 
 
 def _decode(encoded: str) -> bytes:
@@ -60,13 +64,19 @@ def _decode(encoded: str) -> bytes:
 def explain(content: bytes) -> str:
     """The API's own message in a refusal, or the beginning of its body."""
     message = _error(content).get("message")
-    return " ".join(message.split())[:MAX_TEXT] if isinstance(message, str) and message.strip() else _excerpt(content)
+    return " ".join(message.split())[:MAX_TEXT] if isinstance(message, str) and message.strip() else excerpt(content)
 
 
 def field_at_fault(content: bytes) -> str | None:
     """The field that a refusal names, if its value is the same in every request."""
     field = _error(content).get("param")
     return field if isinstance(field, str) and field and field not in _ROW_FIELDS else None
+
+
+def is_filtered(content: bytes) -> bool:
+    """Whether a refusal is a content filter's: it concerns what was asked, and another request changes nothing."""
+    error = _error(content)
+    return any(error.get(name) in ("content_filter", "content_policy_violation") for name in ("code", "type"))
 
 
 def is_out_of_money(content: bytes) -> bool:
@@ -79,7 +89,7 @@ def _error(content: bytes) -> dict[str, Any]:
     """OpenAI's {"error": {...}}, vLLM's own flat form, or FastAPI's {"detail": ...}."""
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(body, dict):
         return {}
@@ -87,7 +97,8 @@ def _error(content: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": error if isinstance(error, str) else json.dumps(error)}
 
 
-def _excerpt(content: bytes) -> str:
+def excerpt(content: bytes) -> str:
+    """The beginning of a body, for messages."""
     text = " ".join(content[: 2 * MAX_TEXT].decode("utf-8", "replace").split())
     return repr(text[:200]) if text else "an empty body"
 

@@ -1,4 +1,4 @@
-"""Rules for an images API's key: which variables may hold one, and which addresses may get it.
+"""Rules for an API's key: which variables may hold one, and which addresses may get it.
 
 A recipe may come from a colleague, a form or the internet. It names a variable and an address; the machine's owner
 decides what leaves the machine.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from imagemill.data.config.api import Api
+from imagemill.data.config.server_api import ServerApi
 from imagemill.data.errors import RecipeError
 from imagemill.data.messages import cut, shown
 from imagemill.data.storage.origins import BadUrl, is_loopback, origin_of
@@ -26,14 +26,14 @@ _NEVER = re.compile(
     r"|.*(PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|SECRET_ACCESS_KEY|CONNECTION_STRING|DATABASE_URL)",
     re.IGNORECASE,
 )
-"""Names of variables that hold something else than an images API's key: they are never sent, whatever is listed."""
+"""Names of variables that hold something else than an API's key: they are never sent, whatever is listed."""
 
 
-def check_key(field: str, api: Api) -> None:
+def check_key(field: str, api: ServerApi) -> None:
     """Raise RecipeError, naming the field, if the recipe asks for a key to be sent where it may not go."""
     if api.key_env and _NEVER.fullmatch(api.key_env):
         raise RecipeError(
-            f"{field}.key_env is {shown(api.key_env)}, which is not the key of an images API: imagemill never sends "
+            f"{field}.key_env is {shown(api.key_env)}, which is not the key of a model's API: imagemill never sends "
             "it. Put the API's own key into another variable."
         )
     if (api.key_env or api.key_block) and not may_get_key(api):
@@ -45,17 +45,17 @@ def check_key(field: str, api: Api) -> None:
         )
 
 
-def may_get_key(api: Api) -> bool:
+def may_get_key(api: ServerApi) -> bool:
     """Whether the machine's owner lets this API's origin have a key. Raises RecipeError for an invalid list."""
     return is_loopback(origin_of(api.base_url)) or is_listed(api)
 
 
-def is_listed(api: Api) -> bool:
+def is_listed(api: ServerApi) -> bool:
     """Whether the machine's owner has named this API's origin. Raises RecipeError for an invalid list."""
     return origin_of(api.base_url) in (*DEFAULT_ORIGINS, *_listed())
 
 
-def origin_in_messages(api: Api) -> str:
+def origin_in_messages(api: ServerApi) -> str:
     """The API's origin, without a default port."""
     return _plain(origin_of(api.base_url))
 

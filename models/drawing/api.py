@@ -19,7 +19,8 @@ from imagemill.data.images.provenance.details import ModelDetails
 from imagemill.data.records import Drawing, Failure, StepReport, WorkerStats
 from imagemill.data.staging.store import Generated, StageRequest, Staging
 from imagemill.data.storage.disk_errors import explain_disk_errors
-from imagemill.models.api.client import ApiFault, ImagesApi, Request
+from imagemill.models.api.client import ImagesApi, Request
+from imagemill.models.api.transport import ApiFault
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.drawing.batches import decode_references, read_source
 from imagemill.models.drawing.image_checks import find_fault

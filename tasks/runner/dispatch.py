@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefect.blocks.system import Secret
 from prefect.context import FlowRunContext
 
-from imagemill.data.config.api import Api
+from imagemill.data.config.server_api import ServerApi
 from imagemill.data.errors import BuildFailed, RecipeError
 from imagemill.data.messages import shown
 from imagemill.data.records import StepReport
@@ -75,7 +75,7 @@ def gpu_runner() -> GpuTaskRunner:
     return runner
 
 
-def find_key(api: Api) -> tuple[str | None, str]:
+def find_key(api: ServerApi) -> tuple[str | None, str]:
     """The API's key, if there is one, and its source. Raises RecipeError if the recipe's source has none."""
     # Again: the machine that builds decides, and may be another than the one that planned.
     check_key("api", api)

@@ -9,6 +9,7 @@ import pytest
 from prefect import Flow
 
 from imagemill.flows.build_dataset import build_dataset
+from imagemill.flows.build_images import build_images
 from imagemill.flows.plan_dataset import plan_dataset
 from imagemill.flows.prefect_server.served_flow import ServedFlow
 from imagemill.flows.verify_dataset import verify_dataset
@@ -20,7 +21,7 @@ def again(thing: Any) -> Any:
     return cloudpickle.loads(cloudpickle.dumps(thing))
 
 
-@pytest.mark.parametrize("flow", [build_dataset, verify_dataset], ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", [build_dataset, build_images, verify_dataset], ids=lambda flow: flow.name)
 def test_a_pickled_flow_is_the_same_flow(flow: Flow):
     loaded = again(flow)
     assert type(loaded) is ServedFlow

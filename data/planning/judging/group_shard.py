@@ -51,7 +51,6 @@ class GroupShard:
         self._folder, self._schema, self._judge, self._rows = folder, schema, judge, rows
         self._steps = [link.name for link in chain_of(recipe)]
         self._staging = Staging(folder.staged)
-        self._truncated = recipe.images.truncated == "allow"
         self._lossless = encodings_of_source(schema)
         self._is_last = {name: number == len(self._steps) - 1 for number, name in enumerate(self._steps)}
         self._has_turns = {link.name for link in judge.planner.edits if link.section.multi_turn}

@@ -61,7 +61,7 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
             counts.set_aside += 1
             worklist.add_fault(SetAside("load", row.id, row.file, row.line, str(error)))
             continue
-        if row.doubt and verdict.to_generate:
+        if row.doubt and (verdict.to_generate or _lacks_given(judge, row)):
             counts.set_aside += 1
             worklist.add_fault(_in_doubt(row, recipe))
             continue
@@ -107,6 +107,11 @@ def _same_reading(judge: Judge, row: Row) -> Row:
     before = row._replace(reading=None)
     verdict = judge.verdict(before)
     return before if any(leaf.look.image for leaf in verdict.leaves) or verdict.to_score else row
+
+
+def _lacks_given(judge: Judge, row: Row) -> bool:
+    """Whether the dataset has none of the images that the row itself gives."""
+    return judge.planner.judges_given and not judge.placements.stored(row.id)
 
 
 def _in_doubt(row: Row, recipe: Recipe) -> SetAside:

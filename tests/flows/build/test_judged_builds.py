@@ -248,6 +248,19 @@ def test_given_images_are_judged_and_nothing_is_generated(build: Build, tmp_path
     assert (third["scored"], third["fingerprint"]) == (0, first["fingerprint"])
 
 
+def test_a_given_image_over_the_limit_is_set_aside_unless_the_dataset_has_it(build: Build, tmp_path: Path):
+    for name, side in (("small", 20), ("big", 100)):
+        Image.new("RGB", (side, side), "red").save(tmp_path / f"{name}.png")
+    write_prompts(tmp_path / "p.jsonl", [{"id": name, "images": [f"{name}.png"]} for name in ("small", "big")])
+    fields = {"prompts": str(tmp_path / "p.jsonl"), "output": str(tmp_path / "new"), "scorers": SHARP}
+    limit = {"images": {"max_pixels": 1000}, "max_set_aside": 1}
+    assert build(fields | limit)["set_aside"] == 1
+    assert [row["id"] for row in rows_in(fields["output"])] == ["small"]
+    before = build(fields | {"output": str(tmp_path / "begun")})
+    after = build(fields | limit | {"output": str(tmp_path / "begun")})
+    assert (after["rows"], after["set_aside"], after["fingerprint"]) == (2, 0, before["fingerprint"])
+
+
 def test_near_duplicates_are_rejected_and_the_first_stays(build: Build, tmp_path: Path):
     (sample,) = (ROOT / "data/samples/images").glob("red-circle.png")
     with Image.open(sample) as image:

@@ -27,10 +27,16 @@ def deployed(server: str, ask: Ask) -> dict[str, dict[str, Any]]:
 
 
 def test_setup_prefect_called_again_leaves_one_of_each(deployed: dict, ask: Ask):
-    assert set(deployed) == {"text-to-image", "image-edit", "generate-and-edit", "nightly", "verify-weekly"}
+    names = {"from-prompts", "text-to-image", "image-edit", "generate-and-edit", "nightly", "verify-weekly"}
+    assert set(deployed) == names
     assert len(ask("/automations/filter", {})) == 4
     assert ask("/work_pools/gpu")["concurrency_limit"] == 1
-    for name, strategy in (("text-to-image", "ENQUEUE"), ("nightly", "CANCEL_NEW"), ("verify-weekly", "CANCEL_NEW")):
+    for name, strategy in (
+        ("from-prompts", "ENQUEUE"),
+        ("text-to-image", "ENQUEUE"),
+        ("nightly", "CANCEL_NEW"),
+        ("verify-weekly", "CANCEL_NEW"),
+    ):
         deployment = deployed[name]
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == strategy
@@ -69,6 +75,48 @@ def test_a_bad_recipe_is_refused_by_the_server_with_the_fields_name(
     code, answer = ask(f"/deployments/{deployed['text-to-image']['id']}/create_flow_run", body)
     assert code == 409
     assert f"Validation failed for field {expected}" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("width", 100, "100 is not a multiple of 8"),
+        ("candidates", 0, "0 is less than the minimum of 1"),
+        ("seed", "x", "'x' is not valid"),
+        ("instructions", "make it red", "'make it red' is not of type 'array'"),
+    ],
+)
+def test_the_short_form_refuses_a_bad_value_with_the_fields_name(
+    deployed: dict, ask: Ask, field: str, value: Any, expected: str
+):
+    body = {"parameters": {"prompts": "p.txt", field: value}}
+    code, answer = ask(f"/deployments/{deployed['from-prompts']['id']}/create_flow_run", body)
+    assert code == 409
+    assert answer["detail"].startswith(f"Error creating flow run: Validation failed for field '{field}'")
+    assert expected in answer["detail"]
+
+
+def test_the_short_form_is_first_with_its_fields_in_the_order_of_use(deployed: dict):
+    assert DEPLOYED[0]["name"] == min(deployed) == "from-prompts"
+    properties = deployed["from-prompts"]["parameter_openapi_schema"]["properties"]
+    first = ["prompts", "model", "width", "height", "images_per_prompt", "instructions", "seed", "candidates"]
+    assert sorted(properties, key=lambda name: properties[name]["position"]) == [
+        *first,
+        "output",
+        "recipe",
+        "overrides",
+    ]
+    assert all(facts["title"] and facts["description"] for facts in properties.values())
+
+
+def test_an_empty_number_of_the_short_form_is_a_plain_field_that_may_be_null(deployed: dict, ask: Ask):
+    """Prefect's own schema of it is refused by Prefect, or has tabs (flows/prefect_server/form_defaults.py)."""
+    schema = deployed["from-prompts"]["parameter_openapi_schema"]
+    assert "required" not in schema
+    assert {"type": "integer", "multipleOf": 8}.items() <= schema["properties"]["width"].items()
+    body = {"parameters": {"prompts": "p.txt", "width": None}}
+    run = ask(f"/deployments/{deployed['from-prompts']['id']}/create_flow_run", body)
+    assert run["parameters"] == body["parameters"]
 
 
 def test_the_form_has_a_title_and_a_help_text_for_every_field(deployed: dict):

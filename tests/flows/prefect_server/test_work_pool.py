@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 
 from tests.commands import Ask, Run
 
-DEPLOYED = {"text-to-image", "image-edit", "generate-and-edit", "nightly", "verify-weekly"}
+DEPLOYED = {"from-prompts", "text-to-image", "image-edit", "generate-and-edit", "nightly", "verify-weekly"}
 
 
 class Job(BaseJobConfiguration):

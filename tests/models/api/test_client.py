@@ -16,7 +16,7 @@ from imagemill.data.errors import BuildFailed
 from imagemill.data.images.codec import decode_image
 from imagemill.data.records import Drawing, StepReport
 from imagemill.data.staging.store import Staging
-from imagemill.models.api import client
+from imagemill.models.api import client, transport
 from imagemill.models.catalog.api_spec import ApiSpec
 from imagemill.models.drawing.api import draw_with_api
 from imagemill.models.job import Job
@@ -48,7 +48,7 @@ def api() -> Iterator[ImagesServer]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "FIRST_RETRY_DELAY_S", 0.01)
+    monkeypatch.setattr(transport, "FIRST_RETRY_DELAY_S", 0.01)
 
 
 def drawing(prompt: str, **more: Any) -> Drawing:
@@ -151,8 +151,8 @@ def test_a_retry_after_delays_every_request(api: ImagesServer, tmp_path: Path, m
             clock[0] += seconds
 
     clock = [0.0]
-    monkeypatch.setattr(client.asyncio, "sleep", note)
-    monkeypatch.setattr(client.ImagesApi, "_now", lambda self: clock[0])
+    monkeypatch.setattr(transport.asyncio, "sleep", note)
+    monkeypatch.setattr(transport.Transport, "_now", lambda self: clock[0])
     api.answers["a fox"] = [says(429, "slow down", {"retry-after": "30"})]
     assert generate(api, tmp_path, drawing("a fox"), drawing("a kite"), concurrency=1).generated == 2
     assert [wait for wait in waits if wait > 1] == [30.0]
