@@ -12,6 +12,7 @@ from typing import Any
 from imagemill.data.answers.budget import NotAsked
 from imagemill.data.answers.records import Question, SeenImage
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.words.answer_fields import read_values
 from imagemill.data.config.words.llm import LlmStep
 from imagemill.data.config.words.placeholders import fill_in
 from imagemill.data.errors import BadRow
@@ -107,12 +108,16 @@ class Words:
                 raise BadRow(doubt)
             if answer.values is None:
                 raise BadRow(f"{asker_of(number)}: {answer.fault or 'the model gave no answer'}")
+            # Again: a dataset's answers may be from someone else.
+            values = read_values(step.answer_fields, answer.values)
+        except ValueError as error:
+            return Copy(copy.fields, given_id, BadRow(f"{asker_of(number)}: the dataset's answer is not one: {error}"))
         except BadRow as error:
             return Copy(copy.fields, given_id, error)
         except NotAsked as error:
             self.unasked.add(self._steps, number, str(error))
             return Copy(copy.fields, given_id, error)
-        return Copy({**copy.fields, **answer.values}, given_id)
+        return Copy({**copy.fields, **values}, given_id)
 
     def _question(self, number: int, fields: Mapping[str, Any], which: int, seen: tuple[SeenImage, ...]) -> Question:
         step = self._steps[number]
