@@ -101,10 +101,9 @@ class Words:
             given_id = given_id._replace(text=f"{given_id.text}-{which}")
         try:
             question = self._question(number, copy.fields, which, seen)
-            if doubt is None:
-                answer = await self._asks.answer(question)
-            elif (answer := await self._asks.known(question)) is None:
-                # It is built only if the dataset has it, so it is not worth an answer.
+            # A row in doubt is built only if the dataset has it, so it is not worth an answer.
+            answer = await (self._asks.answer if doubt is None else self._asks.known)(question)
+            if answer is None:
                 raise BadRow(doubt)
             if answer.values is None:
                 raise BadRow(f"{asker_of(number)}: {answer.fault or 'the model gave no answer'}")
