@@ -116,6 +116,7 @@ def test_a_recipe_with_words_alone_describes_given_images(
         ("2", "(1024, 410) 160", 3),
     ]
     assert (run["generated"], run["asked"]) == (0, 3)
+    assert verify_files(described["output"], measures_of).faults == []
     # Loopback is this machine.
     assert "notes" not in run
     # The same pixels in another file are the same question.

@@ -1,4 +1,4 @@
-"""Builds that are killed while they ask language models: nothing that was answered is asked again, here or elsewhere."""
+"""Builds that are killed while they ask language models: no answer is asked for again, here or elsewhere."""
 
 from __future__ import annotations
 
