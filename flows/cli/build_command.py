@@ -23,7 +23,7 @@ from imagemill.data.storage.home import home_folder
 from imagemill.data.storage.scratch import remove_scratch
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
-from imagemill.tasks.progress import truncation_note
+from imagemill.tasks.progress import asking_note, truncation_note
 from imagemill.tasks.runner.cluster import MachineCluster
 
 STOPPED = "imagemill: stopped; run the same command again to go on from here."
@@ -116,6 +116,9 @@ def progress_bar(show: bool) -> Iterator[Any]:
                     scores = {"total": progress.planned_scores, "completed": progress.seen_scored}
                     bar.update(line, description="scoring", **scores)
                     continue
+                if progress.asked and not progress.planned:
+                    bar.update(line, description=f"asking language models: {asking_note(progress)}")
+                    continue
                 bar.update(
                     line,
                     description="generating" if progress.is_generating else "planning, starting workers",
@@ -143,6 +146,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if "candidates" in figures:
         print("\n".join(f"  {line}" for line in Funnel.of_figures(figures).lines()))
+    if figures.get("asked"):
+        print(f"Language models: {figures['asked']:,} requests, {figures['answered']:,} answers.")
     if figures["set_aside"]:
         print(f"Set aside, with reasons: {folder.set_aside}")
     if prompts := figures.get("prompts_truncated"):

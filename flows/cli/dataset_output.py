@@ -43,6 +43,8 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
         _line(kind.replace("_", " "), _count(figures[kind], "row"))
     for reason in figures["reasons"]:
         _line("", cut(reason, 2 * MAX_SHOWN))
+    if asking := figures.get("asking"):
+        _print_asking(asking)
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
     models = [f"{count:,} with {cut(model)}" for model, count in figures["draw"].items() if count]
@@ -59,6 +61,18 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
     for note in figures["notes"]:
         _line("note", note)
     return 0
+
+
+def _print_asking(asking: Mapping[str, Any]) -> None:
+    """What language models would be asked. A refusal is asked about once more, so requests may be more."""
+    asked = [
+        f"up to {_count(count, 'question')} by {name}"
+        + (f" (about {asking['costs'][name]:g})" if name in asking["costs"] else "")
+        for name, count in asking["questions"].items()
+    ]
+    _line("to ask", ", ".join(asked) or "nothing")
+    if asking["rows"]:
+        _line("", f"{_count(asking['rows'], 'row')} without words yet, in none of the other figures")
 
 
 def _print_judging(judging: Mapping[str, Any], most: int) -> None:

@@ -17,7 +17,7 @@ from imagemill.data.dataset.sheet.score_sheet import score_sheet
 from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.planning.totals import Plan
 from imagemill.data.records import SetAside
-from imagemill.tasks.progress import Progress, truncation_note
+from imagemill.tasks.progress import Progress, asking_note, truncation_note
 
 MAX_TABLE_ROWS = 200
 """Maximum number of lines in a table; an artifact is for reading."""
@@ -64,6 +64,8 @@ def report(
     if progress.judges:
         lines["scores"] = f"{progress.scored:,} computed"
         lines["funnel"] = "<br>".join(_cell(line) for line in progress.funnel.lines())
+    if progress.asked:
+        lines["language models"] = _cell(asking_note(progress))
     if progress.truncated:
         lines["long prompts"] = truncation_note(progress.truncated, progress.max_tokens)
     table = "\n".join(f"| {label} | {value} |" for label, value in lines.items())
