@@ -218,6 +218,12 @@ class Edit(ModelChoice):
         title="Select",
         description="Generate more candidates than images_per_instruction, and keep the best; absent: all are kept.",
     )
+    inverse: bool = Field(
+        False,
+        title="Inverse",
+        description="For each edit in the dataset a further row with the two images swapped, and the row's column "
+        "inverse_edit as its instruction (docs/chains.md).",
+    )
 
     @model_validator(mode="after")
     def _instructions_differ(self) -> Edit:

@@ -146,6 +146,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if "candidates" in figures:
         print("\n".join(f"  {line}" for line in Funnel.of_figures(figures).lines()))
+    if "inverse" in figures:
+        print(f"  and {figures['inverse']:,} inverse rows")
     if figures.get("asked"):
         print(f"Language models: {figures['asked']:,} requests, {figures['answered']:,} answers.")
     if figures["set_aside"]:

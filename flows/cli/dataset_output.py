@@ -82,6 +82,8 @@ def _print_judging(judging: Mapping[str, Any], most: int) -> None:
     _line("to score", ", ".join(scores) or "nothing")
     if judging["to_rejected"] or judging["from_rejected"]:
         _line("moved", f"{judging['to_rejected']:,} to rejected/, {judging['from_rejected']:,} back from there")
+    if judging["inverse"]:
+        _line("inverse", f"up to {judging['inverse']:,} of the rows are inverse ones, for which nothing is generated")
     if judging["pairs"]:
         _line("pairs", f"{judging['pairs']:,} of rows that are finished")
     if judging["rewritten_bytes"]:
