@@ -37,7 +37,7 @@ class Named:
     folder: str | None = None
     """Of its class; None without ``by_class``."""
     group: str = ""
-    """Of the row of the prompts file that it comes from."""
+    """Of the row of the prompts file that it comes from: equal for its variants, turns and candidates."""
     message: int = 0
     """Number of the message in that row."""
 

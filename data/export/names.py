@@ -57,10 +57,13 @@ def names_of(rows: Iterable[Row], choices: Choices) -> list[Named]:
         classes.append(row.get(choices.by_class) if choices.by_class else None)
     folders = class_folders(value for value in classes if value is not None)
     messages = _messages_of(set(ids)) if choices.messages else {}
-    return [
-        Named(stem, folders.get(str(value)) if value is not None else None, *messages.get(own, (own, 0)))
-        for stem, own, value in zip(unique(stems, keys), ids, classes, strict=True)
-    ]
+    # An id that ends like the second variant of another one is not its name.
+    groups = class_folders({messages.get(own, (own, 0))[0] for own in ids}, with_digest=re.compile(r".*-v\d+"))
+    named = []
+    for stem, own, value in zip(unique(stems, keys), ids, classes, strict=True):
+        group, message = messages.get(own, (own, 0))
+        named.append(Named(stem, folders.get(str(value)) if value is not None else None, groups[group], message))
+    return named
 
 
 def unique(stems: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -79,12 +82,16 @@ def unique(stems: Sequence[str], keys: Sequence[str]) -> list[str]:
     return names
 
 
-def class_folders(values: Iterable[Any]) -> Mapping[str, str]:
-    """Text of a class -> its folder."""
-    texts = sorted({str(value) for value in values})
-    plain = {text: plain_name(text) for text in texts}
+def class_folders(values: Iterable[Any], with_digest: re.Pattern[str] | None = None) -> Mapping[str, str]:
+    """Text of a class -> its folder. ``with_digest``: texts that are no names as they are."""
+    plain = {text: plain_name(text) for text in sorted({str(value) for value in values})}
     counts = Counter(name.casefold() for name in plain.values())
-    return {text: name if counts[name.casefold()] == 1 else _with_digest(text) for text, name in plain.items()}
+    return {
+        text: _with_digest(text)
+        if counts[name.casefold()] > 1 or (with_digest and with_digest.fullmatch(text))
+        else name
+        for text, name in plain.items()
+    }
 
 
 def _messages_of(ids: set[str]) -> dict[str, tuple[str, int]]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from imagemill.data.export.entry import Choices, Entry, ImageOf, LeftOut, Named, Row
 from imagemill.data.export.metadata import json_columns
-from imagemill.data.export.names import plain_name
 from imagemill.data.export.row_images import IMAGES, REFERENCES, final_of, references_of, suffixes_of
 
 LINES = "dataflow.jsonl"
@@ -30,17 +29,16 @@ def dataflow(row: Row, named: Named, choices: Choices) -> Entry | LeftOut:
         return LeftOut("without an image")
     is_edit = final == "edited_image"
     turn, candidate = row.get("turn_index") or 0, row.get("candidate") or 0
-    group = plain_name(named.group)
     if is_edit:
         # The variants of a prompt are edited from different images.
         variant = row.get("variant") or 0
-        sample = f"sample_{group}" + (f"-v{variant}" if variant else "")
+        sample = f"sample_{named.group}" + (f"-v{variant}" if variant else "")
         number = f"{turn}c{candidate}" if turn and candidate else str(turn or candidate)
         order, line = [turn, candidate], sample
     else:
-        sample = f"sample{group}_condition{named.message}"
+        sample = f"sample{named.group}_condition{named.message}"
         number = str(candidate or row.get("variant") or 0)
-        order, line = [named.message, int(number)], f"sample{group}"
+        order, line = [named.message, int(number)], f"sample{named.group}"
     files: dict[str, ImageOf | str] = {}
 
     def place(image: str, mark: str) -> str:
