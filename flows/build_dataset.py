@@ -78,10 +78,10 @@ def build_dataset(
         retry_set_aside: Retry the rows that earlier builds set aside.
         overrides: Fields that override the recipe's, by dotted name: {"generate.seed": 7}.
     """
-    return run_build(lambda: load_recipe(recipe, overrides), retry_set_aside)
+    return build_recipe(lambda: load_recipe(recipe, overrides), retry_set_aside)
 
 
-def run_build(
+def build_recipe(
     load: Callable[[], Recipe],
     retry_set_aside: bool = False,
     explain: Callable[[RecipeError], RecipeError] = lambda error: error,

@@ -72,6 +72,7 @@ def build(
     cluster: Cluster = None,
     retry_set_aside: RetrySetAside = False,
     verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
+    watch: Annotated[bool, Parameter(help="Print progress as lines, with the time left, and not as a bar.")] = False,
 ) -> int:
     """Build a dataset, generating only what is missing.
 
@@ -85,7 +86,7 @@ def build(
         stop_fork_server()
     from imagemill.flows.cli.build_command import run_build
 
-    return run_build(checked, workers, cluster, retry_set_aside, verbose)
+    return run_build(checked, workers, cluster, retry_set_aside, verbose, watch)
 
 
 @app.command
