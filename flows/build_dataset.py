@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import Failure
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.prefect_server.served_flow import served
+from imagemill.flows.run.asking_board import asking_board
 from imagemill.flows.run.cancellation import end_if_cancelled_before, ends_in_time
 from imagemill.flows.run.crash_recovery import gave_up_state, lock_dataset
 from imagemill.flows.run.dashboard import Board
@@ -40,6 +42,7 @@ from imagemill.flows.run.run_record import record_run, run_line, stopped_by
 from imagemill.flows.run.shard_names import shards_before
 from imagemill.flows.run.start_task import begin
 from imagemill.flows.run.step_runs import run_step
+from imagemill.flows.run.unasked import not_asked, without_removals
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models, resolve_recipe_scorers
@@ -75,10 +78,10 @@ def build_dataset(
         retry_set_aside: Retry the rows that earlier builds set aside.
         overrides: Fields that override the recipe's, by dotted name: {"generate.seed": 7}.
     """
-    return run_build(lambda: load_recipe(recipe, overrides), retry_set_aside)
+    return build_recipe(lambda: load_recipe(recipe, overrides), retry_set_aside)
 
 
-def run_build(
+def build_recipe(
     load: Callable[[], Recipe],
     retry_set_aside: bool = False,
     explain: Callable[[RecipeError], RecipeError] = lambda error: error,
@@ -118,9 +121,12 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
             with ends_in_time():
                 recipe = pin_recipe(recipe, models, folder.pin)
                 pin_scorers(scorers.values(), folder.pin)
-                loaded = begin(load_prompts, recipe)
+                with asking_board(recipe, progress):
+                    loaded = begin(load_prompts, recipe, retry_set_aside)
+                recipe = without_removals(recipe, loaded)
                 build = make_build(recipe, models, loaded, retry_set_aside, scorers)
                 plan = begin(plan_shards, build)
+                plan = replace(plan, notes=(*loaded.notes, *plan.notes))
                 _announce(plan, progress)
                 board = _open_board(build, folder, plan, progress)
                 with board.updated():
@@ -136,7 +142,8 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
         figures = record_run(
             folder,
             progress,
-            status="complete" if set_aside <= allowed else "failed",
+            status="complete" if set_aside <= allowed and not loaded.unasked.rows else "failed",
+            **({"not_asked": loaded.unasked.rows} if loaded.unasked.rows else {}),
             rows=manifest["rows"],
             # Of a build that chooses, it is the funnel's: the images that were kept of all candidates.
             **({} if build.is_judged else {"kept": plan.reused}),
@@ -154,6 +161,8 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
             f"{manifest['rows'] + set_aside}); their reasons are in {folder.set_aside}. The {manifest['rows']} good "
             "rows are kept. Fix the rows, raise max_set_aside, or retry them with --retry-set-aside."
         )
+    if loaded.unasked.rows:
+        raise not_asked(loaded)
     return completed(figures)
 
 
@@ -198,7 +207,7 @@ def _announce(plan: Plan, progress: Progress) -> None:
 
 def _open_board(build: Build, folder: Folder, plan: Plan, progress: Progress) -> Board:
     with Worklist.open(folder.plan) as worklist:
-        bad_rows = list(worklist.faults())
+        bad_rows = [fault for fault in worklist.faults() if fault.counts]
     return Board(build.recipe, folder, plan, bad_rows, progress, _runner().workers)
 
 

@@ -24,7 +24,7 @@ from imagemill.data.planning.judging.inverses import places_of
 from imagemill.data.planning.judging.judge import Judge
 from imagemill.data.planning.judging.outcomes import outcome_columns
 from imagemill.data.planning.judging.plan import make_judged_plan
-from imagemill.data.planning.load_rows import load_rows
+from imagemill.data.planning.known_words import load_known
 from imagemill.data.planning.plan import make_plan, schema_of
 from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
@@ -61,7 +61,8 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
             tempfile.TemporaryDirectory(prefix="plan-", dir=scratch_folder()) as scratch,
             Worklist.create(Path(scratch) / "plan.sqlite") as worklist,
         ):
-            loaded = load_rows(recipe, worklist, Path(scratch) / "given")
+            loaded, asking = load_known(recipe, worklist, Path(scratch), retry_set_aside)
+            recipe = recipe.model_copy(update={"on_removed": "keep"}) if loaded.unasked.rows else recipe
             schema = schema_of(recipe, loaded, measures_of, outcome_columns(recipe, scorers) if judged else ())
             judging: dict[str, Any] = {}
             if judged:
@@ -77,7 +78,8 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
                 plan = make_plan(recipe, worklist, folder, schema, facts, failures)
                 draw, to_build = worklist.missing(), worklist.count_planned_rows()
                 rows = sum(file.rows for file in files) - plan.removed + to_build
-            reasons = [f"line {fault.line}: {fault.reason}" for fault in islice(worklist.faults(), MAX_REASONS)]
+            bad = (fault for fault in worklist.faults() if fault.counts)
+            reasons = [f"line {fault.line}: {fault.reason}" for fault in islice(bad, MAX_REASONS)]
             staged = _subtract_staged(draw, worklist, folder, schema)
     except FileNotFoundError as error:
         if error.filename is None or not str(error.filename).startswith(f"{folder.root}/"):
@@ -111,6 +113,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         "bytes_added": row_bytes and round(to_build * row_bytes),
         "bytes": row_bytes and round(rows * row_bytes),
         **judging,
+        **asking,
     }
 
 

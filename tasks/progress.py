@@ -36,7 +36,7 @@ class Progress:
     workers: dict[str, WorkerStats] = field(default_factory=dict)
     """Statistics by worker."""
     cost: float = 0.0
-    """Cost of an API's images, by the recipe's api.cost_per_image."""
+    """Cost of APIs' images and answers, by the recipe's cost_per_image and cost_per_request."""
     truncated: int = 0
     """Generated prompts that are longer than their model's text encoders take."""
     max_tokens: set[int] = field(default_factory=set)
@@ -47,6 +47,14 @@ class Progress:
     """Scores that were computed."""
     planned_scores: int = 0
     """Scores to compute, where a finished dataset is scored."""
+    asked: int = 0
+    """Requests to language models."""
+    answered: int = 0
+    """Their answers, refusals included."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    asking_seconds: float = 0.0
+    """From the first request to a language model to its last answer."""
     judges: bool = False
     """Whether the build chooses or scores."""
     funnel: Funnel = field(default_factory=Funnel)
@@ -66,6 +74,7 @@ class Progress:
     is_generating: bool = False
     first_seen: tuple[float, int] | None = None
     """Time of the first event with generated images (monotonic seconds), and their number."""
+    _asking_since: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def plan(self, plan: Plan) -> None:
@@ -86,6 +95,15 @@ class Progress:
                     self.seen += event["images"]
                     self.seen_generated += event["images"]
                     self.first_seen = self.first_seen or (time.monotonic(), self.seen_generated)
+                case "asked":
+                    self.asked += event["requests"]
+                    self.cost += event["cost"]
+                    self._asking_since = self._asking_since or time.monotonic()
+                case "answered":
+                    self.answered += 1
+                    self.prompt_tokens += event["prompt_tokens"]
+                    self.completion_tokens += event["completion_tokens"]
+                    self.asking_seconds = time.monotonic() - (self._asking_since or time.monotonic())
                 case "paid":
                     self.cost += event["cost"]
                 case "scored":
@@ -172,6 +190,15 @@ class Progress:
         first, images = self.first_seen
         seconds = time.monotonic() - first
         return (self.seen_generated - images) / seconds if seconds > 0 else 0.0
+
+
+def asking_note(progress: Progress) -> str:
+    """What language models were asked: ``12 requests, 10 answers, 4,000 + 200 tokens``."""
+    return (
+        f"{progress.asked:,} requests, {progress.answered:,} answers, "
+        f"{progress.prompt_tokens:,} + {progress.completion_tokens:,} tokens"
+        + (f", cost {progress.cost:g}" if progress.cost else "")
+    )
 
 
 def truncation_note(prompts: int, max_tokens: Collection[int]) -> str:

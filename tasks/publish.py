@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from prefect import task
 
+from imagemill.data.answers.store import answer_files
 from imagemill.data.config.judging.duplicates import PHASH
 from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.dataset.card import dataset_card
@@ -66,7 +67,7 @@ def publish(
     for area in folder.areas:
         compact(folder, area.name)
     files, _ = folder.committed()
-    beside = {"pairs": pair_files(folder), "scores": Ledger(folder).files()}
+    beside = {"pairs": pair_files(folder), "scores": Ledger(folder).files(), "answers": answer_files(folder)}
     scorers = [spec.facts() for spec in build.scorers.values()]
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices, beside)
     manifest = with_scorers(manifest, scorers, folder.read_manifest())

@@ -11,7 +11,11 @@ _ROUNDING = 1e-9
 """Sums of prices are compared with this relative error."""
 
 
-class BudgetReached(Exception):
+class NotAsked(Exception):
+    """A question has no answer yet; the message says why it was not asked."""
+
+
+class BudgetReached(NotAsked):
     """A request was not made, since it would go over a budget; the message names the setting."""
 
 

@@ -18,6 +18,8 @@ class SeenImage:
     """On this machine."""
     sha256: str
     """Of the file's bytes, in hexadecimal."""
+    truncated: bool = False
+    """Whether of a file that ends early what there is counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Question:
         return self._id("question", pixels)
 
     def _id(self, kind: str, images: Sequence[str]) -> str:
-        # Neither the asker nor the address: a step that moves in the recipe, or a server that moves, asks nothing again.
+        # Neither the asker nor the address: a step that moves in the recipe, or a server that moves, asks nothing.
         # Nor the longest answer: a raised limit asks again, with --retry-set-aside, only what was cut short.
         about = {
             "model": self.model,

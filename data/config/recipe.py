@@ -26,6 +26,8 @@ from imagemill.data.config.recipe_checks import check_columns, check_steps
 from imagemill.data.config.shipped import find_sample
 from imagemill.data.config.steps import ChainStep, Edit, Generate
 from imagemill.data.config.template import Sweep, Template, placeholders
+from imagemill.data.config.words.checks import check_words
+from imagemill.data.config.words.llm import LlmStep
 
 
 class Recipe(Section):
@@ -41,13 +43,19 @@ class Recipe(Section):
         "",
         title="Prompts",
         description="The prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, .tar), a folder or glob "
-        "of such files, or a folder of images; empty: the template makes all prompts. A path, a URL, or on the Hub "
-        "hf://datasets/org/name/path or hf:org/name:config:split.",
+        "of such files, or a folder of images; empty: the template or llm makes all prompts. A path, a URL, or on the "
+        "Hub hf://datasets/org/name/path or hf:org/name:config:split.",
     )
     template: Template | None = Field(
         None,
         title="Template",
         description="Builds prompts from a text with placeholders in braces; absent: prompts are used as they are.",
+    )
+    llm: list[LlmStep] = Field(
+        [],
+        title="Language models",
+        description="Columns that language models write for each row, in order and before the template, such as "
+        "[{model: ..., api: {base_url: ...}, ask: ..., fields: {edit_prompt: text}}].",
     )
     sweep: Sweep | None = Field(
         None,
@@ -171,6 +179,7 @@ class Recipe(Section):
         check_steps(self, sections)
         check_columns(self.columns, sections)
         check_judging(self, sections)
+        check_words(self)
         for field in ("prompts", "output", "cache_dir", "models_file"):
             path = getattr(self, field)
             if path and path.startswith("~/"):
@@ -184,7 +193,7 @@ class Recipe(Section):
     @property
     def rows_from(self) -> str:
         """Source of the rows, for messages and for the rows themselves."""
-        return self.prompts or "recipe.template"
+        return self.prompts or ("recipe.template" if self.template else "recipe.llm")
 
     @property
     def prompts_path(self) -> str:
@@ -194,11 +203,14 @@ class Recipe(Section):
     def _check_prompts(self) -> None:
         if self.prompts:
             return
+        if self.template is None and self.llm:
+            return
         if self.template is None:
             raise ValidationError.from_exception_data(
                 "Recipe", [{"type": "missing", "loc": ("prompts",), "input": None}]
             )
-        undefined = sorted(placeholders(self.template) - set(self.template.values))
+        written = {name for step in self.llm for name in step.fields}
+        undefined = sorted(placeholders(self.template) - set(self.template.values) - written)
         if undefined:
             raise ValueError(
                 f"the template has {{{undefined[0]}}}, but template.values has no list of that name, and no prompts "

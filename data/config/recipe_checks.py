@@ -60,9 +60,9 @@ def _check_given(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> Non
                 "given.select into that section, or take out 'given'"
             )
         return
-    if not recipe.scorers and recipe.duplicates is None and recipe.splits is None:
+    if not recipe.scorers and not recipe.llm and recipe.duplicates is None and recipe.splits is None:
         raise ValueError(
             "nothing to generate: give a 'generate' section, an 'edit' section, or both "
-            "('generate: {}' uses the defaults); to judge the rows' own images, give 'scorers', 'duplicates' or "
-            "'splits'"
+            "('generate: {}' uses the defaults); to judge the rows' own images, give 'scorers', 'duplicates', "
+            "'splits' or 'llm'"
         )

@@ -34,7 +34,7 @@ class ModelChoice(Section):
     model: Text = Field(
         "bundled",
         title="Model",
-        description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
+        description="A catalog name, a folder with model_index.json, an 'org/name' repository, or a .safetensors file.",
     )
     backend: Literal["diffusers", "openai"] = Field(
         "diffusers",

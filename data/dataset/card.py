@@ -12,6 +12,7 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.describe.card_notes import CardNotes
+from imagemill.data.dataset.describe.language_models import language_models
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
 from imagemill.data.dataset.published import public_path
@@ -94,6 +95,7 @@ def dataset_card(
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     listed += "".join(f"\n- scorer {_scorer(scorer)}" for scorer in scorers)
+    listed += language_models(recipe, manifest.get("pinned", {}))
     opened, files, rows = _example(manifest)
     kind = "that were given" if schema.is_given else "made by diffusion models"
     return f"""---

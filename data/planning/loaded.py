@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from imagemill.data.dataset.carried.arrow_kinds import ColumnKind
 from imagemill.data.dataset.carried.begun import Begun
+from imagemill.data.planning.words.unasked import Unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,7 @@ class Loaded:
     """How the rows were read (data.dataset.folder.CONVENTIONS)."""
     encoding_version: int = 1
     """How images are written (data.images.codec.ENCODING_VERSION)."""
+    unasked: Unasked = field(default_factory=Unasked)
+    """What language models are not asked yet."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what the user may not have meant."""

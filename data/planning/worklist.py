@@ -103,14 +103,17 @@ class Worklist:
         finally:
             connection.close()
 
-    def add_row(self, own_id: str | None, row: Row) -> None:
-        """Add a row under its own id, or under one derived from its content. Raises BadRow."""
-        if own_id:
+    def add_row(self, own_id: str | None, row: Row, may_repeat: bool = False) -> None:
+        """Add a row under its own id, or under one derived from its content. Raises BadRow.
+
+        ``may_repeat``: whether other rows may have this id too; they are then numbered, as those of equal content are.
+        """
+        if own_id and not may_repeat:
             if not self._insert(own_id, own_id, row):
                 first = self._db.execute("SELECT line FROM rows WHERE id = ?", (own_id,)).fetchone()[0]
                 raise BadRow(f"duplicate id {shown(own_id)}: line {first} has it too, and comes first")
             return
-        content_id, image_id = content_ids(row)
+        content_id, image_id = (own_id, own_id) if own_id else content_ids(row)
         if not self._insert(content_id, image_id, row):
             query = "INSERT INTO repeats VALUES (?, 2) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
             times = self._db.execute(query, (content_id,)).fetchone()[0]

@@ -86,7 +86,7 @@ class RoleFinder:
         unused = {role for role, is_used in _role_usage(recipe) if not is_used}
         # Fields that this recipe does not read are carried into the dataset.
         self._roles = {role: name for role, name in recipe.columns.roles().items() if name and role not in unused}
-        self._carried_binary = frozenset(recipe.columns.carry_binary)
+        self.carried_binary = frozenset(recipe.columns.carry_binary)
         self.image_roles = [role for role in ("images", "mask", *guides_of(recipe)) if role not in unused]
         self._of = lru_cache(maxsize=64)(self._find)
 
@@ -103,7 +103,7 @@ class RoleFinder:
         fields = {found.columns[role] for role in self.image_roles if role in found.columns}
         fields |= {found.paths[role][0] for role in self.image_roles if role in found.paths}
         # Each of the candidates may be another's text, or null.
-        return self._carried_binary.union(fields, *(found.candidates.get(role, ()) for role in self.image_roles))
+        return self.carried_binary.union(fields, *(found.candidates.get(role, ()) for role in self.image_roles))
 
     def _find(self, keys: tuple[str, ...], heading: tuple[str, ...]) -> FieldRoles:
         find = _Names(keys)

@@ -46,17 +46,19 @@ class RowMaker:
         mark: str = "",
         heading: tuple[str, ...] = (),
         swept: Mapping[str, Any] | None = None,
+        given_id: str | None = None,
     ) -> Iterator[tuple[str | None, Row]]:
         """Yield (the row's own id or None, the row with its ids still empty). Raises BadRow.
 
         ``mark`` distinguishes the variants of a record (data.prompts.expansion) and is appended to its own id;
         ``swept`` are the variant's settings. ``heading``: all fields of the record's file, where the file lists them.
+        ``given_id`` takes the place of its own id.
         """
         roles = self.roles.of(fields, heading)
         values = roles.values(fields)
         settings = read_settings({**roles.setting_values(fields), **(swept or {})}, roles.settings)
         carried = roles.carried_values(fields)
-        own_id = self._id(values)
+        own_id = given_id or self._id(values)
         own_id = f"{own_id}-{mark}" if own_id is not None and mark else own_id
         conversation = NO_CONVERSATION
         if has_conversation(values):
@@ -120,21 +122,33 @@ class RowMaker:
         """Those of a record's fields that imagemill does not read."""
         return self.roles.of(tuple(names)).carried
 
+    @property
+    def carried_binary(self) -> frozenset[str]:
+        """The fields that are carried although they are binary."""
+        return self.roles.carried_binary
+
+    def id_of(self, fields: Mapping[str, Any]) -> str | None:
+        """The record's own id; None if it has none. Raises BadRow for an invalid one."""
+        return self._id(self.roles.of(tuple(fields)).values(fields))
+
     def own_id(self, fields: Mapping[str, Any] | None) -> str | None:
         """The record's own id; None if it has none, or an invalid one."""
         if not fields:
             return None
         try:
-            return self._id(self.roles.of(fields).values(fields))
+            return self.id_of(fields)
         except BadRow:
             return None
 
-    def prefetch(self, fields: Mapping[str, Any] | None, heading: tuple[str, ...] = ()) -> None:
-        """Start to download the images of a record that is needed soon."""
+    def prefetch(
+        self, fields: Mapping[str, Any] | None, heading: tuple[str, ...] = (), others: Iterable[str] = ()
+    ) -> None:
+        """Start to download the images of a record that is needed soon. ``others``: further fields with images."""
         if not fields:
             return
         values = self.roles.of(fields, heading).values(fields)
         images = [values[role] for role in self.roles.image_roles if role in values]
+        images += [fields[name] for name in others if name in fields]
         if "images" in self.roles.image_roles and not values.get("images") and has_conversation(values):
             with suppress(BadRow):
                 images += read_conversation(values["conversations"], "").images

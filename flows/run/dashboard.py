@@ -6,35 +6,39 @@ server outage does not stop a build: the next update carries everything.
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
-from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.sheet.last_images import last_images
 from imagemill.data.planning.totals import Plan
 from imagemill.data.records import SetAside
+from imagemill.flows.run.artifacts import Artifacts
 from imagemill.flows.run.dashboard_text import (
+    MAX_STRIP_BYTES,
+    embedded_last_images,
     embedded_scores,
     embedded_sheet,
+    format_duration,
     report,
     set_aside_heading,
     set_aside_line,
     set_aside_table,
+    time_left,
 )
+from imagemill.flows.run.report.figures import figures_before, last_run, workers_section
+from imagemill.flows.run.report.rate import RateHistory, rate_section
 from imagemill.tasks.progress import Progress
 
 EVENT_INTERVAL_S = 5.0
@@ -79,13 +83,14 @@ class Board:
         self.recipe, self.folder, self.plan, self.bad_rows = recipe, folder, plan, bad_rows
         self.progress, self.workers = progress, workers
         self.name = flow_run.name or recipe.name
-        self._key = re.sub(r"[^a-z0-9]+", "-", recipe.name.lower()).strip("-")
         self._log = get_run_logger()
-        self._written: dict[str, Any] = {}
-        self._ids: dict[str, UUID] = {}
+        self._artifacts = Artifacts(recipe.name, self._log)
         self._reported = 0
         self._committed = 0
         self._end = ""
+        self._rates = RateHistory()
+        self._before = figures_before(last_run(folder))
+        self._strip: bytes | None = None
 
     @contextmanager
     def updated(self) -> Iterator[None]:
@@ -115,6 +120,7 @@ class Board:
     def _follow(self, stop: threading.Event) -> None:
         updated = logged = time.monotonic()
         while not stop.wait(EVENT_INTERVAL_S):
+            self._rates.add(self.progress.seconds(), self.progress.counts()["generated"])
             if time.monotonic() - updated >= update_interval(self.progress.seconds()):
                 updated = time.monotonic()
                 self._refresh()
@@ -130,56 +136,44 @@ class Board:
         if counts["device_idle"] is not None:
             idle = f", device idle {counts['device_idle']:.1%}"
         self._log.info(
-            "%d of %d images, %.2f images/s%s, %d set aside.",
+            "%d of %d images, %.2f images/s%s, %d set aside%s.",
             counts["done"],
             counts["planned"],
             counts["images_per_second"],
             idle,
             len(self.bad_rows) + counts["set_aside"],
+            time_left(counts["seconds_left"]) if self.progress.ended is None else "",
         )
 
     def _refresh(self, end: str = "", more: str = "") -> None:
         aside, counts = self._aside(), self.progress.counts()
-        text = report(self.name, self.folder, self.plan, self.progress, self.workers, len(aside), end) + more
+        self._rates.add(counts["seconds"], counts["generated"])
+        shown = (self.name, self.folder, self.plan, self.progress, self.workers, len(aside), end)
+        text = report(*shown, self._before, self._details(has_sheet=bool(more))) + more
         # Time alone is no news.
         counted = [counts[name] for name in ("done", "generated", "model_loads", "workers")]
         news = [more, end, len(self.progress.shards), len(aside), *counted]
-        self._put("report", text, news, lambda key: create_markdown_artifact("", key, f"Build of {self.recipe.name}"))
+        self._artifacts.put(
+            "report", text, news, lambda key: create_markdown_artifact("", key, f"Build of {self.recipe.name}")
+        )
         if aside:
             rows, heading = set_aside_table(aside), set_aside_heading(len(aside), self.folder)
-            self._put("set-aside", rows, len(aside), lambda key: create_table_artifact([], key, heading), heading)
+            self._artifacts.put(
+                "set-aside", rows, len(aside), lambda key: create_table_artifact([], key, heading), heading
+            )
         self._emit()
+
+    def _details(self, has_sheet: bool) -> str:
+        """The report's sections on rate, workers and, before there is a contact sheet, the last images."""
+        if not has_sheet:
+            # A shard's images leave their folder when it is committed: the last ones seen stay.
+            self._strip = last_images(self.folder.staged, MAX_STRIP_BYTES) or self._strip
+        images = "" if has_sheet else embedded_last_images(self._strip)
+        length = format_duration(self.progress.seconds())
+        return rate_section(self._rates, length) + workers_section(self.progress) + images
 
     def _aside(self) -> list[SetAside]:
         return [*self.bad_rows, *self.progress.set_aside]
-
-    def _put(
-        self, name: str, data: Any, news: Any, create: Callable[[str], UUID], description: str | None = None
-    ) -> None:
-        """Write an artifact if ``news`` has changed. Its key is the same in every build, so that its versions line up.
-
-        ``create`` makes it, empty: Prefect stores what it is created with in an event too. So does its client's method
-        that updates one, with all its data, of which a contact sheet is the most: hence the plain request.
-        """
-        if self._written.get(name) == news:
-            return
-
-        def write() -> None:
-            if name not in self._ids:
-                self._ids[name] = create(f"{self._key}-{name}")
-            body = {"data": json.dumps(data) if isinstance(data, list) else data}
-            body |= {"description": description} if description else {}
-            with get_client(sync_client=True) as client:
-                client.request("PATCH", "/artifacts/{id}", path_params={"id": self._ids[name]}, json=body)
-            self._written[name] = news
-
-        self._try(write)
-
-    def _try(self, write: Callable[[], Any]) -> None:
-        try:
-            write()
-        except Exception as error:  # noqa: BLE001 - an unreachable server raises many types, and none stops a build
-            self._log.warning("The dashboard is out of date: %s: %s", type(error).__name__, error)
 
     def _emit(self) -> None:
         shards, aside = list(self.progress.shards), self._aside()

@@ -33,7 +33,19 @@ def run_line(progress: Progress) -> dict[str, Any]:
         **({"prompts_truncated": progress.truncated} if progress.truncated else {}),
         **({"max_prompt_tokens": sorted(progress.max_tokens)} if progress.truncated else {}),
         **({**progress.funnel.to_json(), "scored": progress.scored} if progress.judges else {}),
+        **(asking_figures(progress) if progress.asked else {}),
         **({"cost": round(progress.cost, 6)} if progress.cost else {}),
+    }
+
+
+def asking_figures(progress: Progress) -> dict[str, Any]:
+    """The figures of what language models were asked."""
+    return {
+        "asked": progress.asked,
+        "answered": progress.answered,
+        "prompt_tokens": progress.prompt_tokens,
+        "completion_tokens": progress.completion_tokens,
+        "asking_seconds": round(progress.asking_seconds, 2),
     }
 
 

@@ -6,9 +6,10 @@ import asyncio
 import os
 import re
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect.blocks.system import Secret
 from prefect.context import FlowRunContext
@@ -26,7 +27,11 @@ from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner, Listener
 from imagemill.tasks.runner.job_message import WorkerJob
 
 if TYPE_CHECKING:
+    from imagemill.data.config.words.chat_api import ChatApi
+    from imagemill.models.api.chat import ChatClient
     from imagemill.models.api.client import ImagesApi
+
+Result = TypeVar("Result")
 
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 """Environment variable of the key if the recipe names none."""
@@ -114,6 +119,7 @@ class ApiThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name="images-api", daemon=True)
         self._thread.start()
         self._apis: dict[tuple[str, str | None], ImagesApi] = {}
+        self._chats: dict[tuple[str, str | None], ChatClient] = {}
 
     def draw(self, job: Job, key: str | None, key_from: str, listener: Listener | None) -> StepReport:
         """Generate a job and wait for it."""
@@ -136,6 +142,19 @@ class ApiThread:
             self._apis[name] = ImagesApi(job.spec.api, key, key_from, job.allow_hosts)
         return await draw_with_api(job, self._apis[name], listener)
 
+    def start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Begin work in the event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def chat(self, api: ChatApi, key: str | None, key_from: str) -> ChatClient:
+        """The client of a chat API: one for all that ask the same, so that its concurrency is theirs together."""
+        from imagemill.models.api.chat import ChatClient
+
+        name = (api.model_dump_json(), key)
+        if name not in self._chats:
+            self._chats[name] = ChatClient(api, key, key_from)
+        return self._chats[name]
+
     def close(self) -> None:
         """Cancel all requests in flight."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
@@ -150,6 +169,8 @@ class ApiThread:
         await asyncio.gather(*others, return_exceptions=True)
         for api in self._apis.values():
             await api.close()
+        for chat in self._chats.values():
+            await chat.close()
 
 
 def _ignore(event: dict[str, Any]) -> None:

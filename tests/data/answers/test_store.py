@@ -44,11 +44,20 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 
 def file_rows(folder: Folder) -> list[dict[str, Any]]:
-    return [row for path in sorted(Path(folder.root, "answers").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [
+        row
+        for path in sorted(Path(folder.root, "answers").glob("*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def test_an_answer_is_found_again_as_it_was(folder: Folder) -> None:
-    hostile = {"words": "{0.__class__} </td><script> ../../etc/passwd \x00 \u2028", "many": ["a", "b"], "n": 1.5, "k": 3}
+    hostile = {
+        "words": "{0.__class__} </td><script> ../../etc/passwd \x00 \u2028",
+        "many": ["a", "b"],
+        "n": 1.5,
+        "k": 3,
+    }
     with AnswerStore.opened(folder) as store:
         assert store.find(question()) is None
         store.add(answer(values=hostile))

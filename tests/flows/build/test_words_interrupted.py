@@ -1,149 +1,169 @@
-"""Builds with words, killed or answered in another order: nothing is asked twice, and the dataset is the same."""
+"""Builds that are killed while they ask language models: no answer is asked for again, here or elsewhere."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
-from benchmarks import words
-from imagemill.data.answers.journal import Asked as Counted
-from imagemill.data.answers.journal import read_lines
+from imagemill.data.answers.journal import AnswerJournal, read_lines
+from imagemill.data.answers.records import Answer
+from imagemill.data.answers.sharing import SHARE_ANSWERS
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.verify.integrity import verify_files
+from imagemill.models.drawing.measure_registry import measures_of
 from tests.commands import Launch
-from tests.conftest import Build, wait_until
+from tests.conftest import Build, wait_until, write_prompts
 from tests.models.chat_server import Asked, ChatServer
-from tests.models.seeing_judge import see
+from tests.starter import Started
 
-CONCURRENCY = 4
-
-
-class Numbered:
-    """The model that sees; each of its answers has a number, by which it is found among those that are pinned."""
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count()
-        self.questions: dict[int, str] = {}
-
-    def __call__(self, asked: Asked) -> dict[str, Any]:
-        number = next(self._numbers)
-        self.questions[number] = asked.question
-        return {"number": number, **see(asked)}
-
-    def pinned(self, output: Path) -> set[str]:
-        """The questions whose answers are on disk."""
-        texts = [row["text"] for path in output.glob("answers/*.parquet") for row in pq.read_table(path).to_pylist()]
-        for path in Folder(output).answer_journal.glob("*"):
-            entries = read_lines(path.read_bytes().splitlines())
-            texts += [entry.text for entry in entries if not isinstance(entry, Counted)]
-        return {self.questions[json.loads(text)["number"]] for text in texts}
+pytestmark = pytest.mark.slow
 
 
-class Backwards:
-    """The model that sees; of several questions that wait, it answers the newest first."""
+class Teller:
+    """Answers a number of questions; the others wait until it may go on."""
 
     def __init__(self) -> None:
-        self._waiting: list[int] = []
-        self._numbers = itertools.count()
-        self._changed = threading.Condition()
+        self.answered: Counter[str] = Counter()
+        self.most = 0
+        self._may_go_on = threading.Event()
+        self._lock = threading.Lock()
 
-    def __call__(self, asked: Asked) -> dict[str, Any]:
-        with self._changed:
-            mine = next(self._numbers)
-            self._waiting.append(mine)
-            self._changed.notify_all()
-            # The last few questions of a step have none behind them.
-            self._changed.wait_for(lambda: len(self._waiting) >= CONCURRENCY and mine == max(self._waiting), 0.2)
-            self._waiting.remove(mine)
-            self._changed.notify_all()
-        return see(asked)
+    def __call__(self, asked: Asked) -> dict[str, Any] | None:
+        with self._lock:
+            is_answered = sum(self.answered.values()) < self.most
+            if is_answered:
+                self.answered[asked.text] += 1
+        if not is_answered:
+            self._may_go_on.wait(120)
+            return None
+        return {"prompt": f"told: {asked.text}", "note": "n"}
+
+    def stop_after(self, answers: int) -> None:
+        self._may_go_on.set()
+        self._may_go_on = threading.Event()
+        self.most = answers
 
 
 @pytest.fixture
-def chat() -> Iterator[ChatServer]:
-    with ChatServer(see).running() as server:
+def teller() -> Teller:
+    return Teller()
+
+
+@pytest.fixture
+def chat(teller: Teller) -> Iterator[ChatServer]:
+    with ChatServer(teller).running() as server:
         yield server
+        teller.stop_after(0)
+
+
+def words_of(chat: ChatServer, concurrency: int, **more: Any) -> dict[str, Any]:
+    served = {"base_url": chat.address, "concurrency": concurrency, "retries": 0}
+    return {"model": "teller", "api": served, "ask": "Tell of {topic}.", "fields": {"prompt": "text"}, **more}
 
 
 @pytest.fixture
-def worded(chat: ChatServer, tmp_path: Path) -> dict[str, Any]:
-    """The fields of a recipe whose instructions are written, and whose edits are judged."""
-    prompts = words.write_images(tmp_path, 8)
-    fields = words.judged(words.recipe(prompts, tmp_path / "out", chat.address, 2, 1), chat.address, 2)
-    for section in (fields["llm"][0], fields["scorers"]["judge"]):
-        section["api"]["concurrency"] = CONCURRENCY
-    select = {"of": 2, "where": {"judge_keeps": {"min": 1}}, "best": "judge_follows"}
-    return {**fields, "edit": {**fields["edit"], "select": select}, "shard_size": 4}
+def topics(fields: dict[str, Any], chat: ChatServer, tmp_path: Path) -> dict[str, Any]:
+    write_prompts(tmp_path / "prompts.jsonl", [{"topic": f"topic {number}"} for number in range(12)])
+    fields = {name: value for name, value in fields.items() if name != "edit"}
+    return {**fields, "llm": [words_of(chat, 3)], "shard_size": 6}
 
 
-def outcome(output: str | Path) -> tuple[str, list[tuple[Any, ...]]]:
-    """The fingerprint, and what the rows say, by key."""
-    names = ("row_key", "edit_prompt", "score_judge_follows", "score_judge_keeps", "judge_reason", "inverse", "short")
-    rows = sorted(tuple(row[name] for name in names) for row in words.rows_in(Path(output)))
-    return json.loads(Path(output, "manifest.json").read_text())["fingerprint"], rows
+def start(launch: Launch, fields: dict[str, Any], folder: Path, *options: str) -> Started:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(fields))
+    return launch("build", str(recipe), *options)
 
 
-@pytest.mark.slow
-def test_answers_in_another_order_give_the_same_dataset(
-    build: Build, worded: dict[str, Any], chat: ChatServer, tmp_path: Path
-):
-    build(worded)
-    chat.answer = Backwards()
-    build({**worded, "output": str(tmp_path / "backwards")})
-    assert chat.max_in_flight == CONCURRENCY
-    assert outcome(tmp_path / "backwards") == outcome(worded["output"])
-    assert set(chat.asked.values()) == {2}
+def test_kills_while_asking_ask_nothing_twice_and_change_no_image(
+    build: Build, topics: dict[str, Any], chat: ChatServer, teller: Teller, launch: Launch, tmp_path: Path, cluster: str
+) -> None:
+    output = Path(topics["output"])
+    for answers in (2, 5, 9):
+        teller.stop_after(answers)
+        process = start(launch, topics, tmp_path, "--cluster", cluster)
 
+        def reached(answers: int = answers) -> bool:
+            return (
+                sum(len(lines_of(path)) for path in AnswerJournal(output / ".imagemill/answers").paths())
+                + filed(output)
+                >= answers
+            )
 
-@pytest.mark.parametrize(
-    "moments",
-    [
-        pytest.param((9, 14, 6), marks=pytest.mark.slow),
-        pytest.param((1, 3, 4, 5, 4, 3, 5, 6, 7, 4), marks=pytest.mark.long),
-    ],
-    ids=["three", "ten"],
-)
-def test_a_killed_build_asks_no_question_again_whose_answer_it_had(
-    build: Build,
-    worded: dict[str, Any],
-    chat: ChatServer,
-    launch: Launch,
-    tmp_path: Path,
-    moments: tuple[int, ...],
-):
-    """``moments``: after how many requests of a build it is killed."""
-    model = chat.answer = Numbered()
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(worded))
-    output, pinned = Path(worded["output"]), set[str]()
-    for requests in moments:
-        before = len(chat.requests)
-        # Not the shared cluster: its workers go on with what a killed build has given them.
-        process = launch("build", str(recipe), "--workers", "1")
-        wait_until(
-            lambda p=process, b=before, n=requests: len(chat.requests) >= b + n or p.poll() is not None,
-            f"{requests} requests",
-        )
+        wait_until(lambda p=process, at=reached: at() or p.poll() is not None, f"{answers} answers")
         process.kill()
         process.wait()
-        assert not pinned.intersection(asked.question for asked in chat.requests[before:])
-        assert pinned <= (pinned := model.pinned(output))
-    before, last = len(chat.requests), launch("build", str(recipe), "--workers", "1")
+    teller.stop_after(1000)
+    last = start(launch, topics, tmp_path, "--cluster", cluster)
     assert last.wait(300) == 0, last.communicate()
-    assert not pinned.intersection(asked.question for asked in chat.requests[before:])
-    # Only what was in flight, and whose answer was lost, was asked again.
-    lost = len(moments) * CONCURRENCY
-    assert len(chat.requests) - len(chat.asked) <= lost
-    paths = output.glob("answers/*.parquet")
-    counted = sum(pq.read_table(path, columns=["requests"])["requests"].to_numpy().sum() for path in paths)
-    assert len(chat.requests) <= counted <= len(chat.requests) + lost
-    chat.answer = see
-    build({**worded, "output": str(tmp_path / "undisturbed")})
-    assert outcome(output) == outcome(tmp_path / "undisturbed")
+    assert len(teller.answered) == 12
+    assert max(teller.answered.values()) == 1
+    teller.answered.clear()
+    undisturbed = build({**topics, "output": str(tmp_path / "other")})
+    assert json.loads((output / "manifest.json").read_text())["fingerprint"] == undisturbed["fingerprint"]
+    assert verify_files(output, measures_of).good
+
+
+def lines_of(path: Path) -> list[Answer]:
+    return [entry for entry in read_lines(path.read_bytes().splitlines()) if isinstance(entry, Answer)]
+
+
+def filed(output: Path) -> int:
+    import pyarrow.parquet as pq
+
+    rows = [row for path in output.glob("answers/*.parquet") for row in pq.read_table(path).to_pylist()]
+    return sum(row["question"] is not None for row in rows)
+
+
+def test_another_machine_asks_nothing_that_was_copied_to_the_store(
+    build: Build,
+    bucket: str,
+    chat: ChatServer,
+    teller: Teller,
+    launch: Launch,
+    tmp_path: Path,
+    cluster: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = SHARE_ANSWERS + 20
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    lines = [{"topic": str(number), "id": str(number), "images": "red.png"} for number in range(count)]
+    write_prompts(tmp_path / "rows.jsonl", lines)
+    fields = {
+        "name": "told",
+        "prompts": str(tmp_path / "rows.jsonl"),
+        "output": f"s3://{bucket}/sets/told",
+        "llm": [words_of(chat, 8, fields={"note": "text"}, max_requests=10 * count)],
+    }
+    teller.stop_after(SHARE_ANSWERS + 5)
+    process = start(launch, fields, tmp_path, "--cluster", cluster)
+    copies = Folder(fields["output"]).shared_answers
+
+    def copied() -> int:
+        paths = copies.iterdir() if copies.exists() else []
+        return sum(isinstance(entry, Answer) for path in paths for entry in read_lines(path.read_bytes().splitlines()))
+
+    wait_until(lambda: copied() >= SHARE_ANSWERS or process.poll() is not None, "the copy of the journal")
+    process.kill()
+    process.wait()
+    shared = copied()
+    assert shared >= SHARE_ANSWERS
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "another machine"))
+    before = dict(teller.answered)
+    teller.stop_after(10_000)
+    run = build(fields)
+    assert (run["rows"], run["asked"]) == (count, count - shared)
+    again = [text for text, times in teller.answered.items() if times > before.get(text, 0) and text in before]
+    assert len(again) == len(before) - shared
+    assert not list(copies.iterdir()) if copies.exists() else True
+    # The first machine comes back: it has answers that the second one asked for again, and asks nothing.
+    monkeypatch.setenv("IMAGEMILL_WORK", str(tmp_path / "work"))
+    assert not build(fields).get("asked")
+    assert verify_files(fields["output"], measures_of).good

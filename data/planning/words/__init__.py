@@ -1,0 +1,1 @@
+"""Columns that language models write: a record's words are settled before its rows are made."""

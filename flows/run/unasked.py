@@ -1,0 +1,34 @@
+"""What a build does while language models are not asked everything: it builds the rest, and ends with exit code 1."""
+
+from __future__ import annotations
+
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.errors import BuildFailed
+from imagemill.data.messages import MAX_REASON, message
+from imagemill.data.planning.loaded import Loaded
+
+
+def without_removals(recipe: Recipe, loaded: Loaded) -> Recipe:
+    """The recipe to build by: while rows are not asked yet, none leaves the dataset, which may have them.
+
+    Raises BuildFailed if no row has its words.
+    """
+    if not loaded.unasked.rows:
+        return recipe
+    if not loaded.rows:
+        raise BuildFailed(f"no row has its words yet: {_counted(loaded)} Nothing was generated or removed.")
+    return recipe.model_copy(update={"on_removed": "keep"})
+
+
+def not_asked(loaded: Loaded) -> BuildFailed:
+    """The error that a build ends with whose other rows are built."""
+    return BuildFailed(f"{_counted(loaded)} The other rows are built, and none was removed.")
+
+
+def _counted(loaded: Loaded) -> str:
+    rows = loaded.unasked.rows
+    reasons = message(", ".join(loaded.unasked.reasons), MAX_REASON)
+    return (
+        f"{rows:,} {'rows are' if rows > 1 else 'row is'} not asked yet: {reasons}. "
+        "Raise that limit, and run this again: it goes on from there."
+    )
