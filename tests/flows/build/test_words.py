@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ from PIL import Image
 
 from imagemill.data.config.load import load_recipe
 from imagemill.data.errors import BuildFailed
+from imagemill.data.storage.locations import hash_file
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.plan_dataset import plan_dataset
 from imagemill.models.drawing.measure_registry import measures_of
+from tests.commands import Run, recipe_file
 from tests.conftest import Build, write_prompts
 from tests.models.chat_server import Asked, ChatServer, fails, huge, malformed, refuses
 
@@ -299,3 +302,60 @@ def test_without_a_prompts_file_the_model_writes_all_rows(
     topics["llm"][0] |= {"count": 4}
     assert (run := build(topics))["asked"] == 1
     assert run["generated"] == 1
+
+
+def test_the_first_build_that_sends_images_elsewhere_says_so_and_the_card_names_it(
+    build: Build, described: dict[str, Any], chat: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def resolve(host: Any, *more: Any, **others: Any) -> Any:
+        return look_up("127.0.0.1" if host in ("models.example", b"models.example") else host, *more, **others)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    described["llm"][0]["api"]["base_url"] = chat.address.replace("127.0.0.1", "models.example")
+    origin = described["llm"][0]["api"]["base_url"].removesuffix("/v1")
+    said = f"3 images, at most 1024 pixels a side, were sent to {origin}, where a language model saw them."
+    assert build(described)["notes"] == [said]
+    write_prompts(tmp_path / "rows.jsonl", [{"images": "0.png"}, {"images": "1.png", "id": "more"}])
+    described["llm"][0]["ask"] = "What else is there?"
+    assert "notes" not in build(described)
+    assert f"- images were sent to `{origin}`" in (tmp_path / "out/README.md").read_text()
+
+
+def test_answers_of_a_foreign_dataset_are_read_by_the_recipe(
+    build: Build, described: dict[str, Any], tmp_path: Path
+) -> None:
+    build(described)
+    (path,) = (tmp_path / "out/answers").iterdir()
+    table = pq.read_table(path)
+    hostile = [
+        '{"seen": "x", "good": 3, "images": "/etc/passwd"}',
+        '{"seen": "x", "good": 9}',
+        '{"seen": 1, "good": 1}',
+    ]
+    path.unlink()
+    forged = tmp_path / "out/answers/answers-00000-00000000.parquet"
+    pq.write_table(table.set_column(table.schema.get_field_index("values"), "values", [hostile]), forged)
+    forged.rename(forged.with_name(f"answers-00000-{hash_file(forged)[:8]}.parquet"))
+    described["max_set_aside"] = 1.0
+    assert build(described)["rows"] == 1
+    assert rows(described)[0]["seen"] == "x"
+    assert {line["reason"] for line in set_aside(described)} == {
+        "llm.0: the dataset's answer is not one: good is 9, not a whole number from 1 to 5",
+        "llm.0: the dataset's answer is not one: seen is 1, not a text",
+    }
+
+
+def test_plan_says_how_many_questions_there_are_at_most(
+    topics: dict[str, Any], chat: ChatServer, tmp_path: Path, imagemill: Run
+) -> None:
+    more = {"ask": "Of {prompt}", "fields": {"other": "text"}, "count": 3}
+    topics["llm"] = [{**topics["llm"][0], "cost_per_request": 0.25}, {**topics["llm"][0], **more}]
+    recipe = recipe_file(topics)
+    code, printed = imagemill("plan", recipe)
+    assert code == 0
+    assert "up to 6 questions by llm.0 (about 1.5), up to 18 questions by llm.1" in printed
+    assert "18 rows without words yet" in printed
+    assert chat.requests == []
+    assert not Path(topics["output"]).exists()
