@@ -22,6 +22,8 @@ class JudgingPlan:
     """Rows that move from data/ to rejected/, ..."""
     from_rejected: int = 0
     """... and back."""
+    inverse: int = 0
+    """Inverse rows after the build, at most."""
 
 
 @dataclass(frozen=True, slots=True)
