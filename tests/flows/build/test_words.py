@@ -19,8 +19,8 @@ from imagemill.data.storage.locations import hash_file
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.plan_dataset import plan_dataset
 from imagemill.models.drawing.measure_registry import measures_of
-from tests.commands import Run, recipe_file
-from tests.conftest import Build, write_prompts
+from tests.commands import Ask, Run, recipe_file
+from tests.conftest import Build, wait_until, write_prompts
 from tests.models.chat_server import Asked, ChatServer, fails, huge, malformed, refuses
 
 pytestmark = pytest.mark.slow
@@ -127,6 +127,45 @@ def test_a_recipe_with_words_alone_describes_given_images(
         Image.open(tmp_path / f"{number}.png").save(tmp_path / f"{number}.png", compress_level=1)
     assert not build(described).get("asked")
     assert max(chat.asked.values()) == 1
+
+
+def test_an_image_over_a_limit_is_shown_to_no_model(build: Build, described: dict[str, Any], chat: ChatServer) -> None:
+    described |= {"images": {"max_pixels": 10_000}, "max_set_aside": 1.0}
+    assert build(described)["asked"] == 1
+    assert [line["id"] for line in set_aside(described)] == ["1", "2"]
+    assert "max_pixels is 10,000" in set_aside(described)[0]["reason"]
+
+
+def test_given_images_stay_while_their_words_are_not_asked_for(
+    build: Build, described: dict[str, Any], chat: ChatServer, tmp_path: Path
+) -> None:
+    build(described)
+    described["llm"][0] |= {"ask": "What else?", "max_requests": 4}
+    write_prompts(tmp_path / "rows.jsonl", [{"images": f"{number}.png", "id": str(number)} for number in range(2)])
+    with pytest.raises(BuildFailed, match="1 row is not asked yet"):
+        build(described)
+    assert sorted(row["id"] for row in rows(described)) == ["0", "1", "2"]
+    described["llm"][0] |= {"max_requests": None}
+    assert build(described)["removed"] == 1
+    assert sorted(row["id"] for row in rows(described)) == ["0", "1"]
+
+
+def test_the_dashboard_and_the_log_say_what_is_asked(
+    build: Build, described: dict[str, Any], ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    described |= {"name": "told.on-the-dashboard"}
+    with caplog.at_level("INFO"):
+        build(described)
+    note = "3 requests, 3 answers, 300 + "
+    assert any(line.startswith(f"Language models: {note}") for line in caplog.messages)
+
+    def artifacts() -> dict[str, str]:
+        keys = {"artifacts": {"key": {"like_": "told-on-the-dashboard"}}}
+        return {artifact["key"]: artifact["data"] for artifact in ask("/artifacts/filter", keys)}
+
+    found = wait_until(lambda: len(artifacts()) >= 2 and artifacts(), "the artifacts")
+    assert note.replace("+", "\\+") in found["told-on-the-dashboard-words"]
+    assert f"| language models | {note}".replace("+", "\\+") in found["told-on-the-dashboard-report"]
 
 
 def test_a_caption_changes_no_row_that_was_there_before(
