@@ -62,13 +62,13 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
 def _print_asking(asking: Mapping[str, Any]) -> None:
     """What language models would be asked. A refusal is asked about once more, so requests may be more."""
     asked = [
-        f"up to {_count(count, 'question')} by {name}"
+        f"up to {count_of(count, 'question')} by {name}"
         + (f" (about {asking['costs'][name]:g})" if name in asking["costs"] else "")
         for name, count in asking["questions"].items()
     ]
     _line("to ask", ", ".join(asked) or "nothing")
     if asking["rows"]:
-        _line("", f"{_count(asking['rows'], 'row')} without words yet, in none of the other figures")
+        _line("", f"{count_of(asking['rows'], 'row')} without words yet, in none of the other figures")
 
 
 def _print_judging(judging: Mapping[str, Any], most: int) -> None:
