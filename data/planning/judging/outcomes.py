@@ -12,8 +12,8 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.identity import digest
+from imagemill.data.planning.judging.looks import Leaf
 from imagemill.data.planning.judging.placements import Placed
-from imagemill.data.planning.judging.replay import Leaf
 from imagemill.data.planning.judging.scoring import Scoring
 from imagemill.data.prompts.row import Row
 from imagemill.data.scores.records import ScorerFacts
@@ -42,6 +42,7 @@ class Outcomes:
         columns = [OutcomeColumn("candidate", "int")] if self._has_candidate else []
         columns += [OutcomeColumn("split", "str")] if self._splits else []
         columns += [OutcomeColumn(f"score_{name}", "float32") for name in self._scoring.names]
+        columns += [OutcomeColumn(name, "str") for name in self._scoring.text_names]
         return (*columns, *(OutcomeColumn(f"input_score_{name}", "float32") for name in self._of_input))
 
     def place(self, number: int, leaf: Leaf) -> Placed:
@@ -55,6 +56,7 @@ class Outcomes:
         own, of_input = ({}, look.scores) if leaf.is_partial else (look.scores, leaf.input_scores)
         values |= {f"score_{name}": own.get(name) for name in self._scoring.names}
         values |= {f"input_score_{name}": of_input.get(name) for name in self._of_input}
+        values |= {name: None if leaf.is_partial else look.texts.get(name) for name in self._scoring.text_names}
         if leaf.rejected_at is not None:
             values |= {"rejected_at": leaf.rejected_at, "rejected_by": leaf.rejected_by}
         return Placed(

@@ -187,9 +187,7 @@ def test_a_budget_builds_the_rest_and_the_next_build_goes_on(
     with pytest.raises(BuildFailed, match=r"2 rows are not asked yet: llm.0.max_requests \(4\) is reached"):
         build(topics)
     assert len(rows(topics)) == 4
-    assert [line["reason"] for line in set_aside(topics)] == [
-        "not asked yet: llm.0.max_requests (4) is reached"
-    ] * 2
+    assert [line["reason"] for line in set_aside(topics)] == ["not asked yet: llm.0.max_requests (4) is reached"] * 2
     last = json.loads((tmp_path / "out/runs.jsonl").read_text().splitlines()[-1])
     assert (last["status"], last["not_asked"], last["set_aside"], last["cost"]) == ("failed", 2, 0, 2.0)
     assert plan_dataset(recipe)["asking"] == {"rows": 2, "questions": {}, "costs": {}}
@@ -204,7 +202,11 @@ def test_a_budget_takes_no_row_out_of_the_dataset(build: Build, topics: dict[str
     build(topics)
     before = {row["id"]: row["sha256"] for row in rows(topics)}
     # Another question, and no more requests: the words of before are the recipe's no longer, but the rows stay.
-    topics["llm"][0] |= {"ask": "Tell of {topic}.", "max_requests": 7, "api": {"base_url": chat.address, "concurrency": 1}}
+    topics["llm"][0] |= {
+        "ask": "Tell of {topic}.",
+        "max_requests": 7,
+        "api": {"base_url": chat.address, "concurrency": 1},
+    }
     with pytest.raises(BuildFailed, match="5 rows are not asked yet"):
         build(topics)
     after = {row["id"]: row["sha256"] for row in rows(topics)}
