@@ -23,6 +23,7 @@ from imagemill.models.drawing.measure_registry import measures_of
 from tests.conftest import Build
 from tests.flows.build.test_judged_builds import candidates, manifest_of, rows_in
 from tests.models.chat_server import Asked, ChatServer, fails, malformed, refuses
+from tests.models.transformers_server import needs_serving, serving
 
 pytestmark = pytest.mark.slow
 
@@ -183,9 +184,7 @@ def test_a_budget_stops_the_questions_and_not_the_rest_and_a_higher_one_goes_on(
     build: Build, images: dict[str, Any], chat: ChatServer
 ) -> None:
     images["scorers"]["judge"] |= {"max_requests": 7}
-    with pytest.raises(
-        BuildFailed, match=r"5 images are not judged yet .*judge.max_requests \(7\) is reached"
-    ):
+    with pytest.raises(BuildFailed, match=r"5 images are not judged yet .*judge.max_requests \(7\) is reached"):
         build(images)
     assert len(chat.requests) == 7
     kept = manifest_of(images)["rows"]
@@ -211,6 +210,22 @@ def test_a_caption_is_a_column_and_its_scorer_added_later_generates_nothing(
     back = build(plain, {"generate.select.best": "sharp"})
     assert (back["generated"], back["fingerprint"]) == (0, first["fingerprint"])
     assert "words_caption" not in rows_in(images["output"])[0]
+
+
+@needs_serving
+def test_a_server_that_is_not_ours_is_asked_and_its_garbage_sets_candidates_aside_with_its_words(
+    build: Build, images: dict[str, Any], chat: ChatServer, tmp_path: Path
+) -> None:
+    from tests.models.tiny.vision_language import save_llava
+
+    model = save_llava(tmp_path / "llava")
+    with serving(model) as address:
+        asking = judge(chat, model=str(model), api={"base_url": address}, max_tokens=16)
+        images |= {"scorers": {"sharp": SHARP, "judge": asking}, "max_set_aside": 1.0}
+        with pytest.raises(BuildFailed, match="no image passed"):
+            build(images, {"generate.select.of": 1, "generate.select.best": "judge_follows"})
+    lines = (Folder(images["output"]).state / "failures.jsonl").read_text()
+    assert lines.count("scorer judge: the model's answer is unreadable, as ") == 4
 
 
 def pixels(content: bytes) -> bytes:
