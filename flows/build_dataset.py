@@ -80,10 +80,10 @@ def build_dataset(
         retry_set_aside: Retry the rows that earlier builds set aside.
         overrides: Fields that override the recipe's, by dotted name: {"generate.seed": 7}.
     """
-    return run_build(lambda: load_recipe(recipe, overrides), retry_set_aside)
+    return build_recipe(lambda: load_recipe(recipe, overrides), retry_set_aside)
 
 
-def run_build(
+def build_recipe(
     load: Callable[[], Recipe],
     retry_set_aside: bool = False,
     explain: Callable[[RecipeError], RecipeError] = lambda error: error,
@@ -136,7 +136,7 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
                         _build_shards(build, plan, progress)
                     devices = sorted(progress.devices)
                     published = begin(publish, build, progress.set_aside, devices, progress.funnel)
-                    manifest, set_aside, progress.funnel = published
+                    manifest, set_aside, progress.funnel, inverse = published
         except BaseException as error:
             record_run(folder, progress, **stopped_by(error))
             under_way.end()
@@ -152,6 +152,7 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
             rows=manifest["rows"],
             # Of a build that chooses, it is the funnel's: the images that were kept of all candidates.
             **({} if build.is_judged else {"kept": plan.reused}),
+            **({} if inverse is None else {"inverse": inverse}),
             removed=plan.removed,
             set_aside=set_aside,
             fingerprint=manifest["fingerprint"],

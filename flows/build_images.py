@@ -9,11 +9,11 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from imagemill.data.config.fields import Seed, Size
-from imagemill.flows.build_dataset import run_build
+from imagemill.flows.build_dataset import build_recipe
+from imagemill.flows.form.short_form import ShortForm
+from imagemill.flows.form.short_run import keep_parameters, short_run_name
 from imagemill.flows.prefect_server.form_defaults import without_null_defaults
 from imagemill.flows.prefect_server.served_flow import served
-from imagemill.flows.run.run_name import keep_parameters, short_run_name
-from imagemill.flows.run.short_form import ShortForm
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
@@ -66,4 +66,4 @@ def build_images(
         prompts, model, width, height, images_per_prompt, instructions, seed, candidates, output, recipe, overrides
     )
     keep_parameters(form.given())
-    return run_build(form.load, explain=form.explain)
+    return build_recipe(form.load, explain=form.explain)

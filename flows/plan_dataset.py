@@ -20,6 +20,7 @@ from imagemill.data.errors import OutputError
 from imagemill.data.images.codec import LOSSLESS
 from imagemill.data.messages import shown_path
 from imagemill.data.planning.judging.finish import pairs_of
+from imagemill.data.planning.judging.inverses import places_of
 from imagemill.data.planning.judging.judge import Judge
 from imagemill.data.planning.judging.outcomes import outcome_columns
 from imagemill.data.planning.judging.plan import make_judged_plan
@@ -70,6 +71,8 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
                 draw, to_build = dict(plan.drawings), plan.rows - plan.reused
                 # Rows move to rejected/ and back, so that those of data/ now say nothing of those after the build.
                 rows = plan.rows + (judge.placements.count_gone() if recipe.on_removed == "keep" else 0)
+                # The files' rows include inverse rows, which are not among those of the plan.
+                rows += plan.judging.inverse if plan.judging else 0
                 judging = {"judging": _judging(recipe, folder, schema, judge, plan)}
             else:
                 plan = make_plan(recipe, worklist, folder, schema, facts, failures)
@@ -117,10 +120,9 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
 def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge, plan: Plan) -> dict[str, Any]:
     """What a judged build scores, moves and writes again, of the rows that need no further image."""
     assert plan.judging is not None, "the plan of a judged recipe has these totals"
-    keep_removed = recipe.on_removed == "keep"
 
     def placements(row_keys: Sequence[str]) -> Mapping[str, Placement]:
-        return judge.placements.of(row_keys, keep_removed, is_planned=True)
+        return places_of(judge.placements, row_keys, recipe, is_planned=True)
 
     settled = count_moves(folder, schema, placements, recipe.rejected)
     return {
@@ -131,6 +133,7 @@ def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge
         "to_rejected": plan.judging.to_rejected,
         "from_rejected": plan.judging.from_rejected,
         "rewritten_bytes": settled.rewritten_bytes,
+        "inverse": plan.judging.inverse,
         "pairs": len(pairs_of(recipe, judge)),
         "funnel": plan.judging.funnel.to_json(),
     }

@@ -34,6 +34,7 @@ from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
 from imagemill.data.records import Drawing, Failure, ModelFacts, RowPlan
 from imagemill.data.scores.records import Score, ScoreRequest
 from imagemill.models.ask_job import AskJob
+from imagemill.models.catalog.api_key import check_key
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
@@ -160,6 +161,8 @@ def resolve_models(recipe: Recipe) -> dict[Step, Model]:
 
     Versions that the folder has pinned are taken from there.
     """
+    for number, asking in enumerate(recipe.llm):
+        check_key(f"llm.{number}.api", asking.api)
     resolver = Resolver(read_catalog(recipe.models_file), locator(recipe.cache_dir, recipe.output))
     models: dict[Step, Model] = {}
     for step, field, section in model_links(recipe):

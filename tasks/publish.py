@@ -13,10 +13,12 @@ from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.describe.card_notes import card_notes
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
+from imagemill.data.dataset.files.inverse import inverse_keys
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
 from imagemill.data.dataset.sheet.choices import Choices
 from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
 from imagemill.data.planning.judging.finish import finish_judging
+from imagemill.data.planning.judging.inverses import Inverses
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.records import SetAside
 from imagemill.data.scores.funnel import Funnel
@@ -37,6 +39,8 @@ class Published(NamedTuple):
     """Rows set aside."""
     funnel: Funnel
     """What became of the candidates, near-duplicates included."""
+    inverse: int | None = None
+    """Inverse rows of the dataset; None for a recipe without them."""
 
 
 @task(
@@ -58,6 +62,7 @@ def publish(
         else:
             _remove_rows(build, worklist)
         count = write_set_aside(folder, worklist.faults(), set_aside)
+    inverse = sum(map(len, inverse_keys(folder))) if Inverses(build.recipe).are_wanted else None
     folder.failures.unlink(missing_ok=True)
     for area in folder.areas:
         compact(folder, area.name)
@@ -76,7 +81,7 @@ def publish(
     folder.write(folder.card, card.encode())
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
-    return Published(manifest, count, funnel or Funnel())
+    return Published(manifest, count, funnel or Funnel(), inverse)
 
 
 def _choices(build: Build) -> Choices | None:

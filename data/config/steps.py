@@ -34,7 +34,7 @@ class ModelChoice(Section):
     model: Text = Field(
         "bundled",
         title="Model",
-        description="A name from the catalog, a local folder with model_index.json, or an 'org/name' repository.",
+        description="A catalog name, a folder with model_index.json, an 'org/name' repository, or a .safetensors file.",
     )
     backend: Literal["diffusers", "openai"] = Field(
         "diffusers",
@@ -217,6 +217,12 @@ class Edit(ModelChoice):
         None,
         title="Select",
         description="Generate more candidates than images_per_instruction, and keep the best; absent: all are kept.",
+    )
+    inverse: bool = Field(
+        False,
+        title="Inverse",
+        description="For each edit in the dataset a further row with the two images swapped, and the row's column "
+        "inverse_edit as its instruction (docs/chains.md).",
     )
 
     @model_validator(mode="after")

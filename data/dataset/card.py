@@ -95,7 +95,7 @@ def dataset_card(
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     listed += "".join(f"\n- scorer {_scorer(scorer)}" for scorer in scorers)
-    listed += language_models(recipe, manifest["pinned"])
+    listed += language_models(recipe, manifest.get("pinned", {}))
     opened, files, rows = _example(manifest)
     kind = "that were given" if schema.is_given else "made by diffusion models"
     return f"""---

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.files.area import EXTRAS, REJECTED
+from imagemill.data.dataset.files.inverse import is_inverse
 from imagemill.data.dataset.files.own_files import read_set_aside
 from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.dataset.folder import Folder
@@ -49,18 +51,24 @@ def fingerprint(paths: Iterable[Location]) -> str:
 
 
 def candidates_fingerprint(paths: Iterable[Location]) -> str:
-    """The same with each image once: over data/ and rejected/ together it is what it is, whatever a rule rejects."""
-    pairs = _pairs(paths)
+    """The same with each image once: over data/ and rejected/ together it is what it is, whatever a rule rejects.
+
+    Inverse rows do not count: they come and go with their forward rows, and have the same images.
+    """
+    pairs = _pairs(paths, with_inverses=False)
     is_first = np.ones(len(pairs), bool)
     is_first[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
     return _digest(pairs[is_first])
 
 
-def _pairs(paths: Iterable[Location]) -> np.ndarray:
+def _pairs(paths: Iterable[Location], with_inverses: bool = True) -> np.ndarray:
     """The pairs of every generated image as rows of bytes, sorted."""
     pairs = [np.empty(0, _PAIR)]
     for path in paths:
-        for columns in read_columns(path, ["image_key", "sha256", "input_key", "input_sha256"]):
+        for columns in read_columns(path, ["image_key", "sha256", "input_key", "input_sha256", "row_key"]):
+            if not with_inverses:
+                is_forward = [not is_inverse(row_key) for row_key in columns["row_key"]]
+                columns = {name: [*compress(values, is_forward)] for name, values in columns.items()}
             for key, sha256 in (("image_key", "sha256"), ("input_key", "input_sha256")):
                 both = zip(columns.get(key, ()), columns.get(sha256, ()), strict=True)
                 pairs.append(np.array([(bytes.fromhex(k), bytes.fromhex(s)) for k, s in both if k is not None], _PAIR))

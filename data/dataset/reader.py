@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +60,30 @@ def read_rows(path: Location, columns: list[str] | None = None) -> Iterator[dict
 
 
 def read_numbered_rows(
-    path: Location, columns: list[str] | None = None, where: Where | None = None
+    path: Location,
+    columns: list[str] | None = None,
+    where: Where | None = None,
+    only: Collection[int] | None = None,
+    image_bytes: bool = True,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """As ``read_rows``, each row with its number in the file; only the rows that meet the filter.
 
-    The images of a row group in which no row meets it are not read.
+    The images of a row group in which no row meets it are not read. ``only``: numbers of rows; no other row is read.
+    Without ``image_bytes`` an image is {"path"}.
     """
     try:
         with pq.ParquetFile(arrow_source(path)) as file:
             names = [name for name in columns if name in file.schema_arrow.names] if columns else None
             images = any(field.type == IMAGE for field in file.schema_arrow if names is None or field.name in names)
+            if not image_bytes:
+                names, images = _without_bytes(file, names), False
             number = 0
             # One row group at a time: over several, pyarrow keeps all that it has read of the file in memory.
             for group in range(file.num_row_groups):
                 first, number = number, number + file.metadata.row_group(group).num_rows
                 kept = where.keeps(file.read_row_group(group, sorted(where.columns))) if where else None
+                if only is not None:
+                    kept = [row in only and (kept is None or kept[row - first]) for row in range(first, number)]
                 if kept is not None and not any(kept):
                     continue
                 batches = file.iter_batches(BATCH_ROWS if images else 8192, row_groups=[group], columns=names)
@@ -86,6 +95,18 @@ def read_numbered_rows(
         raise OutputError(
             f"{shown_path(path)} cannot be read ({_one_line(error)}); `imagemill verify` says more."
         ) from error
+
+
+def _without_bytes(file: pq.ParquetFile, names: list[str] | None) -> list[str]:
+    """The columns of a file as Parquet has them, one for each leaf, but for the bytes of images."""
+    images = {field.name for field in file.schema_arrow if field.type in (IMAGE, pa.list_(IMAGE))}
+    leaves = [file.schema.column(number).path for number in range(len(file.schema.names))]
+    tops = [leaf if leaf in file.schema_arrow.names else leaf.split(".")[0] for leaf in leaves]
+    return [
+        leaf
+        for leaf, top in zip(leaves, tops, strict=True)
+        if not (top in images and leaf.endswith(".bytes")) and (names is None or top in names)
+    ]
 
 
 def count_kept(path: Location, where: Where) -> int:

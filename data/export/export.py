@@ -1,29 +1,32 @@
-"""Export of a finished dataset to another format, in parts, and resumed after an interruption.
+"""Export of a finished dataset to another format, which grows with the dataset and goes on after an interruption.
 
-A part is several consecutive files of the dataset, about 1 GB. Finished parts are recorded in the target folder
-(`export.json`, and `.export/` until the export is complete); an interrupted part is written again.
+A further export into the same folder writes the rows that are new or differ and removes those that are gone; it
+touches no file that it did not write (data.export.ledger).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from imagemill.data.dataset.files.area import DATA, files_of
 from imagemill.data.dataset.files.outcomes import scorer_names
-from imagemill.data.dataset.parquet import count_rows, read_schema
-from imagemill.data.dataset.reader import count_kept, find_finished, read_numbered_rows
-from imagemill.data.dataset.where import Where, parse_where
-from imagemill.data.errors import NotAnImagemillDataset, RecipeError
-from imagemill.data.export.formats import FORMATS, Row
-from imagemill.data.export.metadata import large_integers
+from imagemill.data.dataset.parquet import read_schema
+from imagemill.data.dataset.reader import count_kept, find_finished
+from imagemill.data.dataset.where import parse_where
+from imagemill.data.errors import RecipeError
+from imagemill.data.export.entry import Choices, Summary
+from imagemill.data.export.formats import FORMATS, Format
+from imagemill.data.export.ledger import Ledger
+from imagemill.data.export.loose import Emit, Written, replace_unless_edited, write_loose
+from imagemill.data.export.packed import write_packed
+from imagemill.data.export.source import Source
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.storage.disk_errors import explain_disk_errors
-from imagemill.data.storage.jsonl import json_line
 from imagemill.data.storage.locations import Location
 
 PART_BYTES = 10**9
@@ -31,9 +34,6 @@ PART_BYTES = 10**9
 
 SOURCES = {"data": "every build", "rejected": "select", "pairs": "pairs"}
 """Folder of a dataset whose rows can be exported -> what in a recipe makes it."""
-
-Emit = Callable[[int, int], None]
-"""(finished parts, parts in all) -> None"""
 
 
 def export(
@@ -44,34 +44,66 @@ def export(
     part_bytes: int = PART_BYTES,
     emit: Emit | None = None,
     source: str = DATA,
+    caption: str | None = None,
+    name: str | None = None,
+    by_class: str | None = None,
+    messages: bool = False,
 ) -> dict[str, Any]:
     """Export the dataset at ``output`` into the folder ``target`` in the format ``form``, a key of FORMATS.
 
-    ``where``: a filter (data.dataset.where); rows that do not meet it are left out, and the others keep their numbers.
-    ``source``: the folder of the dataset whose rows are exported, one of SOURCES.
-    ``emit`` is called after every part. Returns {"format", "to", "rows", "parts", "written"}, the last being the parts
-    that this call wrote. Raises RecipeError, NotAnImagemillDataset and OutputError.
+    ``where``: a filter (data.dataset.where); rows that do not meet it are left out. ``source``: the folder of the
+    dataset whose rows are exported, one of SOURCES. ``caption``, ``name``, ``by_class``: columns, for captions, the
+    names of files, and folders. ``messages``: ids that end in -0, -1, ... are the messages of one row. ``emit`` is
+    called with the rows (or packed files) so far and in all.
+    Returns {"format", "to", "rows", "written", "removed", "left_out"}: of ``rows`` in the export this call wrote
+    ``written`` (of a packed format: files); ``left_out`` counts rows without a place in the format, by reason. Raises
+    RecipeError, NotAnImagemillDataset, FolderInUse and OutputError.
     """
     if form not in FORMATS:
         raise RecipeError(f"the format is {shown(form)}; it can be {', '.join(FORMATS)}.")
+    target = Path(target)
+    choices = Choices(target.absolute(), caption, name, by_class, messages)
     folder, manifest = find_finished(output)
     files = _files_in(output, manifest, source, form)
-    identity = {"format": form, "dataset": manifest["recipe"]["name"], "fingerprint": manifest["fingerprint"]}
-    if source != DATA:
-        identity |= {"from": source, "files": _names_digest(files)}
-    chosen = None
-    rows = sum(file["rows"] for file in files)
-    paths = {file["name"]: folder.root / source / file["name"] for file in files}
-    if where is not None:
-        identity["where"] = where
-        chosen, rows = _choose(list(paths.values()), rows, where)
-    parts = [(first, [paths[name] for name in names]) for first, names in _parts(files, part_bytes)]
-    written = 0
+    paths = [folder.root / source / file["name"] for file in files]
+    chosen = {"caption": caption, "name": name, "class": by_class, "messages": messages or None}
+    _check_choices(form, chosen, read_schema(paths[0]) if paths else None)
+    identity = {"format": form, "dataset": manifest["recipe"]["name"]}
+    identity |= {"from": source} if source != DATA else {}
+    identity |= {field: value for field, value in {"where": where, **chosen}.items() if value is not None}
+    content = _digest([*(file["sha256"] for file in files), str(choices.target), str(part_bytes)])
+    read = Source(paths, [file["sha256"] for file in files], _filter(paths, where), choices)
+    ledger = Ledger(target)
+    done = {"format": form, "to": str(target)}
     with explain_disk_errors(target):
-        if _begin(target, identity):
-            written = _write_parts(target, form, parts, chosen, emit)
-            _finish(target, identity, form, len(parts))
-    return {"format": form, "to": str(target), "rows": rows, "parts": len(parts), "written": written}
+        if marker := ledger.current(identity, content):
+            return {**done, "rows": marker["rows"], "written": 0, "removed": 0, "left_out": marker["left_out"]}
+        with ledger.begun(identity):
+            written = _write(read, FORMATS[form], files, part_bytes, manifest["recipe"]["name"], ledger, emit)
+            figures = {"rows": written.rows, "left_out": dict(written.left_out)}
+            about = {"fingerprint": manifest["fingerprint"], "content": content, **figures}
+            removed = ledger.finish(written.items, {**identity, **about})
+    return {**done, "rows": written.rows, "written": written.written, "removed": removed, **figures}
+
+
+def _write(
+    source: Source,
+    form: Format,
+    files: Sequence[Mapping[str, Any]],
+    part_bytes: int,
+    dataset: str,
+    ledger: Ledger,
+    emit: Emit | None,
+) -> Written:
+    summary = Summary(source.choices, dataset)
+    if form.layout:
+        done = write_loose(source, form.layout, form.join, summary, ledger, emit)
+    else:
+        assert form.pack, "a format has a layout or packs its rows"
+        done = write_packed(source, [file["bytes"] for file in files], part_bytes, form.pack, form.suffix, ledger, emit)
+    for name, text in (form.extras(summary) if form.extras else {}).items():
+        replace_unless_edited(ledger, done, name, text.encode())
+    return done
 
 
 def _files_in(output: str | Path, manifest: Mapping[str, Any], source: str, form: str) -> list[dict[str, Any]]:
@@ -90,127 +122,37 @@ def _files_in(output: str | Path, manifest: Mapping[str, Any], source: str, form
     return files
 
 
-def _names_digest(files: Sequence[Mapping[str, Any]]) -> str:
-    """Stands for the content of these files, which the dataset's fingerprint does not cover."""
-    return hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
+def _check_choices(form: str, chosen: Mapping[str, Any], schema: pa.Schema | None) -> None:
+    """Raise RecipeError for a choice that the format does not have, or a column that the dataset does not have."""
+    for choice, value in chosen.items():
+        if value is None:
+            continue
+        fitting = [name for name, known in FORMATS.items() if choice in known.takes]
+        if choice != "name" and form not in fitting:
+            raise RecipeError(f"--{choice} does not fit the format {form}; it is for {', '.join(fitting)}.")
+        if choice == "messages" or schema is None:
+            continue
+        if value not in schema.names:
+            raise RecipeError(f"--{choice}: there is no column {shown(value)}; there is {_columns(schema)}.")
+        if pa.types.is_nested(schema.field(value).type):
+            raise RecipeError(f"--{choice}: the column {shown(value)} has no single value; name one with texts.")
 
 
-def _choose(paths: Sequence[Location], total: int, text: str) -> tuple[Where, int]:
-    """The filter, and the number of rows that meet it. Raises RecipeError if none does."""
+def _columns(schema: pa.Schema) -> str:
+    names = [shown(field.name, 40) for field in schema if not pa.types.is_nested(field.type)]
+    return ", ".join(names[:20])
+
+
+def _filter(paths: Sequence[Location], text: str | None) -> Any:
+    """The filter, if there is one. Raises RecipeError if no row meets it."""
+    if text is None or not paths:
+        return None
     schema = read_schema(paths[0])
     where = parse_where(text, schema, scorer_names(schema))
-    rows = sum(count_kept(path, where) for path in paths)
-    if not rows:
-        raise RecipeError(f"--where: none of the {total:,} rows meets {shown(text)}.")
-    return where, rows
+    if not any(count_kept(path, where) for path in paths):
+        raise RecipeError(f"--where: none of the rows meets {shown(text)}.")
+    return where
 
 
-def _parts(files: Sequence[Mapping[str, Any]], part_bytes: int) -> Iterator[tuple[int, list[str]]]:
-    """Each part's number of the first row, and names of the files."""
-    first = row = size = 0
-    names: list[str] = []
-    for file in files:
-        if names and size + file["bytes"] > part_bytes:
-            yield first, names
-            first, size, names = row, 0, []
-        names.append(file["name"])
-        size += file["bytes"]
-        row += file["rows"]
-    if names:
-        yield first, names
-
-
-def _begin(target: Path, identity: dict[str, Any]) -> bool:
-    """Claim the target folder; False if the same export is complete in it. Raises NotAnImagemillDataset."""
-    marker = target / "export.json"
-    if not marker.exists():
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise NotAnImagemillDataset(
-                f"{shown_path(target)} is there already and is not an export; nothing in it was touched. Give --to an "
-                "empty "
-                "folder, or one that does not exist."
-            )
-        target.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps({**identity, "complete": False}, indent=2) + "\n")
-    begun = _read_marker(marker)
-    if {name: begun.get(name) for name in identity} != identity:
-        raise NotAnImagemillDataset(
-            f"{shown_path(target)} holds another export: {_differences(begun, identity)}; nothing in it was touched. "
-            "Give --to another folder, or delete that one."
-        )
-    if begun.get("complete") is True:
-        return False
-    (target / ".export").mkdir(exist_ok=True)
-    return True
-
-
-def _read_marker(marker: Path) -> dict[str, Any]:
-    try:
-        begun = json.loads(marker.read_bytes())
-    except (ValueError, RecursionError):
-        begun = None
-    return begun if isinstance(begun, dict) else {}
-
-
-def _differences(begun: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
-    differ = [
-        f"{name} {shown(begun.get(name))} and not {shown(value)}"
-        for name, value in identity.items()
-        if begun.get(name) != value
-    ]
-    return ", ".join(differ)
-
-
-def _write_parts(
-    target: Path,
-    form: str,
-    parts: list[tuple[int, list[Location]]],
-    where: Where | None,
-    emit: Emit | None,
-) -> int:
-    written = 0
-    as_text = large_integers(path for _, paths in parts for path in paths)
-    for number, (first, paths) in enumerate(parts):
-        done = _lines_of(target, number)
-        if not done.exists():
-            rows = _rows(paths, first, where, as_text)
-            scratch = done.with_suffix(".tmp")
-            with open(scratch, "wb") as lines:
-                for line in FORMATS[form].write(target, number, rows):
-                    lines.write(json_line(line))
-            scratch.replace(done)
-            written += 1
-        if emit:
-            emit(number + 1, len(parts))
-    return written
-
-
-def _rows(
-    paths: Sequence[Location], first: int, where: Where | None, as_text: Collection[str]
-) -> Iterator[tuple[int, Row]]:
-    """The rows of these files that meet the filter, numbered. ``as_text``: columns whose integers become text."""
-    for path in paths:
-        for number, row in read_numbered_rows(path, where=where):
-            row |= {column: str(row[column]) for column in as_text if row.get(column) is not None}
-            yield first + number, row
-        first += count_rows(path) or 0
-
-
-def _lines_of(target: Path, part: int) -> Path:
-    return target / ".export" / f"part-{part:05d}.jsonl"
-
-
-def _finish(target: Path, identity: dict[str, Any], form: str, parts: int) -> None:
-    """Join the parts' lines, and only then mark the export complete."""
-    if name := FORMATS[form].lines:
-        scratch = target / ".export" / name
-        with open(scratch, "wb") as whole:
-            for number in range(parts):
-                with open(_lines_of(target, number), "rb") as lines:
-                    shutil.copyfileobj(lines, whole)
-        scratch.replace(target / name)
-    marker = target / "export.json"
-    scratch = target / ".export" / "export.json"
-    scratch.write_text(json.dumps({**identity, "complete": True}, indent=2) + "\n")
-    scratch.replace(marker)
-    shutil.rmtree(target / ".export")
+def _digest(values: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()

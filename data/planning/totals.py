@@ -24,6 +24,8 @@ class JudgingPlan:
     """... and back."""
     questions: Mapping[str, int] = field(default_factory=dict)
     """Chat scorer -> questions to its language model, at most; more where later steps generate."""
+    inverse: int = 0
+    """Inverse rows after the build, at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class StagedFiles:
                 self._invalidate_listing()
             present = {path.name for path in Path(self._folder).glob(f"*{SUFFIX}")}
             for file in present - self._files.keys():
-                self._files[file] = _read_entries(f"{self._folder}/{file}")
+                self._files[file] = read_entries(f"{self._folder}/{file}")
                 _add(self._entries, self._files[file])
             if removed := self._files.keys() - present:
                 remaining: dict[Name, BundleEntry] = {}
@@ -187,8 +187,8 @@ def _write(path: str, parts: Sequence[bytes]) -> None:
         raise
 
 
-def _read_entries(path: str) -> dict[Name, BundleEntry]:
-    """The images of a file; none if it was removed, or is damaged: by a power cut, or by anyone."""
+def read_entries(path: str) -> dict[Name, BundleEntry]:
+    """The images of a bundle; none if it was removed, or is damaged: by a power cut, or by anyone."""
     try:
         with open(path, "rb") as file:
             header, size = file.readline(MAX_HEADER), os.fstat(file.fileno()).st_size

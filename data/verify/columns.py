@@ -46,6 +46,7 @@ def schema_faults(
         measures=measures,
         # A dataset keeps the type that it was begun with.
         wide_seeds="seed" in schema.names and schema.field("seed").type == pa.uint64(),
+        is_given=not chain,
         outcomes=_outcomes(schema),
     )
     expected = (dataset.rejected() if is_rejected else dataset).arrow()

@@ -25,6 +25,7 @@ from imagemill.data.dataset.reader import find_finished, read_rows
 from imagemill.data.errors import OutputError
 from imagemill.data.storage.locations import Location, hash_file, size_and_version
 from imagemill.data.verify.columns import schema_faults
+from imagemill.data.verify.inverse import InverseCheck, has_inverses
 
 Kind = Literal["missing", "extra", "size", "sha256", "unreadable", "schema", "rows", "image", "fingerprint"]
 
@@ -102,14 +103,17 @@ def verify_files(output: str | Path, measures_of: MeasuresOf) -> Report:
     """Check every byte of a finished dataset against its manifest. Raises NotAnImagemillDataset and OutputError."""
     folder, manifest = find_finished(output)
     report, measures = Report(str(output)), measures_of(manifest["recipe"])
+    inverses = InverseCheck() if has_inverses(manifest["recipe"]) else None
     for name in (DATA, *EXTRAS):
         for file in _present(report, folder, manifest, name):
             _verify_file(report, file)
             if name in (DATA, REJECTED):
                 _verify_schema(report, file, manifest["recipe"], measures)
-                _verify_rows(report, file)
+                _verify_rows(report, file, inverses if name == DATA else None)
             elif (rows := count_rows(file.path)) != file.listed["rows"]:
                 report.add(Fault("rows", file.name, f"{rows} rows, and the manifest says {file.listed['rows']}"))
+    for fault in inverses.faults() if inverses else ():
+        report.add(Fault("image", fault.file, fault.what, fault.id))
     if report.good and report.rows != manifest["rows"]:
         what = f"{report.rows} rows were found, and the manifest says {manifest['rows']}"
         report.add(Fault("rows", folder.manifest.name, what))
@@ -154,12 +158,14 @@ def _verify_schema(report: Report, file: _File, recipe: Mapping[str, Any], measu
         report.add(Fault("schema", file.name, what))
 
 
-def _verify_rows(report: Report, file: _File) -> None:
-    columns = ["id", *dict.fromkeys(name for pair in _IMAGES for name in pair)]
+def _verify_rows(report: Report, file: _File, inverses: InverseCheck | None) -> None:
+    columns = ["id", "row_key", *dict.fromkeys(name for pair in _IMAGES for name in pair)]
     count, expected = 0, file.listed["rows"]
     try:
         for row in read_rows(file.path, columns):
             count += 1
+            if inverses:
+                inverses.add(file.name, row)
             for image, sha256 in _IMAGES:
                 # Null for the turn of an edit without a mask, and in rejected/ for what a candidate never had, or lost.
                 is_none = image == "mask_image" and row.get(sha256) is None

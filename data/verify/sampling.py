@@ -17,6 +17,7 @@ from imagemill.data.config.chain import plain_chain
 from imagemill.data.config.guides import Guide, plain_guides
 from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.files.area import DATA, REJECTED, files_of
+from imagemill.data.dataset.files.inverse import forward_key
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_columns, read_encoding, read_image_rows
 from imagemill.data.errors import OutputError
@@ -26,6 +27,7 @@ from imagemill.data.images.modes import READING
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.records import Drawing
 from imagemill.data.storage.locations import Location
+from imagemill.data.verify.inverse import forward_rows
 
 _READINGS = (None, READING)
 """Versions of the conversion of given images, as image keys have them (data.images.modes)."""
@@ -68,23 +70,29 @@ class Sampled:
 def sample_rows(folder: Folder, manifest: Mapping[str, Any], count: int, seed: int, given: Path) -> Iterator[Sampled]:
     """``count`` rows (or all, if there are fewer), chosen by ``seed``, in the dataset's order; rejected ones come last.
 
-    A rejected row that has lost its image is left out. Input images of the rows are written into the folder ``given``.
+    A rejected row that has lost its image is left out, and so are inverse rows, whose images are those of other rows
+    (data.verify.inverse). Input images of the rows are written into the folder ``given``.
     Raises OutputError if a file of the dataset cannot be read.
     """
-    rows = manifest["rows"] + sum(file["rows"] for file in files_of(manifest, REJECTED))
+    rejected = [(REJECTED, file, range(file["rows"])) for file in files_of(manifest, REJECTED)]
+    files = [(DATA, file, forward_rows(folder, manifest, file)) for file in manifest["files"]] + rejected
+    rows = sum(len(numbers) for *_, numbers in files)
     chosen = sorted(random.Random(seed).sample(range(rows), min(count, rows)))
     first = 0
-    for area in (DATA, REJECTED):
-        for file in files_of(manifest, area):
-            in_file = [number - first for number in chosen if first <= number < first + file["rows"]]
-            first += file["rows"]
-            if in_file:
-                path = folder.area(area).path / file["name"]
-                yield from _sample_file(path, in_file, manifest, given, is_rejected=area == REJECTED)
+    for area, file, numbers in files:
+        in_file = [numbers[number - first] for number in chosen if first <= number < first + len(numbers)]
+        first += len(numbers)
+        if in_file:
+            path = folder.area(area).path / file["name"]
+            yield from _sample_file(path, in_file, manifest, given, is_rejected=area == REJECTED)
 
 
 def named_row(folder: Folder, manifest: Mapping[str, Any], row_key: str, given: Path) -> Iterator[Sampled]:
-    """As ``sample_rows``, the one row with this key. Raises OutputError if there is none."""
+    """As ``sample_rows``, the one row with this key; of an inverse row its forward row.
+
+    Raises OutputError if there is none.
+    """
+    row_key = forward_key(row_key)
     for file in manifest["files"]:
         path, first = folder.data / file["name"], 0
         for columns in read_columns(path, ["row_key"]):

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.data.dataset.arrow_table import mask_of
 from imagemill.data.dataset.files.area import DATA, REJECTED, files_of
+from imagemill.data.dataset.files.inverse import is_inverse
 from imagemill.data.dataset.files.outcomes import outcomes_in
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_schema
@@ -160,13 +162,15 @@ class _Reading:
         )
 
     def _batches(self, path: Location) -> Iterator[pa.Table]:
-        wanted = {*self._columns, "id", "image_key", "input_key", "rejected_by"}
+        wanted = {*self._columns, "row_key", "id", "image_key", "input_key", "rejected_by"}
         wanted |= self._where.columns if self._where else set()
         try:
             with pq.ParquetFile(arrow_source(path)) as file:
                 names = [name for name in file.schema_arrow.names if name in wanted]
                 for batch in file.iter_batches(_BATCH, columns=names):
-                    yield pa.Table.from_batches([batch])
+                    rows = pa.Table.from_batches([batch])
+                    # Inverse rows have no scores.
+                    yield rows.filter(mask_of([not is_inverse(key) for key in rows["row_key"].to_pylist()]))
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
 

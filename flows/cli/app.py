@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from imagemill.data.config.chain import chain_of
 from imagemill.data.errors import ImagemillError, RecipeError
 from imagemill.data.messages import shown_path
-from imagemill.flows.cli import push, score_command, scores, setup_prefect, view
+from imagemill.flows.cli import export_command, push, score_command, scores, setup_prefect, view
 from imagemill.flows.cli.cluster import Gpus, add_commands, check_cluster
 from imagemill.flows.cli.exit import end_at_once, exit_with
 from imagemill.flows.cli.recipe_flags import Assignments, Flags, RecipeFile, bad_flag, load_command_line
@@ -33,6 +33,7 @@ app = App(
 )
 
 add_commands(app)
+export_command.add_commands(app)
 push.add_commands(app)
 scores.add_commands(app)
 score_command.add_commands(app)
@@ -71,6 +72,7 @@ def build(
     cluster: Cluster = None,
     retry_set_aside: RetrySetAside = False,
     verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
+    watch: Annotated[bool, Parameter(help="Print progress as lines, with the time left, and not as a bar.")] = False,
 ) -> int:
     """Build a dataset, generating only what is missing.
 
@@ -84,7 +86,7 @@ def build(
         stop_fork_server()
     from imagemill.flows.cli.build_command import run_build
 
-    return run_build(checked, workers, cluster, retry_set_aside, verbose)
+    return run_build(checked, workers, cluster, retry_set_aside, verbose, watch)
 
 
 @app.command
@@ -148,35 +150,6 @@ def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
     from imagemill.flows.cli.dataset_output import print_difference
 
     return print_difference(a, b, json)
-
-
-@app.command
-def export(
-    output: Output,
-    /,
-    *,
-    format: Annotated[
-        Literal["imagefolder", "webdataset", "dataflow", "files", "dpo"], Parameter(help="Format to write.")
-    ],
-    to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
-    where: Annotated[
-        str | None, Parameter(help="Rows to export, such as \"width >= 512 and prompt like '%fox%'\".")
-    ] = None,
-    from_: Annotated[
-        Literal["data", "rejected", "pairs"],
-        Parameter(
-            name="--from", help="Rows to export: the dataset's, its rejected candidates, or its preference pairs."
-        ),
-    ] = "data",
-    json: Json = False,
-) -> int:
-    """Write a finished dataset's images and columns in another format. An interrupted export can be resumed.
-
-    Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
-    """
-    from imagemill.flows.cli.dataset_output import print_export
-
-    return print_export(output, format, to, where, from_, json)
 
 
 @app.command

@@ -21,6 +21,7 @@ from imagemill.data.scores.funnel import Funnel
 from imagemill.data.storage.disk_errors import check_writable
 from imagemill.data.storage.home import home_folder
 from imagemill.data.storage.scratch import remove_scratch
+from imagemill.flows.cli.watch import progress_lines
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.progress import asking_note, truncation_note
@@ -34,8 +35,13 @@ STOP_TIMEOUT_S = 8.0
 errors = Console(stderr=True)
 
 
-def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_set_aside: bool, verbose: bool) -> int:
-    """Build the recipe's dataset and return the exit code. Raises ImagemillError."""
+def run_build(
+    recipe: Recipe, workers: int | None, cluster: str | None, retry_set_aside: bool, verbose: bool, watch: bool
+) -> int:
+    """Build the recipe's dataset and return the exit code. Raises ImagemillError.
+
+    ``watch``: print progress as lines, and not as a bar.
+    """
     # Errors that can be found now come before the seconds that Prefect takes to start.
     folder = Folder(recipe.output)
     folder.check_owner(recipe.name)
@@ -45,7 +51,8 @@ def run_build(recipe: Recipe, workers: int | None, cluster: str | None, retry_se
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
     stop_on_signals()
     own = MachineCluster.of(workers) if has_work and not cluster else None
-    with progress_bar(show=errors.is_terminal and not verbose) as on_start, closing(own) if own else nullcontext():
+    shown = progress_lines() if watch else progress_bar(show=errors.is_terminal and not verbose)
+    with shown as on_start, closing(own) if own else nullcontext():
         from imagemill.flows.build_dataset import build_dataset
         from imagemill.flows.prefect_server.connection import find_server
         from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
@@ -146,6 +153,8 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
     print(f"{folder.root}: {figures['rows']:,} rows; {generated}; {figures['set_aside']} set aside.")
     if "candidates" in figures:
         print("\n".join(f"  {line}" for line in Funnel.of_figures(figures).lines()))
+    if "inverse" in figures:
+        print(f"  and {figures['inverse']:,} inverse rows")
     if figures.get("asked"):
         print(f"Language models: {figures['asked']:,} requests, {figures['answered']:,} answers.")
     if figures["set_aside"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import Progress
 from rich.table import Table
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.reader import find_dataset, read_runs
-from imagemill.data.errors import DatasetDiffers, RecipeError
-from imagemill.data.export.export import export
-from imagemill.data.export.formats import FORMATS
+from imagemill.data.errors import DatasetDiffers
 from imagemill.data.export.snapshot import snapshot
-from imagemill.data.messages import MAX_REASON, MAX_SHOWN, cut, message, shown_path
+from imagemill.data.messages import MAX_REASON, MAX_SHOWN, cut, message
 from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
@@ -33,14 +29,14 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
 
     figures = plan_dataset(recipe, retry_set_aside)
     if as_json:
-        return _print_json(figures)
+        return print_json(figures)
     kept = figures["rows"] - figures["reused"] - figures["new"]
-    print(f"{figures['output']}: {_count(figures['rows'], 'row')} after the build")
-    _line("reused", f"{_count(figures['reused'], 'finished row')}")
+    print(f"{figures['output']}: {count_of(figures['rows'], 'row')} after the build")
+    _line("reused", f"{count_of(figures['reused'], 'finished row')}")
     if kept:
-        _line("kept", f"{_count(kept, 'row')} whose prompts were removed")
+        _line("kept", f"{count_of(kept, 'row')} whose prompts were removed")
     for kind in ("new", "removed", "set_aside"):
-        _line(kind.replace("_", " "), _count(figures[kind], "row"))
+        _line(kind.replace("_", " "), count_of(figures[kind], "row"))
     for reason in figures["reasons"]:
         _line("", cut(reason, 2 * MAX_SHOWN))
     if asking := figures.get("asking"):
@@ -48,11 +44,11 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
     if figures["damaged_files"]:
         _line("damaged", f"{', '.join(figures['damaged_files'])}: these rows are regenerated")
     models = [f"{count:,} with {cut(model)}" for model, count in figures["draw"].items() if count]
-    _line("to generate", _count(figures["images"], "image") + (f" ({', '.join(models)})" if models else ""))
+    _line("to generate", count_of(figures["images"], "image") + (f" ({', '.join(models)})" if models else ""))
     if figures["restored"] or figures["staged"]:
         _line(
             "existing",
-            f"{_count(figures['restored'], 'image')} of other rows, {figures['staged']:,} staged by an earlier build",
+            f"{count_of(figures['restored'], 'image')} of other rows, {figures['staged']:,} staged by an earlier build",
         )
     if judging := figures.get("judging"):
         _print_judging(judging, figures["images"])
@@ -67,13 +63,13 @@ def _print_asking(asking: Mapping[str, Any]) -> None:
     """What language models would be asked. A refusal is asked about once more, so requests may be more."""
     _line("to ask", _questions(asking["questions"], asking["costs"]) or "nothing")
     if asking["rows"]:
-        _line("", f"{_count(asking['rows'], 'row')} without words yet, in none of the other figures")
+        _line("", f"{count_of(asking['rows'], 'row')} without words yet, in none of the other figures")
 
 
 def _questions(questions: Mapping[str, int], costs: Mapping[str, float]) -> str:
     """Who asks how much, at most, and at what cost."""
     return ", ".join(
-        f"up to {_count(count, 'question')} by {cut(name)}" + (f" (about {costs[name]:g})" if name in costs else "")
+        f"up to {count_of(count, 'question')} by {cut(name)}" + (f" (about {costs[name]:g})" if name in costs else "")
         for name, count in questions.items()
     )
 
@@ -87,6 +83,8 @@ def _print_judging(judging: Mapping[str, Any], most: int) -> None:
         _line("to ask", f"{asks}, about images that pass the other rules")
     if judging["to_rejected"] or judging["from_rejected"]:
         _line("moved", f"{judging['to_rejected']:,} to rejected/, {judging['from_rejected']:,} back from there")
+    if judging["inverse"]:
+        _line("inverse", f"up to {judging['inverse']:,} of the rows are inverse ones, for which nothing is generated")
     if judging["pairs"]:
         _line("pairs", f"{judging['pairs']:,} of rows that are finished")
     if judging["rewritten_bytes"]:
@@ -124,10 +122,10 @@ def print_verified(
     )
     code = 0 if report["good"] else 1
     if as_json:
-        return _print_json(report) or code
-    size = ", ".join(_count(report[name], name.removesuffix("s")) for name in ("files", "rows", "images"))
+        return print_json(report) or code
+    size = ", ".join(count_of(report[name], name.removesuffix("s")) for name in ("files", "rows", "images"))
     if report.get("rejected"):
-        size += f", {_count(report['rejected'], 'row')} in rejected/"
+        size += f", {count_of(report['rejected'], 'row')} in rejected/"
     print(f"{report['output']}: {size}, {decimal(report['bytes'])}")
     if report["counts"]:
         _print_faults(report, bool(regenerate or row))
@@ -158,7 +156,7 @@ def _run_verify(
 
 def _print_faults(report: Mapping[str, Any], regenerates: bool) -> None:
     count = sum(report["counts"].values())
-    print(f"{_count(count, 'difference')} from the manifest:")
+    print(f"{count_of(count, 'difference')} from the manifest:")
     for fault in report["faults"]:
         row = f", row {cut(fault['id'])}" if fault["id"] is not None else ""
         print(f"  {fault['kind']:<11} {cut(fault['file'])}{row}: {message(fault['what'], MAX_REASON)}")
@@ -170,7 +168,7 @@ def _print_faults(report: Mapping[str, Any], regenerates: bool) -> None:
 
 
 def _print_regenerated(report: Mapping[str, Any]) -> None:
-    print(f"Regenerated: {_count(report['regenerated'], 'row')}, {report['bit_equal']:,} of them bit-equal")
+    print(f"Regenerated: {count_of(report['regenerated'], 'row')}, {report['bit_equal']:,} of them bit-equal")
     for row in report["not_bit_equal"]:
         why = f"PSNR {row['psnr']:.1f} dB" if row["psnr"] is not None else row["why"] or "only its encoding differs"
         print(f"  {row['result']:<11} {cut(row['file'])}, row {cut(row['id'])}: {message(why, MAX_REASON)}")
@@ -184,7 +182,7 @@ def print_history(output: str, as_json: bool) -> int:
     """Print the runs of a dataset, oldest first; returns the exit code. Raises ImagemillError."""
     runs = read_runs(find_dataset(output))
     if as_json:
-        return _print_json({"output": output, "runs": runs})
+        return print_json({"output": output, "runs": runs})
     # Without borders, it fits into 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("started (UTC)", no_wrap=True)
@@ -232,64 +230,39 @@ def print_difference(a: str, b: str, as_json: bool) -> int:
     difference = compare(a, b)
     code = 0 if difference.equal else 1
     if as_json:
-        return _print_json({"a": a, "b": b, "equal": difference.equal, **asdict(difference)}) or code
-    print(f"{a} and {b}: {_count(difference.same, 'row')} with the same images")
+        return print_json({"a": a, "b": b, "equal": difference.equal, **asdict(difference)}) or code
+    print(f"{a} and {b}: {count_of(difference.same, 'row')} with the same images")
     _print_sample(f"only in {a}", difference.only_a)
     _print_sample(f"only in {b}", difference.only_b)
     _print_sample("in both, with other bytes", difference.changed)
     for name, (in_a, in_b) in difference.beside.items():
-        print(f"  {name}/: {_count(in_a, 'row')} in {a}, {in_b:,} in {b}")
+        print(f"  {name}/: {count_of(in_a, 'row')} in {a}, {in_b:,} in {b}")
     return code
 
 
 def _print_sample(label: str, sample: DiffSample) -> None:
     ids = f" ({', '.join(map(cut, sample.ids))}" if sample.ids else ""
     end = "" if not ids else ", ...)" if sample.rows > len(sample.ids) else ")"
-    print(f"  {label}: {_count(sample.rows, 'row')}{ids}{end}")
+    print(f"  {label}: {count_of(sample.rows, 'row')}{ids}{end}")
 
 
-def _count(count: int, noun: str) -> str:
+def count_of(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def print_export(output: str, format: str, to: Path | None, where: str | None, source: str, as_json: bool) -> int:
-    """Export a dataset and print where it is; returns the exit code. Raises ImagemillError."""
-    if to is None and "://" in output:
-        raise RecipeError(
-            f"the dataset is at {shown_path(output)}: give --to a folder on this machine to export it to."
-        )
-    beside = "" if source == "data" else f"-{source}"
-    target = to or Path(f"{output.rstrip('/')}{beside}-{format}")
-    with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bar:
-        task = bar.add_task(f"export as {format}", total=None)
-        done = export(
-            output,
-            target,
-            format,
-            where,
-            emit=lambda done, of: bar.update(task, completed=done, total=of),
-            source=source,
-        )
-    if as_json:
-        return _print_json(done)
-    rows = f"{_count(done['rows'], 'row')} as {format}: {FORMATS[format].what}"
-    print(f"{target}: {rows}" + ("" if done["written"] else "; it was there already"))
-    return 0
 
 
 def print_snapshot(output: str, to: Path, as_json: bool) -> int:
     """Take a snapshot of a dataset and print where it is; returns the exit code. Raises ImagemillError."""
     done = snapshot(output, to)
     if as_json:
-        return _print_json(done)
+        return print_json(done)
     if done["written"]:
-        files = f"{_count(done['files'], 'file')}, {done['linked']:,} of them linked"
-        print(f"{to}: {_count(done['rows'], 'row')} in {files}, fingerprint {done['fingerprint'][:12]}")
+        files = f"{count_of(done['files'], 'file')}, {done['linked']:,} of them linked"
+        print(f"{to}: {count_of(done['rows'], 'row')} in {files}, fingerprint {done['fingerprint'][:12]}")
     else:
-        print(f"{to}: {_count(done['rows'], 'row')}; it was there already")
+        print(f"{to}: {count_of(done['rows'], 'row')}; it was there already")
     return 0
 
 
-def _print_json(value: Any) -> int:
+def print_json(value: Any) -> int:
     print(json.dumps(value, indent=2, ensure_ascii=False))
     return 0

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from imagemill.data.storage.scratch import remove_scratch
+from imagemill.tasks.runner.processes.helper_processes import end_helper_processes
 
 _code = 1
 """Exit code of the process; that of an unexpected error until another is set."""
@@ -32,4 +33,5 @@ def _end() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
+    end_helper_processes()
     os._exit(_code)

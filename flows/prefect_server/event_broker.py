@@ -53,7 +53,7 @@ A server that was started again has not seen the event before a crash, and a sch
 that Prefect never emits: their crashes would come back a quarter of an hour later.
 """
 
-OUR_FLOWS = frozenset({"build-dataset", "verify-dataset"})
+OUR_FLOWS = frozenset({"build-dataset", "build-images", "verify-dataset"})
 """Flows whose task runs' states are not stored as events too."""
 
 _PERSISTER, _TRIGGERS = "event-persister", "reactive-triggers"

@@ -21,17 +21,24 @@ from prefect.runtime import flow_run
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.folder import Folder
+from imagemill.data.dataset.sheet.last_images import last_images
 from imagemill.data.planning.totals import Plan
 from imagemill.data.records import SetAside
 from imagemill.flows.run.artifacts import Artifacts
 from imagemill.flows.run.dashboard_text import (
+    MAX_STRIP_BYTES,
+    embedded_last_images,
     embedded_scores,
     embedded_sheet,
+    format_duration,
     report,
     set_aside_heading,
     set_aside_line,
     set_aside_table,
+    time_left,
 )
+from imagemill.flows.run.report.figures import figures_before, last_run, workers_section
+from imagemill.flows.run.report.rate import RateHistory, rate_section
 from imagemill.tasks.progress import Progress
 
 EVENT_INTERVAL_S = 5.0
@@ -81,6 +88,9 @@ class Board:
         self._reported = 0
         self._committed = 0
         self._end = ""
+        self._rates = RateHistory()
+        self._before = figures_before(last_run(folder))
+        self._strip: bytes | None = None
 
     @contextmanager
     def updated(self) -> Iterator[None]:
@@ -110,6 +120,7 @@ class Board:
     def _follow(self, stop: threading.Event) -> None:
         updated = logged = time.monotonic()
         while not stop.wait(EVENT_INTERVAL_S):
+            self._rates.add(self.progress.seconds(), self.progress.counts()["generated"])
             if time.monotonic() - updated >= update_interval(self.progress.seconds()):
                 updated = time.monotonic()
                 self._refresh()
@@ -125,17 +136,20 @@ class Board:
         if counts["device_idle"] is not None:
             idle = f", device idle {counts['device_idle']:.1%}"
         self._log.info(
-            "%d of %d images, %.2f images/s%s, %d set aside.",
+            "%d of %d images, %.2f images/s%s, %d set aside%s.",
             counts["done"],
             counts["planned"],
             counts["images_per_second"],
             idle,
             len(self.bad_rows) + counts["set_aside"],
+            time_left(counts["seconds_left"]) if self.progress.ended is None else "",
         )
 
     def _refresh(self, end: str = "", more: str = "") -> None:
         aside, counts = self._aside(), self.progress.counts()
-        text = report(self.name, self.folder, self.plan, self.progress, self.workers, len(aside), end) + more
+        self._rates.add(counts["seconds"], counts["generated"])
+        shown = (self.name, self.folder, self.plan, self.progress, self.workers, len(aside), end)
+        text = report(*shown, self._before, self._details(has_sheet=bool(more))) + more
         # Time alone is no news.
         counted = [counts[name] for name in ("done", "generated", "model_loads", "workers")]
         news = [more, end, len(self.progress.shards), len(aside), *counted]
@@ -148,6 +162,15 @@ class Board:
                 "set-aside", rows, len(aside), lambda key: create_table_artifact([], key, heading), heading
             )
         self._emit()
+
+    def _details(self, has_sheet: bool) -> str:
+        """The report's sections on rate, workers and, before there is a contact sheet, the last images."""
+        if not has_sheet:
+            # A shard's images leave their folder when it is committed: the last ones seen stay.
+            self._strip = last_images(self.folder.staged, MAX_STRIP_BYTES) or self._strip
+        images = "" if has_sheet else embedded_last_images(self._strip)
+        length = format_duration(self.progress.seconds())
+        return rate_section(self._rates, length) + workers_section(self.progress) + images
 
     def _aside(self) -> list[SetAside]:
         return [*self.bad_rows, *self.progress.set_aside]

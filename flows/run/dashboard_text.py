@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from imagemill.data.config.judging.scorers import score_names
@@ -26,6 +27,9 @@ MAX_TABLE_ROWS = 200
 MAX_SHEET_BYTES = 20_000
 """Maximum size of the contact sheet in the report, which every build's report in the server's database has."""
 
+MAX_STRIP_BYTES = 8_000
+"""The same for the images that a running build generated last."""
+
 
 def format_duration(seconds: float) -> str:
     """``90 s``, ``12 min`` or ``3 h 20 min``."""
@@ -35,17 +39,36 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
+def time_left(seconds: float | None) -> str:
+    """``, about 20 min left, ends about 2026-11-29 14:32 UTC``; empty where that is not known, or nothing is left."""
+    if not seconds:
+        return ""
+    end = (datetime.now(UTC) + timedelta(seconds=seconds)).astimezone()
+    return f", about {format_duration(seconds)} left, ends about {end:%Y-%m-%d %H:%M %Z}"
+
+
 def report(
-    name: str, folder: Folder, plan: Plan, progress: Progress, workers: int, set_aside: int, end: str = ""
+    name: str,
+    folder: Folder,
+    plan: Plan,
+    progress: Progress,
+    workers: int,
+    set_aside: int,
+    end: str = "",
+    before: Mapping[str, str] = {},
+    details: str = "",
 ) -> str:
-    """The report in Markdown. ``end``: the result of the build, empty while it runs."""
+    """The report in Markdown. ``end``: the result of the build, empty while it runs.
+
+    ``before``: label -> the same figure of the run before, and its heading under "". ``details``: sections that come
+    before the dataset's location.
+    """
     counts = progress.counts(workers)
     workers = counts["workers"]
-    left = counts["seconds_left"]
     state = end or "Starting the workers."
     if not end and progress.is_generating:
         share = f"{counts['done'] / max(1, counts['planned']):.0%} of the images"
-        state = f"Running, {share}" + (f", about {format_duration(left)} left." if left is not None else ".")
+        state = f"Running, {share}{time_left(counts['seconds_left'])}."
     idle = counts["device_idle"]
     lines = {
         "rows": f"{plan.rows:,} in the prompts; {plan.reused:,} finished before, {plan.removed:,} to be removed",
@@ -69,8 +92,19 @@ def report(
         lines["language models"] = _cell(asking_note(progress))
     if progress.truncated:
         lines["long prompts"] = truncation_note(progress.truncated, progress.max_tokens)
-    table = "\n".join(f"| {label} | {value} |" for label, value in lines.items())
-    return f"# {markdown_text(name)}\n\n**{state}**\n\n| | |\n|---|---|\n{table}\n\n## Location\n\n{_location(folder)}"
+    return (
+        f"# {markdown_text(name)}\n\n**{state}**\n\n{_table(lines, before)}\n{details}\n## Location\n\n"
+        f"{_location(folder)}"
+    )
+
+
+def _table(lines: Mapping[str, str], before: Mapping[str, str]) -> str:
+    if not before:
+        return "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in lines.items())])
+    heading = [f"| | this run | {before['']} |", "|---|---|---|"]
+    return "\n".join(
+        [*heading, *(f"| {label} | {value} | {before.get(label, '')} |" for label, value in lines.items())]
+    )
 
 
 def _location(folder: Folder) -> str:
@@ -101,6 +135,13 @@ def open_with(root: str, names: Iterable[str]) -> tuple[str, str]:
     if isinstance(files, str):
         return f'{arguments}, split="train"', "rows"
     return arguments, f'rows["{next(iter(files))}"]'
+
+
+def embedded_last_images(strip: bytes | None) -> str:
+    """The images that were generated last as Markdown; empty without any."""
+    if strip is None:
+        return ""
+    return f"\n## Last images\n\n![Last images](data:image/webp;base64,{base64.b64encode(strip).decode()})\n"
 
 
 def embedded_sheet(folder: Folder) -> str:

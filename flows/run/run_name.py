@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -17,20 +16,15 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.reader import read_runs
 from imagemill.data.errors import ImagemillError
 from imagemill.flows.prefect_server.dataset_name import dataset_name
-from imagemill.flows.run.short_form import ShortForm
 
 
 def run_name() -> str:
     """``winter-animals, run 12``: counted by the dataset's folder, so that a new server continues the count."""
-    return _name(lambda: load_recipe(flow_run.parameters["recipe"], flow_run.parameters.get("overrides")))
+    return name_of(lambda: load_recipe(flow_run.parameters["recipe"], flow_run.parameters.get("overrides")))
 
 
-def short_run_name() -> str:
-    """The same, for a run that was given a short form."""
-    return _name(ShortForm(**flow_run.parameters).load)
-
-
-def _name(load: Callable[[], Recipe]) -> str:
+def name_of(load: Callable[[], Recipe]) -> str:
+    """The name of the current flow run, which builds what ``load`` returns."""
     try:
         recipe = load()
         return f"{recipe.name}, run {len(read_runs(Folder(recipe.output))) + 1}"
@@ -43,13 +37,6 @@ def given_name() -> str | None:
     """The dataset's name that the run's parameters give, where they are no valid recipe: a field, or a file's name."""
     recipe = flow_run.parameters.get("recipe")
     return recipe.name if isinstance(recipe, Recipe) else dataset_name(flow_run.parameters)
-
-
-def keep_parameters(given: Mapping[str, Any]) -> None:
-    """Keep only these of the current flow run's parameters: a form sends every field, also those left empty."""
-    if given != flow_run.parameters:
-        with get_client(sync_client=True) as client:
-            client.update_flow_run(UUID(str(flow_run.id)), parameters=dict(given))
 
 
 def models_of(recipe: Recipe) -> set[str]:

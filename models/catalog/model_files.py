@@ -73,9 +73,13 @@ def _linked_parts(folder: Path) -> set[str] | None:
     )
 
 
-def weights_on_disk(folders: Iterable[Path]) -> int:
-    """Bytes of the weights in models' folders, each folder once."""
-    return sum(path.stat().st_size for folder in set(folders) for path in model_files(folder, (".safetensors",)))
+def weights_on_disk(models: Iterable[Path]) -> int:
+    """Bytes of the weights in models' folders, or of single files, each once."""
+    return sum(
+        path.stat().st_size
+        for model in set(models)
+        for path in ([model] if model.is_file() else model_files(model, (".safetensors",)))
+    )
 
 
 def saved_dtype(field: str, folder: Path) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from imagemill.data.errors import RecipeError, UnknownModel, one_line
 from imagemill.data.messages import cut, shown
 from imagemill.models.catalog.entries import Catalog
+from imagemill.models.catalog.single_file.checkpoint import SINGLE_FILES
 
 INDEX = "model_index.json"
 MODULAR_INDEX = "modular_model_index.json"
@@ -87,9 +88,9 @@ def _checkpoint(path: Path) -> str:
         f"from diffusers import StableDiffusionXLPipeline as P; P.from_single_file({source}).save_pretrained({target})"
     )
     return (
-        "a single-file checkpoint, and imagemill loads folders. Convert it once, and name the new folder: python -c "
-        f"{shlex.quote(code)} (for a checkpoint of another family with its class: StableDiffusionPipeline for Stable "
-        "Diffusion 1.5 and 2.1, FluxPipeline, ...)."
+        "a checkpoint of pickled weights. To open such a file can run its code, so imagemill loads safetensors alone. "
+        f"If you trust it, convert it, and name the new folder: python -c {shlex.quote(code)} (for a checkpoint of "
+        "another family with its class: StableDiffusionPipeline for Stable Diffusion 1.5 and 2.1, ...)."
     )
 
 
@@ -101,5 +102,7 @@ def _folder(path: Path) -> str:
         )
     found = sorted(file.name for file in path.iterdir() if file.suffix.lower() in CHECKPOINTS)
     if found and not (path / "config.json").is_file():
+        if found[0].lower().endswith(SINGLE_FILES):
+            return f"a folder without {INDEX}. If its {shown(found[0])} holds a whole model, name that file."
         return f"a folder without {INDEX}. Its {shown(found[0])} is {_checkpoint(path / found[0])}"
     return f"a folder without {INDEX}: name the one that diffusers' save_pretrained() wrote."

@@ -6,6 +6,7 @@ Imports no torch, so that a plan, or a build that has nothing to generate, never
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,7 @@ from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.images.size_buckets import buckets_around
 from imagemill.data.messages import shown, shown_path
-from imagemill.models.catalog.adapters.controlnet import find_controlnet
-from imagemill.models.catalog.adapters.ip_adapter import find_ip_adapter
-from imagemill.models.catalog.adapters.lora import find_loras
+from imagemill.models.catalog.adapters.find import find_adapters
 from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
@@ -31,9 +30,12 @@ from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
 from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
+from imagemill.models.catalog.single_file.checkpoint import SINGLE_FILES, check_whole, read_checkpoint
+from imagemill.models.catalog.single_file.folder import config_folder
 from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository, pin_of
-from imagemill.models.catalog.spec import Adapters, CallSettings, ModelSpec, Step
+from imagemill.models.catalog.spec import CallSettings, ModelSpec, Step
 from imagemill.models.catalog.weight_files import check_weights
+from imagemill.models.hash_cache import cached_hash
 
 MAX_INDEX_BYTES = 2**20
 """A longer one is cut, and so is not JSON: it lists a dozen parts."""
@@ -65,16 +67,17 @@ class Resolver:
         key = self._key(section)
         entry = self.catalog.models.get(key or "")
         source = self._locate(field, section, entry)
-        name = entry.family if entry else class_name(f"{field}.model", section.model, self._index(field, source))
+        folder = self._folder(field, source)
+        index = partial(self._index, field, source, folder)
+        name = entry.family if entry else class_name(f"{field}.model", section.model, index())
         family = self.catalog.families.get(name)
         if family is None:
             raise uncallable(f"{field}.model", section.model, name, self.catalog)
         if section.safety != "off":
-            check_safety(step, section, self._index(field, source))
-        folder = Path(source.location) if source.files else None
-        settings = _settings(field, section, entry, family, folder)
+            check_safety(step, section, index())
+        settings = _settings(field, section, entry, family, source)
         call = self._call(step, section, entry, family)
-        adapters = self._adapters(step, section, call)
+        adapters = find_adapters(step, section, call, self.catalog, self.locator)
         step_call = call.controlnet if adapters.controlnet else call
         arguments = arguments_of(step, section, call, settings)
         min_steps = max(
@@ -86,10 +89,10 @@ class Resolver:
         scheduler = check_scheduler(f"{field}.scheduler", section.scheduler, section.model, allowed)
         # Of a repository in the catalog no file is needed before a worker has something to generate.
         if scheduler is None and (entry is None or folder):
-            check_own_scheduler(step, section.model, name, allowed, self._index(field, source), folder)
+            check_own_scheduler(step, section.model, name, allowed, index(), folder)
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"
         return ModelSpec(
-            name=key or (folder.name if folder else section.model),
+            name=key or _name_of(source, section.model),
             source=source,
             pipeline=step_call.pipeline,
             dtype=settings["dtype"],
@@ -148,6 +151,10 @@ class Resolver:
     def _locate(self, field: str, section: Generate | Edit, entry: Entry | None) -> ModelSource:
         name = section.model
         folder = Path(entry.folder) if entry and entry.folder else Path(name).expanduser()
+        if entry is None and folder.suffix.lower() in SINGLE_FILES and folder.is_file():
+            check_no_revision(field, name, section.revision)
+            check_whole(f"{field}.model", read_checkpoint(f"{field}.model", folder.resolve()))
+            return ModelSource(str(folder.resolve()), files=cached_hash(folder), is_checkpoint=True)
         has_index = (folder / INDEX).is_file()
         if entry is None and not has_index and (folder.is_dir() or not _may_be_repository(name)):
             raise not_a_model(f"{field}.model", name, self.catalog)
@@ -164,9 +171,15 @@ class Resolver:
         )
         return self.locator.at_commit(f"{field}.model", repository, revision)
 
-    def _index(self, field: str, source: ModelSource) -> str:
-        """The text of a model's model_index.json."""
-        path = source.file(f"{field}.model", INDEX, self.locator.cache_dir)
+    def _folder(self, field: str, source: ModelSource) -> Path | None:
+        """The folder with a model's configuration; None for a repository, which may not be here."""
+        if source.is_checkpoint:
+            return config_folder(read_checkpoint(f"{field}.model", Path(source.location)))
+        return Path(source.location) if source.files else None
+
+    def _index(self, field: str, source: ModelSource, folder: Path | None) -> str:
+        """The text of a model's model_index.json. ``folder``: where it lies; None for a repository."""
+        path = folder / INDEX if folder else source.file(f"{field}.model", INDEX, self.locator.cache_dir)
         return path.read_bytes()[:MAX_INDEX_BYTES].decode("utf-8", "replace")
 
     def _call(self, step: Step, section: Generate | Edit, entry: Entry | None, family: Family) -> TaskCall:
@@ -184,37 +197,26 @@ class Resolver:
             f"Of the catalog these can do {task}: {', '.join(self.catalog.able(task))}."
         )
 
-    def _adapters(self, step: Step, section: Generate | Edit, call: TaskCall) -> Adapters:
-        """The section's LoRAs, ControlNet and IP-Adapter. Raises RecipeError where the model takes none."""
-        field = f"recipe.{step}"
-        for name in ("controlnet", "ip_adapter"):
-            if getattr(section, name, None) is not None and not getattr(call, name):
-                raise RecipeError(
-                    f"{field}.{name} is given, but {shown(section.model)} takes none. Of the catalog these do: "
-                    f"{', '.join(self.catalog.takes(name))}."
-                )
-        controlnet = ip_adapter = None
-        if isinstance(section, Generate) and section.controlnet:
-            controlnet = find_controlnet(f"{field}.controlnet", section.controlnet, call.controlnet.part, self.locator)
-        if isinstance(section, Generate) and section.ip_adapter:
-            if section.memory.attention_slicing:
-                raise RecipeError(
-                    f"{field}.memory.attention_slicing is true, which excludes {field}.ip_adapter: "
-                    "leave one of them out."
-                )
-            ip_adapter = find_ip_adapter(f"{field}.ip_adapter", section.ip_adapter, self.locator)
-        return Adapters(find_loras(f"{field}.lora", section.lora, self.locator), controlnet, ip_adapter)
-
 
 def _settings(
-    field: str, section: Generate | Edit, entry: Entry | None, family: Family, folder: Path | None
+    field: str, section: Generate | Edit, entry: Entry | None, family: Family, source: ModelSource
 ) -> dict[str, Any]:
-    """The family's settings with the entry's over them, in the dtype that the section, else a folder, asks for."""
+    """The family's settings with the entry's over them, in the dtype that the section, else the files, ask for."""
     settings = entry.settings(family) if entry else family.model_dump(exclude={"tasks", "schedulers"})
     if section.dtype != "auto":
         return {**settings, "dtype": section.dtype}
-    saved = saved_dtype(f"{field}.model", folder) if folder and entry is None else None
+    saved = None
+    if source.is_checkpoint:
+        saved = read_checkpoint(f"{field}.model", Path(source.location)).dtype
+    elif source.files and entry is None:
+        saved = saved_dtype(f"{field}.model", Path(source.location))
     return {**settings, "dtype": saved or settings["dtype"]}
+
+
+def _name_of(source: ModelSource, model: str) -> str:
+    if source.is_checkpoint:
+        return Path(source.location).stem
+    return Path(source.location).name if source.files else model
 
 
 def _may_be_repository(name: str) -> bool:

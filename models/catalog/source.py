@@ -30,6 +30,8 @@ class ModelSource:
     """The revision that the recipe or the catalog names; None: the default branch."""
     entry: str | None = None
     """Name in the catalog of a model whose weights lie in several folders; None: there is nothing to choose."""
+    is_checkpoint: bool = False
+    """Whether the location is one file that holds a whole model."""
 
     @property
     def identity(self) -> dict[str, Any]:

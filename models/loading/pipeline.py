@@ -15,6 +15,8 @@ import torch
 
 from imagemill.data.errors import one_line
 from imagemill.models.catalog.external_parts import ExternalPart
+from imagemill.models.catalog.single_file.checkpoint import read_checkpoint
+from imagemill.models.catalog.single_file.folder import config_folder
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.catalog.weight_files import VARIANTS, variant_of
 from imagemill.models.library_messages import collect_new
@@ -25,6 +27,7 @@ from imagemill.models.loading.lora import load_loras
 from imagemill.models.loading.memory.model_offload import share_offload
 from imagemill.models.loading.memory.offload import apply_offload, part_quantization, quantization, stays_on_device
 from imagemill.models.loading.memory.part_sizes import part_sizes
+from imagemill.models.loading.single_file.load import build_pipeline, checkpoint_components
 from imagemill.models.loading.weights_report import complete_weights
 
 
@@ -43,9 +46,15 @@ def device_name(device: torch.device) -> str:
 
 
 def local_folder(spec: ModelSpec) -> Path | None:
-    """Folder of the model's files; a repository's are downloaded. None for a stand-in, which has none."""
+    """Folder of the model's files, or of a single file's configuration; a repository's are downloaded.
+
+    None for a stand-in, which has none.
+    """
     if os.environ.get("IMAGEMILL_PIPELINE"):
         return None
+    if spec.source.is_checkpoint:
+        with load_errors(spec):
+            return config_folder(read_checkpoint("model", Path(spec.source.location)))
     if spec.source.files:
         return Path(spec.source.location)
     with load_errors(spec):
@@ -82,25 +91,9 @@ def load_pipeline(
     """
     if stand_in := os.environ.get("IMAGEMILL_PIPELINE"):
         return pkgutil.resolve_name(stand_in)(spec, device)
-    dtype = getattr(torch, spec.dtype)
     folder = local_folder(spec)
     with load_errors(spec), complete_weights(spec.name, spec.source.location) as weights:
-        kind = diffusers_class(spec.pipeline)
-        sizes = {name: size for name, size in part_sizes(folder).items() if name not in shared}
-        # It paints images black, which would then be set aside as blank, for a reason that no message gives.
-        without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
-        pipeline = kind.from_pretrained(
-            # A folder, also for a repository: the hub was asked for it already.
-            folder,
-            dtype=dtype,
-            variant=variant_of(folder),
-            use_safetensors=True,
-            # Tensor by tensor from the files to the device: the host never holds the whole model.
-            device_map=device.type if stays_on_device(spec.memory, device) else None,
-            **quantization(spec, sizes, device),
-            **without,
-            **shared,
-        )
+        pipeline = _load(spec, folder, device, shared)
     if weights.unused:
         first = one_line(weights.unused[0], 120)
         report({"kind": "unused_weights", "model": spec.name, "tensors": len(weights.unused), "first": first})
@@ -109,6 +102,27 @@ def load_pipeline(
         load_loras(pipeline, spec)
         load_ip_adapter(pipeline, spec)
         return fix_text_lengths(_silence(apply_offload(pipeline, spec.memory, device, spec.name)))
+
+
+def _load(spec: ModelSpec, folder: Path, device: torch.device, given: Mapping[str, Any]) -> Any:
+    kind = diffusers_class(spec.pipeline)
+    if spec.source.is_checkpoint:
+        return build_pipeline(kind, {**checkpoint_components(spec, given, device), **given})
+    sizes = {name: size for name, size in part_sizes(folder).items() if name not in given}
+    # It paints images black, which would then be set aside as blank, for a reason that no message gives.
+    without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
+    return kind.from_pretrained(
+        # A folder, also for a repository: the hub was asked for it already.
+        folder,
+        dtype=getattr(torch, spec.dtype),
+        variant=variant_of(folder),
+        use_safetensors=True,
+        # Tensor by tensor from the files to the device: the host never holds the whole model.
+        device_map=device.type if stays_on_device(spec.memory, device) else None,
+        **quantization(spec, sizes, device),
+        **without,
+        **given,
+    )
 
 
 def extra_components(spec: ModelSpec, device: torch.device) -> dict[str, Any]:

@@ -167,8 +167,10 @@ class ApiThread:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        for client in (*self._apis.values(), *self._chats.values()):
-            await client.close()
+        for api in self._apis.values():
+            await api.close()
+        for chat in self._chats.values():
+            await chat.close()
 
 
 def _ignore(event: dict[str, Any]) -> None:

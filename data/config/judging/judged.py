@@ -33,7 +33,10 @@ def is_judged(recipe: Recipe) -> bool:
         not sections
         or bool(recipe.scorers)
         or any(section.select is not None for section in sections)
-        or any(isinstance(section, Edit) and section.images_per_instruction > 1 for section in sections)
+        or any(
+            isinstance(section, Edit) and (section.images_per_instruction > 1 or section.inverse)
+            for section in sections
+        )
         or any(section is not None for section in (recipe.splits, recipe.duplicates, recipe.pairs, recipe.given))
         or recipe.rejected != "keep"
     )

@@ -15,9 +15,14 @@ import pyarrow as pa
 
 from imagemill.data.dataset.carried.names import column_names
 
-OutcomeKind = Literal["int", "float32", "str"]
+OutcomeKind = Literal["int", "float32", "str", "bool"]
 
-TYPES: dict[OutcomeKind, pa.DataType] = {"int": pa.int32(), "float32": pa.float32(), "str": pa.string()}
+TYPES: dict[OutcomeKind, pa.DataType] = {
+    "int": pa.int32(),
+    "float32": pa.float32(),
+    "str": pa.string(),
+    "bool": pa.bool_(),
+}
 
 _METADATA = b"imagemill_outcomes"
 

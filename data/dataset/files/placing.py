@@ -6,17 +6,13 @@ file before they leave the old one, so a kill loses none; what is there twice is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
 
-import pyarrow as pa
-
-from imagemill.data.dataset.files.area import Area
-from imagemill.data.dataset.files.compaction import FILE_BYTES, finish_merge, replace_files
+from imagemill.data.dataset.files.collecting import Collectors
+from imagemill.data.dataset.files.compaction import finish_merge, replace_files
 from imagemill.data.dataset.files.outcomes import outcomes_in
-from imagemill.data.dataset.files.placement import FilePlaces, Place, Placements, RejectedMode
+from imagemill.data.dataset.files.placement import FilePlaces, Placements, RejectedMode
 from imagemill.data.dataset.files.placement import Placement as Placement
 from imagemill.data.dataset.files.row_places import RowPlaces
 from imagemill.data.dataset.files.shard_files import file_name
@@ -79,51 +75,14 @@ def _total(work: Iterable[FilePlaces]) -> Settled:
     )
 
 
-class _Target:
-    """The file, or one after the other, that collects the rows for one place and encoding."""
-
-    def __init__(self, folder: Folder, numbers: Iterator[int], place: Place) -> None:
-        self._folder, self._numbers, self._place = folder, numbers, place
-        self._file: TableFile | None = None
-
-    def add(self, table: pa.Table, stack: ExitStack) -> None:
-        """Add rows; a file that is large enough is committed."""
-        if self._file is None:
-            number = next(self._numbers)
-            scratch = self._folder.scratch(f"moved-{self._place[0]}-{number}.parquet")
-            self._file, self._number = stack.enter_context(TableFile(scratch, table.schema)), number
-        self._file.add(table)
-        if self._file.size >= FILE_BYTES:
-            self.commit()
-
-    def commit(self) -> None:
-        """Move what there is into its area."""
-        if self._file is not None:
-            file, area = self._file.finish(), self._folder.area(self._place[0])
-            area.commit(self._file.path, self._number, file, self._place[1])
-            self._file = None
-
-
 def _write_moved(folder: Folder, places: RowPlaces, work: Sequence[FilePlaces]) -> None:
     """Write the rows that move into new files at their new places; they stay at the old ones too."""
-    numbers = {area.name: _numbers(area) for area in folder.areas}
-    targets: dict[tuple[Place, bytes], _Target] = {}
-    with ExitStack() as stack:
+    with Collectors(folder) as collectors:
         for file in work:
             if not file.moved:
                 continue
             for place, table in places.tables(file, moved=True):
-                key = (place, table.schema.metadata[b"imagemill"])
-                if key not in targets:
-                    targets[key] = _Target(folder, numbers[place[0]], place)
-                targets[key].add(table, stack)
-        for target in targets.values():
-            target.commit()
-
-
-def _numbers(area: Area) -> Iterator[int]:
-    """Numbers that no file of the area has."""
-    return count(max((file.number for file in area.committed()[0]), default=-1) + 1)
+                collectors.add(place, table)
 
 
 def _rewrite(folder: Folder, places: RowPlaces, file: FilePlaces) -> None:

@@ -14,6 +14,7 @@ from imagemill.data.dataset.files.placing import Settled, settle
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BuildFailed
+from imagemill.data.planning.judging.inverses import Inverses, make_inverses, places_of
 from imagemill.data.planning.judging.judge import Judge
 from imagemill.data.planning.judging.placements import Kept
 from imagemill.data.scores.duplicates import find_duplicates, find_similar
@@ -38,8 +39,9 @@ def finish_judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge:
         (repeated.row_key, {"rejected_by": DUPLICATE, "rejected_at": "publish", "duplicate_of": first.image_key})
         for repeated, first in duplicates
     )
-    keep_removed = recipe.on_removed == "keep"
-    settled = settle(folder, schema, lambda keys: judge.placements.of(keys, keep_removed), recipe.rejected)
+    settled = settle(folder, schema, lambda keys: places_of(judge.placements, keys, recipe), recipe.rejected)
+    if Inverses(recipe).are_wanted:
+        make_inverses(folder, schema, judge.placements)
     # Files of an earlier recipe that made pairs are removed.
     write_pairs(folder, schema, pairs_of(recipe, judge))
     return settled, len(duplicates)

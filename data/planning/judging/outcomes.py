@@ -10,8 +10,10 @@ from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.config.judging.splits import REST, Splits
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
+from imagemill.data.dataset.files.inverse import INVERSE
 from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.identity import digest
+from imagemill.data.planning.judging.inverses import Inverses
 from imagemill.data.planning.judging.looks import Leaf
 from imagemill.data.planning.judging.placements import Placed
 from imagemill.data.planning.judging.scoring import Scoring
@@ -35,12 +37,14 @@ class Outcomes:
         )
         self._has_candidate = any(link.section.select is not None for link in chain_of(recipe))
         self._has_candidate |= any(link.section.images_per_instruction > 1 for link in edits_of(recipe))
+        self._inverses = Inverses(recipe)
         self._duplicates, self._rules = recipe.duplicates, rules_of(recipe)
 
     def columns(self) -> tuple[OutcomeColumn, ...]:
         """The columns of data/ that the recipe asks for."""
         columns = [OutcomeColumn("candidate", "int")] if self._has_candidate else []
         columns += [OutcomeColumn("split", "str")] if self._splits else []
+        columns += [INVERSE] if self._inverses.are_wanted else []
         columns += [OutcomeColumn(f"score_{name}", "float32") for name in self._scoring.names]
         columns += [OutcomeColumn(name, "str") for name in self._scoring.text_names]
         return (*columns, *(OutcomeColumn(f"input_score_{name}", "float32") for name in self._of_input))
@@ -52,6 +56,8 @@ class Outcomes:
         values: dict[str, Any] = {"candidate": look.number} if self._has_candidate else {}
         if self._splits:
             values["split"] = split
+        if self._inverses.are_wanted:
+            values[INVERSE.name] = False
         # An image that is the input of edits that were not made has scores as an input.
         own, of_input = ({}, look.scores) if leaf.is_partial else (look.scores, leaf.input_scores)
         values |= {f"score_{name}": own.get(name) for name in self._scoring.names}
@@ -72,6 +78,7 @@ class Outcomes:
             source=digest([row.file, row.line, row.prompt]) if self._can_be_paired(leaf) else None,
             group=_group(row, leaf),
             passed=self._passes(leaf),
+            inverse=self._inverses.instruction(leaf),
         )
 
     def _can_be_paired(self, leaf: Leaf) -> bool:

@@ -25,11 +25,13 @@ CREATE TABLE IF NOT EXISTS stored_rows (
 CREATE TABLE IF NOT EXISTS placements (
     row_key TEXT PRIMARY KEY, number INTEGER NOT NULL, candidate INTEGER NOT NULL, area TEXT NOT NULL,
     split TEXT NOT NULL, outcomes TEXT NOT NULL, request TEXT, input TEXT, image_key TEXT, source TEXT,
-    pair_group TEXT NOT NULL, passed INTEGER NOT NULL
+    pair_group TEXT NOT NULL, passed INTEGER NOT NULL, inverse TEXT
 ) WITHOUT ROWID;
 """
 
 _EACH = "SELECT value FROM json_each(?)"
+
+_ROWS = ("stored_rows", "placements")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Placed:
     """Only images of one group make pairs."""
     passed: bool = False
     """Whether its scores are in the bounds of its step's rule."""
+    inverse: str | None = None
+    """Instruction of its inverse row, which it has if it is in data/."""
 
 
 class Kept(NamedTuple):
@@ -71,6 +75,11 @@ class Placements:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         connection.executescript(_TABLES)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The database, for tables of other modules."""
+        return self._db
 
     def add_stored(self, area: str, rows: Iterable[tuple[str, str, int, int]]) -> None:
         """Add rows of a committed file: (row key, id, variant, candidate); call ``index_stored`` after the last."""
@@ -95,7 +104,7 @@ class Placements:
     def place(self, rows: Iterable[Placed]) -> None:
         """Record where rows belong."""
         self._db.executemany(
-            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     row.row_key,
@@ -110,6 +119,7 @@ class Placements:
                     row.source,
                     row.group,
                     row.passed,
+                    row.inverse,
                 )
                 for row in rows
             ),
@@ -173,6 +183,20 @@ class Placements:
         query = f"SELECT row_key FROM stored_rows WHERE row_key IN ({_EACH}){known}"
         gone = self._db.execute(query, (orjson.dumps(others).decode(),))
         return found | {row_key: Placement(None, "train", {}) for (row_key,) in gone}
+
+    def inverses(self, row_keys: Sequence[str]) -> dict[str, str]:
+        """Row key -> instruction of its inverse row, of those among these that have one."""
+        query = (
+            f"SELECT row_key, inverse FROM placements WHERE row_key IN ({_EACH}) AND area = 'data' "
+            "AND inverse IS NOT NULL"
+        )
+        return dict(self._db.execute(query, (orjson.dumps(row_keys).decode(),)))
+
+    def known(self, row_keys: Sequence[str]) -> set[str]:
+        """Those of these keys whose rows are in a committed file, or have their place."""
+        asked = orjson.dumps(row_keys).decode()
+        query = " UNION ".join(f"SELECT row_key FROM {table} WHERE row_key IN ({_EACH})" for table in _ROWS)
+        return {row_key for (row_key,) in self._db.execute(query, (asked, asked))}
 
     def count_moved(self) -> tuple[int, int]:
         """Numbers of rows that go to rejected/, and that come back from there."""

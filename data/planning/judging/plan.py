@@ -20,6 +20,7 @@ from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed, RecipeError
 from imagemill.data.messages import shown
 from imagemill.data.planning.judging.counts import funnel_of
+from imagemill.data.planning.judging.inverses import Inverses
 from imagemill.data.planning.judging.judge import Judge, Verdict
 from imagemill.data.planning.judging.looks import Look
 from imagemill.data.planning.judging.stored_index import index_dataset
@@ -51,6 +52,8 @@ class _Counts:
     lacking: Counter[str] = field(default_factory=Counter)
     restorable: int = 0
     funnel: Funnel = field(default_factory=Funnel)
+    inverse: int = 0
+    without_inverse: int = 0
     questions: Counter[str] = field(default_factory=Counter)
     """Chat scorer -> images that it is asked about, at most."""
 
@@ -66,7 +69,7 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
     index_dataset(judge, folder)
     counts, packer = _Counts(), ShardPacker(recipe.shard_size or SHARD_SIZE)
     rules = rules_of(recipe)
-    first = next(iter(rules.values()))
+    first, inverses = next(iter(rules.values())), Inverses(recipe)
     for number, row in worklist.numbered_rows():
         try:
             row = _same_reading(judge, row)
@@ -79,8 +82,11 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
             counts.set_aside += 1
             worklist.add_fault(_in_doubt(row, recipe))
             continue
+        with_inverse, lacking = inverses.count(row)
+        counts.without_inverse += lacking
         if verdict.is_finished:
             judge.placements.place(judge.outcomes.place(number, leaf) for leaf in verdict.leaves)
+            counts.inverse += sum(inverses.instruction(leaf) is not None for leaf in verdict.replay.kept)
             kept = len(verdict.replay.kept)
             counts.funnel += funnel_of(verdict)
             counts.rows += kept
@@ -89,7 +95,9 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
                 counts.set_aside += is_missed
                 worklist.add_fault(fault.counted(is_missed))
             continue
-        counts.rows += most_rows(judge.planner, rules, row)
+        most = most_rows(judge.planner, rules, row)
+        counts.rows += most
+        counts.inverse += most if with_inverse else 0
         _count(counts, judge, rules, verdict)
         drawings = [(look.key, judge.planner.facts[look.planned.path[-1].step].name) for look in verdict.to_generate]
         # An image that two rows share is generated once, in one shard.
@@ -98,21 +106,22 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
             target = packer.place(judge.planner.first_steps.get(row.model, GIVEN), first.of)
         worklist.add_group(target, number, row, drawings)
     shards = close_shards(worklist, packer, [*judge.planner.facts], recipe.shard_size is None)
-    most = counts.at_least + counts.later
+    images = counts.at_least + counts.later
     return Plan(
         rows=counts.rows,
         reused=counts.reused,
         removed=0 if recipe.on_removed == "keep" else judge.placements.count_gone(),
         set_aside=counts.set_aside,
         shards=shards,
-        drawings=dict(sorted(most.items())),
+        drawings=dict(sorted(images.items())),
         restorable=counts.restorable,
-        notes=tuple(plan_notes(judge.planner.unused_negatives, worklist.find_float_ids())),
+        notes=tuple(plan_notes(judge.planner.unused_negatives, worklist.find_float_ids(), counts.without_inverse)),
         judging=JudgingPlan(
             counts.funnel,
             dict(counts.at_least),
             dict(counts.lacking),
             *judge.placements.count_moved(),
+            inverse=counts.inverse,
             questions=dict(counts.questions),
         ),
     )

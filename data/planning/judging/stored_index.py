@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any
 
 from imagemill.data.dataset.files.area import DATA, REJECTED, AreaName
+from imagemill.data.dataset.files.inverse import is_inverse
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import read_columns, read_encoding, read_presence, read_schema
 from imagemill.data.planning.judging.judge import Judge
@@ -51,7 +53,9 @@ def _index_file(judge: Judge, area: AreaName, path: Location) -> None:
         # In a dataset without this column, each image has one edit by an instruction.
         numbers = columns.get("candidate") or _numbers(columns, final)
         stored = zip(columns["row_key"], columns["id"], columns["variant"], numbers, strict=True)
-        judge.placements.add_stored(area, stored)
+        # An inverse row is no candidate: it follows its forward row, which has the same images.
+        is_forward = [not is_inverse(key) for key in columns["row_key"]]
+        judge.placements.add_stored(area, compress(stored, is_forward))
         keys = {final: columns["image_key"], "input_image": columns.get("input_key")}
         if keys["input_image"] and (turns := columns.get("turn_index")):
             # The source of a later turn is the previous turn, whose own row records how it was generated.
@@ -61,7 +65,7 @@ def _index_file(judge: Judge, area: AreaName, path: Location) -> None:
             sha256 = columns["input_sha256" if image == "input_image" else "sha256"]
             entries = [
                 (key, value, row)
-                for row, key, value in zip(rows, keys[image] or (), sha256, strict=True)
+                for row, key, value in compress(zip(rows, keys[image] or (), sha256, strict=True), is_forward)
                 if key is not None and value is not None and (not present or present[image][row])
             ]
             images.add_images(entries, name, image, encoding.name, encoding.lossless)

@@ -12,6 +12,7 @@ from typing import Any
 from imagemill.data.answers.budget import NotAsked
 from imagemill.data.answers.records import Question, SeenImage
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.words.answer_fields import read_values
 from imagemill.data.config.words.llm import LlmStep
 from imagemill.data.config.words.placeholders import fill_in
 from imagemill.data.errors import BadRow
@@ -100,19 +101,22 @@ class Words:
             given_id = given_id._replace(text=f"{given_id.text}-{which}")
         try:
             question = self._question(number, copy.fields, which, seen)
-            if doubt is None:
-                answer = await self._asks.answer(question)
-            elif (answer := await self._asks.known(question)) is None:
-                # It is built only if the dataset has it, so it is not worth an answer.
+            # A row in doubt is built only if the dataset has it, so it is not worth an answer.
+            answer = await (self._asks.answer if doubt is None else self._asks.known)(question)
+            if answer is None:
                 raise BadRow(doubt)
             if answer.values is None:
                 raise BadRow(f"{asker_of(number)}: {answer.fault or 'the model gave no answer'}")
+            # Again: a dataset's answers may be from someone else.
+            values = read_values(step.answer_fields, answer.values)
+        except ValueError as error:
+            return Copy(copy.fields, given_id, BadRow(f"{asker_of(number)}: the dataset's answer is not one: {error}"))
         except BadRow as error:
             return Copy(copy.fields, given_id, error)
         except NotAsked as error:
             self.unasked.add(self._steps, number, str(error))
             return Copy(copy.fields, given_id, error)
-        return Copy({**copy.fields, **answer.values}, given_id)
+        return Copy({**copy.fields, **values}, given_id)
 
     def _question(self, number: int, fields: Mapping[str, Any], which: int, seen: tuple[SeenImage, ...]) -> Question:
         step = self._steps[number]

@@ -15,7 +15,7 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.memory.model_offload import offload_parts
-from imagemill.models.loading.memory.part_sizes import BYTES_PER_WEIGHT, PartSize, part_sizes
+from imagemill.models.loading.memory.part_sizes import BYTES_PER_WEIGHT, PartSize, model_sizes
 
 DENOISERS = ("transformer", "unet")
 """Names of the parts that run at every step, which are always quantized."""
@@ -62,7 +62,7 @@ def quantization(spec: ModelSpec, parts: Mapping[str, PartSize], device: torch.d
 
 def loaded_bytes(spec: ModelSpec, folder: Path, shared: Container[str]) -> list[int]:
     """Bytes in memory of each part that a spec's pipeline loads from a folder, but those that are ``shared``."""
-    parts = {name: size for name, size in part_sizes(folder).items() if name not in shared}
+    parts = {name: size for name, size in model_sizes(spec, folder).items() if name not in shared}
     small = quantized_parts(spec, parts)
     bytes_per_weight = getattr(torch, spec.dtype).itemsize
     quantized = BYTES_PER_WEIGHT.get(spec.memory.quantization)

@@ -11,6 +11,9 @@ from pathlib import Path
 from safetensors import safe_open
 
 from imagemill.data.config.memory import Quantization
+from imagemill.models.catalog.single_file.checkpoint import read_checkpoint
+from imagemill.models.catalog.single_file.contents import Checkpoint
+from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.catalog.weight_files import loaded_files, loaded_parts, read_index, variant_of
 
 BYTES_PER_WEIGHT: Mapping[Quantization, float] = {
@@ -55,9 +58,39 @@ def part_sizes(folder: Path) -> dict[str, PartSize]:
     return {part: _size(str(index[part][0]), folder / part, found) for part, found in files.items() if found}
 
 
+def model_sizes(spec: ModelSpec, folder: Path) -> dict[str, PartSize]:
+    """Name -> size, for all parts with weights that a spec's model has itself. ``folder``: of it, or of its config."""
+    if spec.source.is_checkpoint:
+        return checkpoint_sizes(read_checkpoint("model", Path(spec.source.location)))
+    return part_sizes(folder)
+
+
+def checkpoint_sizes(checkpoint: Checkpoint) -> dict[str, PartSize]:
+    """Name -> size, for all parts that a single file has."""
+    return {
+        name: PartSize(part.library, *_sums(_in_file(checkpoint, part.prefix)), is_quantized=False)
+        for name, part in checkpoint.parts.items()
+    }
+
+
+def _in_file(checkpoint: Checkpoint, prefix: str) -> Iterator[tuple[str, list[int], int]]:
+    for name, tensor in checkpoint.header.tensors.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), list(tensor.shape), _DTYPE_BYTES.get(tensor.dtype, 1)
+
+
 def _size(library: str, part: Path, files: Iterable[Path]) -> PartSize:
+    try:
+        is_quantized = bool(json.loads((part / "config.json").read_bytes()).get("quantization_config"))
+    except (OSError, ValueError, AttributeError):
+        is_quantized = False
+    return PartSize(library, *_sums(_tensors(files)), is_quantized)
+
+
+def _sums(tensors: Iterable[tuple[str, list[int], int]]) -> tuple[int, int, int]:
+    """Weights, those of them in layers that can be quantized, and bytes on the disk."""
     weights = in_layers = on_disk = 0
-    for name, shape, size in _tensors(files):
+    for name, shape, size in tensors:
         count = math.prod(shape)
         weights, on_disk = weights + count, on_disk + count * size
         # Linear layers are matrices; embeddings are too, and are never quantized.
@@ -67,11 +100,7 @@ def _size(library: str, part: Path, files: Iterable[Path]) -> PartSize:
             and not {"embed", "shared"} & set(name.replace("_", ".").split("."))
         ):
             in_layers += count
-    try:
-        is_quantized = bool(json.loads((part / "config.json").read_bytes()).get("quantization_config"))
-    except (OSError, ValueError, AttributeError):
-        is_quantized = False
-    return PartSize(library, weights, in_layers, on_disk, is_quantized)
+    return weights, in_layers, on_disk
 
 
 def _tensors(files: Iterable[Path]) -> Iterator[tuple[str, list[int], int]]:

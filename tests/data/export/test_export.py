@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +18,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import NotAnImagemillDataset, OutputError, RecipeError
-from imagemill.data.export import export as export_module
 from imagemill.data.export.export import export
-from imagemill.data.export.formats import FORMATS, Format
 from imagemill.data.images.codec import Encoding
 
 ROWS_PER_FILE = 2
@@ -56,6 +51,7 @@ def row(number: int, columns: tuple[str, ...]) -> dict[str, Any]:
         for place, column in enumerate(columns)
     }
     others = {"prompt": f"prompt {number}", "id": f"row-{number}", "variant": 0, "caption": f"é {number}"}
+    others |= {"row_key": f"key {number}", "width": 8, "height": 8}
     return {**images, **others, **({"edit_prompt": f"edit {number}"} if len(columns) > 1 else {})}
 
 
@@ -90,7 +86,7 @@ def test_generated_images_have_dataflows_names(tmp_path: Path):
     export(finished(tmp_path / "out", edits=False), tmp_path / "to", "dataflow")
     lines = [json.loads(line) for line in (tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()]
     assert lines[1]["conversations"] == [{"content": "prompt 1", "role": "user"}]
-    assert lines[1]["images"] == [str(tmp_path / "to" / "sample1_condition0" / "sample1_condition0_0.png")]
+    assert lines[1]["images"] == [str(tmp_path / "to" / "samplerow-1_condition0" / "samplerow-1_condition0_0.png")]
     assert Path(lines[1]["images"][0]).read_bytes() == image(10)
 
 
@@ -98,49 +94,14 @@ def test_edits_have_dataflows_names(tmp_path: Path):
     export(finished(tmp_path / "out", edits=True), tmp_path / "to", "dataflow")
     line = json.loads((tmp_path / "to" / "dataflow.jsonl").read_text().splitlines()[5])
     assert line["conversations"] == [{"content": "edit 5", "role": "user"}]
-    assert line["output_image"] == [str(tmp_path / "to" / "sample_5" / "sample_5_0.png")]
+    assert line["output_image"] == [str(tmp_path / "to" / "sample_row-5" / "sample_row-5_0.png")]
     assert [Path(path).read_bytes() for path in line["images"] + line["output_image"]] == [image(50), image(51)]
 
 
 def test_plain_files_come_with_their_prompts(tmp_path: Path):
     export(finished(tmp_path / "out", edits=False), tmp_path / "to", "files")
-    assert (tmp_path / "to" / "000000" / "000000004.txt").read_text() == "prompt 4"
-    assert (tmp_path / "to" / "000000" / "000000004.png").read_bytes() == image(40)
-
-
-def _killed_in_the_second_part(output: Path, target: Path, form: str) -> None:
-    whole = FORMATS[form]
-
-    def write(target: Path, part: int, rows: Any) -> Any:
-        if part == 1:
-            next(iter(whole.write(target, part, rows)), None)
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield from whole.write(target, part, rows)
-
-    export_module.FORMATS[form] = Format(whole.what, write, whole.lines)
-    export(output, target, form, part_bytes=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", [form for form in FORMATS if "data" in FORMATS[form].sources])
-def test_an_export_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(form: str, tmp_path: Path):
-    output = finished(tmp_path / "out", edits=True)
-    child = multiprocessing.get_context("spawn").Process(
-        target=_killed_in_the_second_part, args=(output, tmp_path / "to", form)
-    )
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
-    assert not (tmp_path / "to" / "metadata.jsonl").exists()
-    assert export(output, tmp_path / "to", form, part_bytes=1)["written"] == FILES - 1
-    once = tmp_path / "again" / "to"
-    export(output, once, form, part_bytes=1)
-    expected = contents(once)
-    if form == "dataflow":
-        # Its lines name the images by their whole path.
-        text = (once / "dataflow.jsonl").read_text().replace(str(once), str(tmp_path / "to"))
-        expected["dataflow.jsonl"] = hashlib.sha256(text.encode()).hexdigest()
-    assert contents(tmp_path / "to") == expected
+    assert (tmp_path / "to" / "row-4.txt").read_text() == "prompt 4"
+    assert (tmp_path / "to" / "row-4.png").read_bytes() == image(40)
 
 
 def test_an_export_that_is_complete_is_not_written_again(tmp_path: Path):
@@ -182,18 +143,18 @@ def test_an_unfinished_dataset_is_not_exported(tmp_path: Path):
         export(output, tmp_path / "to", "files")
 
 
-def test_only_rows_that_meet_a_filter_are_exported_under_their_numbers(tmp_path: Path):
+def test_only_rows_that_meet_a_filter_are_exported_under_their_names(tmp_path: Path):
     output = finished(tmp_path / "out", edits=False)
     done = export(output, tmp_path / "to", "imagefolder", "prompt in ('prompt 1', 'prompt 4') or id = 'row-5'")
     lines = [json.loads(line) for line in (tmp_path / "to" / "metadata.jsonl").read_text().splitlines()]
     assert [line["prompt"] for line in lines] == ["prompt 1", "prompt 4", "prompt 5"]
-    assert [Path(line["file_name"]).stem for line in lines] == ["000000001", "000000004", "000000005"]
+    assert [Path(line["file_name"]).stem for line in lines] == ["row-1", "row-4", "row-5"]
     assert done["rows"] == len(list((tmp_path / "to" / "images").rglob("*.png"))) == 3
 
 
 def test_a_filter_that_no_row_meets_is_refused_before_anything_is_written(tmp_path: Path):
     output = finished(tmp_path / "out", edits=False)
-    with pytest.raises(RecipeError, match="none of the 6 rows meets"):
+    with pytest.raises(RecipeError, match="none of the rows meets"):
         export(output, tmp_path / "to", "files", "prompt = 'another'")
     assert not (tmp_path / "to").exists()
 

@@ -28,10 +28,11 @@ SCORERS = {
 
 @pytest.fixture
 def judged(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe of twelve prompts in four shards: the best of two images, and the best of two edits."""
-    write_prompts(Path(fields["prompts"]), [f"number {number}" for number in range(12)])
+    """The fields of a recipe of twelve prompts in four shards: the best of two images, and of two edits, and back."""
+    rows = [{"prompt": f"number {number}", "inverse_edit": f"back {number}"} for number in range(12)]
+    write_prompts(Path(fields["prompts"]), rows)
     generate = {**fields["generate"], "select": {"of": 2, "best": "sharp"}}
-    edit = {**fields["edit"], "select": {"of": 2, "best": "changed"}}
+    edit = {**fields["edit"], "select": {"of": 2, "best": "changed"}, "inverse": True}
     return {**fields, "generate": generate, "edit": edit, "scorers": SCORERS, "shard_size": 6, "splits": {"test": 0.4}}
 
 

@@ -16,7 +16,8 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.export.formats import FORMATS
 from imagemill.data.records import Staged
 from imagemill.data.staging.store import Staging
-from imagemill.flows.cli.app import app, export
+from imagemill.flows.cli.app import app
+from imagemill.flows.cli.export_command import export
 from tests.commands import Run, flip_a_byte, recipe_file, replace_column, rewrite, state_of
 from tests.conftest import ROOT, Build, write_prompts
 from tests.flows.build.test_build_dataset import rows_of

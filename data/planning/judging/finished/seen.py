@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from imagemill.data.config.chain import edits_of, generate_of
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.dataset.files.inverse import is_inverse
 from imagemill.data.dataset.files.outcomes import outcomes_in
 from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.schema import DatasetSchema
@@ -95,6 +96,10 @@ class Looking:
         last, first_turn = self.schema.image_columns[-1], (None, 1)
         makes_input = self.schema.edits and generate_of(self.recipe) is not None
         for fields in rows:
+            if is_inverse(fields["row_key"]):
+                # Its images are those of its forward row, in the other order.
+                yield StoredImages(None, None, None)
+                continue
             row = self._row(fields, stored)
             key, input_key, turn = fields.get("image_key"), fields.get("input_key"), fields.get("turn_index")
             own = given = None

@@ -244,7 +244,7 @@ def test_rows_are_asked_for_in_bounded_groups(folder, judged, six, monkeypatch):
 
 
 def test_moved_rows_fill_one_file_after_the_other(folder, judged, six, monkeypatch):
-    monkeypatch.setattr("imagemill.data.dataset.files.placing.FILE_BYTES", 1)
+    monkeypatch.setattr("imagemill.data.dataset.files.collecting.FILE_BYTES", 1)
     for number in range(3):
         commit(folder, judged, six[2 * number : 2 * number + 2], number)
     settle(folder, judged, rule(*(place(row, area="rejected") for row in six)))

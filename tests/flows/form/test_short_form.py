@@ -9,8 +9,8 @@ import pytest
 
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.errors import RecipeError, UnknownModel
+from imagemill.flows.form.short_form import ShortForm
 from imagemill.flows.prefect_server.dataset_name import dataset_name
-from imagemill.flows.run.short_form import ShortForm
 from imagemill.tasks.build_context import resolve_models
 
 EDITS = {"prompts": "p.jsonl", "edit": {"model": "bundled"}}

@@ -1,4 +1,4 @@
-"""Export of preference pairs for Direct Preference Optimisation, in the columns of Pick-a-Pic.
+"""Preference pairs for Direct Preference Optimisation, in the columns of Pick-a-Pic.
 
 ``caption``, ``jpg_0`` and ``jpg_1`` (encoded bytes, whatever their format), ``label_0`` and ``label_1``: diffusers'
 train_diffusion_dpo.py reads them (https://github.com/huggingface/diffusers/tree/main/examples/research_projects).
@@ -6,7 +6,7 @@ train_diffusion_dpo.py reads them (https://github.com/huggingface/diffusers/tree
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.data.dataset.arrow_table import table_of
+from imagemill.data.export.entry import Choices, Named, Row
 
 ROWS_PER_GROUP = 100
 """Pairs in a row group: about 200 images."""
@@ -32,16 +33,12 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_dpo(target: Path, part: int, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Write a part as one Parquet file; yields no line of metadata."""
-    path = target / f"train-{part:05d}.parquet"
-    scratch = path.with_name(f".{path.name}.tmp")
-    pairs = (_pair(row) for _, row in rows)
-    with pq.ParquetWriter(scratch, _SCHEMA, compression="none") as writer:
+def write_dpo(path: Path, rows: Iterable[tuple[Row, Named]], choices: Choices) -> None:
+    """Write one Parquet file of pairs."""
+    pairs = (_pair(row) for row, _ in rows)
+    with pq.ParquetWriter(path, _SCHEMA, compression="none") as writer:
         while group := list(islice(pairs, ROWS_PER_GROUP)):
             writer.write_table(table_of(group, _SCHEMA))
-    scratch.replace(path)
-    yield from ()
 
 
 def _pair(row: Mapping[str, Any]) -> dict[str, Any]:

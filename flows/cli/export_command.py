@@ -1,0 +1,54 @@
+"""`imagemill export`: a dataset in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+
+def add_commands(app: App) -> None:
+    """Register the command."""
+    app.command(export)
+
+
+def export(
+    output: Annotated[str, Parameter(help="Folder or URL of a dataset that imagemill built.")],
+    /,
+    *,
+    format: Annotated[
+        Literal["imagefolder", "webdataset", "dataflow", "files", "pairs", "diffsynth", "dpo"],
+        Parameter(help="Format to write."),
+    ],
+    to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
+    where: Annotated[
+        str | None, Parameter(help="Rows to export, such as \"width >= 512 and prompt like '%fox%'\".")
+    ] = None,
+    from_: Annotated[
+        Literal["data", "rejected", "pairs"],
+        Parameter(
+            name="--from", help="Rows to export: the dataset's, its rejected candidates, or its preference pairs."
+        ),
+    ] = "data",
+    caption: Annotated[
+        str | None, Parameter(help="Column of the captions; by default the instruction of an edit, or the prompt.")
+    ] = None,
+    name: Annotated[str | None, Parameter(help="Column that names the files; by default the id.")] = None,
+    class_: Annotated[
+        str | None, Parameter(name="--class", help="Column whose values become the folders of an image folder.")
+    ] = None,
+    messages: Annotated[
+        bool, Parameter(help="For dataflow: ids that end in -0, -1, ... are the user messages of one row.")
+    ] = False,
+    json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Write a finished dataset's images and columns in another format, for other tools and trainers.
+
+    Into the folder of an earlier export it writes what is new and removes what is gone. An interrupted export can be
+    resumed. Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
+    """
+    from imagemill.flows.cli.export_output import print_export
+
+    chosen = {"caption": caption, "name": name, "by_class": class_, "messages": messages}
+    return print_export(output, format, to, where, from_, chosen, json)
