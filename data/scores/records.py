@@ -141,9 +141,9 @@ class ScoreReport:
     scores: tuple[Score, ...] = ()
     """Those of all requests that have one: computed, copied by their pixels, or found in the journal."""
     unanswered: Mapping[str, Failure] = field(default_factory=dict)
-    """Id of a request -> why a language model gave no answer; a later build asks again."""
-    not_asked: Mapping[str, str] = field(default_factory=dict)
-    """Id of a request -> why a language model was not asked; a later build asks."""
+    """Id of a request -> why a language model has given no answer; a later build asks again."""
+    not_asked: frozenset[str] = frozenset()
+    """Those of them about which it was not even asked."""
     truncated: Mapping[str, int] = field(default_factory=dict)
     """Name of a scorer -> scores whose text is longer than its text encoder reads, the rest of which was ignored."""
 

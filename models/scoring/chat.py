@@ -37,7 +37,7 @@ async def ask_scores(job: AskJob, answering: Mapping[str, Answering]) -> ScoreRe
     """Ask for the job's scores that its journal does not have yet. ``answering``: chat scorer -> what answers for it.
 
     An image that has no score for good, as after a refusal, is in the result's ``failed``; one about which the model
-    gave no answer in ``unanswered``, and was not asked in ``not_asked``. Raises BuildFailed where an API is at fault.
+    gave no answer, or was not asked, in ``unanswered``. Raises BuildFailed where an API is at fault.
     """
     scoring = _ChatScoring(job)
     groups = await asyncio.to_thread(scoring.lacking)
@@ -67,7 +67,7 @@ class _ChatScoring:
         self._scores: list[Score] = []
         self._failed: dict[str, Failure] = {}
         self._unanswered: dict[str, Failure] = {}
-        self._not_asked: dict[str, str] = {}
+        self._not_asked: set[str] = set()
         self._scored = self._reused = 0
 
     def lacking(self) -> dict[str, tuple[Question, list[Wanted]]]:
@@ -110,9 +110,11 @@ class _ChatScoring:
         elif isinstance(outcome, BadRow):
             self._failed |= dict.fromkeys(ids, Failure(str(outcome)))
         elif isinstance(outcome, ApiFault):
-            self._unanswered |= dict.fromkeys(ids, Failure(str(outcome), max(1, outcome.requests)))
+            reason = f"no answer: {outcome}; the next build asks again"
+            self._unanswered |= dict.fromkeys(ids, Failure(reason, max(1, outcome.requests)))
         else:
-            self._not_asked |= dict.fromkeys(ids, str(outcome))
+            self._unanswered |= dict.fromkeys(ids, Failure(f"not asked yet: {outcome}"))
+            self._not_asked.update(ids)
 
     def report(self) -> ScoreReport:
         """What has come of the job."""
@@ -121,7 +123,7 @@ class _ChatScoring:
             reused=self._reused,
             failed=self._failed,
             unanswered=self._unanswered,
-            not_asked=self._not_asked,
+            not_asked=frozenset(self._not_asked),
             scores=tuple(self._scores),
         )
 

@@ -137,18 +137,14 @@ class GroupShard:
         """Learn scores, and what could not be scored."""
         self._judge.known.learn(report.scores)
         self._scores += report.scores
-        for look in self.to_score if report.failed or report.unanswered or report.not_asked else ():
+        for look in self.to_score if report.failed or report.unanswered else ():
             for facts in look.lacking:
                 assert look.seen is not None, "a candidate to score has an image"
                 request = self._judge.scoring.request(facts, look.seen) or ""
-                if failure := report.failed.get(request):
-                    name = facts.asker or facts.name
-                    self._fail(look, "score", Failure(f"scorer {name}: {failure.reason}", failure.attempts))
-                elif failure := report.unanswered.get(request):
-                    reason = f"scorer {facts.asker} has no answer: {failure.reason}; the next build asks again"
-                    self._fail(look, "score", Failure(reason, failure.attempts), is_pinned=False)
-                elif reason := report.not_asked.get(request):
-                    self._fail(look, NOT_ASKED, Failure(f"{NOT_ASKED} yet: {reason}"), is_pinned=False)
+                if failure := report.failed.get(request) or report.unanswered.get(request):
+                    reason = f"scorer {facts.asker or facts.name}: {failure.reason}"
+                    stage = NOT_ASKED if request in report.not_asked else "score"
+                    self._fail(look, stage, Failure(reason, failure.attempts), is_pinned=request in report.failed)
 
     def leaves_to_write(self) -> list[Leaf]:
         """The rows that no committed file has; their images are staged."""

@@ -12,9 +12,9 @@ from PIL import Image
 
 from imagemill.data.config.words.answer_fields import parse_fields
 from imagemill.data.config.words.chat_api import ChatApi
-from imagemill.data.errors import BuildFailed
 from imagemill.models.api.chat import ChatClient, ChatQuestion, Reply
 from imagemill.models.api.data_urls import encode
+from imagemill.models.api.transport import ApiFault
 from tests.models.transformers_server import needs_serving, serving
 
 pytestmark = [pytest.mark.slow, needs_serving]
@@ -71,6 +71,6 @@ def test_the_same_question_with_a_seed_and_temperature_0_has_the_same_answer(add
     assert ask(address, model, "red") == ask(address, model, "red")
 
 
-def test_a_model_that_it_does_not_serve_ends_the_build(address: str) -> None:
-    with pytest.raises(BuildFailed, match="chat API"):
+def test_its_own_words_say_that_it_does_not_serve_a_model(address: str) -> None:
+    with pytest.raises(ApiFault, match="the API refused: 400 Bad Request: Server is pinned to"):
         ask(address, "no/such-model")
