@@ -20,7 +20,7 @@ from imagemill.data.verify.score_report import report_scores
 from imagemill.flows.plan_dataset import plan_dataset
 from imagemill.flows.run.dashboard_text import embedded_scores
 from imagemill.models.drawing.measure_registry import measures_of
-from tests.conftest import Build
+from tests.conftest import Build, write_prompts
 from tests.flows.build.test_judged_builds import candidates, manifest_of, rows_in
 from tests.models.chat_server import Asked, ChatServer, fails, malformed, refuses
 from tests.models.transformers_server import needs_serving, serving
@@ -210,6 +210,30 @@ def test_a_caption_is_a_column_and_its_scorer_added_later_generates_nothing(
     back = build(plain, {"generate.select.best": "sharp"})
     assert (back["generated"], back["fingerprint"]) == (0, first["fingerprint"])
     assert "words_caption" not in rows_in(images["output"])[0]
+
+
+def test_given_images_are_judged_and_a_lossy_datasets_pairs_are_made_by_the_grades(
+    build: Build, images: dict[str, Any], chat: ChatServer, tmp_path: Path
+) -> None:
+    for number in range(4):
+        Image.new("RGB", (40 + number, 30), (60 * number, 0, 0)).save(tmp_path / f"{number}.jpg")
+    write_prompts(tmp_path / "rows.jsonl", [{"images": f"{number}.jpg", "topic": "x"} for number in range(4)])
+    given = {
+        "prompts": str(tmp_path / "rows.jsonl"),
+        "output": str(tmp_path / "given"),
+        "scorers": {"judge": judge(chat, ask="Is it {topic}?")},
+        "given": {"select": {"where": {"judge_follows": {"min": 1}}}},
+    }
+    figures = build(given)
+    assert (figures["rows"], figures["asked"]) == (4, 4)
+    assert {row["score_judge_follows"] for row in rows_in(given["output"])} <= {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert all(row["score_judge_follows"] >= 1 for row in rows_in(given["output"]))
+    pairs = {**images, "image_format": "jpeg", "pairs": {"by": "judge_follows", "margin": 1, "where": "any"}}
+    figures = build(pairs)
+    assert figures["asked"] == 12
+    found = rows_in(images["output"], "pairs")
+    assert found
+    assert all(abs(row["score_0"] - row["score_1"]) >= 1 for row in found)
 
 
 @needs_serving
