@@ -76,7 +76,8 @@ def test_a_language_models_grade_chooses_and_its_words_are_a_column(
     assert report.threshold is not None
     assert "where: {judge_follows: {min: 3.0}}" in (report.threshold.rule or "")
     card = (Path(images["output"]) / "README.md").read_text()
-    assert "scorer `judge_follows`" in card
+    line = "- scorer `judge_follows`: chat, `judge`, weights of an unknown version, licence: unknown"
+    assert line in card
     recipe = load_recipe(images)
     assert "Highest and lowest scores" in embedded_scores(Folder(recipe.output), recipe)
 
