@@ -108,7 +108,7 @@ def report(results: list[dict]) -> str:
         return "-" if value is None else f"{value:.1%}"
 
     lines = [
-        "| images | steps | right: first | best score | best possible | right above wrong (pairs) | of any prompts |",
+        "| images | steps | right: first | best score | best possible | right above wrong (pairs) | of any |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in results:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,9 @@ def encode_png(image: Image.Image, chunks: Iterable[Chunk]) -> bytes:
     import imagecodecs
 
     header = struct.pack(">LLBBBBB", *image.size, 8, TRUECOLOUR, 0, 0, 0)
-    pixels = imagecodecs.deflate_encode(filter_rows(np.asarray(image)), LEVEL)
+    # Any: it takes every buffer, and its types name only some.
+    rows: Any = filter_rows(np.asarray(image))
+    pixels = bytes(imagecodecs.deflate_encode(rows, LEVEL))
     parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
     return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
 
