@@ -43,7 +43,8 @@ class Numbered:
         for path in Folder(output).answer_journal.glob("*"):
             entries = read_lines(path.read_bytes().splitlines())
             texts += [entry.text for entry in entries if not isinstance(entry, Counted)]
-        return {self.questions[json.loads(text)["number"]] for text in texts}
+        # A row without an answer counts requests that brought none.
+        return {self.questions[json.loads(text)["number"]] for text in texts if text}
 
 
 class Backwards:
