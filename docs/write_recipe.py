@@ -10,6 +10,9 @@ from imagemill.data.config.recipe import Recipe
 
 PAGE = Path(__file__).parent / "recipe.md"
 
+CHAT_API = "chat-api"
+"""Section on the API of a language model; that of an images API is called by its field."""
+
 HEAD = """# The recipe
 
 A recipe is a YAML file, the form in the Prefect dashboard, or flags: `generate.seed` below is `generate: {seed: 7}` in
@@ -42,6 +45,9 @@ def page() -> str:
     bounds = schema["$defs"]["Bounds"]
     tables.append(_table("where", bounds, schema, "generate.select.where.NAME."))
     tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
+    llm = _item(schema["properties"]["llm"], schema)
+    tables.append(_table("llm", llm, schema, "llm.0."))
+    tables.append(_table(CHAT_API, _resolve(llm["properties"]["api"], schema), schema, "llm.0.api."))
     for name in ("given", "splits", "duplicates", "pairs"):
         tables.append(_table(name, _resolve(schema["properties"][name], schema), schema, f"{name}."))
     tables.append("## scorers\n\nA scorer has a name, and a section of one of these kinds.\n")
@@ -60,7 +66,8 @@ def _table(title: str, section: dict[str, Any], schema: dict[str, Any], prefix: 
     lines.append("|---|---|---|---|")
     for name, field in section["properties"].items():
         if _resolve(field, schema) is not field:
-            what = f"{field['description']} See [{name}](#{name})."
+            anchor = CHAT_API if "/ChatApi" in str(field) else name
+            what = f"{field['description']} See [{anchor}](#{anchor})."
             default = "absent" if field.get("default", ...) is None else "see there"
             lines.append(f"| `{prefix}{name}` | a section | {default} | {what} |")
             continue
@@ -103,7 +110,9 @@ def _allowed_one(field: dict[str, Any]) -> str:
     if _has_sections(field):
         return "list of sections" if field["type"] == "array" else "name: a section"
     if field["type"] == "object":
-        return "a mapping" if field["additionalProperties"] is True else "name: list of texts"
+        return (
+            "a mapping" if field["additionalProperties"] is True else f"name: {_allowed(field['additionalProperties'])}"
+        )
     if field["type"] == "array" and field["items"]["type"] != "string":
         return f"list; each a {_allowed_one(field['items'])}"
     kind = {"integer": "whole number", "number": "number", "string": "text", "array": "list of texts"}[field["type"]]

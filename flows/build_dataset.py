@@ -185,7 +185,7 @@ def _listen(progress: Progress, under_way: UnderWay) -> None:
 
     def on_event(event: dict[str, Any]) -> None:
         progress.on_event(event)
-        if event["kind"] == "generated":
+        if event["kind"] in ("generated", "answered"):
             under_way.update()
         elif event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)

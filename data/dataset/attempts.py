@@ -30,7 +30,7 @@ KILLED = "its process ended without a word: killed (as when memory is short), or
 def record_attempt(folder: Folder, run: str) -> int:
     """Record that the run begins; returns how many of its last attempts made no progress. The folder must be locked.
 
-    Progress is a committed row, or an image that is staged for a shard in flight.
+    Progress is a committed row, an image that is staged for a shard in flight, or a language model's answer.
     """
     progress = _progress(folder)
     last = read_attempts(folder.attempts)
@@ -46,7 +46,8 @@ def reset_attempts(folder: Folder) -> None:
 
 def _progress(folder: Folder) -> list[int]:
     files, _ = folder.committed()
-    return [sum(file.rows for file in files), len(Staging(folder.staged).names())]
+    answers = sum(path.stat().st_size for path in folder.answer_journal.glob("*.jsonl"))
+    return [sum(file.rows for file in files), len(Staging(folder.staged).names()), *([answers] if answers else [])]
 
 
 class UnderWay:

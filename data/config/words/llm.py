@@ -19,8 +19,8 @@ class LlmStep(Asking):
     count: Annotated[int, Field(ge=1, le=MAX_COUNT), Number] | None = Field(
         None,
         title="Count",
-        description="Rows made of each row, with one answer each; their ids end in -0, -1 and so on. Empty: the row "
-        "stays one.",
+        description="Rows made of each row, with one answer each; their ids end in -0, -1 and so on, and an empty "
+        "temperature is 1. Empty: the row stays one.",
     )
 
     @model_validator(mode="before")

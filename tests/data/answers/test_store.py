@@ -13,15 +13,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from imagemill.data.answers import sharing
 from imagemill.data.answers.answer_files import ANSWERS
 from imagemill.data.answers.budget import Budget, BudgetReached
-from imagemill.data.answers.journal import AnswerJournal
+from imagemill.data.answers.journal import AnswerJournal, read_lines
 from imagemill.data.answers.records import Answer, Question, SeenImage, Spent
 from imagemill.data.answers.store import AnswerStore, answer_files
 from imagemill.data.config.words.answer_fields import parse_fields
 from imagemill.data.dataset.files.growing_files import GrowingFiles
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import OutputError
+from imagemill.data.storage.locations import RemotePath
+from tests.conftest import wait_until
 
 FREE = Budget("llm.0")
 
@@ -207,3 +210,19 @@ def test_small_files_are_merged_and_listed(folder: Folder) -> None:
     (file,) = answer_files(folder)
     assert (file.rows, ANSWERS.is_file_name(file.name)) == (5, True)
     assert [path.name for path in GrowingFiles(folder, ANSWERS).paths()] == [file.name]
+
+
+@pytest.mark.slow
+def test_a_remote_datasets_journal_is_copied_after_a_while(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "SHARE_INTERVAL_S", 0.05)
+    folder = Folder(f"s3://{bucket}/words")
+    with folder.lock("words"):
+        with AnswerStore.opened(folder) as store:
+            store.add(answer())
+            copies = folder.shared_answers
+            assert isinstance(copies, RemotePath)
+            (copy,) = wait_until(lambda: list(copies.iterdir()), "the copy")
+            (entry,) = read_lines(copy.read_bytes().splitlines())
+            assert entry == answer()
+        assert not list(copies.iterdir())
+        assert len(list((folder.root / "answers").iterdir())) == 1

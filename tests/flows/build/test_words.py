@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from PIL import Image
 
 from imagemill.data.config.load import load_recipe
 from imagemill.data.errors import BuildFailed
+from imagemill.data.storage.locations import hash_file
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.plan_dataset import plan_dataset
 from imagemill.models.drawing.measure_registry import measures_of
-from tests.conftest import Build, write_prompts
+from tests.commands import Ask, Run, recipe_file
+from tests.conftest import Build, wait_until, write_prompts
 from tests.models.chat_server import Asked, ChatServer, fails, huge, malformed, refuses
 
 pytestmark = pytest.mark.slow
@@ -124,6 +127,45 @@ def test_a_recipe_with_words_alone_describes_given_images(
         Image.open(tmp_path / f"{number}.png").save(tmp_path / f"{number}.png", compress_level=1)
     assert not build(described).get("asked")
     assert max(chat.asked.values()) == 1
+
+
+def test_an_image_over_a_limit_is_shown_to_no_model(build: Build, described: dict[str, Any], chat: ChatServer) -> None:
+    described |= {"images": {"max_pixels": 10_000}, "max_set_aside": 1.0}
+    assert build(described)["asked"] == 1
+    assert [line["id"] for line in set_aside(described)] == ["1", "2"]
+    assert "max_pixels is 10,000" in set_aside(described)[0]["reason"]
+
+
+def test_given_images_stay_while_their_words_are_not_asked_for(
+    build: Build, described: dict[str, Any], chat: ChatServer, tmp_path: Path
+) -> None:
+    build(described)
+    described["llm"][0] |= {"ask": "What else?", "max_requests": 4}
+    write_prompts(tmp_path / "rows.jsonl", [{"images": f"{number}.png", "id": str(number)} for number in range(2)])
+    with pytest.raises(BuildFailed, match="1 row is not asked yet"):
+        build(described)
+    assert sorted(row["id"] for row in rows(described)) == ["0", "1", "2"]
+    described["llm"][0] |= {"max_requests": None}
+    assert build(described)["removed"] == 1
+    assert sorted(row["id"] for row in rows(described)) == ["0", "1"]
+
+
+def test_the_dashboard_and_the_log_say_what_is_asked(
+    build: Build, described: dict[str, Any], ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    described |= {"name": "told.on-the-dashboard"}
+    with caplog.at_level("INFO"):
+        build(described)
+    note = "3 requests, 3 answers, 300 + "
+    assert any(line.startswith(f"Language models: {note}") for line in caplog.messages)
+
+    def artifacts() -> dict[str, str]:
+        keys = {"artifacts": {"key": {"like_": "told-on-the-dashboard"}}}
+        return {artifact["key"]: artifact["data"] for artifact in ask("/artifacts/filter", keys)}
+
+    found = wait_until(lambda: len(artifacts()) >= 2 and artifacts(), "the artifacts")
+    assert note.replace("+", "\\+") in found["told-on-the-dashboard-words"]
+    assert f"| language models | {note}".replace("+", "\\+") in found["told-on-the-dashboard-report"]
 
 
 def test_a_caption_changes_no_row_that_was_there_before(
@@ -299,3 +341,60 @@ def test_without_a_prompts_file_the_model_writes_all_rows(
     topics["llm"][0] |= {"count": 4}
     assert (run := build(topics))["asked"] == 1
     assert run["generated"] == 1
+
+
+def test_the_first_build_that_sends_images_elsewhere_says_so_and_the_card_names_it(
+    build: Build, described: dict[str, Any], chat: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def resolve(host: Any, *more: Any, **others: Any) -> Any:
+        return look_up("127.0.0.1" if host in ("models.example", b"models.example") else host, *more, **others)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    described["llm"][0]["api"]["base_url"] = chat.address.replace("127.0.0.1", "models.example")
+    origin = described["llm"][0]["api"]["base_url"].removesuffix("/v1")
+    said = f"3 images, at most 1024 pixels a side, were sent to {origin}, where a language model saw them."
+    assert build(described)["notes"] == [said]
+    write_prompts(tmp_path / "rows.jsonl", [{"images": "0.png"}, {"images": "1.png", "id": "more"}])
+    described["llm"][0]["ask"] = "What else is there?"
+    assert "notes" not in build(described)
+    assert f"- images were sent to `{origin}`" in (tmp_path / "out/README.md").read_text()
+
+
+def test_answers_of_a_foreign_dataset_are_read_by_the_recipe(
+    build: Build, described: dict[str, Any], tmp_path: Path
+) -> None:
+    build(described)
+    (path,) = (tmp_path / "out/answers").iterdir()
+    table = pq.read_table(path)
+    hostile = [
+        '{"seen": "x", "good": 3, "images": "/etc/passwd"}',
+        '{"seen": "x", "good": 9}',
+        '{"seen": 1, "good": 1}',
+    ]
+    path.unlink()
+    forged = tmp_path / "out/answers/answers-00000-00000000.parquet"
+    pq.write_table(table.set_column(table.schema.get_field_index("values"), "values", [hostile]), forged)
+    forged.rename(forged.with_name(f"answers-00000-{hash_file(forged)[:8]}.parquet"))
+    described["max_set_aside"] = 1.0
+    assert build(described)["rows"] == 1
+    assert rows(described)[0]["seen"] == "x"
+    assert {line["reason"] for line in set_aside(described)} == {
+        "llm.0: the dataset's answer is not one: good is 9, not a whole number from 1 to 5",
+        "llm.0: the dataset's answer is not one: seen is 1, not a text",
+    }
+
+
+def test_plan_says_how_many_questions_there_are_at_most(
+    topics: dict[str, Any], chat: ChatServer, tmp_path: Path, imagemill: Run
+) -> None:
+    more = {"ask": "Of {prompt}", "fields": {"other": "text"}, "count": 3}
+    topics["llm"] = [{**topics["llm"][0], "cost_per_request": 0.25}, {**topics["llm"][0], **more}]
+    recipe = recipe_file(topics)
+    code, printed = imagemill("plan", recipe)
+    assert code == 0
+    assert "up to 6 questions by llm.0 (about 1.5), up to 18 questions by llm.1" in printed
+    assert "18 rows without words yet" in printed
+    assert chat.requests == []
+    assert not Path(topics["output"]).exists()
