@@ -295,9 +295,7 @@ def test_a_datasets_language_model_keeps_its_columns_and_none_is_asked(
         judge["fields"] = {"follows": "1..5", "reason": "text"}
         build({**fields, "scorers": {"judge": judge}})
         asked = len(chat.requests)
-        with pytest.raises(
-            RecipeError, match=r"scorers\.other is a chat scorer, and a finished dataset"
-        ):
+        with pytest.raises(RecipeError, match=r"scorers\.other is a chat scorer, and a finished dataset"):
             score(fields, {"other": judge})
         score(fields, {**SHARP, "both": {"kind": "formula", "text": "judge_follows + sharp"}})
         assert len(chat.requests) == asked
