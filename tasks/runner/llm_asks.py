@@ -54,7 +54,7 @@ class LlmAsks:
 
     async def known(self, question: Question) -> Answer | None:
         """The answer that the dataset has; None if it has none."""
-        return await asyncio.to_thread(self._store.find, question)
+        return self._store.find(question)
 
     async def close(self, timeout_s: float) -> None:
         """Wait for the questions in flight, then cancel them."""
