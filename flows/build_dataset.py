@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
+from imagemill.data.config.judging.judged import chat_scorers
 from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step
@@ -42,7 +43,7 @@ from imagemill.flows.run.run_record import record_run, run_line, stopped_by
 from imagemill.flows.run.shard_names import shards_before
 from imagemill.flows.run.start_task import begin
 from imagemill.flows.run.step_runs import run_step
-from imagemill.flows.run.unasked import not_asked, without_removals
+from imagemill.flows.run.unasked import candidates_not_asked, not_asked, not_asked_about, without_removals
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models, resolve_recipe_scorers
@@ -54,6 +55,7 @@ from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.progress import Progress
 from imagemill.tasks.publish import publish
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+from imagemill.tasks.runner.judge_asks import judge_asks
 from imagemill.tasks.write_parquet import write_parquet
 
 
@@ -130,7 +132,8 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
                 _announce(plan, progress)
                 board = _open_board(build, folder, plan, progress)
                 with board.updated():
-                    _build_shards(build, plan, progress)
+                    with judge_asks(folder, chat_scorers(recipe) if plan.shards else {}, retry_set_aside):
+                        _build_shards(build, plan, progress)
                     devices = sorted(progress.devices)
                     published = begin(publish, build, progress.set_aside, devices, progress.funnel)
                     manifest, set_aside, progress.funnel, inverse = published
@@ -139,11 +142,13 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
             under_way.end()
             raise
         allowed = recipe.max_set_aside * (manifest["rows"] + set_aside)
+        candidates = candidates_not_asked(progress)
+        unasked = loaded.unasked.rows + len(candidates)
         figures = record_run(
             folder,
             progress,
-            status="complete" if set_aside <= allowed and not loaded.unasked.rows else "failed",
-            **({"not_asked": loaded.unasked.rows} if loaded.unasked.rows else {}),
+            status="complete" if set_aside <= allowed and not unasked else "failed",
+            **({"not_asked": unasked} if unasked else {}),
             rows=manifest["rows"],
             # Of a build that chooses, it is the funnel's: the images that were kept of all candidates.
             **({} if build.is_judged else {"kept": plan.reused}),
@@ -163,6 +168,8 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
         )
     if loaded.unasked.rows:
         raise not_asked(loaded)
+    if candidates:
+        raise not_asked_about(candidates)
     return completed(figures)
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from imagemill.data.config.judging.judged import is_judged
+from imagemill.data.config.judging.judged import chat_scorers, is_judged
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.files.placement import Placement
 from imagemill.data.dataset.files.placing import count_moves, was_judged
@@ -128,6 +128,8 @@ def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge
     return {
         "generate_at_least": sum(plan.judging.at_least.values()),
         "score": dict(plan.judging.to_score),
+        "ask": dict(plan.judging.questions),
+        "ask_costs": _costs(recipe, plan.judging.questions),
         "to_rejected": plan.judging.to_rejected,
         "from_rejected": plan.judging.from_rejected,
         "rewritten_bytes": settled.rewritten_bytes,
@@ -135,6 +137,12 @@ def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge
         "pairs": len(pairs_of(recipe, judge)),
         "funnel": plan.judging.funnel.to_json(),
     }
+
+
+def _costs(recipe: Recipe, questions: Mapping[str, int]) -> dict[str, float]:
+    """Chat scorer -> what its questions cost, where the recipe says what a request does."""
+    prices = {name: scorer.cost_per_request for name, scorer in chat_scorers(recipe).items()}
+    return {name: round(count * price, 6) for name, count in questions.items() if (price := prices[name])}
 
 
 def _read_only_pin(folder: Folder) -> Callable[..., Any]:

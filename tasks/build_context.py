@@ -33,12 +33,14 @@ from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
 from imagemill.data.records import Drawing, Failure, ModelFacts, RowPlan
 from imagemill.data.scores.records import Score, ScoreRequest
+from imagemill.models.ask_job import AskJob
 from imagemill.models.catalog.api_key import check_key
 from imagemill.models.catalog.api_spec import refuse_api, resolve_api
 from imagemill.models.catalog.capabilities import check_settings, check_sweep
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import Resolver
-from imagemill.models.catalog.scorers.resolve import duplicates_scorer, resolve_scorers
+from imagemill.models.catalog.scorers.chat import ChatScorerSpec
+from imagemill.models.catalog.scorers.resolve import AnyScorer, duplicates_scorer, resolve_scorers
 from imagemill.models.catalog.scorers.spec import ScorerSpec
 from imagemill.models.catalog.spec import Model, Step, loaded_here
 from imagemill.models.drawing.measure_registry import measures_of
@@ -63,7 +65,7 @@ class Build:
     """Whether rows that an earlier build set aside are tried again."""
     first_rejected: int = 0
     """The same for its file in rejected/."""
-    scorers: Mapping[str, ScorerSpec] = dataclass_field(default_factory=dict)
+    scorers: Mapping[str, AnyScorer] = dataclass_field(default_factory=dict)
     """Name -> scorer, of those that look at images."""
     is_judged: bool = False
     """Whether rows are chosen, scored or placed (data.planning.judging)."""
@@ -118,10 +120,17 @@ class Build:
             measures=self.schema.settings_of(base_step(step)),
         )
 
-    def score_job(self, requests: Mapping[str, Sequence[ScoreRequest]], known: Mapping[str, Score]) -> ScoreJob:
-        """A worker's job for the scores of a shard. ``requests``: scorer -> what it looks at."""
+    def score_job(self, requests: Mapping[str, Sequence[ScoreRequest]], known: Mapping[str, Score]) -> ScoreJob | None:
+        """A worker's job for the scores of a shard; None if none is a worker's. ``requests``: scorer -> its images."""
+        scorers = []
+        for name, found in requests.items():
+            spec = self.scorers[name]
+            if isinstance(spec, ScorerSpec):
+                scorers.append((spec, tuple(found)))
+        if not scorers:
+            return None
         return ScoreJob(
-            scorers=tuple((self.scorers[name], tuple(found)) for name, found in requests.items()),
+            scorers=tuple(scorers),
             staging=str(self.folder.staged.absolute()),
             journal=str(self.folder.score_journal.absolute()),
             known=known,
@@ -129,6 +138,16 @@ class Build:
             on_oom=self.recipe.on_oom,
             batch_timeout=self.recipe.batch_timeout,
         )
+
+    def ask_job(self, requests: Mapping[str, Sequence[ScoreRequest]], known: Mapping[str, Score]) -> AskJob:
+        """The questions of a shard to language models. ``requests``: as in ``score_job``."""
+        scorers = []
+        for name, found in requests.items():
+            spec = self.scorers[name]
+            if isinstance(spec, ChatScorerSpec):
+                scorers.append((spec, tuple(found)))
+        folder = self.folder
+        return AskJob(tuple(scorers), str(folder.staged.absolute()), str(folder.score_journal.absolute()), known)
 
     def judge(self, worklist: Worklist) -> Judge:
         """The judge of this build's rows."""
@@ -229,7 +248,7 @@ def _always(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-def resolve_recipe_scorers(recipe: Recipe) -> dict[str, ScorerSpec]:
+def resolve_recipe_scorers(recipe: Recipe) -> dict[str, AnyScorer]:
     """The exact scorers of a recipe, by their names. Touches nothing; raises RecipeError.
 
     Versions that the folder has pinned are taken from there.
@@ -244,7 +263,7 @@ def make_build(
     models: Mapping[Step, Model],
     loaded: Loaded,
     retry_set_aside: bool = False,
-    scorers: Mapping[str, ScorerSpec] | None = None,
+    scorers: Mapping[str, AnyScorer] | None = None,
 ) -> Build:
     """The build of a pinned recipe in a locked folder. Removes damaged files, whose rows are generated again.
 

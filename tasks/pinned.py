@@ -15,7 +15,7 @@ from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.messages import shown
-from imagemill.models.catalog.scorers.spec import ScorerSpec
+from imagemill.models.catalog.scorers.resolve import AnyScorer
 from imagemill.models.catalog.source import Locator
 
 IN_CATALOG = " in the catalog"
@@ -43,7 +43,7 @@ def locator(cache_dir: str | None, output: str) -> Locator:
     )
 
 
-def pin_scorers(scorers: Iterable[ScorerSpec], pin: Callable[..., Any]) -> None:
+def pin_scorers(scorers: Iterable[AnyScorer], pin: Callable[..., Any]) -> None:
     """Record the commits of the scorers' models and heads (Folder.pin), so that a later build scores by the same.
 
     Raises OutputError where the dataset's folder has pinned what no build could have.

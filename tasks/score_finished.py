@@ -12,6 +12,7 @@ from prefect import task
 from imagemill.data.dataset.files.placing import Settled
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.errors import RecipeError
 from imagemill.data.planning.judging.finished.plan import ScorePlan, check_whole, plan_scores
 from imagemill.data.planning.judging.finished.publish import publish_scores
 from imagemill.data.planning.judging.finished.recipe import ScoringRecipe, check_choices
@@ -84,7 +85,16 @@ class FinishedScoring:
 def resolve_asked(recipe: ScoringRecipe) -> dict[str, ScorerSpec]:
     """The exact scorers that the user asks for, without formulas. Touches nothing; raises RecipeError."""
     asked = recipe.asked
-    return resolve_scorers(asked, locator(asked.cache_dir, asked.output), read_catalog(asked.models_file))
+    found = resolve_scorers(asked, locator(asked.cache_dir, asked.output), read_catalog(asked.models_file))
+    scorers: dict[str, ScorerSpec] = {}
+    for name, spec in found.items():
+        if not isinstance(spec, ScorerSpec):
+            raise RecipeError(
+                f"scorers.{spec.asker} is a chat scorer, and a finished dataset is scored without language models: "
+                "take it out, or add it to the dataset's recipe and build that again, which generates nothing."
+            )
+        scorers[name] = spec
+    return scorers
 
 
 @task(name="plan scores", task_run_name="plan the scores of {scoring.recipe.dataset.name}", persist_result=False)

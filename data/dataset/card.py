@@ -227,8 +227,10 @@ def _features(schema: DatasetSchema) -> list[dict[str, Any]]:
 def _scorer(scorer: ListedScorer) -> str:
     if scorer.model is None:
         return f"{code_span(scorer.name)}: {scorer.kind}"
-    revision = f"revision {code_span(str(scorer.revision))}, licence: {markdown_text(scorer.licence)}"
-    return f"{code_span(scorer.name)}: {scorer.kind}, {code_span(scorer.model)}, {revision}"
+    # No chat API reports the weights that it serves.
+    version = f"revision {code_span(scorer.revision)}" if scorer.revision else "weights of an unknown version"
+    licence = f"licence: {markdown_text(scorer.licence)}"
+    return f"{code_span(scorer.name)}: {scorer.kind}, {code_span(scorer.model)}, {version}, {licence}"
 
 
 def _funnel(lines: Sequence[str]) -> str:

@@ -22,6 +22,8 @@ class JudgingPlan:
     """Rows that move from data/ to rejected/, ..."""
     from_rejected: int = 0
     """... and back."""
+    questions: Mapping[str, int] = field(default_factory=dict)
+    """Chat scorer -> questions to its language model, at most; more where later steps generate."""
     inverse: int = 0
     """Inverse rows after the build, at most."""
 

@@ -61,7 +61,7 @@ def _from_line(line: bytes) -> Score | None:
         if "vector" in fields:
             fields["vector"] = base64.b64decode(fields["vector"])
         score = Score(**{"score": None, **fields})
-        texts = score.scorer, score.request, score.pixels, score.image_key, score.sha256
+        texts = score.scorer, score.request, score.pixels, score.image_key, score.sha256, score.text or ""
         has_hash = score.hash is None or (type(score.hash) is int and 0 <= score.hash < 2**64)
         return score if has_hash and all(isinstance(text, str) for text in texts) else None
     except (ValueError, TypeError):

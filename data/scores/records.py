@@ -44,6 +44,14 @@ class ScorerFacts:
     """Column of the text that it reads; None for the step's default."""
     has_vector: bool = False
     """Whether its scores carry a vector, for near-duplicates."""
+    question: str | None = None
+    """The question of a chat scorer, with names of the row's columns in braces; None for another scorer."""
+    asker: str | None = None
+    """Name of a chat scorer in the recipe, of whose answer this is one field."""
+    is_text: bool = False
+    """Whether it gives a text, which is a column of its name, and no score."""
+    is_of_edits: bool = False
+    """Whether it looks at edits alone."""
 
     @property
     def id(self) -> str:
@@ -107,6 +115,8 @@ class Score:
     """Perceptual hash, an unsigned integer of 64 bits."""
     vector: bytes | None = None
     """Unit vector of the image: float16, little endian."""
+    text: str | None = None
+    """What a chat scorer's field of words says."""
 
     def __post_init__(self) -> None:
         if self.score is not None:
@@ -130,6 +140,10 @@ class ScoreReport:
     """Name of the worker."""
     scores: tuple[Score, ...] = ()
     """Those of all requests that have one: computed, copied by their pixels, or found in the journal."""
+    unanswered: Mapping[str, Failure] = field(default_factory=dict)
+    """Id of a request -> why a language model has given no answer; a later build asks again."""
+    not_asked: frozenset[str] = frozenset()
+    """Those of them about which it was not even asked."""
     truncated: Mapping[str, int] = field(default_factory=dict)
     """Name of a scorer -> scores whose text is longer than its text encoder reads, the rest of which was ignored."""
 

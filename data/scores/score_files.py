@@ -20,11 +20,17 @@ SCHEMA = pa.schema(
         pa.field("score", pa.float64()),
         pa.field("hash", pa.uint64()),
         pa.field("vector", pa.binary()),
+        pa.field("text", pa.string()),
     ]
 )
 """The columns of a file: those of data.scores.records.Score."""
 
-SCORES = FileKind("scores", SCHEMA, "the scores in it are then computed again, and no image is generated.")
+SCORES = FileKind(
+    "scores",
+    SCHEMA,
+    "the scores in it are then computed again, and no image is generated.",
+    optional=frozenset(["text"]),
+)
 
 
 def tables_of(scores: Sequence[Score]) -> Iterator[pa.Table]:

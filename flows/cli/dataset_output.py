@@ -61,14 +61,17 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
 
 def _print_asking(asking: Mapping[str, Any]) -> None:
     """What language models would be asked. A refusal is asked about once more, so requests may be more."""
-    asked = [
-        f"up to {count_of(count, 'question')} by {name}"
-        + (f" (about {asking['costs'][name]:g})" if name in asking["costs"] else "")
-        for name, count in asking["questions"].items()
-    ]
-    _line("to ask", ", ".join(asked) or "nothing")
+    _line("to ask", _questions(asking["questions"], asking["costs"]) or "nothing")
     if asking["rows"]:
         _line("", f"{count_of(asking['rows'], 'row')} without words yet, in none of the other figures")
+
+
+def _questions(questions: Mapping[str, int], costs: Mapping[str, float]) -> str:
+    """Who asks how much, at most, and at what cost."""
+    return ", ".join(
+        f"up to {count_of(count, 'question')} by {cut(name)}" + (f" (about {costs[name]:g})" if name in costs else "")
+        for name, count in questions.items()
+    )
 
 
 def _print_judging(judging: Mapping[str, Any], most: int) -> None:
@@ -76,6 +79,8 @@ def _print_judging(judging: Mapping[str, Any], most: int) -> None:
         _line("", f"at least {judging['generate_at_least']:,}; the rest is for later steps, and depends on the choices")
     scores = [f"{count:,} by {cut(name)}" for name, count in judging["score"].items()]
     _line("to score", ", ".join(scores) or "nothing")
+    if asks := _questions(judging["ask"], judging["ask_costs"]):
+        _line("to ask", f"{asks}, about images that pass the other rules")
     if judging["to_rejected"] or judging["from_rejected"]:
         _line("moved", f"{judging['to_rejected']:,} to rejected/, {judging['from_rejected']:,} back from there")
     if judging["inverse"]:

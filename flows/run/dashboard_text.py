@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from imagemill.data.config.judging.scorers import score_names
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import data_files
@@ -163,7 +164,7 @@ def embedded_scores(folder: Folder, recipe: Recipe) -> str:
     areas = ("data", "rejected") if recipe.rejected == "keep" else ("data",)
     manifest = folder.read_manifest() or {}
     paths = [folder.root / area / file["name"] for area in areas for file in files_of(manifest, area)]
-    sheet = score_sheet(paths, [f"score_{name}" for name in recipe.scorers], MAX_SHEET_BYTES)
+    sheet = score_sheet(paths, [f"score_{name}" for name in score_names(recipe.scorers)], MAX_SHEET_BYTES)
     if sheet is None:
         return ""
     return (

@@ -18,6 +18,7 @@ from imagemill.data.staging.store import Staging
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.run.start_task import begin
 from imagemill.flows.run.step_runs import run_step
+from imagemill.tasks.ask import ask
 from imagemill.tasks.build_context import Build
 from imagemill.tasks.edit import edit
 from imagemill.tasks.generate import generate
@@ -77,10 +78,14 @@ def _make_images(build: Build, shard: GroupShard, name: str, progress: Progress)
                 made |= {drawing.key for drawing in step.drawings if drawing.key not in report.failed}
             shard.generated(work, failed)
         elif requests := shard.requests():
-            job = build.score_job(requests, shard.known_scores())
-            # As run_step does: a task run that is Running has a worker.
-            wait_for_worker(job)
-            scores = begin(score, quote(job), run_name("score"))
+            known = shard.known_scores()
+            if job := build.score_job(requests, known):
+                # As run_step does: a task run that is Running has a worker.
+                wait_for_worker(job)
+                scores = begin(score, quote(job), run_name("score"))
+            else:
+                # Language models are asked about what all others let pass.
+                scores = begin(ask, quote(build.ask_job(requests, known)), run_name("ask"))
             progress.scores_done(scores)
             shard.scored(scores)
         else:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from imagemill.data.answers.budget import Budget, BudgetReached
 from imagemill.data.answers.records import Answer, Question, SeenImage
 from imagemill.data.answers.store import AnswerStore
@@ -28,6 +30,9 @@ MAX_DECODED = 4
 """Images that are decoded at a time."""
 
 Report = Callable[[dict[str, Any]], None]
+
+Read = Callable[[SeenImage], Image.Image]
+"""Decodes an image. Raises BadRow."""
 
 Outcome = Answer | BudgetReached | ApiFault | BadRow
 """An answer, or why there is none: a budget, a request that failed, an image that cannot be read."""
@@ -62,8 +67,8 @@ class Asker:
         """Bounds the questions whose images are in memory."""
         self._decoders = asyncio.Semaphore(MAX_DECODED)
 
-    async def answer(self, question: Question) -> Answer:
-        """The answer to a question, asked for only if there is none yet.
+    async def answer(self, question: Question, read: Read | None = None) -> Answer:
+        """The answer to a question, asked for only if there is none yet. ``read`` decodes its images, which are files.
 
         Raises BudgetReached, ApiFault or BadRow if this question has no answer, BuildFailed if the API is at fault.
         """
@@ -73,7 +78,7 @@ class Asker:
         # Equal questions of several rows are one.
         task = self._in_flight.get(request)
         if task is None:
-            task = self._in_flight[request] = asyncio.create_task(self._answer(question))
+            task = self._in_flight[request] = asyncio.create_task(self._answer(question, read or read_file))
             task.add_done_callback(lambda done: self._forget(request, done))
         return await asyncio.shield(task)
 
@@ -99,13 +104,13 @@ class Asker:
     def _is_asked_again(self, answer: Answer) -> bool:
         return self._asks_again and answer.values is None and answer.request not in self._new
 
-    async def _answer(self, question: Question) -> Answer:
+    async def _answer(self, question: Question, read: Read) -> Answer:
         async with self._places:
-            return await self._looked_up_or_asked(question)
+            return await self._looked_up_or_asked(question, read)
 
-    async def _looked_up_or_asked(self, question: Question) -> Answer:
+    async def _looked_up_or_asked(self, question: Question, read: Read) -> Answer:
         self._budget.check(self._store.spent(question.asker))
-        images = [await self._sent(image) for image in question.images]
+        images = [await self._sent(image, read) for image in question.images]
         question_id = question.question_id([image.pixels for image in images])
         if question.images:
             known = self._store.find_by_pixels(question_id)
@@ -159,9 +164,9 @@ class Asker:
         self._store.begin_request(question.asker, self._budget)
         self._report({"kind": "asked", "asker": question.asker, "requests": 1, "cost": self._budget.price})
 
-    async def _sent(self, image: SeenImage) -> _Sent:
+    async def _sent(self, image: SeenImage, read: Read) -> _Sent:
         async with self._decoders:
-            return await asyncio.to_thread(_encoded, image)
+            return await asyncio.to_thread(_encoded, image, read)
 
 
 async def answer_all(
@@ -195,7 +200,12 @@ async def outcome(answer: Awaitable[Answer]) -> Outcome:
         return error
 
 
-def _encoded(image: SeenImage) -> _Sent:
+def read_file(image: SeenImage) -> Image.Image:
+    """The image in a file, decoded. Raises BadRow."""
     content = read_unchanged("image", image.path, image.sha256)
-    decoded = decode_image(content, Path(image.path).name, truncated=image.truncated)
+    return decode_image(content, Path(image.path).name, truncated=image.truncated)
+
+
+def _encoded(image: SeenImage, read: Read) -> _Sent:
+    decoded = read(image)
     return _Sent(encode(decoded), hash_pixels(decoded))

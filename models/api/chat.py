@@ -1,6 +1,7 @@
 """Client of a chat API: OpenAI's chat completions, with images as data URLs and answers in JSON.
 
-A server is sent a JSON schema; one that takes none gets the schema in words, for the rest of the run.
+A question says in words what its answer holds, so that it is the same for every server. A server is sent a JSON schema
+beside it; one that refuses that is sent none for the rest of the run, and others ignore it.
 """
 
 from __future__ import annotations
@@ -138,14 +139,16 @@ class ChatClient:
     async def _request(self, question: ChatQuestion, correction: list[Message], asked: _Asked) -> Completion:
         known = self._takes_schema.get(question.model)
         if known is not None:
-            return await self._by_schema_or_words(question, correction, asked)
+            return await self._with_schema_if_taken(question, correction, asked)
         # Whether the server takes a schema is found out by one question, while the others wait.
         async with self._first:
             if question.model not in self._takes_schema:
-                return await self._by_schema_or_words(question, correction, asked)
-        return await self._by_schema_or_words(question, correction, asked)
+                return await self._with_schema_if_taken(question, correction, asked)
+        return await self._with_schema_if_taken(question, correction, asked)
 
-    async def _by_schema_or_words(self, question: ChatQuestion, correction: list[Message], asked: _Asked) -> Completion:
+    async def _with_schema_if_taken(
+        self, question: ChatQuestion, correction: list[Message], asked: _Asked
+    ) -> Completion:
         if self._takes_schema.get(question.model, True):
             try:
                 completion = await self._send(question, correction, asked, by_schema=True)
@@ -189,7 +192,7 @@ class ChatClient:
 
 def _body(question: ChatQuestion, correction: list[Message], by_schema: bool) -> dict[str, Any]:
     """A request's body. System text and question come first, images last: servers cache what messages begin with."""
-    text = question.text if by_schema else f"{question.text}\n\n{in_words(question.fields)}"
+    text = f"{question.text}\n\n{in_words(question.fields)}"
     urls = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in question.images]
     content: Any = [{"type": "text", "text": text}, *urls] if urls else text
     system = [{"role": "system", "content": question.system}] if question.system else []

@@ -6,17 +6,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from PIL import Image
-
 from imagemill.data.errors import BadRow
-from imagemill.data.images.codec import decode_image
 from imagemill.data.images.pixels import hash_pixels
-from imagemill.data.images.sources import read_unchanged
-from imagemill.data.messages import shown
 from imagemill.data.scores.records import ImageRef, ScoreRequest
 from imagemill.data.staging.store import Staging
 from imagemill.models.catalog.scorers.spec import ScorerSpec
 from imagemill.models.scoring.kind import Look, Pixels
+from imagemill.models.scoring.reading import decode, to_mask
 from imagemill.models.scoring.threads import THREADS, threads
 
 MAX_CHUNK_BYTES = 384 * 2**20
@@ -121,24 +117,3 @@ def _decode(name: _Name, staging: Staging) -> Pixels:
     image = decode(ref, staging)
     image = to_mask(image) if is_mask else image
     return Pixels(image, hash_pixels(image))
-
-
-def to_mask(image: Image.Image) -> Image.Image:
-    """The mask that is read from an image, as an inpainting reads it: black or white, mode L."""
-    return image.convert("L").point(lambda value: 255 * (value >= 128))
-
-
-def decode(ref: ImageRef, staging: Staging) -> Image.Image:
-    """The image in RGB. Raises BadRow where it is missing, damaged, or not the one that the request names."""
-    if ref.path is not None:
-        content = read_unchanged("image", ref.path, ref.sha256)
-        return decode_image(content, ref.path, reading=ref.reading, truncated=ref.truncated)
-    assert ref.key is not None, "an image without a path is staged"
-    assert ref.encoding is not None, "a staged image has an encoding"
-    found = staging.read(ref.key, ref.encoding)
-    if found is None:
-        raise BadRow(f"the image to score, {ref.key}, is not staged as {shown(ref.encoding)}")
-    content, staged = found
-    if staged.sha256 != ref.sha256:
-        raise BadRow(f"the image to score, {ref.key}, was staged again with other bytes")
-    return decode_image(content, ref.key)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from imagemill.data.config.judging.chat import ChatScorer
 from imagemill.data.config.judging.duplicates import PHASH
-from imagemill.data.config.judging.scorers import (
-    FormulaScorer,
-    Reads,
-    Scorer,
-    formulas_in_order,
-    score_names,
-)
+from imagemill.data.config.judging.scorer import Reads
+from imagemill.data.config.judging.scorers import FormulaScorer, Scorer, formulas_in_order, score_names, scorer_of
 from imagemill.data.config.judging.select import Selecting, rule_of
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.messages import shown
@@ -27,15 +23,17 @@ def check_judging(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> No
     ``sections``: place in the recipe -> the section of each step, in order.
     """
     scorers = recipe.scorers
+    _check_columns(scorers)
     _check_names(recipe, sections)
     formulas_in_order(scorers)
     edits = [section for section in sections.values() if isinstance(section, Edit)]
     inpaints = any(edit.task == "inpaint" for edit in edits)
     for name, scorer in scorers.items():
-        if "source" in scorer.reads and not edits:
+        if _is_of_edits(scorer) and not edits:
+            what = "compares an edit with its input" if "source" in scorer.reads else "judges edits"
             raise ValueError(
-                f"scorers.{name} compares an edit with its input, but the recipe edits nothing: add an 'edit' section, "
-                f"or take out scorers.{name}"
+                f"scorers.{name} {what}, but the recipe edits nothing: add an 'edit' section, or take out "
+                f"scorers.{name}"
             )
         if "mask" in scorer.reads and not inpaints:
             raise ValueError(
@@ -44,6 +42,24 @@ def check_judging(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> No
             )
     for place, section in _selecting(recipe, sections):
         _refuse_unseen(place, section, scorers)
+
+
+def _is_of_edits(scorer: Scorer) -> bool:
+    return scorer.is_of_edits if isinstance(scorer, ChatScorer) else "source" in scorer.reads
+
+
+def _check_columns(scorers: Mapping[str, Scorer]) -> None:
+    """Refuse two scorers of which a score or a text would have one name."""
+    owners: dict[str, str] = {}
+    for name, scorer in scorers.items():
+        texts = scorer.texts(name) if isinstance(scorer, ChatScorer) else ()
+        for column in (*scorer.scores(name), *texts):
+            if column in owners:
+                raise ValueError(
+                    f"scorers.{name} and scorers.{owners[column]} both give {shown(column)}: give one of them another "
+                    "name"
+                )
+            owners[column] = name
 
 
 def _check_names(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> None:
@@ -92,8 +108,8 @@ def _refuse_unseen(place: str, section: Selecting, scorers: Mapping[str, Scorer]
     for named in rule_of(section).scores:
         for name in _operands(named, scorers):
             missing = scorers[name].reads & unseen
-            if missing:
-                what = "an edit with its input" if "source" in missing else "an inpainted image with its mask"
+            if missing or (_is_of_edits(scorers[name]) and "source" in unseen):
+                what = "an inpainted image with its mask" if missing == {"mask"} else "an edit with its input"
                 through = "" if name == named else f", which scorers.{named} reads,"
                 raise ValueError(
                     f"{place}.select names {shown(named)}, but scorers.{name}{through} compares {what}, and this step "
@@ -102,10 +118,11 @@ def _refuse_unseen(place: str, section: Selecting, scorers: Mapping[str, Scorer]
 
 
 def _operands(name: str, scorers: Mapping[str, Scorer]) -> Iterator[str]:
-    """The scorers that a score comes from: itself, or all that a formula reads."""
-    scorer = scorers.get(name)
+    """The scorers that a score comes from: its own, or all that a formula reads."""
+    owner = scorer_of(scorers, name)
+    scorer = scorers[owner] if owner is not None else None
     if isinstance(scorer, FormulaScorer):
         for operand in sorted(scorer.formula.names):
             yield from _operands(operand, scorers)
-    elif scorer is not None:
-        yield name
+    elif owner is not None:
+        yield owner

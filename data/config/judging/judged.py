@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imagemill.data.config.chain import chain_of
+from imagemill.data.config.judging.chat import ChatScorer
 from imagemill.data.config.judging.given import Given
 from imagemill.data.config.judging.select import Rule, rule_of
 from imagemill.data.config.recipe import Recipe
@@ -39,3 +40,8 @@ def is_judged(recipe: Recipe) -> bool:
         or any(section is not None for section in (recipe.splits, recipe.duplicates, recipe.pairs, recipe.given))
         or recipe.rejected != "keep"
     )
+
+
+def chat_scorers(recipe: Recipe) -> dict[str, ChatScorer]:
+    """Name -> scorer, of those that ask a language model."""
+    return {name: scorer for name, scorer in recipe.scorers.items() if isinstance(scorer, ChatScorer)}

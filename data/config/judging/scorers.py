@@ -1,4 +1,4 @@
-"""Recipe sections for scorers: each gives images a number, the column score_<name>. A new kind is a class here."""
+"""Recipe sections for scorers: each gives images a number, the column score_<name>. A new kind is a class."""
 
 from __future__ import annotations
 
@@ -8,30 +8,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from imagemill.data.config.fields import BatchSize, MaybeText, Section, Text
+from imagemill.data.config.fields import BatchSize, MaybeText, Text
+from imagemill.data.config.judging.chat import ChatScorer
 from imagemill.data.config.judging.formula import Formula, parse
-
-Reads = Literal["text", "source", "before", "mask"]
-"""What a scorer looks at beside the image: its text, an edit's input, the text of that input, an edit's mask."""
-
-SCORE_DECIMALS = 4
-"""Scores are rounded to this many decimals, and compared as such."""
-
-
-class ScorerSection(Section):
-    """What all scorers have in common."""
-
-    embeds: ClassVar[bool] = False
-    """Whether it makes an embedding of an image, by which near-duplicates can be found."""
-
-    @property
-    def reads(self) -> frozenset[Reads]:
-        """What it looks at beside the image."""
-        return frozenset()
-
-    def scores(self, name: str) -> tuple[str, ...]:
-        """Names of its scores, where the recipe calls it ``name``."""
-        return (name,)
+from imagemill.data.config.judging.scorer import SCORE_DECIMALS, Reads, ScorerSection
 
 
 class ModelScorer(ScorerSection):
@@ -153,13 +133,19 @@ class FormulaScorer(ScorerSection):
 
 
 Scorer = Annotated[
-    SimilarityScorer | HeadScorer | ClassifyScorer | PixelsScorer | FormulaScorer, Field(discriminator="kind")
+    SimilarityScorer | HeadScorer | ClassifyScorer | PixelsScorer | ChatScorer | FormulaScorer,
+    Field(discriminator="kind"),
 ]
 
 
 def score_names(scorers: Mapping[str, Scorer]) -> tuple[str, ...]:
     """Names of all scores that these scorers give, in order."""
     return tuple(score for name, scorer in scorers.items() for score in scorer.scores(name))
+
+
+def scorer_of(scorers: Mapping[str, Scorer], score: str) -> str | None:
+    """Name of the scorer that gives a score; None if there is none."""
+    return next((name for name, scorer in scorers.items() if score in scorer.scores(name)), None)
 
 
 def formulas_in_order(scorers: Mapping[str, Scorer]) -> dict[str, Formula]:

@@ -128,7 +128,7 @@ def json_schema(fields: AnswerFields) -> dict[str, Any]:
 
 
 def in_words(fields: AnswerFields) -> str:
-    """The instruction for a model whose server takes no JSON schema."""
+    """What an answer holds, as an instruction to a model: its server may not know JSON schemas."""
     described = ", ".join(f'"{name}" ({field.in_words()})' for name, field in fields.items())
     return f"Answer with one JSON object and nothing else. Its fields are: {described}."
 

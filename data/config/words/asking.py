@@ -94,7 +94,7 @@ class Asking(Section):
         return frozenset(names_in(self.ask))
 
     def identity(self) -> dict[str, Any]:
-        """What decides an answer, beside the row's values and images. Address, budget and retries do not."""
+        """What decides an answer, beside the row's values and images: not address, budget, retries and max_tokens."""
         settings = {
             "model": self.model,
             "revision": self.revision,
@@ -104,7 +104,6 @@ class Asking(Section):
             "fields": self.fields,
             "temperature": self.temperature,
             "seed": self.seed,
-            "max_tokens": self.max_tokens,
             "extra": self.api.extra,
         }
         return {name: value for name, value in settings.items() if value not in (None, "", [], {})}

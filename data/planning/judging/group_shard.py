@@ -20,14 +20,17 @@ from imagemill.data.images.codec import Encoding
 from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.judge import Judge, Verdict
 from imagemill.data.planning.judging.known_images import KnownImage
+from imagemill.data.planning.judging.looks import Leaf, Look
 from imagemill.data.planning.judging.placements import Placed
-from imagemill.data.planning.judging.replay import Leaf, Look
 from imagemill.data.planning.reuse import restore_entries
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import Drawing, Failure, SetAside
 from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.records import ImageRef, Score, ScoreReport, ScoreRequest
 from imagemill.data.staging.store import Staging
+
+NOT_ASKED = "not asked"
+"""Stage of a candidate about which a language model was not asked: a later build asks."""
 
 Encodings = Mapping[str, tuple[Encoding, ...]]
 """Image key -> the encodings in which that image is staged."""
@@ -134,12 +137,14 @@ class GroupShard:
         """Learn scores, and what could not be scored."""
         self._judge.known.learn(report.scores)
         self._scores += report.scores
-        for look in self.to_score if report.failed else ():
+        for look in self.to_score if report.failed or report.unanswered else ():
             for facts in look.lacking:
                 assert look.seen is not None, "a candidate to score has an image"
-                request = self._judge.scoring.request(facts, look.seen)
-                if failure := report.failed.get(request or ""):
-                    self._fail(look, "score", Failure(f"scorer {facts.name}: {failure.reason}", failure.attempts))
+                request = self._judge.scoring.request(facts, look.seen) or ""
+                if failure := report.failed.get(request) or report.unanswered.get(request):
+                    reason = f"scorer {facts.asker or facts.name}: {failure.reason}"
+                    stage = NOT_ASKED if request in report.not_asked else "score"
+                    self._fail(look, stage, Failure(reason, failure.attempts), is_pinned=request in report.failed)
 
     def leaves_to_write(self) -> list[Leaf]:
         """The rows that no committed file has; their images are staged."""
@@ -154,7 +159,7 @@ class GroupShard:
         """Every candidate that could not be generated or scored, by this build or an earlier one."""
         for verdict in self.verdicts:
             for fault, is_missed in verdict.replay.failures:
-                yield fault.counted(is_missed)
+                yield fault if fault.stage == NOT_ASKED else fault.counted(is_missed)
 
     def places(self, leaves: Sequence[Leaf]) -> Iterator[tuple[Placed, Leaf]]:
         """Where each of these rows belongs."""
@@ -233,7 +238,8 @@ class GroupShard:
         if staged := self._staging.find(key, self._schema.encoding.name):
             self._judge.known.new_images[key] = KnownImage(staged.sha256, is_staged=True)
 
-    def _fail(self, look: Look, stage: str, failure: Failure) -> None:
+    def _fail(self, look: Look, stage: str, failure: Failure, is_pinned: bool = True) -> None:
+        """Set a candidate aside. ``is_pinned``: in later builds, too, which find it by its key."""
         planned = look.planned
         fault = SetAside(
             base_step(stage),
@@ -242,8 +248,9 @@ class GroupShard:
             planned.row.line,
             failure.reason,
             failure.attempts,
-            planned.row_key,
+            planned.row_key if is_pinned else None,
             candidate=look.number,
+            counts=stage != NOT_ASKED,
         )
         self.set_aside[planned.row_key] = fault
         self._judge.known.new_failures[planned.row_key] = fault

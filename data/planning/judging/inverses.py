@@ -27,8 +27,8 @@ from imagemill.data.dataset.files.inverse import (
 from imagemill.data.dataset.files.placement import Placement
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
+from imagemill.data.planning.judging.looks import Leaf
 from imagemill.data.planning.judging.placements import Placements
-from imagemill.data.planning.judging.replay import Leaf
 from imagemill.data.prompts.row import Row
 
 _TABLE = "CREATE TABLE IF NOT EXISTS inverse_rows (row_key TEXT PRIMARY KEY) WITHOUT ROWID"

@@ -11,9 +11,10 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.planning.judging.known_images import KnownImage, KnownImages, KnownScore
 from imagemill.data.planning.judging.leftovers import find_leftovers
+from imagemill.data.planning.judging.looks import Leaf, Look, Replay
 from imagemill.data.planning.judging.outcomes import Outcomes
 from imagemill.data.planning.judging.placements import Placements
-from imagemill.data.planning.judging.replay import Leaf, Look, Replay, Replayer
+from imagemill.data.planning.judging.replay import Replayer
 from imagemill.data.planning.judging.scoring import Scoring
 from imagemill.data.planning.row_planner import RowPlanner
 from imagemill.data.prompts.row import Row
@@ -46,7 +47,7 @@ class Knowledge:
 
     def learn(self, scores: tuple[Score, ...]) -> None:
         """Add scores that were computed."""
-        self.new_scores |= {score.request: KnownScore(score.score) for score in scores}
+        self.new_scores |= {score.request: KnownScore(score.score, score.text) for score in scores}
 
 
 @dataclass(frozen=True, slots=True)

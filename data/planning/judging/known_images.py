@@ -17,10 +17,13 @@ CREATE TABLE IF NOT EXISTS known_images (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS known_scores (
     request TEXT PRIMARY KEY, scorer TEXT NOT NULL, pixels TEXT NOT NULL, image_key TEXT NOT NULL,
-    sha256 TEXT NOT NULL, score REAL, hash TEXT, vector BLOB
+    sha256 TEXT NOT NULL, score REAL, hash TEXT, vector BLOB, text TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS staged_images (key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+_NAMES = ("request", "scorer", "pixels", "image_key", "sha256", "score", "hash", "vector", "text")
+"""Fields of a score, in the order of the table's columns."""
 
 
 class KnownImage(NamedTuple):
@@ -54,6 +57,7 @@ class KnownScore(NamedTuple):
     """One score of the ledger."""
 
     score: float | None
+    text: str | None = None
 
 
 class KnownImages:
@@ -89,20 +93,18 @@ class KnownImages:
         """Add scores, and what they say of their images."""
         rows = list(scores)
         self.add_seen((score.image_key, score.sha256) for score in rows)
-        names = ("request", "scorer", "pixels", "image_key", "sha256", "score", "hash", "vector")
-        self._insert(tuple(getattr(score, name) for name in names) for score in rows)
+        self._insert(tuple(getattr(score, name) for name in _NAMES) for score in rows)
 
     def add_score_columns(self, columns: Mapping[str, Sequence[Any]], scorers: Collection[str]) -> None:
         """Add the scores of these scorers from columns of the ledger."""
-        names = ("request", "scorer", "pixels", "image_key", "sha256", "score", "hash", "vector")
-        rows = zip(*(columns[name] for name in names), strict=True)
+        rows = zip(*(columns[name] for name in _NAMES), strict=True)
         self._insert(row for row in rows if row[1] in scorers)
 
     def _insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
         # SQLite's integers have 63 bits and a sign.
         self._db.executemany(
-            "INSERT OR REPLACE INTO known_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((*row[:6], None if row[6] is None else f"{row[6]:016x}", row[7]) for row in rows),
+            "INSERT OR REPLACE INTO known_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row[:6], None if row[6] is None else f"{row[6]:016x}", *row[7:]) for row in rows),
         )
 
     def index_scores(self) -> None:
@@ -113,8 +115,8 @@ class KnownImages:
         """The scores that a scorer has given to an image of this key, in whatever file it was."""
         rows = self._db.execute("SELECT * FROM known_scores WHERE image_key = ? AND scorer = ?", (key, scorer))
         return [
-            Score(scorer, request, pixels, key, sha256, score, None if number is None else int(number, 16), vector)
-            for request, _, pixels, _, sha256, score, number, vector in rows
+            Score(scorer, request, pixels, key, sha256, score, None if hashed is None else int(hashed, 16), *rest)
+            for request, _, pixels, _, sha256, score, hashed, *rest in rows
         ]
 
     def add_staged(self, keys: Iterable[str]) -> None:
@@ -135,7 +137,7 @@ class KnownImages:
 
     def score(self, request: str) -> KnownScore | None:
         """The answer to a request; None if there is none yet."""
-        row = self._db.execute("SELECT score FROM known_scores WHERE request = ?", (request,)).fetchone()
+        row = self._db.execute("SELECT score, text FROM known_scores WHERE request = ?", (request,)).fetchone()
         return row and KnownScore(*row)
 
     def extras(self, request: str) -> tuple[int | None, bytes | None]:

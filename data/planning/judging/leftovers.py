@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from imagemill.data.planning.judging.replay import Leaf, Level, Look, Replay, Replayer
+from imagemill.data.planning.judging.looks import Leaf, Level, Look, Replay
+from imagemill.data.planning.judging.replay import Replayer
 from imagemill.data.planning.row_planner import PlannedRow, RowPlanner
 from imagemill.data.scores.selection import NO_SCORE, SURPLUS
 
@@ -100,7 +101,8 @@ class _Search:
                 yield from self._edited(edited, position + 1)
 
     def _looks(self, level: Level, count: int) -> Iterator[Look]:
-        return (self._replayer.look(level, number) for number in range(max(count, level.rule.of)))
+        # A language model costs: it is not asked about what no choice looks at.
+        return (self._replayer.look(level, number, asks=False) for number in range(max(count, level.rule.of)))
 
     def _why(self, level: Level, look: Look, inherited: Why | None) -> Why | None:
         return inherited or self._replay.reasons.get(look.key, (level.step, SURPLUS))

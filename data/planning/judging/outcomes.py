@@ -14,8 +14,8 @@ from imagemill.data.dataset.files.inverse import INVERSE
 from imagemill.data.dataset.files.outcomes import OutcomeColumn
 from imagemill.data.identity import digest
 from imagemill.data.planning.judging.inverses import Inverses
+from imagemill.data.planning.judging.looks import Leaf
 from imagemill.data.planning.judging.placements import Placed
-from imagemill.data.planning.judging.replay import Leaf
 from imagemill.data.planning.judging.scoring import Scoring
 from imagemill.data.prompts.row import Row
 from imagemill.data.scores.records import ScorerFacts
@@ -46,6 +46,7 @@ class Outcomes:
         columns += [OutcomeColumn("split", "str")] if self._splits else []
         columns += [INVERSE] if self._inverses.are_wanted else []
         columns += [OutcomeColumn(f"score_{name}", "float32") for name in self._scoring.names]
+        columns += [OutcomeColumn(name, "str") for name in self._scoring.text_names]
         return (*columns, *(OutcomeColumn(f"input_score_{name}", "float32") for name in self._of_input))
 
     def place(self, number: int, leaf: Leaf) -> Placed:
@@ -61,6 +62,7 @@ class Outcomes:
         own, of_input = ({}, look.scores) if leaf.is_partial else (look.scores, leaf.input_scores)
         values |= {f"score_{name}": own.get(name) for name in self._scoring.names}
         values |= {f"input_score_{name}": of_input.get(name) for name in self._of_input}
+        values |= {name: None if leaf.is_partial else look.texts.get(name) for name in self._scoring.text_names}
         if leaf.rejected_at is not None:
             values |= {"rejected_at": leaf.rejected_at, "rejected_by": leaf.rejected_by}
         return Placed(

@@ -7,19 +7,22 @@ is known only when that is made, so the plan has bounds for later steps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagemill.data.config.judging.judged import GIVEN, rules_of
 from imagemill.data.config.judging.select import Rule
 from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.words.placeholders import names_in
+from imagemill.data.dataset.files.outcomes import OF_REJECTED
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.errors import BadRow, BuildFailed, RecipeError
+from imagemill.data.messages import shown
 from imagemill.data.planning.judging.counts import funnel_of
 from imagemill.data.planning.judging.inverses import Inverses
 from imagemill.data.planning.judging.judge import Judge, Verdict
-from imagemill.data.planning.judging.replay import Look
+from imagemill.data.planning.judging.looks import Look
 from imagemill.data.planning.judging.stored_index import index_dataset
 from imagemill.data.planning.plan import SHARD_SIZE, close_shards
 from imagemill.data.planning.plan_notes import plan_notes
@@ -30,6 +33,10 @@ from imagemill.data.planning.worklist import Worklist
 from imagemill.data.prompts.row import Row
 from imagemill.data.records import SetAside
 from imagemill.data.scores.funnel import Funnel
+from imagemill.data.scores.records import ScorerFacts
+
+_OUTCOMES = ("candidate", "split", *(outcome.name for outcome in OF_REJECTED))
+"""Columns of outcomes that every recipe may get."""
 
 
 @dataclass(slots=True)
@@ -47,6 +54,13 @@ class _Counts:
     funnel: Funnel = field(default_factory=Funnel)
     inverse: int = 0
     without_inverse: int = 0
+    questions: Counter[str] = field(default_factory=Counter)
+    """Chat scorer -> images that it is asked about, at most."""
+
+    def add_lacking(self, look: Look) -> None:
+        """Count the scorers that have not looked at a candidate; of a chat scorer, once for all that it gives."""
+        self.lacking.update(facts.name for facts in look.lacking if facts.question is None)
+        self.questions.update({facts.asker or "" for facts in (*look.lacking, *look.later) if facts.question})
 
 
 def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema: DatasetSchema, judge: Judge) -> Plan:
@@ -108,6 +122,7 @@ def make_judged_plan(recipe: Recipe, worklist: Worklist, folder: Folder, schema:
             dict(counts.lacking),
             *judge.placements.count_moved(),
             inverse=counts.inverse,
+            questions=dict(counts.questions),
         ),
     )
 
@@ -151,9 +166,9 @@ def _count(counts: _Counts, judge: Judge, rules: Mapping[str, Rule], verdict: Ve
     planner = judge.planner
     for look in verdict.to_generate:
         counts.at_least[planner.facts[look.planned.path[-1].step].name] += 1
-        counts.lacking.update(facts.name for facts in look.lacking)
+        counts.add_lacking(look)
     for look in verdict.to_score:
-        counts.lacking.update(facts.name for facts in look.lacking)
+        counts.add_lacking(look)
     counts.restorable += sum(bool(leaf.look.image and leaf.look.image.is_stored) for leaf in verdict.to_write)
     if verdict.replay.wanted:
         _count_later(counts, judge, rules, verdict.replay.wanted, verdict.replay.row)
@@ -177,11 +192,31 @@ def _count_later(counts: _Counts, judge: Judge, rules: Mapping[str, Rule], wante
             counts.later[planner.facts[look.planned.path[-1].step].name] -= 1
 
 
+def _check_question(facts: ScorerFacts, schema: DatasetSchema, texts: Collection[str]) -> None:
+    """Raise RecipeError if a chat scorer asks with a column that no row has, or gives one that imagemill has."""
+    for column in names_in(facts.question or ""):
+        if column not in texts and schema.column_of(column) not in schema.carried:
+            raise RecipeError(
+                f"scorers.{facts.asker}.ask has {{{column}}}, which is no column of the prompts: there are "
+                f"{', '.join(shown(name, 40) for name in sorted({*texts, *schema.carried})[:12])}; literal braces are "
+                "written {{ and }}."
+            )
+    scores = [outcome.name for outcome in schema.outcomes if outcome.kind == "float32"]
+    if facts.is_text and (facts.name in schema.own_columns or facts.name in [*scores, *_OUTCOMES]):
+        raise RecipeError(
+            f"scorers.{facts.asker} would give the column {facts.name!r}, which is one of imagemill's: give the scorer "
+            "or its field another name."
+        )
+
+
 def check_columns(recipe: Recipe, judge: Judge, schema: DatasetSchema) -> None:
     """Raise RecipeError if a scorer reads a text, or the splits a column, that no row has."""
     texts = {"prompt", "edit_prompt"}
     for facts in judge.scoring.facts.values():
         if "text" not in facts.reads:
+            continue
+        if facts.question is not None:
+            _check_question(facts, schema, texts)
             continue
         for is_edit in (False, True):
             column = judge.scoring.column(facts, is_edit)

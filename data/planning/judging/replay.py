@@ -6,114 +6,21 @@ what is missing, and by the end of a build; it is never stored as truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
 from imagemill.data.config.chain import Link
 from imagemill.data.config.judging.judged import GIVEN
 from imagemill.data.config.judging.scorers import apply_formulas
 from imagemill.data.config.judging.select import Rule
 from imagemill.data.config.steps import Edit
-from imagemill.data.planning.judging.known_images import KnownImage, KnownScore
+from imagemill.data.planning.judging.known_images import KnownImage
+from imagemill.data.planning.judging.looks import Known, Leaf, Level, Look, Replay
 from imagemill.data.planning.judging.scoring import Scoring, Seen
 from imagemill.data.planning.row_planner import EditPath, PlannedRow, RowPlanner
 from imagemill.data.prompts.row import Row
-from imagemill.data.records import SetAside
-from imagemill.data.scores.records import ScorerFacts
-from imagemill.data.scores.selection import NO_SCORE, Candidate, Choice, choose
+from imagemill.data.scores.selection import NO_SCORE, Candidate, Choice, choose, is_within
 
 GENERATE = "generate"
-
-
-class Known(Protocol):
-    """What is known of images, scores and failures."""
-
-    def image(self, key: str) -> KnownImage | None:
-        """An image by its key; None for one that was never seen."""
-
-    def score(self, request: str) -> KnownScore | None:
-        """The answer to a scorer's request; None if there is none yet."""
-
-    def failure(self, row_key: str) -> SetAside | None:
-        """Why a candidate was set aside; None if it was not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One candidate, and what is known of it."""
-
-    planned: PlannedRow
-    number: int
-    seen: Seen | None
-    """None for an image that was never seen."""
-    image: KnownImage | None
-    scores: Mapping[str, float | None]
-    """Those that are known, formulas included."""
-    lacking: tuple[ScorerFacts, ...]
-    """Scorers that have not looked at it."""
-    failure: SetAside | None = None
-
-    @property
-    def key(self) -> str:
-        """The image's key."""
-        return self.planned.path[-1].key
-
-    @property
-    def is_known(self) -> bool:
-        """Whether a choice can be made of it."""
-        return self.failure is not None or (self.image is not None and not self.lacking)
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One row of data/ or rejected/."""
-
-    look: Look
-    rejected_at: str | None = None
-    """Step whose choice rejects it or its source; None for a row of data/."""
-    rejected_by: str | None = None
-    input_scores: Mapping[str, float | None] = field(default_factory=dict)
-    is_partial: bool = False
-    """Whether its image is the input of edits, of which none was made."""
-
-    @property
-    def row_key(self) -> str:
-        """Key of the row."""
-        return self.look.planned.row_key
-
-
-@dataclass(slots=True)
-class Replay:
-    """The outcome of one row so far; final if nothing is wanted."""
-
-    row: Row
-    leaves: list[Leaf] = field(default_factory=list)
-    wanted: list[Look] = field(default_factory=list)
-    """Candidates to generate or score before the next choice, of one step each, in the order of the steps."""
-    failures: list[tuple[SetAside, bool]] = field(default_factory=list)
-    """Candidates that could not be generated or scored, and whether the row has fewer images for it."""
-    reasons: dict[str, tuple[str, str] | None] = field(default_factory=dict)
-    """Image key of a candidate -> step that rejects it, and why; None if it is kept."""
-    choices: list[tuple[Rule, Choice]] = field(default_factory=list)
-    """The choices that were made, in order."""
-
-    @property
-    def kept(self) -> list[Leaf]:
-        """The rows of data/."""
-        return [leaf for leaf in self.leaves if leaf.rejected_at is None]
-
-
-class Level(NamedTuple):
-    """One choice: its step, its rule, and the candidates by their numbers."""
-
-    step: str
-    is_edit: bool
-    rule: Rule
-    candidate: Callable[[int], PlannedRow]
-    """Number -> candidate."""
-    seen: Callable[[PlannedRow, str], Seen]
-    """Candidate, and sha256 of its image -> what scorers see."""
 
 
 class Replayer:
@@ -202,8 +109,8 @@ class Replayer:
         replay.choices.append((level.rule, choice))
         return looks, choice
 
-    def look(self, level: Level, number: int) -> Look:
-        """What is known of a candidate."""
+    def look(self, level: Level, number: int, asks: bool = True) -> Look:
+        """What is known of a candidate. ``asks``: whether a language model is asked about it, too."""
         planned = level.candidate(number)
         failure = self._known.failure(planned.row_key)
         if level.step == GIVEN:
@@ -215,18 +122,38 @@ class Replayer:
             return Look(planned, number, None, None, {}, tuple(looking), failure)
         seen = level.seen(planned, image.sha256)
         scores: dict[str, float | None] = {}
+        texts: dict[str, str | None] = {}
         lacking = []
         for facts in looking:
             request = self._scoring.request(facts, seen)
-            if request is None:
-                scores[facts.name] = None
-            elif (score := self._known.score(request)) is None:
+            known = None if request is None else self._known.score(request)
+            if request is not None and known is None:
                 lacking.append(facts)
+            elif facts.is_text:
+                texts[facts.name] = known and known.text
             else:
-                scores[facts.name] = score.score
+                scores[facts.name] = known and known.score
+        later = [facts for facts in lacking if facts.question is not None]
+        lacking = [facts for facts in lacking if facts.question is None]
+        if later and not lacking:
+            # A language model is asked last, and only about what nothing else rejects.
+            if asks and self._passes_others(level.rule, scores):
+                lacking, later = later, []
+            else:
+                scores |= {facts.name: None for facts in later if not facts.is_text}
+                later = []
         if not lacking:
             scores = apply_formulas(self._scoring.formulas, scores)
-        return Look(planned, number, seen, image, scores, tuple(lacking), failure)
+        return Look(planned, number, seen, image, scores, tuple(lacking), failure, texts, tuple(later))
+
+    def _passes_others(self, rule: Rule, scores: Mapping[str, float | None]) -> bool:
+        """Whether a candidate passes all of a rule that no language model has a say in."""
+        known = apply_formulas(self._scoring.formulas, scores)
+        others = [name for name in rule.scores if name not in self._scoring.by_chat]
+        return not any(
+            (score := known.get(name)) is None or (name in rule.where and not is_within(rule.where[name], score))
+            for name in others
+        )
 
     def first_level(self, row: Row) -> Level:
         """The choice among a row's first images."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from imagemill.data.config.judging.chat import ChatScorer
 from imagemill.data.config.judging.scorers import (
     ClassifyScorer,
     FormulaScorer,
@@ -21,31 +22,38 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog
+from imagemill.models.catalog.scorers.chat import ChatScorerSpec, resolve_chat
 from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.scorers.files import check_folder, check_settings, read_settings
 from imagemill.models.catalog.scorers.heads import find_head
 from imagemill.models.catalog.scorers.spec import PHASH, ScorerSpec
 from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository
 
+AnyScorer = ScorerSpec | ChatScorerSpec
 
-def resolve_scorers(recipe: Recipe, locator: Locator, catalog: Catalog) -> dict[str, ScorerSpec]:
+
+def resolve_scorers(recipe: Recipe, locator: Locator, catalog: Catalog) -> dict[str, AnyScorer]:
     """Name -> exact scorer, for all scorers of a recipe but formulas, which are calculated from the others.
+
+    A chat scorer has a name for each field of its answers.
 
     Raises RecipeError and UnknownModel, naming the field.
     """
     by = recipe.duplicates.by if recipe.duplicates else None
-    found: dict[str, ScorerSpec] = {}
+    found: dict[str, AnyScorer] = {}
     for name, section in recipe.scorers.items():
         if isinstance(section, FormulaScorer):
             continue
-        if isinstance(section, ModelScorer):
+        if isinstance(section, ChatScorer):
+            found |= resolve_chat(name, section)
+        elif isinstance(section, ModelScorer):
             found[name] = _with_model(name, section, locator, catalog, keeps_vector=name == by)
         else:
             found[name] = _without_model(name, section)
     return found
 
 
-def duplicates_scorer(recipe: Recipe, scorers: Mapping[str, ScorerSpec]) -> ScorerSpec | None:
+def duplicates_scorer(recipe: Recipe, scorers: Mapping[str, AnyScorer]) -> AnyScorer | None:
     """The scorer by whose hashes or vectors near-duplicates are found; None where the recipe looks for none."""
     if recipe.duplicates is None:
         return None

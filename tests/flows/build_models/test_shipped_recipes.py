@@ -18,10 +18,12 @@ from tests.conftest import ROOT, Build
 
 RECIPES = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "data" / "recipes").glob("*.yaml")}
 JUDGED = {"best-of-4", "curate-a-folder", "curated-edits", "instruct-pix2pix", "preferences"}
-"""Built in test_judged_recipes.py."""
+"""Built in test_judged_recipes.py; those with `llm` in test_word_recipes.py."""
 
 OFFLINE = sorted(
-    name for name, recipe in RECIPES.items() if "api" not in recipe.get("generate", {}) and name not in JUDGED
+    name
+    for name, recipe in RECIPES.items()
+    if "api" not in recipe.get("generate", {}) and "llm" not in recipe and name not in JUDGED
 )
 
 FAULTY = 0.12

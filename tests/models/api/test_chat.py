@@ -96,13 +96,16 @@ def test_a_request_has_the_system_text_and_the_question_first_and_the_images_las
     assert (found.prompt_tokens, found.completion_tokens > 0) == (100, True)
 
 
-def test_a_server_without_schemas_gets_the_form_in_words_for_the_rest_of_the_run(server: ChatServer) -> None:
+def test_a_server_that_refuses_schemas_is_sent_none_for_the_rest_of_the_run(server: ChatServer) -> None:
     server.takes_schema = False
     found = ask(server, *(question(f"Question {number}") for number in range(5)))
     assert [reply.values for reply in found] == [RIGHT] * 5
     assert [request.by_schema for request in server.requests].count(True) == 1
-    content = server.requests[-1].messages[1]["content"]
-    assert '"follows" (a whole number from 1 to 5)' in content
+    contents = {request.messages[1]["content"].partition("\n\n")[2] for request in server.requests}
+    assert contents == {
+        'Answer with one JSON object and nothing else. Its fields are: "follows" (a whole number from 1 to 5), '
+        '"reason" (a text).'
+    }
 
 
 def test_a_question_that_is_refused_says_nothing_of_schemas(server: ChatServer) -> None:

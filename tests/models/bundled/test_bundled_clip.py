@@ -12,7 +12,7 @@ from diffusers import FluxPipeline
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, CLIPModel
 
-from benchmarks.best_of import draw_prompts, measure
+from benchmarks.best_of import generate_prompts, measure
 from imagemill.models.bundled import CLIP_FOLDER
 from imagemill.models.bundled.architecture import TEXT_TOKENS
 from imagemill.models.bundled.clip_batches import CHANGED, World, pixels_of
@@ -117,7 +117,7 @@ def test_the_loss_is_least_where_texts_and_images_of_a_scene_agree():
 @pytest.mark.slow
 def test_the_best_score_of_4_raises_the_share_of_right_images_at_few_steps(scorer: ClipScorer):
     pipeline = FluxPipeline.from_pretrained(ROOT / "models/bundled/model-2", dtype=torch.float32)
-    figures = measure(draw_prompts(pipeline, 100, 4, steps=2, seed=0, wording="typed"), scorer, of=4)
+    figures = measure(generate_prompts(pipeline, 100, 4, steps=2, seed=0, wording="typed"), scorer, of=4)
     assert figures["best_score"] > figures["first"], figures
     assert figures["pairs_of_any_won"] >= 0.95, figures
 

@@ -11,7 +11,8 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.planning.judging.known_images import KnownImage, KnownScore
 from imagemill.data.planning.judging.leftovers import Stored, find_leftovers
-from imagemill.data.planning.judging.replay import Look, Replay, Replayer
+from imagemill.data.planning.judging.looks import Look, Replay
+from imagemill.data.planning.judging.replay import Replayer
 from imagemill.data.planning.judging.scoring import Scoring
 from imagemill.data.planning.row_planner import RowPlanner
 from imagemill.data.prompts.row import Row
@@ -56,14 +57,18 @@ class World:
         while (replay := replayer.replay(row)).wanted:
             for look in replay.wanted:
                 if look.image is None:
-                    self.generated.append(look.key)
-                    self.images[look.key] = KnownImage(look.key, is_staged=True)
+                    self.settle_image(look)
                 for facts in look.lacking if look.seen is not None else ():
                     request = scoring.request(facts, look.seen)
                     assert request is not None
                     self.scores[request] = KnownScore(self.score(look))
                     self.scored += 1
         return replay
+
+    def settle_image(self, look: Look) -> None:
+        """Generate a candidate's image."""
+        self.generated.append(look.key)
+        self.images[look.key] = KnownImage(look.key, is_staged=True)
 
 
 @dataclass
