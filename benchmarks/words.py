@@ -161,7 +161,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(arguments.images, arguments.count, arguments.of, arguments.steps, Path(folder))
-    figures |= {"command": shlex.join(sys.argv), "date": date.today().isoformat()}
+    command = ["python", "-m", "benchmarks.words", *sys.argv[1:]]
+    figures |= {"command": shlex.join(command), "date": date.today().isoformat()}
     print(json.dumps(figures, indent=2))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")

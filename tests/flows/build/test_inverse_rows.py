@@ -308,3 +308,13 @@ def test_an_export_and_a_filter_have_the_inverse_rows(build: Build, given: Field
     assert {line["id"] for line in lines} == {"row-0-inverse", "row-1-inverse", "row-2-inverse"}
     (jpeg,) = (line for line in lines if line["id"] == "row-1-inverse")
     assert jpeg["edited_image_file_name"].endswith(".jpg")
+
+
+@pytest.mark.slow
+def test_a_dataset_in_a_store_has_inverse_rows_too(build: Build, given: Fields, bucket: str):
+    given["output"] = f"s3://{bucket}/sets/there-and-back"
+    first = build(without(given))
+    figures = build(given)
+    assert (figures["rows"], figures["inverse"], figures["generated"]) == (7, 3, 0)
+    assert is_whole(given["output"])
+    assert build(without(given))["fingerprint"] == first["fingerprint"]
