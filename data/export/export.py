@@ -55,9 +55,9 @@ def export(
     dataset whose rows are exported, one of SOURCES. ``caption``, ``name``, ``by_class``: columns, for captions, the
     names of files, and folders. ``messages``: ids that end in -0, -1, ... are the messages of one row. ``emit`` is
     called with the rows (or packed files) so far and in all.
-    Returns {"format", "to", "rows", "written", "removed", "left_out"}: of ``rows`` in the export this call wrote
-    ``written`` (of a packed format: files); ``left_out`` counts rows without a place in the format, by reason. Raises
-    RecipeError, NotAnImagemillDataset, FolderInUse and OutputError.
+    Returns {"format", "to", "rows", "parts", "written", "removed", "left_out"}: of ``rows`` in the export this call
+    wrote ``written`` (of a packed format: of its ``parts``); ``left_out`` counts rows without a place in the format, by
+    reason. Raises RecipeError, NotAnImagemillDataset, FolderInUse and OutputError.
     """
     if form not in FORMATS:
         raise RecipeError(f"the format is {shown(form)}; it can be {', '.join(FORMATS)}.")
@@ -77,13 +77,19 @@ def export(
     done = {"format": form, "to": str(target)}
     with explain_disk_errors(target):
         if marker := ledger.current(identity, content):
-            return {**done, "rows": marker["rows"], "written": 0, "removed": 0, "left_out": marker["left_out"]}
+            return {
+                **done,
+                "written": 0,
+                "removed": 0,
+                **{name: marker[name] for name in ("rows", "parts", "left_out")},
+            }
         with ledger.begun(identity):
             written = _write(read, FORMATS[form], files, part_bytes, manifest["recipe"]["name"], ledger, emit)
-            figures = {"rows": written.rows, "left_out": dict(written.left_out)}
+            parts = 1 if FORMATS[form].layout else sum(name.startswith("train-") for name in written.items)
+            figures = {"rows": written.rows, "parts": parts, "left_out": dict(written.left_out)}
             about = {"fingerprint": manifest["fingerprint"], "content": content, **figures}
             removed = ledger.finish(written.items, {**identity, **about})
-    return {**done, "rows": written.rows, "written": written.written, "removed": removed, **figures}
+    return {**done, "written": written.written, "removed": removed, **figures}
 
 
 def _write(
