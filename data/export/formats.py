@@ -12,11 +12,19 @@ from imagemill.data.export.layouts.diffsynth import diffsynth
 from imagemill.data.export.layouts.dpo import write_dpo
 from imagemill.data.export.layouts.files import files
 from imagemill.data.export.layouts.imagefolder import imagefolder
+from imagemill.data.export.layouts.onetrainer import onetrainer
 from imagemill.data.export.layouts.pairs import pairs
+from imagemill.data.export.layouts.simpletuner import simpletuner
 from imagemill.data.export.layouts.webdataset import write_tar
 from imagemill.data.export.loose import Layout
 from imagemill.data.export.packed import Pack
-from imagemill.data.export.trainers.commands import diffsynth_files, dpo_files, pairs_files
+from imagemill.data.export.trainers.commands import (
+    diffsynth_files,
+    dpo_files,
+    onetrainer_files,
+    pairs_files,
+    simpletuner_files,
+)
 
 Join = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
 
@@ -66,6 +74,15 @@ FORMATS = {
         "images and metadata.jsonl, as DiffSynth-Studio reads them",
         diffsynth,
         extras=diffsynth_files,
+        takes=("caption",),
+    ),
+    "simpletuner": Format(
+        "target/, control/ and SimpleTuner's configuration", simpletuner, extras=simpletuner_files, takes=("caption",)
+    ),
+    "onetrainer": Format(
+        "images with conditioning images and masks beside them, as OneTrainer reads them",
+        onetrainer,
+        extras=onetrainer_files,
         takes=("caption",),
     ),
     "dpo": Format(

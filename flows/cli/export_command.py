@@ -18,7 +18,17 @@ def export(
     /,
     *,
     format: Annotated[
-        Literal["imagefolder", "webdataset", "dataflow", "files", "pairs", "diffsynth", "dpo"],
+        Literal[
+            "imagefolder",
+            "webdataset",
+            "dataflow",
+            "files",
+            "pairs",
+            "diffsynth",
+            "simpletuner",
+            "onetrainer",
+            "dpo",
+        ],
         Parameter(help="Format to write."),
     ],
     to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
