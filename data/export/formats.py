@@ -47,14 +47,14 @@ class Format:
     sources: tuple[str, ...] = ("data", "rejected")
     """Folders of a dataset whose rows fit."""
     takes: tuple[str, ...] = ()
-    """What may be chosen beside --where and --name: caption, class, messages."""
+    """What may be chosen beside --where and --name: caption, class, messages, sign."""
 
 
 _ALL = ("data", "rejected", "pairs")
 
 FORMATS = {
     "imagefolder": Format(
-        "images and metadata.jsonl, as `datasets` reads them", imagefolder, sources=_ALL, takes=("class",)
+        "images and metadata.jsonl, as `datasets` reads them", imagefolder, sources=_ALL, takes=("class", "sign")
     ),
     "webdataset": Format("tar files of about 1 GB", pack=write_tar, suffix=".tar", sources=_ALL, takes=("caption",)),
     "dataflow": Format(
@@ -63,7 +63,7 @@ FORMATS = {
         join={LINES: join_samples},
         takes=("messages",),
     ),
-    "files": Format("images, each with a .txt of its prompt or instruction", files, takes=("caption",)),
+    "files": Format("images, each with a .txt of its prompt or instruction", files, takes=("caption", "sign")),
     "pairs": Format(
         "target/, control/ and the configuration of sd-scripts, musubi-tuner and ai-toolkit",
         pairs,
