@@ -58,7 +58,7 @@ def write_loose(
     """
     done, missing, metadata = _plan(source, layout, ledger, summary)
     if not done.rows:
-        reasons = ", ".join(f"{count:,} {why}" for why, count in done.left_out.items())
+        reasons = ", ".join(f"{count:,} {why}" for why, count in done.left_out.items()) or "there is none"
         raise RecipeError(f"no row can be exported: {reasons}. A column of captions can be named with --caption.")
     total, images = sum(map(len, missing.values())), _Images(ledger, source.choices.signer)
     for place, rows in missing.items():

@@ -113,6 +113,15 @@ def test_text_to_image_has_captions_and_no_controls(trainer: Callable[[Path], li
     assert read(trainer(tmp_path / "to")) == sorted((png(number), f"é {number}", ()) for number in range(5))
 
 
+def test_rows_without_a_control_image_are_apart_from_those_with_one(tmp_path: Path):
+    control = {"bytes": png(50), "path": "c.png"}
+    rows = [row("a", 1, edits=False, control_image=control), row("b", 2, edits=False)]
+    export(publish(tmp_path / "out", rows, schema(edits=False, guides=("control_image",))), tmp_path / "to", "pairs")
+    assert read(sd_scripts(tmp_path / "to")) == [(png(1), "prompt 1", (png(50),))]
+    expected = sorted([(png(1), "prompt 1", (png(50),)), (png(2), "prompt 2", ())])
+    assert read(musubi_tuner(tmp_path / "to")) == read(ai_toolkit(tmp_path / "to")) == expected
+
+
 def test_rows_without_a_caption_are_left_out_and_counted(tmp_path: Path):
     rows = [row("a", 1), row("b", 2, edit_prompt=None, prompt=None), row("c", 3, edit_prompt="  ", prompt=None)]
     output = publish(tmp_path / "out", rows, schema())
