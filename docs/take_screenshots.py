@@ -170,7 +170,7 @@ def save(server: Server, pages: Iterable[tuple[str, str, str, int]], to: Path) -
             page.size(1280, height)
             page.open(server.root + path)
             page.wait_for(words)
-            if name == "run":
+            if name in ("run", "parameters"):
                 # The run's graph is painted on a canvas, which has no text to wait for.
                 time.sleep(5)
             page.save_image(to / f"dashboard-{name}.png")
