@@ -113,12 +113,13 @@ def build(server: Server, folder: Path, to: Path) -> str:
     def is_shown() -> bool:
         found = artifacts(server, run)
         text = found["winter-shapes-report"]["data"] if found else ""
-        return "## Last images" in text and "## Workers" in text and "ends about" in text
+        is_far = "| shards | 0 of" not in text
+        return is_far and "## Last images" in text and "## Workers" in text and "ends about" in text
 
     wait_for(is_shown, "a report with an end")
     report = artifacts(server, run)["winter-shapes-report"]["id"]
     pages = (
-        ("report-running", f"/v2/artifacts/artifact/{report}", "Last images", 1750),
+        ("report-running", f"/v2/artifacts/artifact/{report}", "Last images", 2050),
         ("report-running-first-dashboard", f"/artifacts/artifact/{report}", "Last images", 1850),
     )
     save(server, pages, to)
@@ -170,7 +171,7 @@ def save(server: Server, pages: Iterable[tuple[str, str, str, int]], to: Path) -
             page.size(1280, height)
             page.open(server.root + path)
             page.wait_for(words)
-            if name in ("run", "parameters"):
+            if name in ("run", "parameters", "artifacts"):
                 # The run's graph is painted on a canvas, which has no text to wait for.
                 time.sleep(5)
             page.save_image(to / f"dashboard-{name}.png")

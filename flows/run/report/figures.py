@@ -27,9 +27,9 @@ def figures_before(run: Mapping[str, Any] | None) -> dict[str, str]:
         return {}
     seconds, idle = run.get("seconds"), run.get("device_idle")
     figures = {
-        # A heading on two lines leaves the columns narrow enough for both dashboards.
-        "": f"run of {'<br>'.join(map(markdown_text, str(run.get('started', ''))[:16].split('T')))}, "
-        f"{markdown_text(str(run.get('status', '')))}",
+        # A heading on several lines leaves the columns narrow enough for both dashboards.
+        "": "<br>".join(["last run", *map(markdown_text, str(run.get("started", ""))[:16].split("T"))])
+        + f", {markdown_text(str(run.get('status', '')))}",
         "rows": _count(run.get("rows")),
         "images to generate": _count(run.get("planned")),
         "generated": _count(run.get("generated")),

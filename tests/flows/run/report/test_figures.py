@@ -48,7 +48,7 @@ def test_the_run_before_is_the_last_line_of_runs_jsonl(tmp_path: Path):
     run |= {"seconds": 645.2, "device_idle": 0.0116, "rows": 2000, "workers": {"0": {}, "1": {}}}
     (tmp_path / "runs.jsonl").write_text('{"status": "stopped"}\n' + json.dumps(run) + "\n")
     before = figures_before(last_run(Folder(str(tmp_path))))
-    assert before[""] == "run of 2026-11-28<br>18:46, complete"
+    assert before[""] == "last run<br>2026-11-28<br>18:46, complete"
     shown = {"generated": "2,000", "images/s": "3.10", "time": "11 min", "device idle": "1.2%", "workers": "2"}
     assert shown.items() <= before.items()
 
