@@ -39,6 +39,8 @@ def test_a_deployment_run_builds_what_its_few_fields_say(machine: Machine, promp
     fields = {"prompts": str(prompts), "model": str(model), "output": str(output), "width": "64", "height": "32"}
     done = run_deployment(machine, **fields, instructions='["make it red"]', overrides='{"generate.steps": 1}')
     assert done.returncode == 0, done.stdout + done.stderr
+    # --watch prints the log too, which has the progress.
+    assert "2 rows: 0 finished already" in " ".join(done.stdout.split())
     rows = load_dataset("parquet", data_files=f"{output}/data/train-*.parquet", split="train")
     assert [row["prompt"] for row in rows] == ["a fox", "a kite"]
     assert {(row["input_image"].size, row["edit_prompt"], row["steps"]) for row in rows} == {
@@ -49,6 +51,9 @@ def test_a_deployment_run_builds_what_its_few_fields_say(machine: Machine, promp
     assert {"dataset:out", f"model:{model}"} <= set(run["tags"])
     numbers = {"width": 64, "height": 32, "instructions": ["make it red"], "overrides": {"generate.steps": 1}}
     assert run["parameters"] == fields | numbers
+    # States of its steps are stored as states alone.
+    steps = {"event": {"prefix": ["prefect.task-run."]}, "related": {"id": [f"prefect.flow-run.{run['id']}"]}}
+    assert machine.ask("/events/filter", {"filter": steps})["events"] == []
     # One run of one flow, and not a second one within it.
     assert machine.ask("/flow_runs/count", {"flow_runs": {"name": {"any_": ["out, run 1"]}}}) == 1
 
