@@ -216,8 +216,11 @@ class ShortForm:
                 "as curated-edits."
             )
         model = self.model if _is_given(self.model) else section.get("model") or DEFAULT_MODEL
-        scorer = BUNDLED_SCORER if self._key(model) == DEFAULT_MODEL else SCORER
-        return {"scorers": {"fits": {"kind": "similarity", "model": scorer}}, f"{step}.select.best": "fits"}
+        scorer = {"kind": "similarity", "model": BUNDLED_SCORER if self._key(model) == DEFAULT_MODEL else SCORER}
+        if self._steps[1]:
+            # Edited images would be compared with target_prompt, which few prompts have.
+            scorer["text"] = "prompt"
+        return {"scorers": {"fits": scorer}, f"{step}.select.best": "fits"}
 
     def _section(self, place: str) -> Mapping[str, Any]:
         """The section of a step in the base recipe, overrides included; empty if it has none."""
