@@ -77,7 +77,30 @@ and the words of CLIP and T5 ship with imagemill. The file is known by its sha25
 - Of a file with EMA weights beside the others, the others are taken.
 - A file that lacks a part is refused, and names what it lacks; Stable Diffusion 3 does without its T5.
 - `memory.quantization` takes the parts that it would take of a folder.
+- A file with a transformer or UNet alone, as most of FLUX.1's are, is a model if `parts` has the others.
 - A file lies in the host's memory while it is loaded, and its parts are not shared with other models.
+
+## Parts of one's own
+
+```yaml
+generate:
+  model: sdxl
+  parts:
+    vae: madebyollin/sdxl-vae-fp16-fix
+    unet: {source: studio/fine-tunes, file: mine.safetensors}
+```
+
+`vae`, `unet`, `transformer`, `text_encoder`, `text_encoder_2` and `text_encoder_3` may come from elsewhere, in
+`generate` and in `edit`: from a part's folder, a whole model's folder, whose part of that name is taken, a single file,
+or a repository with `subfolder` or `file`. A tiny autoencoder (taesd, taesdxl, taef1) works where the pipeline takes its
+latents as they are. Each is part of an image's key: a folder or file by its contents, a repository by its commit.
+
+- A file may have the layout of diffusers or that of its makers (Civitai, ComfyUI: `sdxl_vae.safetensors`,
+  `ae.safetensors`, `clip_l.safetensors`, `t5xxl_fp8_e4m3fn.safetensors`, a FLUX.1 transformer). Its configuration is
+  read from its shapes, and what they do not show is as in the part that it replaces.
+- Text encoders have the class that the model's own has; of a folder's VAE, UNet or transformer its own class is loaded.
+- A part is loaded in the step's `dtype`, and `memory.quantization` takes it as it would take the model's own.
+- A repository's own part is downloaded all the same.
 
 The hashes of files of over a megabyte are cached in `~/.cache/imagemill/hashes/files.json` (or below `XDG_CACHE_HOME`),
 so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. Delete the cache,

@@ -42,6 +42,7 @@ def page() -> str:
     bounds = schema["$defs"]["Bounds"]
     tables.append(_table("where", bounds, schema, "generate.select.where.NAME."))
     tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
+    tables.append(_table("parts", schema["$defs"]["Part"], schema, "generate.parts.NAME."))
     for name in ("given", "splits", "duplicates", "pairs"):
         tables.append(_table(name, _resolve(schema["properties"][name], schema), schema, f"{name}."))
     tables.append("## scorers\n\nA scorer has a name, and a section of one of these kinds.\n")

@@ -217,12 +217,15 @@ _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
 """Families whose guidance goes into the transformer, if that has an input for it."""
 
 
-def uses_guidance(declared: bool | None, family: str, folder: Path | None) -> bool:
+def uses_guidance(declared: bool | None, family: str, folder: Path | None, given: bool | None = None) -> bool:
     """Whether a model makes use of a guidance scale.
 
     ``declared`` is the catalog's answer; without one the configs in the model's ``folder`` decide. A model that
-    neither describes, such as a repository's, is taken to use it.
+    neither describes, such as a repository's, is taken to use it. ``given``: whether a transformer that is loaded in
+    place of the model's own does; None where there is none, or it is not known.
     """
+    if given is not None and family in _EMBEDDED:
+        return given
     if declared is not None:
         return declared
     if folder and family in _EMBEDDED:
