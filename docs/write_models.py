@@ -92,8 +92,8 @@ generate:
 
 `vae`, `unet`, `transformer`, `text_encoder`, `text_encoder_2` and `text_encoder_3` may come from elsewhere, in
 `generate` and in `edit`: from a part's folder, a whole model's folder, whose part of that name is taken, a single file,
-or a repository with `subfolder` or `file`. A tiny autoencoder (taesd, taesdxl, taef1) works where the pipeline takes its
-latents as they are. Each is part of an image's key: a folder or file by its contents, a repository by its commit.
+or a repository with `subfolder` or `file`. A tiny autoencoder (taesd, taesdxl, taef1) works where the pipeline takes
+its latents as they are. Each is part of an image's key: a folder or file by its contents, a repository by a commit.
 
 - A file may have the layout of diffusers or that of its makers (Civitai, ComfyUI: `sdxl_vae.safetensors`,
   `ae.safetensors`, `clip_l.safetensors`, `t5xxl_fp8_e4m3fn.safetensors`, a FLUX.1 transformer). Its configuration is
@@ -101,6 +101,10 @@ latents as they are. Each is part of an image's key: a folder or file by its con
 - Text encoders have the class that the model's own has; of a folder's VAE, UNet or transformer its own class is loaded.
 - A part is loaded in the step's `dtype`, and `memory.quantization` takes it as it would take the model's own.
 - A repository's own part is downloaded all the same.
+
+A transformer may be GGUF: `parts: {transformer: flux1-dev-Q8_0.gguf}`, with `pip install 'imagemill[gguf]'`. Its
+weights stay as they are in memory and are made wide layer by layer, in `dtype`; the other parts are the model's own. Run
+here with tiny random FLUX.1 and Stable Diffusion 3 in F16, Q8_0 and Q4_0, on a CPU. A text encoder in GGUF is refused.
 
 The hashes of files of over a megabyte are cached in `~/.cache/imagemill/hashes/files.json` (or below `XDG_CACHE_HOME`),
 so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. Delete the cache,

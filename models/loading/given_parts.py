@@ -21,7 +21,7 @@ from imagemill.models.catalog.weight_files import part_variant, read_index
 from imagemill.models.loading.adapters import hub_arguments
 from imagemill.models.loading.memory.offload import DENOISERS, NAMED, part_quantization
 from imagemill.models.loading.single_file.tensors import read_tensors
-from imagemill.models.loading.single_file.weights import check_complete, load_tensors
+from imagemill.models.loading.single_file.weights import load_tensors
 
 
 def given_names(spec: ModelSpec) -> frozenset[str]:
@@ -97,23 +97,28 @@ def _load(
 def _from_gguf(spec: ModelSpec, part: ExternalPart, path: Path, kind: str, folder: Path) -> torch.nn.Module:
     if find_spec("gguf") is None:
         raise RecipeError(
-            f"{shown_path(path)} is GGUF, and the package 'gguf' is not installed on this worker: pip install gguf."
+            f"{shown_path(path)} is GGUF, and the package 'gguf' is not installed on this worker: "
+            "pip install 'imagemill[gguf]'."
         )
     diffusers = import_module("diffusers")
     found = getattr(diffusers, kind, None)
     if not hasattr(found, "from_single_file"):
         raise RecipeError(_unfit(spec, part.name, path, "diffusers reads transformers and UNets alone from GGUF"))
-    dtype = getattr(torch, spec.dtype)
-    loaded = found.from_single_file(
-        str(path),
-        config=str(folder),
-        subfolder=part.name,
-        quantization_config=diffusers.GGUFQuantizationConfig(compute_dtype=dtype),
-        torch_dtype=dtype,
-        local_files_only=True,
-    )
-    check_complete(loaded, path)
-    return loaded
+    own = folder / part.name / "config.json"
+    if not own.is_file():
+        raise RecipeError(_unfit(spec, part.name, path, "the model has no configuration of its own to read it by"))
+    config, dtype = json.loads(own.read_bytes()), getattr(torch, spec.dtype)
+    tensors = import_module("diffusers.models.model_loading_utils").load_gguf_checkpoint(str(path))
+    if kind == "FluxTransformer2DModel":
+        # Whether guidance is an input is the one thing in which FLUX.1's differ.
+        config = {**config, "guidance_embeds": any("guidance_in." in name for name in tensors)}
+    quantization = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
+    try:
+        return load_tensors(
+            path, FilePart("", "original", {**config, "_class_name": kind}), tensors, dtype, quantization
+        )
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        raise RecipeError(_unfit(spec, part.name, path, one_line(error, 120) or type(error).__name__)) from error
 
 
 def _quantization(spec: ModelSpec, name: str, library: str, device: torch.device) -> Any | None:
