@@ -53,7 +53,7 @@ def task_of(section: Generate | Edit) -> Task:
     return "text-to-image" if isinstance(section, Generate) else section.task
 
 
-def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, float]:
+def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that all calls of the section share. Raises RecipeError for one that the task does not have."""
     task = task_of(section)
     defaults = {
@@ -61,7 +61,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
         # Of a family's tasks only instruction has a guidance by the source image.
         "image_guidance_scale": settings["image_guidance_scale"] if task == "instruction" else None,
     }
-    arguments = {}
+    arguments: dict[str, Any] = dict(call.arguments)
     for name, default in defaults.items():
         value = getattr(section, name, None)
         if value is not None and default is None:

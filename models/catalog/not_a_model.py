@@ -68,8 +68,9 @@ def class_name(field: str, name: str, index: str) -> str:
 def uncallable(field: str, name: str, kind: str, catalog: Catalog) -> RecipeError:
     """The error for a pipeline class of diffusers that is no family of the catalog."""
     return RecipeError(
-        f"{field} is {shown(name)}, a {cut(kind)}, which imagemill cannot call yet. "
-        f"It can call: {', '.join(catalog.families)}."
+        f"{field} is {shown(name)}, a {cut(kind)}, which imagemill cannot call. It "
+        f"can call {', '.join(catalog.families)}, and others that make an image of a prompt and a generator. "
+        "Describe yours under families in a models file (docs/models.md)."
     )
 
 

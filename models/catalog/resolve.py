@@ -27,6 +27,7 @@ from imagemill.models.catalog.capabilities import (
 )
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from imagemill.models.catalog.external_parts import find_external_parts, find_given_parts, given_guidance
+from imagemill.models.catalog.families.signature import family_of
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
@@ -71,7 +72,7 @@ class Resolver:
         folder = self._folder(field, source)
         index = partial(self._index, field, source, folder)
         name = entry.family if entry else class_name(f"{field}.model", section.model, index())
-        family = self.catalog.families.get(name)
+        family = self.catalog.families.get(name) or family_of(name)
         if family is None:
             raise uncallable(f"{field}.model", section.model, name, self.catalog)
         if section.safety != "off":
@@ -143,6 +144,7 @@ class Resolver:
             cache_dir=self.locator.cache_dir,
             licence=entry.licence if entry else "unknown",
             is_catalogued=entry is not None,
+            is_untried=name in self.catalog.untried or name not in self.catalog.families,
         )
 
     def _key(self, section: Generate | Edit) -> str | None:
