@@ -2,7 +2,7 @@
 
 python docs/take_screenshots.py /data    # folder of the build; the images go to docs/images, or to a second argument
 
-About two minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
+About four minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
 The server's home is temporary. Look at every image before you commit it.
 """
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,43 +90,88 @@ def wait_for(condition: Callable[[], Any], what: str) -> None:
         time.sleep(1)
 
 
-def build(server: Server, folder: Path) -> str:
-    """Build the shapes, with two bad lines among them, in the folder; returns the run's id when it has ended."""
-    prompts, output = folder / "winter-shapes.jsonl", folder / "winter-shapes"
-    shutil.rmtree(output, ignore_errors=True)
+def start(server: Server, folder: Path, **fields: Any) -> str:
+    """Start a build of the shapes with the short form, in the folder; returns the run's id."""
+    deployment = deployments(server)["from-prompts"]
+    given = {"prompts": str(folder / "winter-shapes.jsonl"), "output": str(folder / "winter-shapes")}
+    given |= {"instructions": ["turn it blue"], "overrides": {"shard_size": 6, "max_set_aside": 0.1}}
+    return server.request(f"/deployments/{deployment}/create_flow_run", {"parameters": given | fields})["id"]
+
+
+def build(server: Server, folder: Path, to: Path) -> str:
+    """Build the shapes, with two bad lines among them, and then with more images; returns the second run's id.
+
+    Screenshots of its report are taken while it runs.
+    """
+    shutil.rmtree(folder / "winter-shapes", ignore_errors=True)
     folder.mkdir(exist_ok=True)
     shapes = (PROJECT / "data/samples/shapes.jsonl").read_text()
-    prompts.write_text('{"prompt": ""}\n' + shapes + "not JSON\n")
-    recipe = {"name": "winter-shapes", "prompts": str(prompts), "output": str(output)}
-    recipe |= {"shard_size": 6, "max_set_aside": 0.1, "generate": {}, "edit": {}}
-    deployment = next(found for found in server.request("/deployments/filter") if found["name"] == "generate-and-edit")
-    body = {"parameters": {"recipe": recipe}}
-    run = server.request(f"/deployments/{deployment['id']}/create_flow_run", body)["id"]
+    (folder / "winter-shapes.jsonl").write_text('{"prompt": ""}\n' + shapes + "not JSON\n")
+    wait_for_end(server, start(server, folder, candidates=2))
+    run = start(server, folder, candidates=16, images_per_prompt=8)
+
+    def is_shown() -> bool:
+        found = artifacts(server, run)
+        text = found["winter-shapes-report"]["data"] if found else ""
+        is_far = "| shards | 0 of" not in text
+        return is_far and "## Last images" in text and "## Workers" in text and "ends about" in text
+
+    wait_for(is_shown, "a report with an end")
+    report = artifacts(server, run)["winter-shapes-report"]["id"]
+    pages = (
+        ("report-running", f"/v2/artifacts/artifact/{report}", "Last images", 2050),
+        ("report-running-first-dashboard", f"/artifacts/artifact/{report}", "Last images", 1850),
+    )
+    save(server, pages, to)
+    wait_for_end(server, run)
+    return run
+
+
+def wait_for_end(server: Server, run: str) -> None:
+    """Wait until the run is Completed, Failed or Crashed."""
     states = ("COMPLETED", "FAILED", "CRASHED")
     wait_for(lambda: server.request(f"/flow_runs/{run}", None)["state_type"] in states, "the build")
-    return run
+
+
+def deployments(server: Server) -> dict[str, str]:
+    """Name -> id of each deployment."""
+    return {deployment["name"]: deployment["id"] for deployment in server.request("/deployments/filter")}
+
+
+def artifacts(server: Server, run: str) -> dict[str, Any]:
+    """Key -> artifact of the run."""
+    found = server.request("/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    return {artifact["key"]: artifact for artifact in found if artifact["key"]}
 
 
 def take(server: Server, run: str, to: Path) -> None:
     """Save a screenshot of every page in docs/dashboard.md, once its content is there."""
-    deployments = {deployment["name"]: deployment["id"] for deployment in server.request("/deployments/filter")}
-    artifacts = {artifact["key"]: artifact["id"] for artifact in server.request("/artifacts/filter") if artifact["key"]}
-    report = artifacts["winter-shapes-report"]
+    ids = {key: artifact["id"] for key, artifact in artifacts(server, run).items()}
+    report, form = ids["winter-shapes-report"], deployments(server)
+    short = f"deployments/deployment/{form['from-prompts']}/run"
     pages = (
-        ("run", f"/v2/runs/flow-run/{run}", "winter-shapes, run 1", 1000),
+        ("short-form", f"/v2/{short}", "overrides", 1500),
+        ("short-form-first-dashboard", f"/{short}", "overrides", 1650),
+        ("parameters", f"/v2/runs/flow-run/{run}?tab=Parameters", "candidates", 1000),
+        ("run", f"/v2/runs/flow-run/{run}", "winter-shapes, run 2", 1000),
         ("artifacts", f"/v2/runs/flow-run/{run}?tab=Artifacts", "winter-shapes-report", 1100),
-        ("report", f"/v2/artifacts/artifact/{report}", "Contact sheet", 2000),
-        ("report-first-dashboard", f"/artifacts/artifact/{report}", "Contact sheet", 2000),
-        ("set-aside", f"/v2/artifacts/artifact/{artifacts['winter-shapes-set-aside']}", "the prompt is empty", 600),
-        ("form", f"/v2/deployments/deployment/{deployments['generate-and-edit']}/run", "Batch size", 1300),
-        ("schedule", f"/v2/deployments/deployment/{deployments['nightly']}", "Next Run", 900),
+        ("report", f"/v2/artifacts/artifact/{report}", "Contact sheet", 2900),
+        ("report-first-dashboard", f"/artifacts/artifact/{report}", "Contact sheet", 2900),
+        ("set-aside", f"/v2/artifacts/artifact/{ids['winter-shapes-set-aside']}", "the prompt is empty", 600),
+        ("form", f"/v2/deployments/deployment/{form['generate-and-edit']}/run", "Batch size", 1300),
+        ("schedule", f"/v2/deployments/deployment/{form['nightly']}", "Next Run", 900),
     )
+    save(server, pages, to)
+
+
+def save(server: Server, pages: Iterable[tuple[str, str, str, int]], to: Path) -> None:
+    """Save a screenshot of each page (name, path, words to wait for, height)."""
     with open_browser(1280, 900) as page:
         for name, path, words, height in pages:
             page.size(1280, height)
             page.open(server.root + path)
             page.wait_for(words)
-            if name == "run":
+            if name in ("run", "parameters", "artifacts"):
                 # The run's graph is painted on a canvas, which has no text to wait for.
                 time.sleep(5)
             page.save_image(to / f"dashboard-{name}.png")
@@ -137,4 +182,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="imagemill-screenshots-", ignore_cleanup_errors=True) as scratch:
         server = Server(Path(scratch))
         with server.running():
-            take(server, build(server, Path(sys.argv[1])), Path(sys.argv[2]) if sys.argv[2:] else IMAGES)
+            to = Path(sys.argv[2]) if sys.argv[2:] else IMAGES
+            take(server, build(server, Path(sys.argv[1]), to), to)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from models_forms import FORMS, SINGLE_FILES, UNTRIED
+
 from imagemill.models.catalog.entries import Entry, Family, read_catalog
 from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.tried import IN_MEMORY, LARGE, OWN_SIZES, SAVED, TRIED, WITH_CONTROLNET, WITH_IP_ADAPTER
@@ -61,23 +63,6 @@ A folder needs `model_index.json`, and each part safetensors under the usual nam
 part has only a variant, such as `model.fp16.safetensors`, the model is loaded in it. A part that has only pickled
 weights (`.bin`, `.ckpt`) is refused, with the command that converts it. No code of a model runs: custom pipelines and
 parts are refused. A folder that exists is never looked up on the Hub.
-
-## Single files
-
-`model: ponyXL.safetensors` loads a checkpoint as Civitai, kohya's scripts and ComfyUI write it, of Stable Diffusion 1.5
-and 2, XL and 3, of FLUX.1, and of InstructPix2Pix and the inpainting models of these; for all tasks of its family.
-Nothing is asked of the Hub: the configuration is read from the shapes of the file's tensors and the family's constants,
-and the words of CLIP and T5 ship with imagemill. The file is known by its sha256, whatever its name and place.
-
-- The settings are those of the family: of a turbo, lightning or schnell file give `steps` and `guidance_scale`.
-- Whether a model predicts velocities is read from the file's metadata (`modelspec.prediction_type`), from the marks
-  `v_pred` and `ztsnr` in files of XL, and in Stable Diffusion 2 from one bias.
-- Weights of eight bits (fp8, also scaled ones as ComfyUI has them) are made wide when they are loaded, into `dtype`, by
-  default the family's. Weights packed in four bits are refused.
-- Of a file with EMA weights beside the others, the others are taken.
-- A file that lacks a part is refused, and names what it lacks; Stable Diffusion 3 does without its T5.
-- `memory.quantization` takes the parts that it would take of a folder.
-- A file lies in the host's memory while it is loaded, and its parts are not shared with other models.
 
 The hashes of files of over a megabyte are cached in `~/.cache/imagemill/hashes/files.json` (or below `XDG_CACHE_HOME`),
 so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. Delete the cache,
@@ -174,6 +159,9 @@ def page() -> str:
         + "\n".join(names)
         + "\n"
         + FOLDERS
+        + SINGLE_FILES
+        + UNTRIED
+        + FORMS
         + IDENTITY
         + MEMORY
         + COMBINATIONS

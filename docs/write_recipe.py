@@ -45,6 +45,7 @@ def page() -> str:
     bounds = schema["$defs"]["Bounds"]
     tables.append(_table("where", bounds, schema, "generate.select.where.NAME."))
     tables.append(_table("lora", _item(generate["properties"]["lora"], schema), schema, "generate.lora.0."))
+    tables.append(_table("parts", schema["$defs"]["Part"], schema, "generate.parts.NAME."))
     llm = _item(schema["properties"]["llm"], schema)
     tables.append(_table("llm", llm, schema, "llm.0."))
     tables.append(_table(CHAT_API, _resolve(llm["properties"]["api"], schema), schema, "llm.0.api."))

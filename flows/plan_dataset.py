@@ -30,6 +30,7 @@ from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
 from imagemill.data.staging.store import Staging
 from imagemill.data.storage.scratch import scratch_folder
+from imagemill.models.catalog.spec import untried_families
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import pin_recipe, resolve_models, resolve_recipe_scorers
 
@@ -101,7 +102,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         "removed": plan.removed,
         "set_aside": loaded.set_aside + plan.set_aside,
         "reasons": reasons,
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *untried_families(models.values())],
         "damaged_files": [path.name for path in damaged],
         "draw": draw,
         "images": images,

@@ -25,6 +25,7 @@ from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.ledger import Ledger
 from imagemill.data.scores.listing import with_scorers
 from imagemill.data.scores.pair_files import pair_files
+from imagemill.models.catalog.spec import is_untried
 from imagemill.tasks.build_context import Build
 
 MAX_PUBLISH_RETRIES = 2
@@ -71,7 +72,7 @@ def publish(
     scorers = [spec.facts() for spec in build.scorers.values()]
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices, beside)
     manifest = with_scorers(manifest, scorers, folder.read_manifest())
-    licences = [spec.licence for spec in build.models.values()]
+    licences = [f"{spec.licence}{'; untried by imagemill' * is_untried(spec)}" for spec in build.models.values()]
     listed = [facts for facts in scorers if facts.kind != PHASH]
     lines = funnel.lines() if funnel is not None and build.is_judged else ()
     paths = [folder.data / file.name for file in files]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagemill.data.config.words.answer_fields import AnswerFields
@@ -61,7 +61,7 @@ class Question:
             "revision": self.revision,
             "system": self.system,
             "text": self.text,
-            "fields": {name: astuple(form) for name, form in self.fields.items()},
+            "fields": {name: (f.kind, f.low, f.high, f.choices) for name, f in self.fields.items()},
             "images": list(images),
             "temperature": self.temperature,
             "seed": self.seed,

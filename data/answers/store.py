@@ -59,16 +59,16 @@ class AnswerStore:
         try:
             connection.executescript(_TABLES)
             store._read(is_locked=index is None)
-            yield store
-        finally:
-            # What was asked and paid for before an error is filed too.
             try:
+                yield store
+            finally:
+                # What was asked and paid for before an error is filed too.
                 if index is None:
                     store._absorb(are_counted=True)
-            finally:
-                store._shared.stop()
-                connection.close()
-                path.unlink(missing_ok=True)
+        finally:
+            store._shared.stop()
+            connection.close()
+            path.unlink(missing_ok=True)
 
     def find(self, question: Question) -> Answer | None:
         """The answer to this question, if there is one; no image is decoded."""

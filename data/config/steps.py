@@ -22,6 +22,7 @@ from imagemill.data.config.fields import (
 )
 from imagemill.data.config.judging.select import Select
 from imagemill.data.config.memory import Memory
+from imagemill.data.config.parts import Parts
 from imagemill.data.config.schedulers import Scheduler
 from imagemill.data.config.speed import Speed
 from imagemill.data.images.size_buckets import Shape
@@ -57,6 +58,11 @@ class ModelChoice(Section):
     )
     lora: Loras = Field(
         [], title="LoRA", description="LoRAs applied to the model: a single source, or a list with a weight for each."
+    )
+    parts: Parts = Field(
+        {},
+        title="Parts",
+        description="Parts to load in place of the model's own, such as {vae: madebyollin/sdxl-vae-fp16-fix}.",
     )
     speed: Speed = Field(
         Speed(),

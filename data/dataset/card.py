@@ -13,6 +13,7 @@ from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.describe.card_notes import CardNotes
 from imagemill.data.dataset.describe.language_models import language_models
+from imagemill.data.dataset.describe.split_sizes import split_sizes, with_split_sizes
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
 from imagemill.data.dataset.published import public_path
@@ -21,7 +22,6 @@ from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
 
 FROM_THE_HUB = 'Once it is on the Hub as `org/name`, `load_dataset("org/name")` opens it.'
-"""Below the code that opens the dataset in its folder."""
 
 _SIZES = (
     (1_000, "n<1K"),
@@ -104,7 +104,7 @@ def dataset_card(
 # {recipe.name}
 
 {manifest["rows"]:,} rows of images {kind}, built with imagemill.
-
+{split_sizes(manifest)}
 ![A few rows of the dataset](contact_sheet.jpg)
 
 ```python
@@ -203,7 +203,7 @@ def card_with_scores(
     place = next((number for number, line in enumerate(lines) if line.startswith("- prompts: ")), None)
     if place is not None:
         lines[place:place] = [f"- scorer {_scorer(scorer)}\n" for scorer in scorers]
-    before, _, after = "".join(lines).partition(f"\n{_BEGIN}\n")
+    before, _, after = with_split_sizes("".join(lines), manifest).partition(f"\n{_BEGIN}\n")
     return _head(head) + before + card_folders(manifest) + after.partition(f"{_END}\n")[2]
 
 

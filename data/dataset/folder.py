@@ -289,7 +289,7 @@ class Folder:
             self.staged.rename(self.scratch(f"staged.{uuid4().hex}"))
         for path in (self.given, self.results, self.tmp, self.replaced):
             shutil.rmtree(path, ignore_errors=True)
-        for path in (*self.state.glob("plan.sqlite*"), self.attempts):
+        for path in (*self.state.glob("plan.sqlite*"), self.state / "answers.sqlite", self.attempts):
             path.unlink(missing_ok=True)
 
 

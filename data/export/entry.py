@@ -6,10 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Row = Mapping[str, Any]
 """A row as JSON-like values; its images are {"bytes", "path"}, or {"path"} alone where no bytes are needed."""
+
+
+class Signer(Protocol):
+    """What puts a signed manifest into images (data.export.credentials)."""
+
+    fingerprint: str
+
+    def sign(self, content: bytes, row: Row, image: str) -> bytes:
+        """The image of the row with its manifest; one that was not generated as it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,8 @@ class Choices:
     """Column whose values become folders."""
     messages: bool = False
     """Whether ids that end in -0, -1, ... are the messages of one row of the prompts file."""
+    signer: Signer | None = None
+    """What signs the generated images, if they are signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.reader import count_kept, find_finished
 from imagemill.data.dataset.where import parse_where
 from imagemill.data.errors import RecipeError
+from imagemill.data.export.credentials import Credentials
 from imagemill.data.export.entry import Choices, Summary
 from imagemill.data.export.formats import FORMATS, Format
 from imagemill.data.export.ledger import Ledger
@@ -48,25 +49,29 @@ def export(
     name: str | None = None,
     by_class: str | None = None,
     messages: bool = False,
+    sign: tuple[Path, Path] | None = None,
 ) -> dict[str, Any]:
     """Export the dataset at ``output`` into the folder ``target`` in the format ``form``, a key of FORMATS.
 
     ``where``: a filter (data.dataset.where); rows that do not meet it are left out. ``source``: the folder of the
     dataset whose rows are exported, one of SOURCES. ``caption``, ``name``, ``by_class``: columns, for captions, the
-    names of files, and folders. ``messages``: ids that end in -0, -1, ... are the messages of one row. ``emit`` is
+    names of files, and folders. ``messages``: ids that end in -0, -1, ... are the messages of one row. ``sign``:
+    certificates and key (data.export.credentials). ``emit`` is
     called with the rows (or packed files) so far and in all.
-    Returns {"format", "to", "rows", "written", "removed", "left_out"}: of ``rows`` in the export this call wrote
-    ``written`` (of a packed format: files); ``left_out`` counts rows without a place in the format, by reason. Raises
-    RecipeError, NotAnImagemillDataset, FolderInUse and OutputError.
+    Returns {"format", "to", "rows", "parts", "written", "removed", "left_out"}: of ``rows`` in the export this call
+    wrote ``written`` (of a packed format: of its ``parts``); ``left_out`` counts rows without a place in the format, by
+    reason. Raises RecipeError, NotAnImagemillDataset, FolderInUse and OutputError.
     """
     if form not in FORMATS:
         raise RecipeError(f"the format is {shown(form)}; it can be {', '.join(FORMATS)}.")
     target = Path(target)
-    choices = Choices(target.absolute(), caption, name, by_class, messages)
+    signer = Credentials(*sign) if sign else None
+    choices = Choices(target.absolute(), caption, name, by_class, messages, signer)
     folder, manifest = find_finished(output)
     files = _files_in(output, manifest, source, form)
     paths = [folder.root / source / file["name"] for file in files]
     chosen = {"caption": caption, "name": name, "class": by_class, "messages": messages or None}
+    chosen["sign"] = signer.fingerprint if signer else None
     _check_choices(form, chosen, read_schema(paths[0]) if paths else None)
     identity = {"format": form, "dataset": manifest["recipe"]["name"]}
     identity |= {"from": source} if source != DATA else {}
@@ -77,13 +82,19 @@ def export(
     done = {"format": form, "to": str(target)}
     with explain_disk_errors(target):
         if marker := ledger.current(identity, content):
-            return {**done, "rows": marker["rows"], "written": 0, "removed": 0, "left_out": marker["left_out"]}
+            return {
+                **done,
+                "written": 0,
+                "removed": 0,
+                **{name: marker[name] for name in ("rows", "parts", "left_out")},
+            }
         with ledger.begun(identity):
             written = _write(read, FORMATS[form], files, part_bytes, manifest["recipe"]["name"], ledger, emit)
-            figures = {"rows": written.rows, "left_out": dict(written.left_out)}
+            parts = 1 if FORMATS[form].layout else sum(name.startswith("train-") for name in written.items)
+            figures = {"rows": written.rows, "parts": parts, "left_out": dict(written.left_out)}
             about = {"fingerprint": manifest["fingerprint"], "content": content, **figures}
             removed = ledger.finish(written.items, {**identity, **about})
-    return {**done, "rows": written.rows, "written": written.written, "removed": removed, **figures}
+    return {**done, "written": written.written, "removed": removed, **figures}
 
 
 def _write(
@@ -130,7 +141,7 @@ def _check_choices(form: str, chosen: Mapping[str, Any], schema: pa.Schema | Non
         fitting = [name for name, known in FORMATS.items() if choice in known.takes]
         if choice != "name" and form not in fitting:
             raise RecipeError(f"--{choice} does not fit the format {form}; it is for {', '.join(fitting)}.")
-        if choice == "messages" or schema is None:
+        if choice in ("messages", "sign") or schema is None:
             continue
         if value not in schema.names:
             raise RecipeError(f"--{choice}: there is no column {shown(value)}; there is {_columns(schema)}.")

@@ -12,11 +12,19 @@ from imagemill.data.export.layouts.diffsynth import diffsynth
 from imagemill.data.export.layouts.dpo import write_dpo
 from imagemill.data.export.layouts.files import files
 from imagemill.data.export.layouts.imagefolder import imagefolder
+from imagemill.data.export.layouts.onetrainer import onetrainer
 from imagemill.data.export.layouts.pairs import pairs
+from imagemill.data.export.layouts.simpletuner import simpletuner
 from imagemill.data.export.layouts.webdataset import write_tar
 from imagemill.data.export.loose import Layout
 from imagemill.data.export.packed import Pack
-from imagemill.data.export.trainers.commands import diffsynth_files, dpo_files, pairs_files
+from imagemill.data.export.trainers.commands import (
+    diffsynth_files,
+    dpo_files,
+    onetrainer_files,
+    pairs_files,
+    simpletuner_files,
+)
 
 Join = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
 
@@ -39,14 +47,14 @@ class Format:
     sources: tuple[str, ...] = ("data", "rejected")
     """Folders of a dataset whose rows fit."""
     takes: tuple[str, ...] = ()
-    """What may be chosen beside --where and --name: caption, class, messages."""
+    """What may be chosen beside --where and --name: caption, class, messages, sign."""
 
 
 _ALL = ("data", "rejected", "pairs")
 
 FORMATS = {
     "imagefolder": Format(
-        "images and metadata.jsonl, as `datasets` reads them", imagefolder, sources=_ALL, takes=("class",)
+        "images and metadata.jsonl, as `datasets` reads them", imagefolder, sources=_ALL, takes=("class", "sign")
     ),
     "webdataset": Format("tar files of about 1 GB", pack=write_tar, suffix=".tar", sources=_ALL, takes=("caption",)),
     "dataflow": Format(
@@ -55,7 +63,7 @@ FORMATS = {
         join={LINES: join_samples},
         takes=("messages",),
     ),
-    "files": Format("images, each with a .txt of its prompt or instruction", files, takes=("caption",)),
+    "files": Format("images, each with a .txt of its prompt or instruction", files, takes=("caption", "sign")),
     "pairs": Format(
         "target/, control/ and the configuration of sd-scripts, musubi-tuner and ai-toolkit",
         pairs,
@@ -66,6 +74,15 @@ FORMATS = {
         "images and metadata.jsonl, as DiffSynth-Studio reads them",
         diffsynth,
         extras=diffsynth_files,
+        takes=("caption",),
+    ),
+    "simpletuner": Format(
+        "target/, control/ and SimpleTuner's configuration", simpletuner, extras=simpletuner_files, takes=("caption",)
+    ),
+    "onetrainer": Format(
+        "images with conditioning images and masks beside them, as OneTrainer reads them",
+        onetrainer,
+        extras=onetrainer_files,
         takes=("caption",),
     ),
     "dpo": Format(

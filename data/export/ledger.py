@@ -201,7 +201,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-_CHOSEN = ("from", "where", "caption", "name", "class", "messages")
+_CHOSEN = ("from", "where", "caption", "name", "class", "messages", "sign")
 
 
 def _chosen(marker: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from imagemill.data.errors import OutputError, RecipeError
-from imagemill.data.export.entry import Choices, Entry, ImageOf, LeftOut, Named, Row, Summary
+from imagemill.data.export.entry import Choices, Entry, ImageOf, LeftOut, Named, Row, Signer, Summary
 from imagemill.data.export.ledger import Item, Ledger
 from imagemill.data.export.row_images import bytes_of
 from imagemill.data.export.source import Source
@@ -58,9 +58,9 @@ def write_loose(
     """
     done, missing, metadata = _plan(source, layout, ledger, summary)
     if not done.rows:
-        reasons = ", ".join(f"{count:,} {why}" for why, count in done.left_out.items())
+        reasons = ", ".join(f"{count:,} {why}" for why, count in done.left_out.items()) or "there is none"
         raise RecipeError(f"no row can be exported: {reasons}. A column of captions can be named with --caption.")
-    total, images = sum(map(len, missing.values())), _Images(ledger)
+    total, images = sum(map(len, missing.values())), _Images(ledger, source.choices.signer)
     for place, rows in missing.items():
         entries = ((named, layout(row, named, source.choices), row) for row, named in source.rows_in(place, rows))
         while batch := list(islice(entries, ROWS_PER_BATCH)):
@@ -138,12 +138,15 @@ def _add(summary: Summary, row: Row, entry: Entry) -> None:
 class _Images:
     """Writer of files; an image that another row has too becomes a hard link of that one's."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, signer: Signer | None) -> None:
         self._ledger = ledger
+        self._signer = signer
         self._first: dict[bytes, str] = {}
 
     def put(self, name: str, content: ImageOf | str, row: Row) -> None:
         encoded = content.encode() if isinstance(content, str) else bytes_of(row, content)
+        if self._signer is not None and isinstance(content, ImageOf):
+            encoded = self._signer.sign(encoded, row, content.column)
         key = hashlib.sha256(encoded).digest() if isinstance(content, ImageOf) else b""
         if key in self._first and self._ledger.link(name, self._first[key]):
             return

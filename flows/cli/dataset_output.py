@@ -30,7 +30,8 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
     figures = plan_dataset(recipe, retry_set_aside)
     if as_json:
         return print_json(figures)
-    kept = figures["rows"] - figures["reused"] - figures["new"]
+    inverse = figures.get("judging", {}).get("inverse", 0)
+    kept = figures["rows"] - figures["reused"] - figures["new"] - inverse
     print(f"{figures['output']}: {count_of(figures['rows'], 'row')} after the build")
     _line("reused", f"{count_of(figures['reused'], 'finished row')}")
     if kept:

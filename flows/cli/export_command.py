@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from imagemill.data.errors import RecipeError
+
 
 def add_commands(app: App) -> None:
     """Register the command."""
@@ -18,7 +20,17 @@ def export(
     /,
     *,
     format: Annotated[
-        Literal["imagefolder", "webdataset", "dataflow", "files", "pairs", "diffsynth", "dpo"],
+        Literal[
+            "imagefolder",
+            "webdataset",
+            "dataflow",
+            "files",
+            "pairs",
+            "diffsynth",
+            "simpletuner",
+            "onetrainer",
+            "dpo",
+        ],
         Parameter(help="Format to write."),
     ],
     to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
@@ -41,6 +53,10 @@ def export(
     messages: Annotated[
         bool, Parameter(help="For dataflow: ids that end in -0, -1, ... are the user messages of one row.")
     ] = False,
+    sign: Annotated[
+        Path | None, Parameter(help="Certificates as PEM: generated images get signed content credentials (C2PA).")
+    ] = None,
+    sign_key: Annotated[Path | None, Parameter(help="Private key of the certificate, as PEM.")] = None,
     json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Write a finished dataset's images and columns in another format, for other tools and trainers.
@@ -50,5 +66,8 @@ def export(
     """
     from imagemill.flows.cli.export_output import print_export
 
+    if (sign is None) != (sign_key is None):
+        raise RecipeError("--sign and --sign-key go together: the certificates, and their key.")
     chosen = {"caption": caption, "name": name, "by_class": class_, "messages": messages}
+    chosen["sign"] = (sign, sign_key) if sign else None
     return print_export(output, format, to, where, from_, chosen, json)

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from imagemill.data.config.judging.names import given_scores
 from imagemill.data.config.load import load_recipe, read_yaml, set_field
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.shipped import find_recipe
@@ -200,22 +201,26 @@ class ShortForm:
         select = section.get("select")
         if isinstance(select, Mapping) and (select.get("best") is not None or select.get("where")):
             return {}
-        if isinstance(scorers, Mapping) and scorers:
-            if len(scorers) > 1:
-                names = ", ".join(shown(name) for name in scorers)
+        scores = given_scores(scorers) if isinstance(scorers, Mapping) else []
+        if scores:
+            if len(scores) > 1:
+                names = ", ".join(shown(name) for name in scores)
                 raise RecipeError(
                     f"candidates is given, and the recipe has the scorers {names}: say in overrides which of them "
-                    f'chooses, such as {{"{step}.select.best": "{next(iter(scorers))}"}}.'
+                    f'chooses, such as {{"{step}.select.best": "{scores[0]}"}}.'
                 )
-            return {f"{step}.select.best": next(iter(scorers))}
+            return {f"{step}.select.best": scores[0]}
         if not step.endswith("generate"):
             raise RecipeError(
                 "candidates is given, but no scorer says which edit is the best: give a base recipe with scorers, such "
                 "as curated-edits."
             )
         model = self.model if _is_given(self.model) else section.get("model") or DEFAULT_MODEL
-        scorer = BUNDLED_SCORER if self._key(model) == DEFAULT_MODEL else SCORER
-        return {"scorers": {"fits": {"kind": "similarity", "model": scorer}}, f"{step}.select.best": "fits"}
+        scorer = {"kind": "similarity", "model": BUNDLED_SCORER if self._key(model) == DEFAULT_MODEL else SCORER}
+        if self._steps[1]:
+            # Edited images would be compared with target_prompt, which few prompts have.
+            scorer["text"] = "prompt"
+        return {"scorers": {"fits": scorer}, f"{step}.select.best": "fits"}
 
     def _section(self, place: str) -> Mapping[str, Any]:
         """The section of a step in the base recipe, overrides included; empty if it has none."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from imagemill.data.config.judging.names import given_scores
+
 INPUT = "input_score_"
 SCORE = "score_"
 
@@ -16,7 +18,7 @@ def threshold_place(recipe: Mapping[str, Any], column: str) -> tuple[str, ...] |
     None for a column that is no score of the recipe's scorers.
     """
     name = column.removeprefix(INPUT).removeprefix(SCORE)
-    if not column.startswith((INPUT, SCORE)) or name not in _scores(recipe):
+    if not column.startswith((INPUT, SCORE)) or name not in given_scores(recipe.get("scorers") or {}):
         return None
     steps = _steps(recipe)
     if not steps:
@@ -24,15 +26,6 @@ def threshold_place(recipe: Mapping[str, Any], column: str) -> tuple[str, ...] |
     # The score of a row's input image is that of an earlier step.
     step = steps[0] if column.startswith(INPUT) else steps[-1]
     return *step, "select", "where", name
-
-
-def _scores(recipe: Mapping[str, Any]) -> set[str]:
-    """Names of the scores that the recipe's scorers give: of a chat scorer, one for each number of its answers."""
-    found: set[str] = set()
-    for name, scorer in (recipe.get("scorers") or {}).items():
-        is_chat = isinstance(scorer, Mapping) and scorer.get("kind") == "chat"
-        found |= {f"{name}_{field}" for field in scorer.get("fields") or {}} if is_chat else {name}
-    return found
 
 
 def _steps(recipe: Mapping[str, Any]) -> list[tuple[str, ...]]:

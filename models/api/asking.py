@@ -73,7 +73,7 @@ class Asker:
         Raises BudgetReached, ApiFault or BadRow if this question has no answer, BuildFailed if the API is at fault.
         """
         request = question.request_id
-        if (known := await asyncio.to_thread(self._known, question)) is not None:
+        if (known := self._known(question)) is not None:
             return known
         # Equal questions of several rows are one.
         task = self._in_flight.get(request)
@@ -113,7 +113,7 @@ class Asker:
         images = [await self._sent(image, read) for image in question.images]
         question_id = question.question_id([image.pixels for image in images])
         if question.images:
-            known = await asyncio.to_thread(self._store.find_by_pixels, question_id)
+            known = self._store.find_by_pixels(question_id)
             if known is not None and not self._is_asked_again(known):
                 return await self._pin(
                     replace(

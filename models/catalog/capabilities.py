@@ -53,7 +53,7 @@ def task_of(section: Generate | Edit) -> Task:
     return "text-to-image" if isinstance(section, Generate) else section.task
 
 
-def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, float]:
+def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that all calls of the section share. Raises RecipeError for one that the task does not have."""
     task = task_of(section)
     defaults = {
@@ -61,7 +61,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
         # Of a family's tasks only instruction has a guidance by the source image.
         "image_guidance_scale": settings["image_guidance_scale"] if task == "instruction" else None,
     }
-    arguments = {}
+    arguments: dict[str, Any] = dict(call.arguments)
     for name, default in defaults.items():
         value = getattr(section, name, None)
         if value is not None and default is None:
@@ -217,12 +217,15 @@ _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
 """Families whose guidance goes into the transformer, if that has an input for it."""
 
 
-def uses_guidance(declared: bool | None, family: str, folder: Path | None) -> bool:
+def uses_guidance(declared: bool | None, family: str, folder: Path | None, given: bool | None = None) -> bool:
     """Whether a model makes use of a guidance scale.
 
     ``declared`` is the catalog's answer; without one the configs in the model's ``folder`` decide. A model that
-    neither describes, such as a repository's, is taken to use it.
+    neither describes, such as a repository's, is taken to use it. ``given``: whether a transformer that is loaded in
+    place of the model's own does; None where there is none, or it is not known.
     """
+    if given is not None and family in _EMBEDDED:
+        return given
     if declared is not None:
         return declared
     if folder and family in _EMBEDDED:

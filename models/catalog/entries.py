@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.errors import RecipeError
-from imagemill.data.messages import field_path, shown, shown_path
+from imagemill.data.messages import field_path, shown_path
 from imagemill.data.storage.yaml_file import BadYaml, read_yaml_file
+from imagemill.models.catalog.families.own import check_own
 from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.spec import Quantized, Task
 
@@ -54,6 +55,8 @@ class TaskCall(_Entry):
     """None where none generates reproducibly."""
     ip_adapter: bool = False
     """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
+    arguments: dict[str, bool | int | float | str] = {}
+    """Further arguments of every call."""
 
     def takes(self, layout: str) -> bool:
         """Whether a row may have references in this layout (the recipe's references_layout)."""
@@ -146,7 +149,9 @@ class Entry(_Entry):
         return {task: call for task, call in family.tasks.items() if self.tasks is None or task in self.tasks}
 
 
-class _File(_Entry):
+class ModelsFile(_Entry):
+    """A file of families, models and scorers."""
+
     families: dict[str, Family] = {}
     models: dict[str, Entry] = {}
     scorers: dict[str, ScorerEntry] = {}
@@ -162,6 +167,8 @@ class Catalog:
     """Names of the models and scorers in the user's file."""
     scorers: Mapping[str, ScorerEntry] = field(default_factory=dict)
     """Models that judge images, by name."""
+    untried: frozenset[str] = frozenset()
+    """Names of the families in the user's file, which imagemill's tests do not have."""
 
     def key_of(self, name: str) -> str | None:
         """The key of the model that has this name or alias, in any capitals; None if none has."""
@@ -212,46 +219,34 @@ class Catalog:
 def read_catalog(user_file: str | None = None) -> Catalog:
     """The shipped catalog, overridden by the user's models.
 
-    ``user_file``: path of a YAML file with the keys ``models`` and ``scorers``; None: the one that IMAGEMILL_MODELS
-    names, if any.
-    Raises RecipeError.
+    ``user_file``: path of a YAML file with the keys ``models``, ``families`` and ``scorers``; None: the one that
+    IMAGEMILL_MODELS names, if any. Raises RecipeError.
     """
     shipped = _shipped()
     field, path = ("recipe.models_file", user_file) if user_file else (USER_FILE, os.environ.get(USER_FILE))
     if not path:
         return Catalog(shipped.families, shipped.models, scorers=shipped.scorers)
     own = _read(field, Path(path).expanduser())
-    if own.families:
-        raise RecipeError(
-            f"{field}: {shown_path(path)} has 'families', which only the shipped catalog can have: leave them out."
-        )
-    for name, entry in own.models.items():
-        if entry.family not in shipped.families:
-            raise RecipeError(
-                f"{field}: models.{name}.family in {shown_path(path)} is {shown(entry.family)}; imagemill can call: "
-                f"{', '.join(shipped.families)}."
-            )
-        unable = set(entry.tasks or ()) - set(shipped.families[entry.family].tasks)
-        if unable:
-            raise RecipeError(
-                f"{field}: models.{name}.tasks in {shown_path(path)} names {shown(min(unable))}; a {entry.family} can: "
-                f"{', '.join(shipped.families[entry.family].tasks)}."
-            )
+    check_own(field, path, own, Catalog(shipped.families, shipped.models))
     names = frozenset({*own.models, *own.scorers})
     return Catalog(
-        shipped.families, {**shipped.models, **own.models}, names, scorers={**shipped.scorers, **own.scorers}
+        {**shipped.families, **own.families},
+        {**shipped.models, **own.models},
+        names,
+        scorers={**shipped.scorers, **own.scorers},
+        untried=frozenset(own.families),
     )
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> _File:
+def _shipped() -> ModelsFile:
     return _read("the catalog", HERE / "catalog.yaml")
 
 
-def _read(field: str, path: Path) -> _File:
+def _read(field: str, path: Path) -> ModelsFile:
     try:
         content = read_yaml_file(path) or {}
-        file = _File.model_validate(content)
+        file = ModelsFile.model_validate(content)
     except OSError as error:
         raise RecipeError(f"{field} is {shown_path(path)}, which cannot be read: {error.strerror or error}.") from error
     except BadYaml as error:
@@ -286,6 +281,8 @@ def _read(field: str, path: Path) -> _File:
 
 def _allowed(where: tuple[int | str, ...]) -> str:
     fields = (
-        {"models": Entry, "families": Family, "scorers": ScorerEntry}.get(str(where[0])) if len(where) > 1 else _File
+        {"models": Entry, "families": Family, "scorers": ScorerEntry}.get(str(where[0]))
+        if len(where) > 1
+        else ModelsFile
     )
     return f"; allowed are {', '.join(fields.model_fields)}" if fields else ""

@@ -68,8 +68,9 @@ def class_name(field: str, name: str, index: str) -> str:
 def uncallable(field: str, name: str, kind: str, catalog: Catalog) -> RecipeError:
     """The error for a pipeline class of diffusers that is no family of the catalog."""
     return RecipeError(
-        f"{field} is {shown(name)}, a {cut(kind)}, which imagemill cannot call yet. "
-        f"It can call: {', '.join(catalog.families)}."
+        f"{field} is {shown(name)}, a {cut(kind)}, which imagemill cannot call. It "
+        f"can call {', '.join(catalog.families)}, and others that make an image of a prompt and a generator. "
+        "Describe yours under families in a models file (docs/models.md)."
     )
 
 
@@ -78,8 +79,8 @@ def _checkpoint(path: Path) -> str:
         return "a file that does not exist: name a catalog model, a local folder, or an 'org/name' repository."
     if path.suffix.lower() == ".gguf":
         return (
-            "a single-file checkpoint. A GGUF file has one part's quantized weights alone, which imagemill does not "
-            "load: name the model's repository or folder, and set memory.quantization, such as bitsandbytes_4bit."
+            "a file with one part's quantized weights alone: name the model's folder, repository or catalog name, and "
+            "this file in the step's parts, such as parts: {transformer: FILE}."
         )
     source, target = (
         json.dumps(str(it), ensure_ascii=False) for it in (path.absolute(), path.absolute().with_suffix(""))

@@ -5,6 +5,7 @@ Imports no torch, so that a plan, or a build that has nothing to generate, never
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,8 @@ from imagemill.models.catalog.capabilities import (
     uses_guidance,
 )
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
-from imagemill.models.catalog.external_parts import find_external_parts
+from imagemill.models.catalog.external_parts import find_external_parts, find_given_parts, given_guidance
+from imagemill.models.catalog.families.signature import family_of
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
@@ -70,7 +72,7 @@ class Resolver:
         folder = self._folder(field, source)
         index = partial(self._index, field, source, folder)
         name = entry.family if entry else class_name(f"{field}.model", section.model, index())
-        family = self.catalog.families.get(name)
+        family = self.catalog.families.get(name) or family_of(name)
         if family is None:
             raise uncallable(f"{field}.model", section.model, name, self.catalog)
         if section.safety != "off":
@@ -79,6 +81,13 @@ class Resolver:
         call = self._call(step, section, entry, family)
         adapters = find_adapters(step, section, call, self.catalog, self.locator)
         step_call = call.controlnet if adapters.controlnet else call
+        # Of a repository in the catalog no file is needed before a worker has something to generate.
+        has_index = entry is None or folder is not None
+        parts = find_given_parts(
+            f"{field}.parts", section.parts, json.loads(index()) if has_index else None, self.locator
+        )
+        own_parts = {name: part for name, part in (entry.parts if entry else {}).items() if name not in section.parts}
+        parts = (*find_external_parts(f"{field}.model", own_parts, self.locator), *parts)
         arguments = arguments_of(step, section, call, settings)
         min_steps = max(
             fewest_steps(task_of(section), call.pipeline, arguments.get("strength")),
@@ -87,8 +96,7 @@ class Resolver:
         size = settings["width"], settings["height"]
         allowed = family.schedulers if step_call.schedulers is None else step_call.schedulers
         scheduler = check_scheduler(f"{field}.scheduler", section.scheduler, section.model, allowed)
-        # Of a repository in the catalog no file is needed before a worker has something to generate.
-        if scheduler is None and (entry is None or folder):
+        if scheduler is None and has_index:
             check_own_scheduler(step, section.model, name, allowed, index(), folder)
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"
         return ModelSpec(
@@ -105,7 +113,9 @@ class Resolver:
             limits=Limits(
                 size_multiple=settings["size_multiple"],
                 negative_prompt=settings["negative_prompt"],
-                uses_guidance=uses_guidance(settings["uses_guidance"], name, folder),
+                uses_guidance=uses_guidance(
+                    settings["uses_guidance"], name, folder, given_guidance(f"{field}.parts.transformer", parts)
+                ),
                 min_steps=min_steps,
                 # diffusers gives all rows of a call the same image prompt.
                 # Stitched images are as wide as each row's references make them.
@@ -126,7 +136,7 @@ class Resolver:
                 to_bucket=isinstance(section, Edit) and (section.size == "bucket" or call.only is not None),
             ),
             adapters=adapters,
-            external_parts=find_external_parts(f"{field}.model", entry.parts if entry else {}, self.locator),
+            external_parts=parts,
             scheduler=scheduler,
             speed=section.speed,
             memory=section.memory,
@@ -134,6 +144,7 @@ class Resolver:
             cache_dir=self.locator.cache_dir,
             licence=entry.licence if entry else "unknown",
             is_catalogued=entry is not None,
+            is_untried=name in self.catalog.untried or name not in self.catalog.families,
         )
 
     def _key(self, section: Generate | Edit) -> str | None:
@@ -153,7 +164,7 @@ class Resolver:
         folder = Path(entry.folder) if entry and entry.folder else Path(name).expanduser()
         if entry is None and folder.suffix.lower() in SINGLE_FILES and folder.is_file():
             check_no_revision(field, name, section.revision)
-            check_whole(f"{field}.model", read_checkpoint(f"{field}.model", folder.resolve()))
+            check_whole(f"{field}.model", read_checkpoint(f"{field}.model", folder.resolve()), section.parts)
             return ModelSource(str(folder.resolve()), files=cached_hash(folder), is_checkpoint=True)
         has_index = (folder / INDEX).is_file()
         if entry is None and not has_index and (folder.is_dir() or not _may_be_repository(name)):

@@ -18,6 +18,7 @@ from imagemill.data.config.memory import Memory
 from imagemill.data.config.schedulers import SchedulerName
 from imagemill.data.config.speed import Speed
 from imagemill.data.identity import digest
+from imagemill.data.messages import shown
 from imagemill.data.records import ModelFacts
 from imagemill.models.catalog.adapters.controlnet import ControlnetFiles
 from imagemill.models.catalog.adapters.ip_adapter import IpAdapterFiles
@@ -99,6 +100,8 @@ class ModelSpec:
     licence: str = "unknown"
     is_catalogued: bool = False
     """Whether its settings are those of an entry of the catalog, and not its family's alone."""
+    is_untried: bool = False
+    """Whether its family is a user's, or known by its signature alone: its first rows have to prove it."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -165,6 +168,21 @@ class ModelSpec:
 
 
 Model = ModelSpec | ApiSpec
+
+
+def is_untried(model: Model) -> bool:
+    """Whether imagemill's tests do not have a model's family."""
+    return isinstance(model, ModelSpec) and model.is_untried
+
+
+def untried_families(models: Iterable[Model]) -> list[str]:
+    """What a user is told of models whose families imagemill's tests do not have, a sentence for each."""
+    return [
+        f"{shown(model.name)} is a {model.pipeline}, untried by imagemill: its first rows have to prove that an image "
+        "depends on its row alone."
+        for model in loaded_here(models)
+        if model.is_untried
+    ]
 
 
 def loaded_here(models: Iterable[Model]) -> list[ModelSpec]:

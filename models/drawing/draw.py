@@ -21,6 +21,7 @@ from imagemill.models.drawing.batches import PreparedDrawing, cut_batches, prepa
 from imagemill.models.drawing.encode_pool import Encoders
 from imagemill.models.drawing.measures.prompt_truncated import max_tokens
 from imagemill.models.drawing.measuring import Measuring
+from imagemill.models.drawing.proof import prove
 from imagemill.models.drawing.recovery import RecoveringGenerator
 from imagemill.models.job import Job
 from imagemill.models.loading.load_errors import DeviceLost, is_sticky
@@ -84,6 +85,7 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
             batches = chain(in_batches, one_by_one)
             for batch in _prefetched(batches) if any(_reads(drawing) for drawing in missing) else batches:
                 with in_flight.mark([prepared.drawing.key for prepared in batch]), timeline.batch():
+                    prove(pipeline, job.spec, batch[0], job.batch_size)
                     good = generator.draw(batch)
                     measured = measuring.measure([(prepared.drawing, image) for prepared, image, _ in good], failed)
                 requests = [

@@ -22,6 +22,7 @@ from imagemill.models.catalog.weight_files import VARIANTS, variant_of
 from imagemill.models.library_messages import collect_new
 from imagemill.models.loading.adapters import check_fit, hub_arguments, load_controlnet, load_ip_adapter
 from imagemill.models.loading.fixed_texts import fix_text_lengths
+from imagemill.models.loading.given_parts import load_given_part
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import load_loras
 from imagemill.models.loading.memory.model_offload import share_offload
@@ -125,9 +126,10 @@ def _load(spec: ModelSpec, folder: Path, device: torch.device, given: Mapping[st
     )
 
 
-def extra_components(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
+def extra_components(spec: ModelSpec, device: torch.device, folder: Path | None = None) -> dict[str, Any]:
     """Load components that are not in the model's own repository into host memory: ControlNet and external parts.
 
+    ``folder``: of the model's configuration, for parts that are loaded in place of its own.
     Raises RecipeError where their files cannot be loaded.
     """
     if os.environ.get("IMAGEMILL_PIPELINE"):
@@ -135,7 +137,8 @@ def extra_components(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for part in spec.external_parts:
         with load_errors(spec, part.source.location), complete_weights(spec.name, part.source.location):
-            parts[part.name] = _load_external_part(spec, part, device)
+            load = partial(load_given_part, folder=folder) if part.is_given else _load_external_part
+            parts[part.name] = load(spec, part, device=device)
     if spec.adapters.controlnet:
         location = spec.adapters.controlnet.source.location
         with load_errors(spec, location), complete_weights(spec.name, location):

@@ -27,6 +27,7 @@ from imagemill.models.loading.device_memory import (
     move,
     weights_of,
 )
+from imagemill.models.loading.given_parts import given_names
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import changed_parts
 from imagemill.models.loading.memory.offload import device_bytes, loaded_bytes, stays_on_device
@@ -117,12 +118,13 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
     loaded = {path: part for resident in shareable for path, part in resident.folders.items()}
     # A LoRA or an IP-Adapter changes a part in place, so such a part is not shared.
     changed = (changed_parts(spec) | steered_parts(spec)) if own else frozenset()
+    own = [path for path in own if path.name not in given_names(spec)]
     shared = {
         path.name: loaded[equal] for path in own if path.name not in changed and (equal := find_equal(path, loaded))
     }
-    extra = extra_components(spec, device)
-    own_bytes = loaded_bytes(spec, folder, shared) if folder else []
-    adapter = ip_adapter_bytes(spec) if own else 0
+    extra = extra_components(spec, device, folder)
+    own_bytes = loaded_bytes(spec, folder, {**shared, **extra}) if folder else []
+    adapter = ip_adapter_bytes(spec) if folder else 0
     _make_space(device_bytes(spec, [*own_bytes, *map(_size, modules_of(extra)), adapter]), device, max_resident)
     pipeline = load_pipeline(spec, device, {**shared, **extra}, report)
     speed_up(pipeline, spec.speed, spec.name, spec.call.texts_vary)

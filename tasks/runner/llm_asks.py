@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -41,7 +40,7 @@ class LlmAsks:
 
     async def known(self, question: Question) -> Answer | None:
         """The answer that the dataset has; None if it has none."""
-        return await asyncio.to_thread(self._askers.store.find, question)
+        return self._askers.store.find(question)
 
 
 @contextmanager

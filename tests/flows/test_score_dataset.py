@@ -15,6 +15,7 @@ from imagemill.data.verify.integrity import verify_files
 from imagemill.models.drawing.measure_registry import measures_of
 from tests.conftest import ROOT, Build, made_once, write_prompts
 from tests.flows.build.test_judged_builds import CHANGED, SHARP, manifest_of, rows_in
+from tests.models.chat_server import ChatServer
 from tests.models.tiny.scorers import save_scorer
 
 Score = Callable[..., dict[str, Any]]
@@ -283,3 +284,22 @@ def test_images_that_cannot_be_scored_fail_the_run_and_the_others_have_their_sco
     assert [key for key, value in scores.items() if value is None] == broken[:1]
     figures = score(fields, SHARP)
     assert (figures["scored"], figures["unscored"]) == (1, 0)
+
+
+def test_a_datasets_language_model_keeps_its_columns_and_none_is_asked(
+    build: Build, score: Score, fields: dict[str, Any]
+):
+    fields = {name: value for name, value in fields.items() if name != "edit"}
+    with ChatServer(lambda asked: {"follows": 3, "reason": "why"}).running() as chat:
+        judge = {"kind": "chat", "model": "judge", "api": {"base_url": chat.address}, "ask": "Is it {prompt}?"}
+        judge["fields"] = {"follows": "1..5", "reason": "text"}
+        build({**fields, "scorers": {"judge": judge}})
+        asked = len(chat.requests)
+        with pytest.raises(RecipeError, match=r"scorers\.other is a chat scorer, and a finished dataset"):
+            score(fields, {"other": judge})
+        score(fields, {**SHARP, "both": {"kind": "formula", "text": "judge_follows + sharp"}})
+        assert len(chat.requests) == asked
+    for row in rows_in(fields["output"]):
+        assert (row["score_judge_follows"], row["judge_reason"]) == (3.0, "why")
+        assert row["score_both"] == pytest.approx(3 + row["score_sharp"], rel=1e-6)
+    check_verified(fields)

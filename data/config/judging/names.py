@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -41,3 +42,15 @@ ScoreRef = Text
 """A place in the recipe that names a score; data.config.judging.checks sees that there is one."""
 
 MaybeScoreRef = Annotated[ScoreRef | None, BeforeValidator(blank_as_none)]
+
+
+def given_scores(scorers: Mapping[str, Any]) -> list[str]:
+    """Names of the scores of a recipe's ``scorers`` as a file has them; a chat scorer gives one for each number."""
+    names: list[str] = []
+    for name, scorer in scorers.items():
+        fields = scorer.get("fields") if isinstance(scorer, Mapping) and scorer.get("kind") == "chat" else None
+        if isinstance(fields, Mapping):
+            names += [f"{name}_{field}" for field, form in fields.items() if isinstance(form, str) and form != "text"]
+        else:
+            names.append(name)
+    return names

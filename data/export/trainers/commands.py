@@ -5,6 +5,7 @@ Commands are as each trainer's own pages give them (read 2026-11-29); models and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from shlex import quote
 
@@ -13,6 +14,7 @@ from imagemill.data.export.trainers.ai_toolkit import ai_toolkit_yaml
 from imagemill.data.export.trainers.groups import groups_of
 from imagemill.data.export.trainers.kohya import kohya_toml
 from imagemill.data.export.trainers.musubi import musubi_toml
+from imagemill.data.export.trainers.simpletuner import multidatabackend_json
 
 _CHANGED = (
     "An image that was generated again keeps its name. Trainers cache what they made of an image under that name: "
@@ -80,6 +82,40 @@ def diffsynth_files(summary: Summary) -> Mapping[str, str]:
         ),
     ]
     return {"train.md": "\n".join(sections)}
+
+
+def simpletuner_files(summary: Summary) -> Mapping[str, str]:
+    """Name -> content of multidatabackend.json and train.md."""
+    path = summary.choices.target / "multidatabackend.json"
+    sections = [
+        "# Training on this export",
+        "Paths are absolute: after moving the folder, export again. " + _CHANGED,
+        "## SimpleTuner",
+        f'Your config.json names the model, and this file: `"data_backend_config": {json.dumps(str(path))}`\n',
+        _shell("simpletuner train"),
+    ]
+    return {"multidatabackend.json": multidatabackend_json(summary), "train.md": "\n".join(sections)}
+
+
+def onetrainer_files(summary: Summary) -> Mapping[str, str]:
+    """Name -> content of concepts.json and train.md."""
+    concept = {
+        "name": summary.dataset,
+        "path": str(summary.choices.target),
+        "enabled": True,
+        "include_subdirectories": False,
+        "text": {"prompt_source": "sample"},
+    }
+    sections = [
+        "# Training on this export",
+        "Paths are absolute: after moving the folder, export again. " + _CHANGED,
+        "## OneTrainer",
+        "Name concepts.json as `concept_file_name` in your configuration; `custom_conditioning_image: true` for "
+        "conditioning images, `masked_training: true` for masks.\n",
+        _shell("python scripts/train.py --config-path CONFIG"),
+    ]
+    concepts = json.dumps([concept], indent=2, ensure_ascii=False) + "\n"
+    return {"concepts.json": concepts, "train.md": "\n".join(sections)}
 
 
 def dpo_files(summary: Summary) -> Mapping[str, str]:

@@ -25,7 +25,13 @@ def kohya_toml(summary: Summary) -> str:
         f"max_bucket_reso = {longest}",
         "bucket_no_upscale = true",
     ]
-    for group in groups_of(summary):
+    groups = groups_of(summary)
+    # sd-scripts takes images with control images or without, not both.
+    if any(group.controls for group in groups):
+        plain = [group for group in groups if not group.controls]
+        lines += [f"# left out, since it has no control images: {json.dumps(str(group.target))}" for group in plain]
+        groups = [group for group in groups if group.controls]
+    for group in groups:
         lines += ["", "  [[datasets.subsets]]", f"  image_dir = {json.dumps(str(group.target))}", "  num_repeats = 1"]
         if group.controls:
             lines.append(f"  conditioning_data_dir = {json.dumps(str(group.controls[0]))}")

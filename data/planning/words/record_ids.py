@@ -59,6 +59,8 @@ class RecordIds:
         """A hash of what the recipe reads of the record; a label that is only carried is no part of it."""
         roles = self._row_maker.roles.of(tuple(fields))
         content = roles.values(fields) | roles.setting_values(fields)
+        # It is blank.
+        content.pop("id", None)
         content |= {f"{{{name}}}": fields[name] for name in self._read if name in fields}
         for role in self._row_maker.roles.image_roles:
             images = plain_images(content.get(role))

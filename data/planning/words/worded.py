@@ -43,6 +43,9 @@ class Words:
 
     def __init__(self, recipe: Recipe, row_maker: RowMaker, asks: Asks) -> None:
         self._steps = recipe.llm
+        # Parsed once, not for each row.
+        self._fields = [step.answer_fields for step in recipe.llm]
+        self._placeholders = [step.placeholders for step in recipe.llm]
         self._truncated = recipe.images.truncated == "allow"
         self._row_maker = row_maker
         self._ids = RecordIds(recipe, row_maker)
@@ -108,7 +111,7 @@ class Words:
             if answer.values is None:
                 raise BadRow(f"{asker_of(number)}: {answer.fault or 'the model gave no answer'}")
             # Again: a dataset's answers may be from someone else.
-            values = read_values(step.answer_fields, answer.values)
+            values = read_values(self._fields[number], answer.values)
         except ValueError as error:
             return Copy(copy.fields, given_id, BadRow(f"{asker_of(number)}: the dataset's answer is not one: {error}"))
         except BadRow as error:
@@ -120,7 +123,7 @@ class Words:
 
     def _question(self, number: int, fields: Mapping[str, Any], which: int, seen: tuple[SeenImage, ...]) -> Question:
         step = self._steps[number]
-        values = {name: self._text(asker_of(number), name, fields) for name in step.placeholders}
+        values = {name: self._text(asker_of(number), name, fields) for name in self._placeholders[number]}
         return Question(
             asker=asker_of(number),
             model=step.model,
@@ -128,7 +131,7 @@ class Words:
             system=step.system,
             text=fill_in(step.ask, values),
             images=seen,
-            fields=step.answer_fields,
+            fields=self._fields[number],
             temperature=step.temperature,
             seed=None if step.seed is None else (step.seed + which) % (MAX_SEED + 1),
             number=which,

@@ -27,8 +27,9 @@ def figures_before(run: Mapping[str, Any] | None) -> dict[str, str]:
         return {}
     seconds, idle = run.get("seconds"), run.get("device_idle")
     figures = {
-        "": f"run of {markdown_text(str(run.get('started', ''))[:16].replace('T', ' '))}, "
-        f"{markdown_text(str(run.get('status', '')))}",
+        # A heading on several lines leaves the columns narrow enough for both dashboards.
+        "": "<br>".join(["last run", *map(markdown_text, str(run.get("started", ""))[:16].split("T"))])
+        + f", {markdown_text(str(run.get('status', '')))}",
         "rows": _count(run.get("rows")),
         "images to generate": _count(run.get("planned")),
         "generated": _count(run.get("generated")),
@@ -49,11 +50,12 @@ def workers_section(progress: Progress) -> str:
     seconds, workers = progress.seconds(), dict(progress.workers)
     if not workers:
         return ""
+    # Without GPUs there is none.
+    has_use = any(stats.samples for stats in workers.values())
     lines = []
     for name in sorted(workers)[:MAX_WORKERS]:
         figures = worker_figures(workers[name], seconds)
         busy = f"{figures['drawing']:.0f} s generating, {figures['waiting']:.0f} s waiting, {figures['loading']:.0f} s"
-        used = "" if figures["utilisation"] is None else f"{figures['utilisation']:.0f} %"
         cells = [
             markdown_text(name),
             markdown_text(figures["device"]),
@@ -61,14 +63,17 @@ def workers_section(progress: Progress) -> str:
             f"{figures['images_per_second']:.2f}",
             f"{busy} loading",
             f"{figures['peak_gib']:.1f} GiB",
-            used,
+            *([_percent(figures["utilisation"])] if has_use else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     more = f"\nThe first {MAX_WORKERS} of {len(workers):,}.\n" if len(workers) > MAX_WORKERS else ""
-    heading = (
-        "| worker | device | images | images/s | time | peak memory | utilisation |\n|---|---|---|---|---|---|---|"
-    )
+    labels = ["worker", "device", "images", "images/s", "time", "peak memory", *(["utilisation"] if has_use else [])]
+    heading = f"| {' | '.join(labels)} |\n|{'---|' * len(labels)}"
     return f"\n## Workers\n\n{heading}\n" + "\n".join(lines) + f"\n{more}"
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.0f} %" if _is_number(value) else ""
 
 
 def _count(value: Any) -> str:

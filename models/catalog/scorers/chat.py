@@ -5,15 +5,15 @@ Imports neither torch nor httpx.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from imagemill.data.config.judging.chat import ChatScorer
+from imagemill.data.scores.chat_facts import UNKNOWN, chat_facts
 from imagemill.data.scores.records import Reads, ScorerFacts
 from imagemill.models.catalog.api_key import check_key
 from imagemill.models.catalog.source import ModelSource
-
-CHAT = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class ChatScorerSpec:
     """The scorer's name in the recipe."""
     field: str
     section: ChatScorer
-    kind: str = CHAT
-    licence: str = "unknown"
+    kind: str = "chat"
+    licence: str = UNKNOWN
     keeps_vector: bool = False
 
     @property
@@ -44,25 +44,13 @@ class ChatScorerSpec:
         return ()
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Mapping[str, Any]:
         """All that decides its scores, but for the row's values and images."""
-        return {"kind": CHAT, **self.section.identity(), "field": self.field}
+        return self.facts().identity
 
     def facts(self) -> ScorerFacts:
         """What planning and the ledger need to know."""
-        return ScorerFacts(
-            name=self.name,
-            kind=CHAT,
-            identity=self.identity,
-            reads=self.reads,
-            model=self.section.model,
-            revision=self.section.revision,
-            licence=self.licence,
-            question=self.section.ask,
-            asker=self.asker,
-            is_text=not self.section.answer_fields[self.field].is_number,
-            is_of_edits=self.section.is_of_edits,
-        )
+        return chat_facts(self.asker, self.section)[self.name]
 
 
 def resolve_chat(name: str, section: ChatScorer) -> dict[str, ChatScorerSpec]:

@@ -6,7 +6,7 @@ which are the same, and of ComfyUI's saved checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,12 @@ def read_checkpoint(field: str, path: Path) -> Checkpoint:
     return _read(field, path, (state.st_size, state.st_mtime_ns, state.st_ino))
 
 
-def check_whole(field: str, checkpoint: Checkpoint) -> None:
-    """Raises RecipeError where a file lacks a part that its pipeline needs."""
-    if lacking := sorted(set(checkpoint.lacking) - set(OPTIONAL)):
+def check_whole(field: str, checkpoint: Checkpoint, given: Iterable[str]) -> None:
+    """Raises RecipeError where a file lacks a part that its pipeline needs, and that is not ``given``."""
+    if lacking := sorted(set(checkpoint.lacking) - {*OPTIONAL, *given}):
         raise RecipeError(
             f"{field} is {shown_path(checkpoint.path)}, which has no {' and no '.join(lacking)}: only "
-            f"{', '.join(sorted(checkpoint.parts))}. Name a file with all parts, a folder, or a repository."
+            f"{', '.join(sorted(checkpoint.parts))}. Name the others in the step's parts, or a model with all of them."
         )
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from imagemill.models.catalog.single_file.header import Header
 
-Scheme = Literal["original", "clip", "open_clip", "t5"]
-"""How a part's tensors are named: as its makers did, or as transformers or OpenCLIP do."""
+Scheme = Literal["original", "diffusers", "clip", "open_clip", "t5"]
+"""How a part's tensors are named: as its makers did, or as diffusers, transformers (clip, t5) or OpenCLIP do."""
 
 Tokenizer = Literal["clip", "clip, padded with 0", "t5"]
 

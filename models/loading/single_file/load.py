@@ -10,19 +10,14 @@ from typing import Any
 
 import torch
 
-from imagemill.data.errors import RecipeError
-from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.single_file.checkpoint import read_checkpoint
 from imagemill.models.catalog.single_file.contents import Checkpoint, FilePart
 from imagemill.models.catalog.single_file.folder import config_folder
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.memory.offload import part_quantization, quantized_parts
 from imagemill.models.loading.memory.part_sizes import checkpoint_sizes
-from imagemill.models.loading.single_file.convert import clip_tensors, flux_tensors, open_clip_tensors
 from imagemill.models.loading.single_file.tensors import read_tensors
-
-_UNET = "model.diffusion_model."
-"""The prefix by which diffusers knows a UNet's tensors."""
+from imagemill.models.loading.single_file.weights import load_tensors
 
 
 def checkpoint_components(spec: ModelSpec, given: Container[str], device: torch.device) -> dict[str, Any]:
@@ -37,7 +32,7 @@ def checkpoint_components(spec: ModelSpec, given: Container[str], device: torch.
     for name, part in checkpoint.parts.items():
         if name not in given:
             quantization = part_quantization(spec, part.library, device) if name in small else None
-            components[name] = load_part(checkpoint, name, part, getattr(torch, spec.dtype), folder, quantization)
+            components[name] = load_part(checkpoint, part, getattr(torch, spec.dtype), quantization)
     for name in checkpoint.tokenizers:
         kind = "CLIPTokenizer" if checkpoint.tokenizers[name].startswith("clip") else "T5TokenizerFast"
         components[name] = getattr(import_module("transformers"), kind).from_pretrained(folder / name)
@@ -60,52 +55,12 @@ def build_pipeline(kind: Any, components: Mapping[str, Any]) -> Any:
 
 
 def load_part(
-    checkpoint: Checkpoint,
-    name: str,
-    part: FilePart,
-    dtype: torch.dtype,
-    folder: Path,
-    quantization: Any | None = None,
+    checkpoint: Checkpoint, part: FilePart, dtype: torch.dtype, quantization: Any | None = None
 ) -> torch.nn.Module:
-    """One part with its weights, in ``dtype``, in host memory. ``folder``: of its config.
+    """One part with its weights, in ``dtype``, in host memory.
 
     Raises RecipeError where the file lacks one of its tensors.
     """
     prefixes = [other.prefix for other in checkpoint.parts.values()]
     tensors = read_tensors(checkpoint.path, part.prefix, dtype, prefixes)
-    more = {} if quantization is None else {"quantization_config": quantization}
-    if part.library == "transformers":
-        return _load_encoder(part, tensors, dtype, more)
-    kind = getattr(import_module("diffusers"), part.kind)
-    if part.kind == "FluxTransformer2DModel":
-        tensors = flux_tensors(tensors)
-    elif part.kind == "UNet2DConditionModel":
-        tensors = {_UNET + key: tensor for key, tensor in tensors.items()}
-    found = kind.from_single_file(
-        tensors, config=str(folder), subfolder=name, torch_dtype=dtype, local_files_only=True, **more
-    )
-    check_complete(found, name, checkpoint.path)
-    return found
-
-
-def _load_encoder(
-    part: FilePart, tensors: dict[str, torch.Tensor], dtype: torch.dtype, more: Mapping[str, Any]
-) -> torch.nn.Module:
-    transformers = import_module("transformers")
-    kind = getattr(transformers, part.kind)
-    if part.scheme == "clip":
-        tensors = clip_tensors(tensors, part.config)
-    elif part.scheme == "open_clip":
-        tensors = open_clip_tensors(tensors, part.config)
-    config = kind.config_class(**{key: value for key, value in part.config.items() if key != "model_type"})
-    return kind.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype, **more)
-
-
-def check_complete(part: torch.nn.Module, name: str, path: Path) -> None:
-    """Raises RecipeError where a part has a tensor that its file does not: diffusers leaves it without values."""
-    empty = next((key for key, tensor in part.state_dict().items() if tensor.is_meta), None)
-    if empty:
-        raise RecipeError(
-            f"{shown_path(path)} lacks a tensor of the {shown(name)} that its other tensors are of ({shown(empty)}). "
-            "Download the file again, or name another one."
-        )
+    return load_tensors(checkpoint.path, part, tensors, dtype, quantization)

@@ -39,7 +39,7 @@ def message(fields, **overrides):
         ("images_per_prompt", 0, "recipe.generate.images_per_prompt is 0: it must be a whole number from 1 to 10000."),
         ("batch_size", 0, "recipe.generate.batch_size is 0: it must be a whole number from 1 to 1024, or 'auto'."),
         ("dtype", "fp8", "recipe.generate.dtype is 'fp8': input should be 'auto', 'float32', 'bfloat16' or 'float16'."),
-        ("model", 5, "recipe.generate.model is 5: input should be a valid string. A name from the catalog, a local"),
+        ("model", 5, "recipe.generate.model is 5: input should be a valid string. A catalog name, a folder with"),
         (
             "model",
             True,

@@ -9,6 +9,7 @@ from PIL import Image
 from imagemill.data.config.load import load_recipe
 from imagemill.data.dataset.card import dataset_card, size_category
 from imagemill.data.dataset.describe.card_notes import CardNotes
+from imagemill.data.dataset.describe.split_sizes import split_sizes, with_split_sizes
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
@@ -41,6 +42,20 @@ def test_the_head_has_what_the_hub_reads(schema):
     assert "1,632 rows" in body
     assert "- generate: `m`, revision `abc`, licence: Apache-2.0" in body
     assert "f" * 64 in body
+
+
+def test_the_rows_and_bytes_of_each_split_are_in_the_text_and_follow_the_manifest():
+    names = ["train-00000-00000000.parquet", "train-00001-00000000.parquet", "test-00000-00000000.parquet"]
+    files = [{"name": name, "rows": 1_000, "bytes": 2_000_000} for name in names]
+    table = split_sizes({"files": files})
+    assert "| train | 2,000 | 4,000,000 |" in table
+    assert "| test | 1,000 | 2,000,000 |" in table
+    card = f"before\n{table}\nafter"
+    again = with_split_sizes(card, {"files": files[:1]})
+    assert "| train | 1,000 | 2,000,000 |\n\nafter" in again
+    assert "test" not in again
+    assert with_split_sizes("a card of before", {"files": files}) == "a card of before"
+    assert split_sizes({}) == ""
 
 
 def test_its_features_are_the_files_columns(schema):

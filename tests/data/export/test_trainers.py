@@ -19,7 +19,9 @@ from tests.data.export.trainers import (
     diffsynth_studio,
     musubi_tuner,
     musubi_tuner_folders,
+    one_trainer,
     sd_scripts,
+    simple_tuner,
 )
 
 ROWS = 1_100
@@ -60,11 +62,20 @@ def read(samples: list[Sample]) -> list[tuple[bytes, str, tuple[bytes, ...]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trainer", "most"), [(sd_scripts, 1), (musubi_tuner, 9), (ai_toolkit, 9)])
+@pytest.mark.parametrize(
+    ("trainer", "form", "most"),
+    [
+        (sd_scripts, "pairs", 1),
+        (musubi_tuner, "pairs", 9),
+        (ai_toolkit, "pairs", 9),
+        (simple_tuner, "simpletuner", 9),
+        (one_trainer, "onetrainer", 1),
+    ],
+)
 def test_a_trainer_pairs_every_edit_and_trains_on_no_input(
-    trainer: Callable[[Path], list[Sample]], most: int, edits: Path, tmp_path: Path
+    trainer: Callable[[Path], list[Sample]], form: str, most: int, edits: Path, tmp_path: Path
 ):
-    assert export(edits, tmp_path / "to", "pairs")["rows"] == ROWS
+    assert export(edits, tmp_path / "to", form)["rows"] == ROWS
     found = read(trainer(tmp_path / "to"))
     assert found == sorted(expected(number, most) for number in range(ROWS))
     inputs = {png(2 * number) for number in range(ROWS)}
@@ -100,6 +111,15 @@ def test_text_to_image_has_captions_and_no_controls(trainer: Callable[[Path], li
     rows = [row(str(number), number, edits=False) for number in range(5)]
     export(publish(tmp_path / "out", rows, schema(edits=False)), tmp_path / "to", "pairs", caption="caption")
     assert read(trainer(tmp_path / "to")) == sorted((png(number), f"é {number}", ()) for number in range(5))
+
+
+def test_rows_without_a_control_image_are_apart_from_those_with_one(tmp_path: Path):
+    control = {"bytes": png(50), "path": "c.png"}
+    rows = [row("a", 1, edits=False, control_image=control), row("b", 2, edits=False)]
+    export(publish(tmp_path / "out", rows, schema(edits=False, guides=("control_image",))), tmp_path / "to", "pairs")
+    assert read(sd_scripts(tmp_path / "to")) == [(png(1), "prompt 1", (png(50),))]
+    expected = sorted([(png(1), "prompt 1", (png(50),)), (png(2), "prompt 2", ())])
+    assert read(musubi_tuner(tmp_path / "to")) == read(ai_toolkit(tmp_path / "to")) == expected
 
 
 def test_rows_without_a_caption_are_left_out_and_counted(tmp_path: Path):
@@ -142,6 +162,28 @@ def test_an_input_that_trainers_do_not_open_is_png_and_one_on_its_side_is_uprigh
     turned = Image.open(control / "turned.jpg")
     assert (turned.size, turned.getexif().get(274)) == ((8, 16), None)
     assert turned.getpixel((4, 2))[2] > 200
+
+
+def test_simpletuner_and_onetrainer_have_the_suffixes_that_they_pair_by(tmp_path: Path):
+    rows = [row("a", 1, input_image={"bytes": encoded("JPEG"), "path": "a.jpg"}), row("b", 2)]
+    output = publish(tmp_path / "out", rows, schema())
+    export(output, tmp_path / "simple", "simpletuner")
+    assert [image.suffix for image in (tmp_path / "simple" / "control").iterdir()] == [".png", ".png"]
+    assert Image.open(tmp_path / "simple" / "control" / "a.png").format == "PNG"
+    export(output, tmp_path / "one", "onetrainer")
+    assert Image.open(tmp_path / "one" / "a-condlabel.png").format == "PNG"
+
+
+def test_masks_lie_where_each_trainer_looks_for_them(tmp_path: Path):
+    mask = {"bytes": png(99), "path": "m.png"}
+    made = schema(has_masks=True)
+    output = publish(tmp_path / "out", [row("a", 1, mask_image=mask), row("b", 2)], made)
+    export(output, tmp_path / "pairs", "pairs")
+    assert (tmp_path / "pairs" / "mask" / "a.png").read_bytes() == png(99)
+    assert (tmp_path / "pairs" / "unmasked" / "target" / "b.png").exists()
+    export(output, tmp_path / "one", "onetrainer")
+    assert (tmp_path / "one" / "a-masklabel.png").read_bytes() == png(99)
+    assert not (tmp_path / "one" / "b-masklabel.png").exists()
 
 
 def test_an_image_that_two_rows_have_is_one_file_with_two_names(tmp_path: Path):

@@ -94,3 +94,34 @@ def diffsynth_studio(folder: Path, keys: tuple[str, ...]) -> list[Sample]:
         controls = tuple(path for key in keys[1:] for path in paths.get(key, ()))
         samples.append((paths["image"][0], data["prompt"], controls))
     return samples
+
+
+def simple_tuner(folder: Path) -> list[Sample]:
+    """https://github.com/bghira/SimpleTuner, documentation/quickstart/FLUX_KONTEXT.md, simpletuner/helpers/prompts.py.
+
+    The names and suffixes of a control and its image are equal, and each line of a text file is a caption.
+    """
+    samples: list[Sample] = []
+    backends = {backend["id"]: backend for backend in json.loads((folder / "multidatabackend.json").read_text())}
+    for backend in backends.values():
+        if backend.get("dataset_type", "image") != "image":
+            continue
+        for image in Path(backend["instance_data_dir"]).glob("*.[pjw]*"):
+            controls = tuple(
+                Path(backends[one]["instance_data_dir"]) / image.name for one in backend.get("conditioning_data", [])
+            )
+            (caption,) = image.with_suffix(".txt").read_text().splitlines()
+            samples.append((image, caption, controls))
+    return samples
+
+
+def one_trainer(folder: Path) -> list[Sample]:
+    """https://github.com/Nerogar/OneTrainer, modules/dataLoader/mixin/DataLoaderText2ImageMixin.py."""
+    samples: list[Sample] = []
+    for concept in json.loads((folder / "concepts.json").read_text()):
+        for image in Path(concept["path"]).iterdir():
+            is_image = image.suffix.lower() in {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif"}
+            if is_image and not image.stem.endswith(("-masklabel", "-condlabel")):
+                controls = (image.with_name(f"{image.stem}-condlabel.png"),)
+                samples.append((image, image.with_suffix(".txt").read_text(), controls))
+    return samples

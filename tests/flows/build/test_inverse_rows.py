@@ -99,11 +99,14 @@ def test_a_row_without_an_inverse_instruction_is_whole_and_noted(build: Build, g
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["png", "jpeg"])
-def test_inverse_rows_come_and_go_without_an_image_generated(build: Build, given: Fields, format: str):
+def test_inverse_rows_come_and_go_without_an_image_generated(
+    build: Build, given: Fields, imagemill: Run, tmp_path: Path, format: str
+):
     given["image_format"] = format
     first = build(without(given))
     plan = plan_dataset(load(given))
     assert (plan["images"], plan["rows"], plan["judging"]["inverse"]) == (0, 7, 3)
+    assert "prompts were removed" not in planned(given, imagemill, tmp_path)
     with_inverse = build(given)
     assert (with_inverse["generated"], with_inverse["rows"], with_inverse["model_loads"]) == (0, 7, 0)
     before = {path: path.stat().st_mtime_ns for path in Path(given["output"]).glob("data/*")}
@@ -251,6 +254,16 @@ def test_a_dataset_without_inverse_rows_has_no_trace_of_them(build: Build, given
     figures = build(without(given))
     assert "inverse" not in figures
     assert "inverse" not in rows_in(given["output"])[0]
+
+
+def planned(fields: Fields, imagemill: Run, folder: Path) -> str:
+    """What `imagemill plan` prints."""
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    code, printed = imagemill("plan", path)
+    assert code == 0, printed
+    assert "up to 3 of the rows are inverse ones" in printed
+    return printed
 
 
 def load(fields: Fields) -> Recipe:

@@ -103,6 +103,11 @@ def test_candidates_are_chosen_by_the_recipes_scorer_or_by_how_well_they_fit(
     assert getattr(made.scorers[best], "model", None) == scorer
 
 
+def test_candidates_of_images_that_are_edited_need_no_target_prompt():
+    assert recipe(prompts="p.txt", candidates=4).scorers["fits"].text is None
+    assert recipe(prompts="p.txt", candidates=4, instructions=["make it red"]).scorers["fits"].text == "prompt"
+
+
 def test_candidates_leave_a_recipes_own_rule_as_it_is():
     base = {"generate": {"select": {"of": 2, "where": {"fits": {"min": 0.2}}, "draw": "until_enough"}}}
     base["scorers"] = {"fits": {"kind": "similarity", "model": "bundled-clip"}}

@@ -130,7 +130,7 @@ def test_the_report_ends_with_the_dataset_s_location_and_the_contact_sheet(recor
 
 def test_the_report_has_the_last_runs_figures_beside_its_own_and_a_line_for_each_worker(recorded: dict):
     text = recorded["artifacts"]["winter-animals-report"]["data"]
-    assert re.search(r"^\| \| this run \| run of \d{4}-\d\d-\d\d \d\d:\d\d, complete \|$", text, re.MULTILINE)
+    assert re.search(r"^\| \| this run \| last run<br>\d{4}-\d\d-\d\d<br>\d\d:\d\d, complete \|$", text, re.MULTILINE)
     assert "| generated | 4 | 8 |" in text
     assert "| set aside | 1 | 0 |" in text
     workers = [line for line in text.partition("## Workers")[2].splitlines() if "| cpu |" in line]

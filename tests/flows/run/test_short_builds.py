@@ -39,6 +39,8 @@ def test_a_deployment_run_builds_what_its_few_fields_say(machine: Machine, promp
     fields = {"prompts": str(prompts), "model": str(model), "output": str(output), "width": "64", "height": "32"}
     done = run_deployment(machine, **fields, instructions='["make it red"]', overrides='{"generate.steps": 1}')
     assert done.returncode == 0, done.stdout + done.stderr
+    # --watch prints the log too, which has the progress.
+    assert "2 rows: 0 finished already" in " ".join(done.stdout.split())
     rows = load_dataset("parquet", data_files=f"{output}/data/train-*.parquet", split="train")
     assert [row["prompt"] for row in rows] == ["a fox", "a kite"]
     assert {(row["input_image"].size, row["edit_prompt"], row["steps"]) for row in rows} == {
@@ -49,20 +51,25 @@ def test_a_deployment_run_builds_what_its_few_fields_say(machine: Machine, promp
     assert {"dataset:out", f"model:{model}"} <= set(run["tags"])
     numbers = {"width": 64, "height": 32, "instructions": ["make it red"], "overrides": {"generate.steps": 1}}
     assert run["parameters"] == fields | numbers
+    # States of its steps are stored as states alone.
+    steps = {"event": {"prefix": ["prefect.task-run."]}, "related": {"id": [f"prefect.flow-run.{run['id']}"]}}
+    assert machine.ask("/events/filter", {"filter": steps})["events"] == []
     # One run of one flow, and not a second one within it.
     assert machine.ask("/flow_runs/count", {"flow_runs": {"name": {"any_": ["out, run 1"]}}}) == 1
 
 
-def test_a_run_of_the_form_keeps_only_the_fields_that_were_filled(machine: Machine, prompts: Path, model: Path):
+def test_a_run_of_the_form_keeps_only_the_fields_that_were_filled(machine: Machine, prompts: Path):
     """As the dashboards send it: with everything that was left empty."""
-    given = {"prompts": str(prompts), "model": str(model), "output": str(prompts.with_name("form")), "width": 64}
-    empty = {"height": None, "instructions": [], "seed": None, "recipe": "", "overrides": {}}
+    given = {"prompts": str(prompts), "output": str(prompts.with_name("form")), "candidates": 2}
+    given |= {"instructions": ["turn it blue"]}
+    empty = {"model": "", "width": None, "height": None, "seed": None, "recipe": "", "overrides": {}}
     path = f"/deployments/{machine.deployment('from-prompts')}/create_flow_run"
     run = machine.ask(path, {"parameters": given | empty})["id"]
     machine.wait_for(run, "Completed")
     assert machine.ask(f"/flow_runs/{run}")["parameters"] == given
     figures = json.loads(prompts.with_name("form").joinpath("runs.jsonl").read_text())
-    assert (figures["status"], figures["rows"]) == ("complete", 2)
+    # Two candidates of each prompt, and an edit of the better one.
+    assert (figures["status"], figures["rows"], figures["generated"]) == ("complete", 2, 6)
 
 
 @pytest.mark.parametrize(

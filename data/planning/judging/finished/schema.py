@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from imagemill.data.config.chain import edits_of, generate_of, has_masks, has_references, has_turns
 from imagemill.data.config.guides import guides_of
+from imagemill.data.config.judging.chat import ChatScorer
 from imagemill.data.config.judging.scorers import FormulaScorer
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.dataset.carried.arrow_kinds import ColumnKind, kind_of, type_of
@@ -21,6 +22,7 @@ from imagemill.data.dataset.parquet import read_schema
 from imagemill.data.dataset.schema import DatasetSchema, own_columns
 from imagemill.data.images.codec import LOSSLESS, Encoding
 from imagemill.data.planning.judging.outcomes import outcome_columns
+from imagemill.data.scores.chat_facts import chat_facts
 from imagemill.data.scores.records import ScorerFacts
 
 
@@ -72,11 +74,12 @@ def _columns(schemas: Sequence[pa.Schema]) -> dict[str, Any]:
 
 def _outcomes(recipe: Recipe) -> tuple[OutcomeColumn, ...]:
     """The outcomes: which scorers look at an input depends on what they read, and not on their models."""
-    facts: Mapping[str, ScorerFacts] = {
-        name: ScorerFacts(name, scorer.kind, {}, scorer.reads)
-        for name, scorer in recipe.scorers.items()
-        if not isinstance(scorer, FormulaScorer)
-    }
+    facts: dict[str, ScorerFacts] = {}
+    for name, scorer in recipe.scorers.items():
+        if isinstance(scorer, ChatScorer):
+            facts |= chat_facts(name, scorer)
+        elif not isinstance(scorer, FormulaScorer):
+            facts[name] = ScorerFacts(name, scorer.kind, {}, scorer.reads)
     if recipe.duplicates is not None and recipe.duplicates.by not in facts:
-        facts = {**facts, recipe.duplicates.by: ScorerFacts(recipe.duplicates.by, "phash", {})}
+        facts[recipe.duplicates.by] = ScorerFacts(recipe.duplicates.by, "phash", {})
     return outcome_columns(recipe, facts)
