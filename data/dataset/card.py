@@ -13,7 +13,7 @@ from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.describe.card_notes import CardNotes
 from imagemill.data.dataset.describe.language_models import language_models
-from imagemill.data.dataset.describe.split_sizes import split_sizes, with_split_sizes
+from imagemill.data.dataset.describe.split_sizes import size_category, split_sizes, with_split_sizes
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
 from imagemill.data.dataset.published import public_path
@@ -22,19 +22,6 @@ from imagemill.data.messages import code_span, markdown_text
 from imagemill.data.records import ModelFacts
 
 FROM_THE_HUB = 'Once it is on the Hub as `org/name`, `load_dataset("org/name")` opens it.'
-
-_SIZES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-    (10_000_000, "1M<n<10M"),
-    (100_000_000, "10M<n<100M"),
-    (1_000_000_000, "100M<n<1B"),
-    (10_000_000_000, "1B<n<10B"),
-    (100_000_000_000, "10B<n<100B"),
-    (1_000_000_000_000, "100B<n<1T"),
-)
 
 _FORMS = {
     "json": "each value is JSON text, since the values have no type in common",
@@ -56,11 +43,6 @@ class ListedScorer(Protocol):
     def revision(self) -> str | None: ...
     @property
     def licence(self) -> str: ...
-
-
-def size_category(rows: int) -> str:
-    """The Hub's size category for a number of rows."""
-    return next((name for limit, name in _SIZES if rows < limit), "n>1T")
 
 
 def dataset_card(

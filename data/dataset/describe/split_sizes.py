@@ -1,6 +1,6 @@
-"""Rows and bytes of each split, for the card's text.
+"""Size of a dataset on its card: the Hub's category, and in the text the rows and bytes of each split.
 
-They are not in the card's head: `datasets` compares the head's figures with what it finds, and would refuse a dataset
+The splits' figures are not in the card's head: `datasets` compares the head's figures with what it finds, and would refuse a dataset
 that is opened while a build adds to it.
 """
 
@@ -15,6 +15,25 @@ from imagemill.data.dataset.files.shard_files import split_of_file, splits_among
 
 _HEADING = "| split | rows | bytes |\n|---|---:|---:|\n"
 _TABLE = re.compile(re.escape(_HEADING) + r"(?:\| [a-z0-9_]+ \| [0-9,]+ \| [0-9,]+ \|\n)*")
+
+
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+    (10_000_000_000, "1B<n<10B"),
+    (100_000_000_000, "10B<n<100B"),
+    (1_000_000_000_000, "100B<n<1T"),
+)
+
+
+def size_category(rows: int) -> str:
+    """The Hub's size category for a number of rows."""
+    return next((name for limit, name in _SIZES if rows < limit), "n>1T")
 
 
 def split_sizes(manifest: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ import yaml
 from PIL import Image
 
 from imagemill.data.config.load import load_recipe
-from imagemill.data.dataset.card import dataset_card, size_category
+from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.describe.card_notes import CardNotes
-from imagemill.data.dataset.describe.split_sizes import split_sizes, with_split_sizes
+from imagemill.data.dataset.describe.split_sizes import size_category, split_sizes, with_split_sizes
 from imagemill.data.dataset.parquet import write_rows
 from imagemill.data.dataset.schema import DatasetSchema
 from imagemill.data.dataset.sheet.contact_sheet import contact_sheet
