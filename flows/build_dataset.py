@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 from dataclasses import replace
@@ -14,21 +13,16 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.utilities.annotations import quote
 
 from imagemill.data.config.judging.judged import chat_scorers
 from imagemill.data.config.load import load_recipe
 from imagemill.data.config.recipe import Recipe
-from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.attempts import UnderWay, add_killed_run
 from imagemill.data.dataset.files.compaction import Merger
 from imagemill.data.dataset.folder import Folder
-from imagemill.data.dataset.rows import unique_drawings
 from imagemill.data.errors import BuildFailed, ImagemillError, RecipeError
-from imagemill.data.planning.reuse import restore_images
 from imagemill.data.planning.totals import Plan
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.records import Failure
 from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.flows.prefect_server.served_flow import served
 from imagemill.flows.run.asking_board import asking_board
@@ -42,13 +36,11 @@ from imagemill.flows.run.run_name import given_name, models_of, run_name, tag_ru
 from imagemill.flows.run.run_record import record_run, run_line, stopped_by
 from imagemill.flows.run.shard_names import shards_before
 from imagemill.flows.run.start_task import begin
-from imagemill.flows.run.step_runs import run_step
+from imagemill.flows.run.step_runs import build_shard
 from imagemill.flows.run.unasked import candidates_not_asked, not_asked, not_asked_about, without_removals
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models, resolve_recipe_scorers
-from imagemill.tasks.edit import edit
-from imagemill.tasks.generate import generate
 from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.pinned import pin_scorers
 from imagemill.tasks.plan_shards import plan_shards
@@ -56,7 +48,6 @@ from imagemill.tasks.progress import Progress
 from imagemill.tasks.publish import publish
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 from imagemill.tasks.runner.judge_asks import judge_asks
-from imagemill.tasks.write_parquet import write_parquet
 
 
 # load_recipe validates the parameters, not Prefect: a bad recipe has one message, whichever way it is started.
@@ -236,32 +227,3 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
         in_flight.add(runner.submit_call(build_one, build, number, name, progress, merger))
     for shard in as_completed(in_flight):
         shard.result()
-
-
-def build_shard(build: Build, number: int, name: str, progress: Progress, merger: Merger) -> None:
-    """Build one shard, from its planned rows to its committed file; each step is a task run.
-
-    ``number``: in the plan; ``name``: on the dashboard.
-
-    All steps run in one of the runner's threads: a task that waited for the previous one would occupy another.
-    """
-    with Worklist.open(build.folder.plan) as worklist:
-        plans, restorable = worklist.shard(number), worklist.restorable(number)
-    restore_images(build.folder, build.schema, plans, restorable)
-    failed: dict[str, Failure] = {}
-    started = time.monotonic()
-    for step, turn in build.turns(plans):
-        job = build.job(step, turn, plans, without=failed)
-        suffix = f", turn {turn}," if turn > 1 else ""
-        report = run_step(generate if base_step(step) == "generate" else edit, build, job, f"{step}{suffix} {name}")
-        progress.step_done(report)
-        failed |= report.failed
-    file, set_aside = begin(write_parquet, quote(build), number, name, quote(plans), quote(failed))
-    seconds = round(time.monotonic() - started, 1)
-    line = {"shard": name, "rows": len(plans) - len(set_aside), "set_aside": len(set_aside)}
-    progress.shard_done(set_aside, line | {"images": len(unique_drawings(plans)), "seconds": seconds})
-    if set_aside and build.recipe.on_bad_row == "stop":
-        first = set_aside[0]
-        raise BuildFailed(f"{first.file}, line {first.line}: {first.reason} (on_bad_row is 'stop').")
-    with explain_disk_errors(build.folder.disk):
-        merger.add(build.first_file + number, file)

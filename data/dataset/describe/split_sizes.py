@@ -1,7 +1,7 @@
 """Size of a dataset on its card: the Hub's category, and in the text the rows and bytes of each split.
 
-The splits' figures are not in the card's head: `datasets` compares the head's figures with what it finds, and would refuse a dataset
-that is opened while a build adds to it.
+The splits' figures are not in the card's head: `datasets` compares the head's figures with what it finds, and would
+refuse a dataset that is opened while a build adds to it.
 """
 
 from __future__ import annotations
