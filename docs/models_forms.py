@@ -88,7 +88,7 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     (
         "folder with model_index.json; its parts as links, in shards, as fp16 or bf16 variants",
         "all",
-        "built and drawn",
+        "built and run",
     ),
     (
         "repository of the Hub",

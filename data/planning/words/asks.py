@@ -1,4 +1,4 @@
-"""What the planning of words needs of whoever asks: a task's client, or the answers that a dataset has."""
+"""Port through which the planning of words asks: a task's client, or the answers that a dataset has."""
 
 from __future__ import annotations
 
