@@ -18,6 +18,7 @@ from imagemill.models.catalog.adapters.lora import LoraFile
 from imagemill.models.catalog.adapters.lora_kinds import TAKE_A_LORA, why_unloadable
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading.lora_fit import LoraFit, lora_fit
+from imagemill.models.loading.lora_names import readable
 
 _DENOISERS = frozenset({"transformer", "transformer_2", "unet"})
 _ENCODERS = frozenset({"text_encoder", "text_encoder_2", "text_encoder_3"})
@@ -58,7 +59,7 @@ def load_loras(pipeline: Any, spec: ModelSpec) -> list[LoraFit]:
         # A scale (alpha) is a single number and stays exact.
         tensors = {key: value.to(dtype) if value.ndim else value for key, value in tensors.items()}
         try:
-            pipeline.load_lora_weights(tensors, adapter_name=name)
+            pipeline.load_lora_weights(readable(tensors, pipeline.components.get("transformer")), adapter_name=name)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from imagemill.data.errors import one_line
+from imagemill.models.loading.lora_names import readable
 
 _SCALES = (".alpha", "lora_alpha")
 """Endings of the names of a layer's scale, which is a number and no weight."""
@@ -52,7 +53,8 @@ def lora_fit(pipeline: Any, adapter: str, lora: str, tensors: Mapping[str, torch
     numbered = {name: torch.full(tensors[name].shape, float(number)) for number, name in enumerate(names, 1)}
     scales = {name: torch.tensor(_rank(name, tensors)) for name in tensors if name.endswith(_SCALES)}
     settings = {"unet_config": pipeline.unet.config} if hasattr(pipeline, "unet") else {}
-    found = pipeline.lora_state_dict({**numbered, **scales}, **settings)
+    named = readable({**numbered, **scales}, pipeline.components.get("transformer"))
+    found = pipeline.lora_state_dict(named, **settings)
     converted = found[0] if isinstance(found, tuple) else found
     layers = set(_layers(pipeline, adapter))
     used: set[int] = set()

@@ -73,17 +73,25 @@ KOHYA = Layout("lora_unet_", separator="_", as_published=True)
 COMFYUI = Layout("diffusion_model.", as_published=True)
 AI_TOOLKIT = Layout("diffusion_model.", "lora_A", "lora_B", has_scales=False)
 BARE = Layout("", as_published=True)
+_PEFT = {
+    "peft": Layout("base_model.model.", "lora_A", "lora_B", has_scales=False),
+    "no prefix, lora_A": Layout("", "lora_A", "lora_B", has_scales=False),
+}
 
 LAYOUTS: dict[str, dict[str, Layout]] = {
     "FluxPipeline": {
         "kohya": KOHYA,
         "ComfyUI": COMFYUI,
-        # ai-toolkit writes FLUX.1's as diffusers does, with the letters of its own for other families.
+        # ai-toolkit writes FLUX.1's as diffusers does, but other families with another prefix.
         "ai-toolkit": DIFFUSERS,
+        "ComfyUI with lora_A": Layout("diffusion_model.", "lora_A", "lora_B", has_scales=False, as_published=True),
+        "ComfyUI with diffusers' layers": AI_TOOLKIT,
+        **_PEFT,
     },
-    "QwenImagePipeline": {"kohya": KOHYA, "ComfyUI": COMFYUI, "ai-toolkit": AI_TOOLKIT, "without prefix": BARE},
-    "ZImagePipeline": {"kohya": KOHYA, "ComfyUI": COMFYUI, "ai-toolkit": AI_TOOLKIT, "without prefix": BARE},
+    "QwenImagePipeline": {"kohya": KOHYA, "ComfyUI": COMFYUI, "ai-toolkit": AI_TOOLKIT, "no prefix": BARE, **_PEFT},
+    "ZImagePipeline": {"kohya": KOHYA, "ComfyUI": COMFYUI, "ai-toolkit": AI_TOOLKIT, "no prefix": BARE, **_PEFT},
 }
+"""Family -> tool -> its layout."""
 
 
 def save_layout(model: Path, file: Path, layout: Layout = DIFFUSERS, seed: int = 0) -> Path:

@@ -18,7 +18,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.loading import pipeline_cache
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.adapters import save_lora
-from tests.models.jobs import generated
+from tests.models.jobs import generated, silent
 from tests.models.lora_layouts import LAYOUTS, save_layout
 from tests.models.tiny import save_tiny
 
@@ -151,6 +151,20 @@ def test_an_adapter_that_diffusers_cannot_load_is_refused_by_its_kind(
         RecipeError, match=rf"^recipe\.generate\.lora\.0\.source is '.*style\.safetensors', which {why}"
     ):
         resolve("generate", Generate(model=str(models[family]), lora=str(file)))
+
+
+def test_one_of_a_repository_is_refused_when_its_file_is_here(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--studio--style" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    lycoris(models["FluxPipeline"], snapshot / "style.safetensors", "LoHa")
+    section = Generate(model=str(models["FluxPipeline"]), lora={"source": "studio/style", "revision": commit})
+    spec = resolve("generate", section, str(tmp_path))
+    with pytest.raises(RecipeError, match=r"the LoRA 'studio/style/style\.safetensors' is a LyCORIS LoHa, which"):
+        resident_pipeline(spec, silent)
 
 
 def test_z_image_takes_a_lokr(models: dict[str, Path], image: Callable, tmp_path: Path):
