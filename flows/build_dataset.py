@@ -44,7 +44,7 @@ from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve
 from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.pinned import pin_scorers
 from imagemill.tasks.plan_shards import plan_shards
-from imagemill.tasks.progress import Progress
+from imagemill.tasks.progress import Progress, lora_note
 from imagemill.tasks.publish import publish
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 from imagemill.tasks.runner.judge_asks import judge_asks
@@ -173,6 +173,7 @@ def _runner() -> GpuTaskRunner:
 
 def _listen(progress: Progress, under_way: UnderWay) -> None:
     log, runner = get_run_logger(), _runner()
+    said: set[str] = set()
 
     def on_event(event: dict[str, Any]) -> None:
         progress.on_event(event)
@@ -180,6 +181,9 @@ def _listen(progress: Progress, under_way: UnderWay) -> None:
             under_way.update()
         elif event["kind"] == "loaded":
             log.info("Loaded %(model)s on %(device)s in %(seconds)s s (%(gib)s GiB).", event)
+            for line in sorted({lora_note(event["model"], lora) for lora in event.get("loras", ())} - said):
+                said.add(line)
+                log.info("%s", line)
         elif event["kind"] == "unused_weights":
             log.info("%(model)s does not use %(tensors)d of the tensors in its files, such as %(first)s.", event)
         elif event["kind"] == "worker_lost":

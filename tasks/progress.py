@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from imagemill.data.messages import shown
 from imagemill.data.planning.totals import Plan
 from imagemill.data.records import SetAside, StepReport, WorkerStats
 from imagemill.data.scores.funnel import Funnel
@@ -208,3 +209,9 @@ def truncation_note(prompts: int, max_tokens: Collection[int]) -> str:
         f"{prompts:,} of the generated prompts are longer than the {limits} tokens that their model's text encoders "
         "take; the rest of each was ignored."
     )
+
+
+def lora_note(model: str, lora: Mapping[str, Any]) -> str:
+    """A sentence about how much of a LoRA's file a model uses. ``lora``: of the loaded model's event."""
+    unused = f"; the others, such as {lora['first']}, have no layer there" if "first" in lora else ""
+    return f"{lora['used']:,} of {lora['tensors']:,} tensors of the LoRA {shown(lora['lora'])} fit {model}{unused}."

@@ -23,6 +23,8 @@ SchedulerName = Literal[
     "pndm",
     "lcm",
     "tcd",
+    "euler trailing",
+    "ddim trailing",
     "flow-match euler",
     "flow-match heun",
     "flow-match dpm++ 2m",

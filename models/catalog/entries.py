@@ -16,6 +16,7 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.messages import field_path, shown_path
 from imagemill.data.storage.yaml_file import BadYaml, read_yaml_file
 from imagemill.models.catalog.families.own import check_own
+from imagemill.models.catalog.families.presets import NamedPreset
 from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.spec import Quantized, Task
 
@@ -109,6 +110,8 @@ class Entry(_Entry):
     """Further names, which other tools use for it. All names and aliases count in any capitals."""
     parts: dict[str, str] = {}
     """Parts that its repository lacks: name in the pipeline -> repository."""
+    preset: NamedPreset = None
+    """Steps, guidance and scheduler together; what the entry or the recipe has of its own counts more."""
     tasks: list[Task] | None = None
     """Those of its family's tasks that the model was trained for; None: all."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -142,7 +145,8 @@ class Entry(_Entry):
         own = self.model_dump(include=self.model_fields_set & set(Family.model_fields) - {"tasks", "schedulers"})
         # An entry with another size does not share the family's sizes.
         sizes = {"buckets": None} if {"width", "height"} & set(own) else {}
-        return {**family.model_dump(exclude={"tasks", "schedulers"}), **sizes, **own}
+        preset = self.preset.model_dump(exclude={"scheduler"}) if self.preset else {}
+        return {**family.model_dump(exclude={"tasks", "schedulers"}), **sizes, **preset, **own}
 
     def calls(self, family: Family) -> dict[Task, TaskCall]:
         """How each task that the model can do is called."""

@@ -100,8 +100,8 @@ def saved_dtype(field: str, folder: Path) -> str | None:
         ) from error
 
 
-def check_tensors(field: str, path: Path, kind: str, fits: Callable[[str], bool]) -> None:
-    """Raises RecipeError where no tensor's name ``fits``: the file is no ``kind`` at all.
+def check_tensors(field: str, path: Path, kind: str, fits: Callable[[str], bool]) -> list[str]:
+    """The names of a file's tensors. Raises RecipeError where none ``fits``: the file is no ``kind`` at all.
 
     Whether it fits the step's model turns out when both are loaded.
     """
@@ -115,6 +115,7 @@ def check_tensors(field: str, path: Path, kind: str, fits: Callable[[str], bool]
             f"{field} is {shown_path(path)}, which is no {kind}: of its {len(names)} tensors, such as "
             f"{shown(min(names, default='none'))}, none is named so."
         )
+    return names
 
 
 def _why(error: Exception) -> str:

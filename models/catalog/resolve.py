@@ -95,7 +95,8 @@ class Resolver:
         )
         size = settings["width"], settings["height"]
         allowed = family.schedulers if step_call.schedulers is None else step_call.schedulers
-        scheduler = check_scheduler(f"{field}.scheduler", section.scheduler, section.model, allowed)
+        named = section.scheduler or (entry.preset.scheduler if entry and entry.preset else None)
+        scheduler = check_scheduler(f"{field}.scheduler", named, section.model, allowed)
         if scheduler is None and has_index:
             check_own_scheduler(step, section.model, name, allowed, index(), folder)
         stitches = isinstance(section, Edit) and section.references_layout == "stitch"

@@ -15,7 +15,10 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.images.provenance.details import LoraDetails
 from imagemill.data.messages import shown
 from imagemill.models.catalog.adapters.lora import LoraFile
+from imagemill.models.catalog.adapters.lora_kinds import TAKE_A_LORA, why_unloadable
 from imagemill.models.catalog.spec import ModelSpec
+from imagemill.models.loading.lora_fit import LoraFit, lora_fit
+from imagemill.models.loading.lora_names import readable
 
 _DENOISERS = frozenset({"transformer", "transformer_2", "unet"})
 _ENCODERS = frozenset({"text_encoder", "text_encoder_2", "text_encoder_3"})
@@ -34,31 +37,42 @@ def changed_parts(spec: ModelSpec) -> frozenset[str]:
     return changed
 
 
-def load_loras(pipeline: Any, spec: ModelSpec) -> None:
-    """Load the spec's LoRAs into a pipeline. Raises RecipeError where one does not fit."""
+def load_loras(pipeline: Any, spec: ModelSpec) -> list[LoraFit]:
+    """Load the spec's LoRAs into a pipeline, and count how much of each it uses.
+
+    Raises RecipeError where one does not fit.
+    """
     loras = spec.adapters.loras
     if not loras:
-        return
+        return []
     if not hasattr(pipeline, "load_lora_weights"):
         raise RecipeError(
             f"the model {shown(spec.name)} takes no LoRA: diffusers has no loader for a {type(pipeline).__name__}. "
             "Leave lora out."
         )
-    names = [f"lora_{number}" for number in range(len(loras))]
+    names, fits = [f"lora_{number}" for number in range(len(loras))], []
     for name, lora in zip(names, loras, strict=True):
         tensors = load_file(_path(lora, spec.cache_dir))
+        if why := why_unloadable(tensors, spec.pipeline):
+            raise RecipeError(f"the LoRA {shown(lora.name)} {why}: {TAKE_A_LORA}")
         dtype = getattr(torch, spec.dtype)
         # A scale (alpha) is a single number and stays exact.
         tensors = {key: value.to(dtype) if value.ndim else value for key, value in tensors.items()}
         try:
-            pipeline.load_lora_weights(tensors, adapter_name=name)
+            pipeline.load_lora_weights(readable(tensors, pipeline.components.get("transformer")), adapter_name=name)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             raise RecipeError(_unfit(lora, spec, f" ({_first_line(error)})")) from error
         if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
             raise RecipeError(_unfit(lora, spec, ": it names none of the model's layers"))
+        fits.append(lora_fit(pipeline, name, Path(lora.name).name, tensors))
     pipeline.set_adapters(names, adapter_weights=[lora.weight for lora in loras])
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            # peft leaves its new layers in training mode, in which dropout, and any LoKr, takes unseeded numbers.
+            part.eval()
+    return fits
 
 
 def lora_details(spec: ModelSpec) -> tuple[LoraDetails, ...]:

@@ -85,7 +85,8 @@ def load_pipeline(
 ) -> Any:
     """Load the spec's pipeline onto the device, with the parts in ``shared`` in place of its own.
 
-    ``report`` gets an event if the files have more than the model uses. Raises RecipeError where they cannot be loaded.
+    ``report`` gets an event if the files have more than the model uses, and one for each LoRA. Raises RecipeError where
+    they cannot be loaded.
 
     For tests and benchmarks: IMAGEMILL_PIPELINE in a worker's environment names a ``module:function`` that is called
     with the spec and the device in place of diffusers.
@@ -100,7 +101,8 @@ def load_pipeline(
         report({"kind": "unused_weights", "model": spec.name, "tensors": len(weights.unused), "first": first})
     with load_errors(spec):
         check_fit(pipeline, spec)
-        load_loras(pipeline, spec)
+        for fit in load_loras(pipeline, spec):
+            report({"kind": "lora", "model": spec.name, **fit.as_event()})
         load_ip_adapter(pipeline, spec)
         return fix_text_lengths(_silence(apply_offload(pipeline, spec.memory, device, spec.name)))
 

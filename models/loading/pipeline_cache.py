@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,10 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
         device, started = pick_device(), time.perf_counter()
         found = _resident.get(spec.weights_key)
         if found is None:
+            loras: list[dict[str, Any]] = []
             with load_errors(spec):
-                found = _resident[spec.weights_key] = _load(spec, device, max_resident, report)
-            _emit(report, "loaded", found, device, started)
+                found = _resident[spec.weights_key] = _load(spec, device, max_resident, partial(_sort, report, loras))
+            _emit(report, "loaded", found, device, started, **({"loras": loras} if loras else {}))
         elif not found.is_on_device:
             _make_space(bytes_of(found.parts), device, max_resident)
             move(found.parts, device)
@@ -101,9 +103,18 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
         return found.pipelines[key]
 
 
-def _emit(report: Report, kind: str, resident: Resident, device: torch.device, started: float) -> None:
+def _sort(report: Report, loras: list[dict[str, Any]], event: dict[str, Any]) -> None:
+    """Keep what is said of LoRAs for the event of the loaded model, which runs.jsonl has; report the rest."""
+    if event["kind"] == "lora":
+        loras.append({name: value for name, value in event.items() if name not in ("kind", "model")})
+    else:
+        report(event)
+
+
+def _emit(report: Report, kind: str, resident: Resident, device: torch.device, started: float, **more: Any) -> None:
     seconds, gib = round(time.perf_counter() - started, 2), round(bytes_of(resident.parts) / 2**30, 3)
-    report({"kind": kind, "model": resident.spec.name, "device": device_name(device), "seconds": seconds, "gib": gib})
+    facts = {"model": resident.spec.name, "device": device_name(device), "seconds": seconds, "gib": gib}
+    report({"kind": kind, **facts, **more})
 
 
 def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, report: Report) -> Resident:

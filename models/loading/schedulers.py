@@ -28,6 +28,8 @@ _CLASSES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "pndm": ("PNDMScheduler", {}),
     "lcm": ("LCMScheduler", {}),
     "tcd": ("TCDScheduler", {}),
+    "euler trailing": ("EulerDiscreteScheduler", {"timestep_spacing": "trailing", **_PLAIN}),
+    "ddim trailing": ("DDIMScheduler", {"timestep_spacing": "trailing"}),
     "flow-match euler": ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": False}),
     "flow-match heun": ("FlowMatchHeunDiscreteScheduler", {}),
     "flow-match dpm++ 2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_FLOW}),

@@ -31,4 +31,4 @@ def find_adapters(step: Step, section: Generate | Edit, call: TaskCall, catalog:
                 f"{field}.memory.attention_slicing is true, which excludes {field}.ip_adapter: leave one of them out."
             )
         ip_adapter = find_ip_adapter(f"{field}.ip_adapter", section.ip_adapter, locator)
-    return Adapters(find_loras(f"{field}.lora", section.lora, locator), controlnet, ip_adapter)
+    return Adapters(find_loras(f"{field}.lora", section.lora, call.pipeline, locator), controlnet, ip_adapter)

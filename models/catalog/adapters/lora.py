@@ -9,7 +9,8 @@ from typing import Any
 
 from imagemill.data.config.adapters import Lora
 from imagemill.data.errors import RecipeError
-from imagemill.data.messages import shown
+from imagemill.data.messages import shown, shown_path
+from imagemill.models.catalog.adapters.lora_kinds import TAKE_A_LORA, is_adapter, why_unloadable
 from imagemill.models.catalog.model_files import check_tensors
 from imagemill.models.catalog.source import Locator, ModelSource
 from imagemill.models.hash_cache import cached_hash
@@ -37,18 +38,23 @@ class LoraFile:
         return f"{self.source.location}/{self.file}" if self.file else self.source.location
 
 
-def find_loras(field: str, loras: Sequence[Lora], locator: Locator) -> tuple[LoraFile, ...]:
-    """The files that a section's ``lora`` names. Raises RecipeError and UnknownModel, naming the field."""
-    return tuple(_find(f"{field}.{number}", lora, locator) for number, lora in enumerate(loras))
+def find_loras(field: str, loras: Sequence[Lora], pipeline: str, locator: Locator) -> tuple[LoraFile, ...]:
+    """The files that a section's ``lora`` names. Raises RecipeError and UnknownModel, naming the field.
+
+    ``pipeline``: name of the class that takes them.
+    """
+    return tuple(_find(f"{field}.{number}", lora, pipeline, locator) for number, lora in enumerate(loras))
 
 
-def _find(field: str, lora: Lora, locator: Locator) -> LoraFile:
+def _find(field: str, lora: Lora, pipeline: str, locator: Locator) -> LoraFile:
     found = locator.locate(field, "source", lora.source, lora.revision, "a .safetensors file, a folder that has one,")
     if isinstance(found, Path):
         path = found
         if path.is_dir():
             path = path / _choose(field, lora, sorted(file.name for file in path.glob("*.safetensors")))
-        check_tensors(f"{field}.source", path, "LoRA", lambda name: "lora" in name.lower())
+        names = check_tensors(f"{field}.source", path, "LoRA", is_adapter)
+        if why := why_unloadable(names, pipeline):
+            raise RecipeError(f"{field}.source is {shown_path(path)}, which {why}: {TAKE_A_LORA}")
         return LoraFile(ModelSource(str(path.resolve()), files=cached_hash(path)), lora.weight)
     from imagemill.models.hub import list_weights
 

@@ -32,3 +32,10 @@ def check_own(field: str, path: str, own: ModelsFile, shipped: Catalog) -> None:
                 f"{field}: models.{name}.tasks in {shown_path(path)} names {shown(min(unable))}; a {entry.family} can: "
                 f"{', '.join(families[entry.family].tasks)}."
             )
+        scheduler = entry.preset and entry.preset.scheduler
+        if scheduler and scheduler not in families[entry.family].schedulers:
+            raise RecipeError(
+                f"{field}: models.{name}.preset in {shown_path(path)} has the scheduler {shown(scheduler)}; a "
+                f"{entry.family} can generate with: {', '.join(families[entry.family].schedulers) or 'its own alone'}. "
+                "Give steps, guidance_scale and one of these, or leave its scheduler out."
+            )
