@@ -30,7 +30,8 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     Image-to-image and inpainting leave out the first steps. At least one of the others has to be run; and
     image-to-image that leaves out none begins with pure noise and sees nothing of its source.
     """
-    if strength is None or strength == 1:
+    # Latent consistency models run all their steps, from the noise level that the strength decides.
+    if strength is None or strength == 1 or pipeline.startswith("LatentConsistencyModel"):
         return 1
     if pipeline.startswith(_FLOOR):
         return math.ceil(1 / strength)
