@@ -50,7 +50,7 @@ refused.
 UNTRIED = """
 ## Other pipelines of diffusers
 
-A folder or repository of a class that the catalog does not have, such as AuraFlow, CogView 4, PixArt-alpha or Kolors, is
+A folder or repository of a class that the catalog does not have, such as AuraFlow, CogView 4 or PixArt-alpha, is
 called by its signature, if its call takes a prompt and a generator and makes images from text alone. Steps, guidance
 and the length of texts are the defaults of that call, the size is 1024 x 1024 unless the call says more, sizes are
 multiples of 32, and a call has one row. The class is read from the source of the installed diffusers.

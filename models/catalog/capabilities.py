@@ -16,6 +16,7 @@ from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog, TaskCall
 from imagemill.models.catalog.limits import ONE_TEXT_LENGTH
 from imagemill.models.catalog.spec import Model, ModelSpec, Step, Task
+from imagemill.models.catalog.true_cfg import true_cfg_argument, unless_true_cfg
 
 _WITHOUT_MASK = ("flash", "flash_3", "flash_3_hub", "sage", "sage_hub")
 """Attention backends that take no mask."""
@@ -72,7 +73,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
             )
         if default is not None:
             arguments[name] = default if value is None else value
-    return arguments
+    return {**arguments, **true_cfg_argument(step, section, call.pipeline, settings)}
 
 
 def check_sweep(sweep: Sweep, spec: Model) -> None:
@@ -94,8 +95,7 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
     if sweep.negative_prompt and not limits.negative_prompt:
         raise RecipeError(
             f"recipe.sweep.negative_prompt is given, but the model {shown(spec.name)} makes no use of negative "
-            "prompts: "
-            "leave it out."
+            f"prompts: leave it out{unless_true_cfg('generate', limits)}."
         )
     if any(value != spec.defaults.guidance_scale for value in sweep.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
@@ -189,8 +189,7 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
         if section.negative_prompt and not limits.negative_prompt:
             raise RecipeError(
                 f"recipe.{step}.negative_prompt is {shown(section.negative_prompt)}, but the model {shown(spec.name)} "
-                "makes no "
-                "use of negative prompts: leave it out."
+                f"makes no use of negative prompts: leave it out{unless_true_cfg(step, limits)}."
             )
 
 
