@@ -213,7 +213,7 @@ def _check_size(step: Step, section: Generate, spec: ModelSpec) -> None:
         )
 
 
-_EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
+_EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline", "HunyuanImagePipeline")
 """Families whose guidance goes into the transformer, if that has an input for it."""
 
 
