@@ -23,6 +23,20 @@ def llama() -> Any:
     )
 
 
+def gemma2(layers: int) -> Any:
+    return transformers.Gemma2Model(
+        transformers.Gemma2Config(
+            vocab_size=len(VOCABULARY),
+            hidden_size=WIDTH,
+            intermediate_size=WIDTH,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+        )
+    )
+
+
 def hidream() -> Any:
     """Its autoencoder does not scale down: the pipeline generates as many pixels as there are latents."""
     longer = {"max_position_embeddings": 128}
@@ -82,17 +96,7 @@ def sana(kind: str = "SanaPipeline", is_sprint: bool = False) -> Any:
     flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     return getattr(diffusers, kind)(
         tokenizer=tokenizer(300),
-        text_encoder=transformers.Gemma2Model(
-            transformers.Gemma2Config(
-                vocab_size=len(VOCABULARY),
-                hidden_size=WIDTH,
-                intermediate_size=WIDTH,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                head_dim=16,
-            )
-        ),
+        text_encoder=gemma2(layers=1),
         vae=diffusers.AutoencoderDC(
             latent_channels=4,
             attention_head_dim=2,
@@ -150,17 +154,7 @@ def lumina2() -> Any:
     return diffusers.Lumina2Pipeline(
         scheduler=flow_scheduler(),
         vae=vae(16),
-        text_encoder=transformers.Gemma2Model(
-            transformers.Gemma2Config(
-                vocab_size=len(VOCABULARY),
-                hidden_size=WIDTH,
-                intermediate_size=WIDTH,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                head_dim=16,
-            )
-        ),
+        text_encoder=gemma2(layers=2),
         tokenizer=tokenizer(256),
         transformer=diffusers.Lumina2Transformer2DModel(
             sample_size=8,
