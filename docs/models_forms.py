@@ -50,14 +50,14 @@ refused.
 UNTRIED = """
 ## Other pipelines of diffusers
 
-A folder or repository of a class that the catalog does not have, such as Chroma, Lumina 2, PixArt-Sigma or Kolors, is
+A folder or repository of a class that the catalog does not have, such as AuraFlow, CogView 4 or PixArt-alpha, is
 called by its signature, if its call takes a prompt and a generator and makes images from text alone. Steps, guidance
 and the length of texts are the defaults of that call, the size is 1024 x 1024 unless the call says more, sizes are
 multiples of 32, and a call has one row. The class is read from the source of the installed diffusers.
 
 Such a model has to prove itself in each worker, in up to four calls of four steps: the same row gives the same image,
 another seed and another prompt another one. What fails is refused with the reason. What passes is marked "untried by
-imagemill" in the plan and on the dataset's card. Run here with tiny random Chroma, Lumina 2 and PixArt-Sigma on a CPU.
+imagemill" in the plan and on the dataset's card. Run here with tiny random AuraFlow and PixArt-alpha on a CPU.
 
 A models file (`recipe.models_file`, `IMAGEMILL_MODELS`) describes one as a family, with more tasks, other limits and
 arguments that every call has. Its rows are batched unless the task has `max_batch: 1`, and the proof then also compares
@@ -65,9 +65,9 @@ a row in both places and beside a long prompt, byte by byte:
 
 ```yaml
 families:
-  PixArtSigmaPipeline:                   # the class in model_index.json
+  PixArtAlphaPipeline:                   # the class in model_index.json
     tasks:
-      text-to-image: {pipeline: PixArtSigmaPipeline, arguments: {use_resolution_binning: false}}
+      text-to-image: {pipeline: PixArtAlphaPipeline, arguments: {use_resolution_binning: false}}
     dtype: bfloat16
     width: 1024
     height: 1024
@@ -75,9 +75,9 @@ families:
     guidance_scale: 4.5
     size_multiple: 32
     negative_prompt: true
-    max_sequence_length: 300
+    max_sequence_length: 120
 models:
-  sigma: {family: PixArtSigmaPipeline, folder: ./pixart-sigma}
+  alpha: {family: PixArtAlphaPipeline, folder: ./pixart-alpha}
 ```
 
 A family of the catalog cannot be described anew. `imagemill models` lists the file's models.
@@ -142,8 +142,8 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "pipeline that the catalog does not have",
-        "Chroma, Lumina 2, PixArt-Sigma",
-        "by signature; PixArt-Sigma also as a family in a models file",
+        "AuraFlow, PixArt-alpha",
+        "by signature; PixArt-alpha also as a family in a models file",
     ),
     (
         "pickled weights (.bin, .ckpt), own code, modular pipelines",

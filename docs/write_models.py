@@ -115,6 +115,9 @@ Qwen-Image's prompts all have the length that it can read, 512 tokens, and a mas
 longest of a batch, so that an image depended on its neighbours. Attention backends that take no mask are refused for
 it.
 
+FLUX.1 and Kontext read no negative prompt, unless the recipe gives a `true_cfg_scale` (true classifier-free guidance, a
+second pass in every step): then each row is guided away from its own, or from the empty one. FLUX.1 Fill takes none.
+
 Image-to-image and inpainting run only the last steps, a share equal to the strength. Where the default number of steps
 would leave none, or would hide the source completely, more steps are run; a recipe or row that asks for too few is
 refused. Qwen-Image needs two steps at least. Qwen-Image-Edit's processor needs the torchvision version that matches

@@ -63,6 +63,7 @@ Number = BeforeValidator(_refuse_bool)
 Size = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8), Number]
 Steps = Annotated[int, Field(ge=1, le=1000), Number]
 Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Number]
+TrueCfg = Annotated[float, Field(gt=1, le=100, allow_inf_nan=False), Number]
 Strength = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Number]
 Seed = Annotated[int, Field(ge=-1, le=MAX_SEED), Number]
 BatchSize = Annotated[Annotated[int, Field(ge=1, le=1024), Number] | Literal["auto"], WrapValidator(_single_error)]

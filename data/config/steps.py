@@ -19,6 +19,7 @@ from imagemill.data.config.fields import (
     Steps,
     Strength,
     Text,
+    TrueCfg,
 )
 from imagemill.data.config.judging.select import Select
 from imagemill.data.config.memory import Memory
@@ -63,6 +64,11 @@ class ModelChoice(Section):
         {},
         title="Parts",
         description="Parts to load in place of the model's own, such as {vae: madebyollin/sdxl-vae-fp16-fix}.",
+    )
+    true_cfg_scale: TrueCfg | None = Field(
+        None,
+        title="True CFG",
+        description="FLUX.1 and Kontext: guide away from the negative prompt, at twice the time; empty: not.",
     )
     speed: Speed = Field(
         Speed(),

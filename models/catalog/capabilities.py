@@ -16,6 +16,7 @@ from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog, TaskCall
 from imagemill.models.catalog.limits import ONE_TEXT_LENGTH
 from imagemill.models.catalog.spec import Model, ModelSpec, Step, Task
+from imagemill.models.catalog.true_cfg import true_cfg_argument, unless_true_cfg
 
 _WITHOUT_MASK = ("flash", "flash_3", "flash_3_hub", "sage", "sage_hub")
 """Attention backends that take no mask."""
@@ -30,7 +31,8 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     Image-to-image and inpainting leave out the first steps. At least one of the others has to be run; and
     image-to-image that leaves out none begins with pure noise and sees nothing of its source.
     """
-    if strength is None or strength == 1:
+    # Latent consistency models run all their steps, from the noise level that the strength decides.
+    if strength is None or strength == 1 or pipeline.startswith("LatentConsistencyModel"):
         return 1
     if pipeline.startswith(_FLOOR):
         return math.ceil(1 / strength)
@@ -71,7 +73,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
             )
         if default is not None:
             arguments[name] = default if value is None else value
-    return arguments
+    return {**arguments, **true_cfg_argument(step, section, call.pipeline, settings)}
 
 
 def check_sweep(sweep: Sweep, spec: Model) -> None:
@@ -93,8 +95,7 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
     if sweep.negative_prompt and not limits.negative_prompt:
         raise RecipeError(
             f"recipe.sweep.negative_prompt is given, but the model {shown(spec.name)} makes no use of negative "
-            "prompts: "
-            "leave it out."
+            f"prompts: leave it out{unless_true_cfg('generate', limits)}."
         )
     if any(value != spec.defaults.guidance_scale for value in sweep.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
@@ -188,8 +189,7 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
         if section.negative_prompt and not limits.negative_prompt:
             raise RecipeError(
                 f"recipe.{step}.negative_prompt is {shown(section.negative_prompt)}, but the model {shown(spec.name)} "
-                "makes no "
-                "use of negative prompts: leave it out."
+                f"makes no use of negative prompts: leave it out{unless_true_cfg(step, limits)}."
             )
 
 
@@ -213,7 +213,7 @@ def _check_size(step: Step, section: Generate, spec: ModelSpec) -> None:
         )
 
 
-_EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
+_EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline", "HunyuanImagePipeline")
 """Families whose guidance goes into the transformer, if that has an input for it."""
 
 

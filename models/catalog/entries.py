@@ -90,6 +90,8 @@ class Family(_Entry):
     """Whether the pipeline generates no other sizes."""
     negative_prompt: bool
     empty_negative: str | None = None
+    true_cfg: bool = False
+    """Whether its pipelines take a negative prompt if they are given a true_cfg_scale, and none otherwise."""
     max_sequence_length: int | None = Field(None, ge=1)
     min_steps: int = Field(1, ge=1)
     """The fewest steps with its published scheduler."""

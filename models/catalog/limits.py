@@ -32,6 +32,8 @@ class Limits:
     """Width and height are multiples of this many pixels."""
     negative_prompt: bool
     """Whether it makes use of one."""
+    true_cfg: bool = False
+    """Whether it makes use of one if the recipe gives a true_cfg_scale."""
     uses_guidance: bool = True
     """Whether it makes use of a guidance scale."""
     min_steps: int = 1

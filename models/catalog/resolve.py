@@ -93,6 +93,7 @@ class Resolver:
             fewest_steps(task_of(section), call.pipeline, arguments.get("strength")),
             fewest_own_steps(settings["min_steps"], folder),
         )
+        has_true_cfg = section.true_cfg_scale is not None
         size = settings["width"], settings["height"]
         allowed = family.schedulers if step_call.schedulers is None else step_call.schedulers
         named = section.scheduler or (entry.preset.scheduler if entry and entry.preset else None)
@@ -113,7 +114,8 @@ class Resolver:
             ),
             limits=Limits(
                 size_multiple=settings["size_multiple"],
-                negative_prompt=settings["negative_prompt"],
+                negative_prompt=settings["negative_prompt"] or has_true_cfg,
+                true_cfg=settings["true_cfg"],
                 uses_guidance=uses_guidance(
                     settings["uses_guidance"], name, folder, given_guidance(f"{field}.parts.transformer", parts)
                 ),
@@ -127,7 +129,8 @@ class Resolver:
             call=CallSettings(
                 arguments=arguments,
                 guidance_argument=settings["guidance_argument"],
-                empty_negative=settings["empty_negative"],
+                # Where a row has none, the pipeline would leave true guidance out.
+                empty_negative="" if has_true_cfg else settings["empty_negative"],
                 max_sequence_length=settings["max_sequence_length"],
                 # Compiled images of these depended on what their worker had generated before.
                 version=family.version + (family.texts_vary and section.speed.compile),

@@ -19,6 +19,8 @@ SEEDED_FAMILIES = (
     "StableDiffusionXLInpaintPipeline",
     "SanaPipeline",
     "SanaSprintPipeline",
+    "PixArtSigmaPipeline",
+    "LatentConsistencyModelPipeline",
 )
 """Families whose pipelines pass the rows' generators to each step of the scheduler. The others pass none."""
 

@@ -37,6 +37,11 @@ TRIED: dict[str, dict[str, str]] = {
     "HiDreamImagePipeline": {"text-to-image": OWN_SIZES},
     "SanaPipeline": {"text-to-image": SAVED},
     "SanaSprintPipeline": {"text-to-image": LARGE},
+    "ChromaPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
+    "Lumina2Pipeline": {"text-to-image": SAVED},
+    "PixArtSigmaPipeline": {"text-to-image": SAVED},
+    "HunyuanImagePipeline": {"text-to-image": SAVED},
+    "LatentConsistencyModelPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
 }
 """Family -> task -> how it was run."""
 

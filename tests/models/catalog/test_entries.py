@@ -39,7 +39,7 @@ def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str):
         spec = Resolver(read_catalog(), Locator(pinned=pins)).resolve(step, section)
         assert (spec.source.commit, spec.source.files, spec.name) == (COMMIT, None, name)
         assert set(pins) <= {source.pin for source in spec.sources}
-        assert isinstance(spec.defaults.guidance_scale, float)
+        assert isinstance(spec.defaults.guidance_scale, float) or not spec.limits.uses_guidance
         assert spec.defaults.width % spec.limits.size_multiple == 0
         assert spec.licence != "unknown"
         takes = inspect.signature(getattr(diffusers, spec.pipeline).__call__).parameters

@@ -31,8 +31,8 @@ from tests.models.jobs import PNG, generated, silent
 from tests.models.tiny import save_tiny
 
 WIDTH, HEIGHT = 64, 128
-DISTILLED = ["Flux2KleinPipeline"]
-"""Families whose tiny pipeline is distilled, and makes no use of guidance."""
+WITHOUT_GUIDANCE = ["Flux2KleinPipeline", "HunyuanImagePipeline"]
+"""Families whose tiny pipeline makes no use of a guidance scale: it is distilled, or has guiders."""
 CASES = [(family, task) for family, tasks in TRIED.items() for task, how in tasks.items() if how == SAVED]
 MEGAPIXELS = [
     pytest.param(family, task, marks=pytest.mark.slow)
@@ -114,7 +114,7 @@ def test_all_that_a_row_asks_for_decides_its_image(tiny, sources, tmp_path, fami
     changes = {"prompt": {"prompt": "a castle"}, "seed": {"seed": 9}, "steps": {"steps": 7}}
     if (family, task) not in CASES:
         changes = {"prompt": {"prompt": "a castle"}, "steps": {"steps": 2}}
-    elif family not in DISTILLED:
+    elif family not in WITHOUT_GUIDANCE:
         changes["guidance"] = {"guidance_scale": 6.0}
     if section.negative_prompt:
         changes["negative prompt"] = {"negative_prompt": "blurry"}

@@ -45,6 +45,9 @@ PROMPT_MOVES = {
     "QwenImagePipeline": 0.01,
     "ZImagePipeline": 0.5,
     "SanaPipeline": 0.1,
+    "ChromaPipeline": 0.05,
+    "PixArtSigmaPipeline": 0.05,
+    "LatentConsistencyModelPipeline": 0.05,
 }
 """Family -> how far another prompt moves a latent of its tiny pipeline at least, in standard deviations of the latents.
 In float32 that is over 10,000 times the rounding, so equal bits mean that a neighbour's text is not felt. In bfloat16

@@ -65,12 +65,12 @@ def test_a_pipeline_is_called_by_its_signature(kind: str, folder: Path, tmp_path
 
 @pytest.mark.slow
 def test_a_users_family_says_how_its_pipeline_is_called(folder: Path, tmp_path: Path):
-    task = {"pipeline": "PixArtSigmaPipeline", "arguments": {"use_resolution_binning": False, "clean_caption": False}}
+    task = {"pipeline": "PixArtAlphaPipeline", "arguments": {"use_resolution_binning": False, "clean_caption": False}}
     settings = {"dtype": "float32", "width": 64, "height": 64, "steps": 2, "guidance_scale": 4.5, "size_multiple": 8}
     family = {"tasks": {"text-to-image": task}, **settings, "negative_prompt": True, "max_sequence_length": 120}
-    models = {"mine": {"family": "PixArtSigmaPipeline", "folder": str(folder / "PixArtSigmaPipeline"), "steps": 3}}
+    models = {"mine": {"family": "PixArtAlphaPipeline", "folder": str(folder / "PixArtAlphaPipeline"), "steps": 3}}
     file = tmp_path / "models.yaml"
-    file.write_text(yaml.safe_dump({"families": {"PixArtSigmaPipeline": family}, "models": models}))
+    file.write_text(yaml.safe_dump({"families": {"PixArtAlphaPipeline": family}, "models": models}))
     spec = resolve("generate", Generate(model="mine"), models_file=str(file))
     assert (spec.defaults.steps, spec.limits.size_multiple, spec.call.max_sequence_length) == (3, 8, 120)
     assert spec.call.arguments == task["arguments"]
@@ -125,7 +125,7 @@ def untried(spec: ModelSpec) -> tuple[ModelSpec, PreparedDrawing]:
 def test_a_pipeline_with_a_fault_is_refused_on_its_first_rows(
     fault: str, batch_size: int, words: str | None, folder: Path
 ):
-    spec, first = untried(resolve("generate", Generate(model=str(folder / "ChromaPipeline"))))
+    spec, first = untried(resolve("generate", Generate(model=str(folder / "PixArtAlphaPipeline"))))
     pipeline = Faulty(fault)
     if words:
         with pytest.raises(RecipeError, match=words):
@@ -147,7 +147,7 @@ def test_a_family_of_the_catalog_needs_no_proof(tmp_path: Path):
 
 
 def test_batches_of_one_row_are_proven_where_two_do_not_fit(folder: Path):
-    spec, first = untried(resolve("generate", Generate(model=str(folder / "ChromaPipeline"))))
+    spec, first = untried(resolve("generate", Generate(model=str(folder / "PixArtAlphaPipeline"))))
 
     class Small(Faulty):
         def __call__(self, prompt: list[str], *args: Any, **more: Any) -> Any:

@@ -10,7 +10,8 @@ import diffusers
 import torch
 
 from tests.models.tiny.flux import flux, flux2, flux2_klein
-from tests.models.tiny.others import hidream, sana, z_image
+from tests.models.tiny.hunyuan import hunyuan_image
+from tests.models.tiny.others import chroma, hidream, latent_consistency, lumina2, pixart, sana, z_image
 from tests.models.tiny.qwen import qwen_parts
 from tests.models.tiny.stable_diffusion import sd, sd3, sdxl
 
@@ -32,6 +33,11 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "HiDreamImagePipeline": hidream,
     "SanaPipeline": sana,
     "SanaSprintPipeline": lambda: sana("SanaSprintPipeline", is_sprint=True),
+    "ChromaPipeline": chroma,
+    "Lumina2Pipeline": lumina2,
+    "PixArtSigmaPipeline": pixart,
+    "HunyuanImagePipeline": hunyuan_image,
+    "LatentConsistencyModelPipeline": latent_consistency,
 }
 """Family -> function that makes its tiny pipeline."""
 

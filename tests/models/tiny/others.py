@@ -1,4 +1,4 @@
-"""Tiny HiDream, Z-Image and SANA."""
+"""Tiny HiDream, Z-Image, SANA, Chroma, Lumina 2, PixArt and a latent consistency model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 import transformers
 
-from tests.models.tiny.parts import VOCABULARY, WIDTH, clip, flow_scheduler, qwen3, t5, tokenizer, vae
+from tests.models.tiny.parts import VOCABULARY, WIDTH, clip, flow_scheduler, qwen3, t5, tokenizer, unet, vae
 
 
 def llama() -> Any:
@@ -19,6 +19,20 @@ def llama() -> Any:
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
+        )
+    )
+
+
+def gemma2(layers: int) -> Any:
+    return transformers.Gemma2Model(
+        transformers.Gemma2Config(
+            vocab_size=len(VOCABULARY),
+            hidden_size=WIDTH,
+            intermediate_size=WIDTH,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
         )
     )
 
@@ -82,17 +96,7 @@ def sana(kind: str = "SanaPipeline", is_sprint: bool = False) -> Any:
     flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     return getattr(diffusers, kind)(
         tokenizer=tokenizer(300),
-        text_encoder=transformers.Gemma2Model(
-            transformers.Gemma2Config(
-                vocab_size=len(VOCABULARY),
-                hidden_size=WIDTH,
-                intermediate_size=WIDTH,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                head_dim=16,
-            )
-        ),
+        text_encoder=gemma2(layers=1),
         vae=diffusers.AutoencoderDC(
             latent_channels=4,
             attention_head_dim=2,
@@ -122,4 +126,83 @@ def sana(kind: str = "SanaPipeline", is_sprint: bool = False) -> Any:
             qk_norm="rms_norm_across_heads" if is_sprint else None,
         ),
         scheduler=diffusers.SCMScheduler(prediction_type="trigflow", sigma_data=0.5) if is_sprint else flow,
+    )
+
+
+def chroma() -> Any:
+    return diffusers.ChromaPipeline(
+        scheduler=flow_scheduler(use_dynamic_shifting=True),
+        vae=vae(16),
+        text_encoder=t5(),
+        tokenizer=tokenizer(512),
+        transformer=diffusers.ChromaTransformer2DModel(
+            in_channels=64,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=WIDTH,
+            axes_dims_rope=(4, 4, 8),
+            approximator_num_channels=16,
+            approximator_hidden_dim=32,
+            approximator_layers=1,
+        ),
+    )
+
+
+def lumina2() -> Any:
+    return diffusers.Lumina2Pipeline(
+        scheduler=flow_scheduler(),
+        vae=vae(16),
+        text_encoder=gemma2(layers=2),
+        tokenizer=tokenizer(256),
+        transformer=diffusers.Lumina2Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=16,
+            hidden_size=32,
+            num_layers=1,
+            num_refiner_layers=1,
+            num_attention_heads=2,
+            num_kv_heads=1,
+            multiple_of=16,
+            axes_dim_rope=(8, 4, 4),
+            axes_lens=(512, 64, 64),
+            cap_feat_dim=WIDTH,
+        ),
+    )
+
+
+def pixart(kind: str = "PixArtSigmaPipeline", longest: int = 300) -> Any:
+    return getattr(diffusers, kind)(
+        scheduler=diffusers.DPMSolverMultistepScheduler(),
+        vae=vae(4),
+        text_encoder=t5(),
+        tokenizer=tokenizer(longest),
+        transformer=diffusers.PixArtTransformer2DModel(
+            sample_size=8,
+            num_layers=1,
+            patch_size=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_channels=WIDTH,
+            in_channels=4,
+            cross_attention_dim=32,
+            out_channels=8,
+            use_additional_conditions=False,
+        ),
+    )
+
+
+def latent_consistency() -> Any:
+    return diffusers.LatentConsistencyModelPipeline(
+        vae=vae(4),
+        text_encoder=clip(),
+        tokenizer=tokenizer(77),
+        # The guidance is an input of it.
+        unet=unet(time_cond_proj_dim=32),
+        scheduler=diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )

@@ -11,8 +11,8 @@ import transformers
 from tests.models.tiny.parts import TEMPLATE, VOCABULARY, WIDTH, flow_scheduler, tokenizer
 
 
-def qwen_parts(halvings: int = 3) -> dict[str, Any]:
-    """The autoencoder scales an image down by 2 to the power of ``halvings``."""
+def qwen_parts(halvings: int = 3, layers: int = 1) -> dict[str, Any]:
+    """The autoencoder scales an image down by 2 to the power of ``halvings``; ``layers``: of the text encoder."""
     channels = 16
     return {
         "scheduler": flow_scheduler(use_dynamic_shifting=True, shift_terminal=0.02),
@@ -28,7 +28,7 @@ def qwen_parts(halvings: int = 3) -> dict[str, Any]:
                 text_config={
                     "hidden_size": WIDTH,
                     "intermediate_size": WIDTH,
-                    "num_hidden_layers": 1,
+                    "num_hidden_layers": layers,
                     "num_attention_heads": 2,
                     "num_key_value_heads": 2,
                     "vocab_size": len(VOCABULARY),
