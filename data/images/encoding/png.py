@@ -1,7 +1,7 @@
 """Writer of PNG files: rows filtered with numpy, compressed by libdeflate, which lets other threads run meanwhile.
 
-Four times as fast as zlib at level 6 on a photograph's spectrum, ten times on photographs, and within 4 % of its size
-(benchmarks/encoding.py). libdeflate's output does not depend on the processor.
+Three times as fast as zlib at level 6 on images with a photograph's spectrum, and 3 % smaller (benchmarks/encoding.py).
+libdeflate's output does not depend on the processor.
 
 https://www.w3.org/TR/png-3/
 """
@@ -17,8 +17,7 @@ import numpy as np
 from PIL import Image
 
 LEVEL = 1
-"""libdeflate's level, 1 to 12. Level 3 takes 1.3 times as long and level 6 1.4 to 2.1 times, for 1 to 6 % of the size
-of photographs at best."""
+"""libdeflate's level, 1 to 12. Higher ones take longer and save little on photographs."""
 
 STRIPE_BYTES = 2**18
 """Bytes of the image that are filtered at a time: they and the candidates fit into a core's cache."""
