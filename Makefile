@@ -3,7 +3,7 @@
 # make test        before every pull request: the same, with all tests but those marked long (two at a time)
 # make test-long   the tests marked long
 # make contracts   the import contracts alone: which folder may import which
-# make docs        write docs/recipe.md and docs/models.md from the recipe's classes and the catalog
+# make docs        write docs/reference/recipe.md and docs/reference/models.md from the recipe's classes and the catalog
 # make lock        resolve requirements.lock
 # make setup       only install into .venv; every other target does that first
 # make clean       remove .venv and out
@@ -43,8 +43,8 @@ lint: tree
 	$(BIN)/ruff format --check .
 	if grep -q '^\[tool\.mypy\]' pyproject.toml; then \
 		cd .venv/tree && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../mypy-cache; fi
-	$(BIN)/python docs/write_recipe.py --check
-	$(BIN)/python docs/write_models.py --check
+	$(BIN)/python docs/tools/write_recipe.py --check
+	$(BIN)/python docs/tools/write_models.py --check
 
 contracts: tree
 	cd .venv/tree && ../bin/lint-imports --no-cache --config ../../pyproject.toml
@@ -58,8 +58,8 @@ tree: setup
 	cp -r flows tasks models data .venv/tree/imagemill/
 
 docs: setup
-	$(BIN)/python docs/write_recipe.py
-	$(BIN)/python docs/write_models.py
+	$(BIN)/python docs/tools/write_recipe.py
+	$(BIN)/python docs/tools/write_models.py
 
 # No hashes, and torch by its public version: the CPU and the CUDA build are both torch==2.13.0.
 lock: setup

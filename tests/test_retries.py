@@ -1,4 +1,4 @@
-"""docs/retries.md lists every retry limit and timeout, with the values of the code."""
+"""docs/reference/retries.md lists every retry limit and timeout, with the values of the code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def constants(path: Path) -> dict[str, str]:
 
 def documented() -> dict[tuple[str, str], str]:
     """The page's table: (file, constant) -> value."""
-    page = (ROOT / "docs" / "retries.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/retries.md").read_text(encoding="utf-8")
     return {(file, name): value for name, value, file in re.findall(r"\| `(\w+)` \| (.+?) \| (\S+\.py) \|\n", page)}
 
 

@@ -1,6 +1,6 @@
 """Recipe schema: every setting of a dataset, validated once when it is loaded.
 
-The command line, the dashboard form and docs/recipe.md are generated from these classes.
+The command line, the dashboard form and docs/reference/recipe.md are generated from these classes.
 """
 
 from __future__ import annotations

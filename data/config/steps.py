@@ -41,7 +41,8 @@ class ModelChoice(Section):
     backend: Literal["diffusers", "openai"] = Field(
         "diffusers",
         title="Backend",
-        description="Run the model on workers with diffusers, or call an OpenAI-compatible API (docs/images-api.md).",
+        description="Run the model on workers with diffusers, or call an OpenAI-compatible API "
+        "(docs/topics/images-api.md).",
     )
     api: Api = Field(Api(), title="API", description="With backend openai: the API's address and request settings.")
     revision: MaybeText = Field(
@@ -112,12 +113,12 @@ class Generate(ModelChoice):
     controlnet: MaybeControlnet = Field(
         None,
         title="ControlNet",
-        description="Guide generation with an image from each row, such as an edge map (see docs/steering.md).",
+        description="Guide generation with an image from each row, such as an edge map (see docs/topics/steering.md).",
     )
     ip_adapter: IpAdapter | None = Field(
         None,
         title="IP-Adapter",
-        description="Use an image from each row as a prompt in addition to the text (see docs/steering.md).",
+        description="Use an image from each row as a prompt in addition to the text (see docs/topics/steering.md).",
     )
     images_per_prompt: int = Field(
         1, ge=1, le=10_000, title="Images per prompt", description="Number of images of each prompt in the dataset."
@@ -234,7 +235,7 @@ class Edit(ModelChoice):
         False,
         title="Inverse",
         description="For each edit in the dataset a further row with the two images swapped, and the row's column "
-        "inverse_edit as its instruction (docs/chains.md).",
+        "inverse_edit as its instruction (docs/topics/chains.md).",
     )
 
     @model_validator(mode="after")

@@ -45,7 +45,7 @@ def scheduler(
 ) -> int:
     """Run the scheduler of a cluster of several machines until interrupted.
 
-    It uses TLS if Dask's settings name certificates; see docs/clusters.md.
+    It uses TLS if Dask's settings name certificates; see docs/operations/clusters.md.
     """
     from imagemill.tasks.runner.cluster_service import serve_scheduler
 

@@ -70,7 +70,7 @@ def uncallable(field: str, name: str, kind: str, catalog: Catalog) -> RecipeErro
     return RecipeError(
         f"{field} is {shown(name)}, a {cut(kind)}, which imagemill cannot call. It "
         f"can call {', '.join(catalog.families)}, and others that make an image of a prompt and a generator. "
-        "Describe yours under families in a models file (docs/models.md)."
+        "Describe yours under families in a models file (docs/reference/models.md)."
     )
 
 

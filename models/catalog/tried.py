@@ -1,4 +1,4 @@
-"""Record of which tasks of which families have been run, and how: the tests run them, docs/models.md lists them.
+"""Record of which tasks of which families have been run, and how: docs/reference/models.md lists them.
 
 None was run with its published weights. A tiny pipeline has the family's class and kinds of parts, far smaller, with
 random weights.

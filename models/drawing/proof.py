@@ -48,7 +48,7 @@ def prove(pipeline: Any, spec: ModelSpec, first: PreparedDrawing, batch_size: in
         alone = "Set batch_size to 1, or take" if size > 1 else "Take"
         raise RecipeError(
             f"the model {shown(spec.name)} is a {spec.pipeline}, which imagemill has not tried, and its first rows "
-            f"show why it cannot be used: {reason}. {alone} a model of another family (docs/models.md)."
+            f"show why it cannot be used: {reason}. {alone} a model of another family (docs/reference/models.md)."
         )
     _proven.add(key)
 

@@ -28,8 +28,8 @@ def all_noise_is_seeded(pipeline: Any, model: str) -> Iterator[None]:
     raise RecipeError(
         f"the model {shown(model)} drew random numbers that no row's seed decides (from {', '.join(moved)}), so none "
         f"of its images could be generated again. Most often its scheduler, here {shown(scheduler)}, adds them: set "
-        "the step's scheduler to one that the model can generate with, such as flow-match euler (docs/steering.md), or "
-        "take another model."
+        "the step's scheduler to one that the model can generate with, such as flow-match euler "
+        "(docs/topics/steering.md), or take another model."
     )
 
 

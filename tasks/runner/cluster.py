@@ -155,8 +155,8 @@ def check_address(address: str, insecure: bool = False) -> None:
         return
     raise RecipeError(
         f"{shown(address)} is not encrypted and lies beyond this machine's loopback; anyone who reaches such a port "
-        "can "
-        "run code on every worker. Set up TLS (docs/clusters.md) and use tls://, or, if you trust the whole network, "
+        "can run code on every worker. Set up TLS (docs/operations/clusters.md) and use tls://, or, if you trust the "
+        "whole network, "
         f"give --insecure (or set {INSECURE}=1)."
     )
 

@@ -1,4 +1,4 @@
-"""The examples of docs/own-flows.md work as they stand, in a folder whose modules are named like ours."""
+"""The examples of docs/operations/own-flows.md work as they stand, in a folder whose modules are named like ours."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Repository:
         }
         # The installed package, as a user has it.
         del self.environment["PYTHONPATH"]
-        for name, text in EXAMPLE.findall((ROOT / "docs/own-flows.md").read_text()):
+        for name, text in EXAMPLE.findall((ROOT / "docs/operations/own-flows.md").read_text()):
             (folder / name).write_text(text)
         for name in THEIRS:
             (folder / name).parent.mkdir(exist_ok=True)

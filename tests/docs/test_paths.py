@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 FOLDERS = r"(?:\.ci|\.github|benchmarks|data|docs|flows|imagemill|models|tasks|tests)"
 FILE = re.compile(rf"(?<![\w./-]){FOLDERS}(?:/[\w.-]+)*/[\w-]+\.(?:jsonl|json|md|py|tsv|txt|yaml)\b(?!\.\w)(?::(\w+))?")
@@ -32,7 +32,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_a_page_names_exists(page: Path):
     text = page.read_text()
     files = [(found[0].split(":")[0], found[1]) for found in FILE.finditer(text)]
@@ -44,13 +44,13 @@ def test_every_path_that_a_page_names_exists(page: Path):
     assert missing == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_module_that_a_page_names_exists(page: Path):
     named = {found[0].replace(" import ", ".") for found in MODULE.finditer(page.read_text())}
     assert [name for name in sorted(named) if not is_importable(name)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_between_pages_leads_somewhere(page: Path):
     broken = []
     for path, anchor in LINK.findall(page.read_text()):

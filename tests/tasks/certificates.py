@@ -1,4 +1,4 @@
-"""Certificates for Dask, made with the commands of docs/clusters.md."""
+"""Certificates for Dask, made with the commands of docs/operations/clusters.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 def make_certificates(folder: Path) -> Path:
     """Create an authority and a certificate in a new folder."""
-    commands = re.search(r"```sh\n(openssl.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.DOTALL)[1]
+    commands = re.search(r"```sh\n(openssl.*?)```", (ROOT / "docs/operations/clusters.md").read_text(), re.DOTALL)[1]
     folder.mkdir()
     done = subprocess.run(["bash", "-ec", commands], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ def check_own(field: str, path: str, own: ModelsFile, shipped: Catalog) -> None:
         if entry.family not in families:
             raise RecipeError(
                 f"{field}: models.{name}.family in {shown_path(path)} is {shown(entry.family)}; imagemill can call: "
-                f"{', '.join(shipped.families)}. Describe another one under families (docs/models.md)."
+                f"{', '.join(shipped.families)}. Describe another one under families (docs/reference/models.md)."
             )
         unable = set(entry.tasks or ()) - set(families[entry.family].tasks)
         if unable:

@@ -60,5 +60,5 @@ def test_a_sweep_beyond_the_model_is_refused_before_anything_is_generated(model:
 
 def test_the_example_recipe_is_that_of_its_page():
     recipe = (RECIPES / "sweep.yaml").read_text()
-    page = (RECIPES.parents[1] / "docs" / "templates.md").read_text()
+    page = (RECIPES.parents[1] / "docs/topics/templates.md").read_text()
     assert yaml.safe_load(recipe) == yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])

@@ -28,7 +28,7 @@ OFFLINE = sorted(
 )
 
 FAULTY = 0.12
-"""Share of images that may show something else: the bundled model is right in nine of ten (docs/models.md)."""
+"""Share of images that may show something else: the bundled model is right in nine of ten (its README)."""
 
 
 def scene(image: dict[str, Any]) -> Scene:

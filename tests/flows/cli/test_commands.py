@@ -171,7 +171,7 @@ def test_an_unfinished_dataset_says_how_to_finish_it(mine: dict, imagemill: Run,
 
 
 def test_every_command_is_documented():
-    page = (ROOT / "docs" / "commands.md").read_text()
+    page = (ROOT / "docs/reference/commands.md").read_text()
     for command in app:
         if not command.startswith("-"):
             assert f"\n## imagemill {command}\n" in page

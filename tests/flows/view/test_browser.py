@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from docs.browser import Page, find_browser, open_browser
+from docs.tools.browser import Page, find_browser, open_browser
 from imagemill.data.view.gallery import Gallery
 from imagemill.data.view.query import Query
 from tests.conftest import ROOT, wait_until

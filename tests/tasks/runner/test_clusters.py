@@ -236,7 +236,7 @@ class Wire:
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Callable[[str], Path]:
-    """Creates certificates, and their authority, with the commands of docs/clusters.md."""
+    """Creates certificates, and their authority, with the commands of docs/operations/clusters.md."""
     return lambda name: make_certificates(tmp_path / name)
 
 

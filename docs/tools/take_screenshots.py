@@ -1,6 +1,6 @@
-"""Screenshots of docs/dashboard.md: starts a server, a worker, a build and a browser, and saves every page.
+"""Screenshots of docs/operations/dashboard.md: starts a server, a worker, a build and a browser, and saves every page.
 
-python docs/take_screenshots.py /data    # folder of the build; the images go to docs/images, or to a second argument
+python docs/tools/take_screenshots.py /data    # folder of the build; images go to docs/images or a second argument
 
 About four minutes on 2 cores; needs Chromium (Debian: apt-get install chromium).
 The server's home is temporary. Look at every image before you commit it.
@@ -23,7 +23,7 @@ from typing import Any
 from browser import open_browser
 from prefect.client.orchestration import SyncPrefectClient
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 IMAGES = PROJECT / "docs" / "images"
 TIMEOUT_S = 300
 """Seconds that each wait may take."""
@@ -145,7 +145,7 @@ def artifacts(server: Server, run: str) -> dict[str, Any]:
 
 
 def take(server: Server, run: str, to: Path) -> None:
-    """Save a screenshot of every page in docs/dashboard.md, once its content is there."""
+    """Save a screenshot of every page in docs/operations/dashboard.md, once its content is there."""
     ids = {key: artifact["id"] for key, artifact in artifacts(server, run).items()}
     report, form = ids["winter-shapes-report"], deployments(server)
     short = f"deployments/deployment/{form['from-prompts']}/run"

@@ -1,4 +1,4 @@
-"""Generator of docs/recipe.md from the recipe's classes: `make docs`. With --check, only compares it."""
+"""Generator of docs/reference/recipe.md from the recipe's classes: `make docs`. With --check, only compares it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from imagemill.data.config.recipe import Recipe
 
-PAGE = Path(__file__).parent / "recipe.md"
+PAGE = Path(__file__).parents[1] / "reference/recipe.md"
 
 CHAT_API = "chat-api"
 """Section on the API of a language model; that of an images API is called by its field."""
@@ -24,7 +24,8 @@ They apply to `generate` if images are generated, and to the first edit if image
 imagemill does not read are carried into the dataset.
 
 `generate` and `edit` are the short form of `steps: [{generate: ...}, {edit: ...}]`, which may go on with more edits;
-the fields of a step have names such as `steps.1.edit.seed`, counted from 0. [chains.md](chains.md) has examples.
+the fields of a step have names such as `steps.1.edit.seed`, counted from 0. See
+[chains.md](../topics/chains.md).
 
 """
 
@@ -72,7 +73,7 @@ def _table(title: str, section: dict[str, Any], schema: dict[str, Any], prefix: 
             default = "absent" if field.get("default", ...) is None else "see there"
             lines.append(f"| `{prefix}{name}` | a section | {default} | {what} |")
             continue
-        link = "chains.md" if name == "steps" else f"#{name}"
+        link = "../topics/chains.md" if name == "steps" else f"#{name}"
         more = f" See [{name}]({link})." if _has_sections(field) else ""
         lines.append(f"| `{prefix}{name}` | {_allowed(field)} | {_default(field)} | {field['description']}{more} |")
     return "\n".join([*lines, ""])
@@ -142,5 +143,9 @@ def _default(field: dict[str, Any]) -> str:
 if __name__ == "__main__":
     text = page()
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.exists() and PAGE.read_text() == text else "docs/recipe.md is not current: run `make docs`.")
+        sys.exit(
+            0
+            if PAGE.exists() and PAGE.read_text() == text
+            else "docs/reference/recipe.md is not current: run `make docs`."
+        )
     PAGE.write_text(text)

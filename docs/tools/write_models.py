@@ -1,4 +1,4 @@
-"""Write docs/models.md from the catalog: `make docs`. With --check, only report whether it is current."""
+"""Write docs/reference/models.md from the catalog: `make docs`. With --check, only report whether it is current."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagemill.models.catalog.entries import Entry, Family, read_catalog
 from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.catalog.tried import IN_MEMORY, LARGE, OWN_SIZES, SAVED, TRIED, WITH_CONTROLNET, WITH_IP_ADAPTER
 
-PAGE = Path(__file__).parent / "models.md"
+PAGE = Path(__file__).parents[1] / "reference/models.md"
 
 HEAD = """# Models
 
@@ -217,5 +217,9 @@ def _run_how(family: str, task: str) -> str:
 if __name__ == "__main__":
     text = page()
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.exists() and PAGE.read_text() == text else "docs/models.md is not current: run `make docs`.")
+        sys.exit(
+            0
+            if PAGE.exists() and PAGE.read_text() == text
+            else "docs/reference/models.md is not current: run `make docs`."
+        )
     PAGE.write_text(text)

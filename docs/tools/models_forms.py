@@ -1,4 +1,4 @@
-"""Texts of docs/models.md about the forms in which a model may come: files, parts, and families beyond the catalog."""
+"""Texts of docs/reference/models.md: the forms in which a model may come, such as files, parts and own families."""
 
 SINGLE_FILES = """
 ## Single files

@@ -1,4 +1,4 @@
-"""Draws the funnel of a dataset's last judged build: python docs/draw_funnel.py OUTPUT docs/images/funnel.svg."""
+"""Draws the funnel of a dataset's last judged build: python docs/tools/draw_funnel.py OUTPUT docs/images/funnel.svg."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Screenshots of docs/view.md: a dataset of edits, and one with scores, in `imagemill view`.
+"""Screenshots of docs/topics/view.md: a dataset of edits, and one with scores, in `imagemill view`.
 
-python docs/take_view_screenshots.py EDITS SCORED [TO]    # two datasets; the images go to docs/images or to TO
+python docs/tools/take_view_screenshots.py EDITS SCORED [TO]    # two datasets; the images go to docs/images or to TO
 
 Needs Chromium (Debian: apt-get install chromium). Look at every image before you commit it.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from browser import Page, open_browser
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 
 
 @contextmanager
