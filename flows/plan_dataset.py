@@ -119,7 +119,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
 
 
 def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge, plan: Plan) -> dict[str, Any]:
-    """What a judged build scores, moves and writes again, of the rows that need no further image."""
+    """Rows without a further image that a judged build scores, moves or writes again."""
     assert plan.judging is not None, "the plan of a judged recipe has these totals"
 
     def placements(row_keys: Sequence[str]) -> Mapping[str, Placement]:

@@ -1,4 +1,4 @@
-"""What every task of one build has in common: the recipe, the folder, the columns and the models."""
+"""Context of one build, shared by all its tasks: the recipe, the folder, the columns and the models."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class Build:
     first_file: int
     """Number of the Parquet file that shard 0 becomes."""
     retry_set_aside: bool = False
-    """Whether rows that an earlier build set aside are tried again."""
+    """True if rows that an earlier build set aside are tried again."""
     first_rejected: int = 0
     """The same for its file in rejected/."""
     scorers: Mapping[str, AnyScorer] = dataclass_field(default_factory=dict)
-    """Name -> scorer, of those that look at images."""
+    """Name -> scorer, of those that read images."""
     is_judged: bool = False
-    """Whether rows are chosen, scored or placed (data.planning.judging)."""
+    """True if rows are chosen, scored or placed (data.planning.judging)."""
 
     def first_file_of(self, area: AreaName) -> int:
         """Number of the file in an area that shard 0 becomes."""
@@ -236,7 +236,7 @@ def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., 
 
 
 def _passes_references(recipe: Recipe, step: Step, section: Edit, pin: Callable[..., Any]) -> bool:
-    """Whether an edit of the rows' images passes the further ones too: an API takes any number of them."""
+    """True if an edit of the rows' images passes the further ones too: an API takes any number of them."""
     if section.backend != "openai" or chain_of(recipe)[0].name != step:
         return False
     # It has a column of images more than a dataset that is older than this.

@@ -70,20 +70,20 @@ def check_pinned(name: str, value: Any, is_valid: Callable[[Any], bool]) -> Any:
 
 
 def is_commit(value: Any) -> bool:
-    """Whether this is a commit of a repository."""
+    """True if this is a commit of a repository."""
     return isinstance(value, str) and _COMMIT.fullmatch(value) is not None
 
 
 def is_hash(value: Any) -> bool:
-    """Whether this is a hash of a model's files (models.catalog.model_files.hash_model)."""
+    """True if this is a hash of a model's files (models.catalog.model_files.hash_model)."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def is_seed(value: Any) -> bool:
-    """Whether a build could have pinned this as a seed."""
+    """True if a build could have pinned this as a seed."""
     return type(value) is int and 0 <= value <= MAX_SEED
 
 
 def is_flag(value: Any) -> bool:
-    """Whether this is true or false."""
+    """True if this is true or false."""
     return isinstance(value, bool)

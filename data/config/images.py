@@ -11,7 +11,7 @@ from imagemill.data.images.limits import MAX_PIXELS
 
 
 class Images(Section):
-    """Limits for the images that rows name or embed. They decide no pixel of an image that is read, and spare finished
+    """Limits for the images that rows name or embed. They decide no pixel of an image that is read, and skip finished
     rows."""
 
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS), Number] = Field(

@@ -203,7 +203,7 @@ def _written(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 
 def _kinds(path: tuple[str | int, ...]) -> list[str]:
-    """What the field `kind` may be in the section at ``path``."""
+    """Values of the field `kind` in the section at ``path``."""
     kind: Any = Recipe
     for part in path:
         kind = _inside(kind, part)

@@ -9,7 +9,7 @@
     lock          held while a build runs
     files.jsonl   the journal: a line for each committed file; rejected.jsonl is that of rejected/
     paths.json    this machine's paths in the recipe, which manifest.json leaves out
-    scores/  answers/   journals of what scorers and language models have said, until it is in files beside data/
+    scores/  answers/   journals of scores and answers, until they are in files beside data/
     staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
     replaced/     files that manifest.json still lists and the running build has replaced
 
@@ -109,7 +109,7 @@ class Folder:
 
     @property
     def is_new(self) -> bool:
-        """Whether there is no finished dataset yet; False for a remote one, which is not looked up."""
+        """True if there is no finished dataset yet; False for a remote one, which is not looked up."""
         return not self.is_remote and not self.manifest.exists()
 
     def check_contents(self, links: bool) -> None:

@@ -1,4 +1,4 @@
-"""Ledger of an export: which files it wrote, so that it grows, goes on after a kill, and touches no other file.
+"""Ledger of an export: which files it wrote, so that it grows, continues after a kill, and touches no other file.
 
   export.json              what is exported, and whether it is complete; written first and last
   .export/files.jsonl      a line for each row (or tar, or Parquet file): its name, its stamp and its files
@@ -50,7 +50,7 @@ class Ledger:
         """Files that this or an earlier export wrote, or was about to write."""
 
     def current(self, identity: Mapping[str, Any], content: str) -> dict[str, Any] | None:
-        """What export.json says if the folder holds exactly this export, complete; None if there is something to do.
+        """Contents of export.json if the folder holds exactly this export, complete; None if something is missing.
 
         Raises NotAnImagemillDataset for another export, and for a folder that is none.
         """
@@ -209,7 +209,7 @@ def _chosen(marker: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_inside(name: Any) -> bool:
-    """Whether a name in the ledger, which is data, is that of a file below the target."""
+    """True if a name in the ledger, which is data, is that of a file below the target."""
     return isinstance(name, str) and bool(name) and not name.startswith("/") and ".." not in name.split("/")
 
 

@@ -39,7 +39,7 @@ def snapshot(output: str | Path, target: Path) -> dict[str, Any]:
     """Collect the files of the dataset's manifest in ``target``, which appears once it is complete.
 
     Returns {"output", "to", "rows", "files", "bytes", "linked", "fingerprint", "written"}; ``linked`` counts the files
-    that take no further space. A snapshot of the same content that is there already is left as it is.
+    that take no further space. An existing snapshot of the same content is left as it is.
     Raises NotAnImagemillDataset and OutputError.
     """
     folder, manifest = find_finished(output)

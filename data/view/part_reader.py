@@ -1,4 +1,4 @@
-"""Reader of parts: footers, columns and rows, without the images unless they are asked for.
+"""Reader of parts: footers, columns and rows, without the images unless they are requested.
 
 A file that a build has replaced meanwhile is Replaced: the caller lists the files again.
 """
@@ -109,7 +109,7 @@ class PartReader:
         """The image of a row, as its column stores it; None if it has none.
 
         ``place``: of a column with a list of images, which of them. Raises Replaced, OutputError, and IndexError for
-        a row, column or place that there is not.
+        an unknown row, column or place.
         """
         footer = self.footer(part)
         schema = footer.schema.to_arrow_schema()
@@ -128,7 +128,7 @@ class PartReader:
 
 
 def is_image(field: pa.Field) -> bool:
-    """Whether a column holds images, or lists of images."""
+    """True if a column holds images, or lists of images."""
     return field.type in (IMAGE, IMAGES)
 
 

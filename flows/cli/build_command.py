@@ -27,7 +27,7 @@ from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.progress import asking_note, truncation_note
 from imagemill.tasks.runner.cluster import MachineCluster
 
-STOPPED = "imagemill: stopped; run the same command again to go on from here."
+STOPPED = "imagemill: stopped; run the same command again to continue."
 
 STOP_TIMEOUT_S = 8.0
 """Seconds from a signal until the process ends, whatever it still waits for."""
@@ -165,6 +165,6 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
         print(note)
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
-    print(f"Look at it with: imagemill view {shlex.quote(str(folder.root))}")
+    print(f"View it with: imagemill view {shlex.quote(str(folder.root))}")
     names = [file["name"] for file in (folder.read_manifest() or {"files": []})["files"]]
     print(f"Open with: datasets.load_dataset({open_with(str(folder.root), names)[0]})")

@@ -52,11 +52,15 @@ def _is_section(kind: Any) -> bool:
 
 RecipeFile = Annotated[
     Path | None,
-    Parameter(help="A YAML file. Flags and --set override its fields; without a file, they are the recipe."),
+    Parameter(
+        help="YAML file of the recipe. Options and --set override its fields; without a file, they are the recipe."
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
-    Parameter(consume_multiple=False, help="FIELD=VALUE, by the field's dotted name: --set generate.seed=7"),
+    Parameter(
+        consume_multiple=False, help="FIELD=VALUE for a field of the recipe, by its dotted name: --set generate.seed=7."
+    ),
 ]
 Flags = Annotated[_flags(Recipe) | None, Parameter(name="*")]
 

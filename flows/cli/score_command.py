@@ -26,7 +26,9 @@ def score(
     output: Annotated[str, Parameter(help="Folder or URL of a dataset that imagemill built.")],
     /,
     *,
-    recipe: Annotated[Path, Parameter(help="YAML file with 'scorers', or a whole recipe; nothing else of it is read.")],
+    recipe: Annotated[
+        Path, Parameter(help="YAML file with 'scorers' alone, or a whole recipe, whose steps are ignored.")
+    ],
     set: Assignments = None,
     workers: Annotated[int | None, Parameter(help="Worker processes. By default one per GPU, or one on CPU.")] = None,
     gpus: Gpus = None,

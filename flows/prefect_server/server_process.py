@@ -25,7 +25,7 @@ LOCK = "temporary-server.lock"
 """File in PREFECT_HOME, locked while a server starts."""
 
 POLL_INTERVAL_S = 1.0
-"""Seconds between two looks at the parent's pid, in case another process holds its end of the pipe."""
+"""Seconds between two checks of the parent's pid, in case another process holds its end of the pipe."""
 
 END_TIMEOUT_S = 10.0
 """Seconds from the parent's end to this process's end in any case."""

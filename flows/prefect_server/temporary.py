@@ -100,7 +100,7 @@ def connection_settings() -> dict[Any, Any]:
 
 
 def is_temporary(address: str) -> bool:
-    """Whether this is the address of this process's temporary server."""
+    """True if this is the address of this process's temporary server."""
     return _server is not None and _server.address == address
 
 

@@ -56,7 +56,7 @@ class Pool:
 
     @property
     def has_containers(self) -> bool:
-        """Whether runs have a separate file system."""
+        """True if runs have a separate file system."""
         return self.type != "process"
 
 

@@ -68,7 +68,7 @@ class _SchemaRefused(Exception):
 
 @dataclass
 class _Asked:
-    """What a question has taken so far."""
+    """Use of a question so far."""
 
     before: Callable[[], None]
     requests: int = 0
@@ -102,7 +102,7 @@ class ChatClient:
         await self._transport.close()
 
     async def ask(self, question: ChatQuestion, before_request: Callable[[], None]) -> Reply:
-        """The model's answer; an unreadable one is asked for once more, with what is wrong with it.
+        """The model's answer; an unreadable one is requested once more, with its fault.
 
         ``before_request`` is called before each HTTP request, and may raise. Raises ApiFault where there is no answer
         to this question, BuildFailed where the API itself is at fault.

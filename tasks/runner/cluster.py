@@ -76,7 +76,7 @@ def cpu_workers(shards: int, weights: int | None) -> int:
 
 
 def prepare_workers(gpus: list[str]) -> bool:
-    """Whether worker processes are forked; if so, starts the process that they are forked from."""
+    """True if worker processes are forked; if so, starts the process that they are forked from."""
     forks = can_fork(gpus)
     if forks:
         start_fork_server()
@@ -111,7 +111,7 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
             )
         except Exception as error:
             raise BuildFailed(
-                f"a worker process cannot start: {root_cause(error)}. Mend that, and run the build again."
+                f"a worker process cannot start: {root_cause(error)}. Fix that, and run the build again."
             ) from error
 
 

@@ -15,7 +15,7 @@ class Given(Section):
 
     @property
     def kept(self) -> int:
-        """How many images of a row are kept, at most."""
+        """Most images of a row that are kept."""
         return 1
 
     @model_validator(mode="after")

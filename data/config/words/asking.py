@@ -94,7 +94,7 @@ class Asking(Section):
         return frozenset(names_in(self.ask))
 
     def identity(self) -> dict[str, Any]:
-        """What decides an answer, beside the row's values and images: not address, budget, retries and max_tokens."""
+        """Settings that decide an answer, with the row's values and images: not address, budget, retries or limits."""
         settings = {
             "model": self.model,
             "revision": self.revision,

@@ -38,7 +38,7 @@ class ScoreShard:
 
 @dataclass(slots=True)
 class ScorePlan:
-    """What there is to score."""
+    """Work of scoring a finished dataset."""
 
     rows: int = 0
     """Of data/ and rejected/ together."""
@@ -155,7 +155,7 @@ def stored_images(path: Location, looking: Looking) -> Iterator[StoredImages]:
 
 
 def looks_of(images: StoredImages) -> Sequence[StoredLook]:
-    """The row's images that scorers look at."""
+    """The row's images that scorers read."""
     return [look for look in (images.own, images.input) if look is not None]
 
 
