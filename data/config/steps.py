@@ -69,7 +69,7 @@ class ModelChoice(Section):
     true_cfg_scale: TrueCfg | None = Field(
         None,
         title="True CFG",
-        description="FLUX.1 and Kontext: guide away from the negative prompt, at twice the time; empty: not.",
+        description="FLUX.1 and Kontext: guide away from the negative prompt, at twice the time; empty: off.",
     )
     speed: Speed = Field(
         Speed(),

@@ -15,7 +15,7 @@ _BETTER = {
     r"pictures?": "image",
     r"draw|draws|drew|drawn": "generate",
     r"somebody|someone(?! else)|nobody|no one|persons?|people": "user, or the part that acts",
-    r"whoever|(?<!anyone )who": "user, or the part that acts",
+    r"whoever|(?:those|one|all) who": "user, or the part that acts",
     r"asked for": "requested, needed",
     r"(?:is|are|was|were|makes?|has|have|had|no) room": "free memory, free space, fit",
     r"memory of (?:texts|sources|rows)": "cache",

@@ -11,7 +11,7 @@ from imagemill.data.config.judging.select import Select
 class Given(Section):
     """Judging of the rows' own images: nothing is generated."""
 
-    select: Select | None = Field(None, title="Select", description="Which images are kept; absent: all.")
+    select: Select | None = Field(None, title="Select", description="Rule for the images to keep; absent: all.")
 
     @property
     def kept(self) -> int:
