@@ -10,7 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from cyclopts import CycloptsError, Parameter, UnknownOptionError
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from imagemill.data.config.load import explain_faults, load_recipe, parse_assignment
+from imagemill.data.config.faults.explain import explain_faults
+from imagemill.data.config.load import load_recipe, parse_assignment
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.messages import MAX_REASON, cut
 
