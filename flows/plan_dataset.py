@@ -32,7 +32,8 @@ from imagemill.data.staging.store import Staging
 from imagemill.data.storage.scratch import scratch_folder
 from imagemill.models.catalog.spec import untried_families
 from imagemill.models.drawing.measure_registry import measures_of
-from imagemill.tasks.build_context import pin_recipe, resolve_models, resolve_recipe_scorers
+from imagemill.tasks.build_context import resolve_models, resolve_recipe_scorers
+from imagemill.tasks.pinned import pin_recipe
 
 MAX_REASONS = 3
 """Rows that are set aside of which the reason is returned."""
