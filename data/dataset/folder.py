@@ -37,21 +37,20 @@ class Folder(FolderPaths):
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
-        shared = self.about.parent
         self._areas: dict[AreaName, Area] = {
-            DATA: self._area(DATA, shared, "files.jsonl", "merge.json"),
-            REJECTED: self._area(REJECTED, shared, "rejected.jsonl", "merge-rejected.json"),
+            DATA: self._area(DATA, "files.jsonl", "merge.json"),
+            REJECTED: self._area(REJECTED, "rejected.jsonl", "merge-rejected.json"),
         }
         self.data = self.area(DATA).path
         self.journal = self.area(DATA).journal
         self.merge = self.area(DATA).merge
 
-    def _area(self, name: AreaName, shared: Location, journal: str, merge: str) -> Area:
+    def _area(self, name: AreaName, journal: str, merge: str) -> Area:
         def listed() -> list[dict[str, Any]]:
             return files_of(self.read_manifest() or {}, name)
 
-        lines = Journal(self.state / journal, shared / journal, listed, self.publish, self.write)
-        return Area(name, self.root / name, lines, shared / merge, self.replaced, listed, self._check_still_locked)
+        lines = Journal(self.state / journal, self.shared / journal, listed, self.publish, self.write)
+        return Area(name, self.root / name, lines, self.shared / merge, self.replaced, listed, self._check_still_locked)
 
     def area(self, name: AreaName) -> Area:
         """The rows of the dataset (``data``), or those of its candidates that were not chosen (``rejected``)."""

@@ -37,9 +37,9 @@ class FolderPaths:
         self.runs = self.root / "runs.jsonl"
         self.set_aside = self.root / "set_aside.jsonl"
         self.snapshot = self.root / "snapshot.json"
-        shared = self.root / ".imagemill"
-        self.about = shared / "folder.json"
-        self.lock_file = shared / "lock"
+        self.shared = self.root / ".imagemill"
+        self.about = self.shared / "folder.json"
+        self.lock_file = self.shared / "lock"
         # Needed only by the machine that builds, and by its workers.
         self.state = work_folder(self.root) if isinstance(self.root, RemotePath) else self.root / ".imagemill"
         self.failures = self.state / "failures.jsonl"
@@ -52,7 +52,7 @@ class FolderPaths:
         self.attempts = self.state / "attempts.json"
         self.score_journal = self.state / "scores"
         self.answer_journal = self.state / "answers"
-        self.shared_answers = shared / "answers"
+        self.shared_answers = self.shared / "answers"
         self.under_way = self.state / "run.json"
         self.paths = self.state / "paths.json"
 
