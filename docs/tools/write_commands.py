@@ -54,7 +54,7 @@ def _commands(command: App, name: str) -> Iterator[tuple[str, App]]:
 def _section(name: str, command: App) -> str:
     arguments = [argument for argument in command.assemble_argument_collection() if _is_listed(argument)]
     takes_recipe = any("--generate.seed" in argument.names for argument in command.assemble_argument_collection())
-    rows = [_row(argument) for argument in arguments]
+    rows = [_row(argument) for argument in arguments if argument.parameter.help]
     if takes_recipe:
         rows.append(["`--FIELD VALUE`", "of the field", "of the recipe", "Any field of [the recipe](recipe.md)."])
     parts = [f"## imagemill {name}", _help(command), f"```\n{_usage(name, arguments, takes_recipe)}\n```"]
