@@ -88,7 +88,7 @@ class Ledger:
             for file in item.files:
                 if file not in self.owned and os.path.lexists(self.target / file):
                     raise NotAnImagemillDataset(
-                        f"{shown_path(self.target / file)} is there already and is not of this export; it was not "
+                        f"{shown_path(self.target / file)} exists and is not of this export; it was not "
                         "touched. Move it away, or give --to another folder."
                     )
             self._note(name, Item("", item.files))
@@ -147,7 +147,7 @@ class Ledger:
             others = [path for path in self.target.iterdir() if path != self._state] if self.target.is_dir() else []
             if others or (self.target.exists() and not self.target.is_dir()):
                 raise NotAnImagemillDataset(
-                    f"{shown_path(self.target)} is there already and is not an export; nothing in it was touched. "
+                    f"{shown_path(self.target)} exists and is not an export; nothing in it was touched. "
                     "Give --to an empty folder, or one that does not exist."
                 )
             return None

@@ -181,7 +181,7 @@ def _upload(
     if not path.exists() or hash_file(path) != file["sha256"]:
         raise DatasetDiffers(
             f"{shown_path(path)} is missing, or not the file that manifest.json names; nothing was published. "
-            "`imagemill verify` says more, and `imagemill build` with the dataset's recipe repairs it."
+            "`imagemill verify` lists all faults, and `imagemill build` with the dataset's recipe repairs it."
         )
     if isinstance(path, Path):
         addition = CommitOperationAdd(name, path)

@@ -205,7 +205,7 @@ def _schema(path: Location) -> pa.Schema:
 
 def _unreadable(path: Location, error: BaseException) -> OutputError:
     why = "it is missing" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
-    return OutputError(f"{shown_path(path)} cannot be read ({why}); `imagemill verify` says more.")
+    return OutputError(f"{shown_path(path)} cannot be read ({why}); `imagemill verify` lists all faults.")
 
 
 def _joined(schemas: Iterator[pa.Schema]) -> pa.Schema:

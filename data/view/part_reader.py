@@ -56,7 +56,7 @@ class PartReader:
         if footer.num_rows != part.rows:
             raise OutputError(
                 f"{shown_path(part.path)} has {footer.num_rows:,} rows, and the dataset's manifest or journal says "
-                f"{part.rows:,}; `imagemill verify` says more."
+                f"{part.rows:,}; `imagemill verify` lists all faults."
             )
         with self._lock:
             self._footers[key] = footer
@@ -156,5 +156,5 @@ def _explained(part: Part) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise OutputError(
-            f"{shown_path(part.path)} cannot be read ({reason}); `imagemill verify` says more."
+            f"{shown_path(part.path)} cannot be read ({reason}); `imagemill verify` lists all faults."
         ) from error

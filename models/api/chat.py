@@ -125,7 +125,7 @@ class ChatClient:
             elif completion.ended_early:
                 why = f"it ends at the limit of its tokens (max_tokens), where {why}"
             correction = _correction(question, text, why)
-        return asked.reply(None, f"the model's answer is unreadable, as {why}. It says: {words_of(text)}", text)
+        return asked.reply(None, f"the model's answer is unreadable, as {why}. Its answer: {words_of(text)}", text)
 
     async def _complete(self, question: ChatQuestion, correction: list[Message], asked: _Asked) -> Completion:
         """One completion; a malformed response is requested once more."""

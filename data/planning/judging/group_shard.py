@@ -71,8 +71,8 @@ class GroupShard:
         lacking = [(verdict.to_generate, verdict.to_score) for verdict in self.verdicts]
         if lacking == lacked and any(map(any, lacking)):
             raise BuildFailed(
-                f"images or scores of this build are gone from {self._folder.state}: run the build again, which makes "
-                "what is missing."
+                f"images or scores of this build are missing from {self._folder.state}: run the build again; it "
+                "generates and scores them."
             )
 
     @property

@@ -70,8 +70,8 @@ def check_whole(folder: Folder, manifest: Mapping[str, Any]) -> None:
     damaged = [path for area in folder.areas for path in area.committed()[1]]
     if damaged:
         raise OutputError(
-            f"{shown_path(damaged[0])} is damaged: `imagemill verify` says more. Restore it from a backup, or build "
-            "the dataset again. Nothing was scored."
+            f"{shown_path(damaged[0])} is damaged: `imagemill verify` lists all faults. Restore it from a backup, or "
+            "build the dataset again. Nothing was scored."
         )
     paths = {area.name: [area.path / file.name for file in area.committed()[0]] for area in folder.areas}
     expected = manifest.get("candidates_fingerprint")
