@@ -46,7 +46,7 @@ def set_up(runs_at_once: int, silent_seconds: int, pool: Pool = PROCESSES) -> No
     for line in deploy(WORK_FOLDER if pool.has_containers else None):
         print(line)
     if missing := missing_settings(tomllib.loads(SETTINGS.read_text())):
-        print("The server lacks settings that docs/operations/deploy.md lists. Start it in this project's folder,")
+        print("The server lacks settings that docs/operations/server.md lists. Start it in this project's folder,")
         print("whose prefect.toml has them, or with these in its environment:")
         print(*(f"  {line}" for line in missing), sep="\n")
     print(f"Start a worker:  prefect worker start --pool {POOL}")
