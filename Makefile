@@ -45,6 +45,7 @@ lint: tree
 		cd .venv/tree && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../mypy-cache; fi
 	$(BIN)/python docs/tools/write_recipe.py --check
 	$(BIN)/python docs/tools/write_models.py --check
+	$(BIN)/python docs/tools/test_kinds.py --check
 
 contracts: tree
 	cd .venv/tree && ../bin/lint-imports --no-cache --config ../../pyproject.toml
