@@ -49,6 +49,7 @@ lint: tree
 	for page in $(GENERATED); do $(BIN)/python docs/tools/write_$$page.py --check || exit; done
 	$(BIN)/python docs/tools/check_links.py
 	$(BIN)/python docs/tools/check_words.py
+	$(BIN)/python docs/tools/test_kinds.py --check
 
 contracts: tree
 	cd .venv/tree && ../bin/lint-imports --no-cache --config ../../pyproject.toml
