@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ import psutil
 from tests.conftest import ROOT, free_port, wait_until
 
 BLOCK = re.compile(r"(?:^<!-- (?P<note>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+ASSIGNMENT = re.compile(r"\w+=")
 FILE_NAME = re.compile(r"# (\S+\.yaml)\n")
 
 VOLATILE = re.compile(r"\b[0-9a-f]{8,}\b|\b\d+(?:\.\d+)?(?= (?:s|images/s|bytes|kB|MB)\b)|\b\d+\.\d+\b")
@@ -50,9 +52,11 @@ class Block:
         return found[1] if found else None
 
     def commands(self) -> list[list[str]]:
-        """The words of each line of a shell block."""
+        """The words of each line of a shell block, without the variables that it sets."""
         lines = self.text.replace("\\\n", " ").splitlines()
-        return [words for line in lines if (words := shlex.split(line, comments=True))]
+        words = (shlex.split(line, comments=True) for line in lines)
+        commands = (list(dropwhile(ASSIGNMENT.match, line)) for line in words)
+        return [command for command in commands if command]
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -101,7 +105,7 @@ class Reader:
             self._compare(block)
 
     def end(self) -> None:
-        """End what runs in other terminals, the newest first, as Ctrl-C does, or else by force."""
+        """End the processes of the other terminals, the newest first: SIGTERM, and SIGKILL after 20 s."""
         for process in reversed(self._started):
             if process.poll() is None:
                 shell = psutil.Process(process.pid)
@@ -173,7 +177,7 @@ class Reader:
 
 
 def is_open(port: int) -> bool:
-    """Whether a program listens on a port of the loopback interface."""
+    """True if a program listens on this port of the loopback interface."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

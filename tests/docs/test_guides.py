@@ -26,7 +26,6 @@ from tests.conftest import ROOT
 from tests.docs.guide import Block, Reader, blocks_of, make_targets, missing_line
 
 GUIDES = sorted(path for path in (ROOT / "docs/guides").glob("*.md") if path.name != "README.md")
-LONG = {"nightly"}
 PAGES = [ROOT / "README.md", *GUIDES]
 
 
@@ -35,9 +34,7 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.long] * (page.stem in LONG)) for page in PAGES], ids=name_of
-)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_works_from_top_to_bottom(page: Path, empty_home: Path, tmp_path: Path):
     reader = Reader(tmp_path, empty_home)
     try:
