@@ -38,6 +38,9 @@ from imagemill.tasks.pinned import pin_recipe
 MAX_REASONS = 3
 """Rows that are set aside of which the reason is returned."""
 
+DUPLICATES = "near-duplicates are found at the end of a build: rows and moves are counted without that search"
+"""Note on the plan of a recipe with ``duplicates``."""
+
 
 def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
     """Figures of a build of the recipe now. Needs no lock and writes nothing to the output folder.
@@ -103,7 +106,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         "removed": plan.removed,
         "set_aside": loaded.set_aside + plan.set_aside,
         "reasons": reasons,
-        "notes": [*plan.notes, *untried_families(models.values())],
+        "notes": [*plan.notes, *untried_families(models.values()), *([DUPLICATES] if recipe.duplicates else [])],
         "damaged_files": [path.name for path in damaged],
         "draw": draw,
         "images": images,
