@@ -21,6 +21,7 @@ from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
 from imagemill.models.drawing.measure_registry import measures_of
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
@@ -143,9 +144,12 @@ def _run_verify(
     from imagemill.flows.cli.build_command import quiet_prefect
 
     quiet_prefect()
-    from imagemill.flows.prefect_server.connection import find_server
-    from imagemill.flows.verify_dataset import verify_dataset
-    from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+    with fast_imports():
+        from imagemill.flows.prefect_server.connection import find_server, start_server_early
+
+        start_server_early()
+        from imagemill.flows.verify_dataset import verify_dataset
+        from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
     find_server()
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))
