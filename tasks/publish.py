@@ -35,13 +35,13 @@ PUBLISH_RETRY_DELAY_S = 2
 
 
 class Published(NamedTuple):
-    """What became of the dataset."""
+    """Outcome of a build for its dataset."""
 
     manifest: dict[str, Any]
     set_aside: int
     """Rows set aside."""
     funnel: Funnel
-    """What became of the candidates, near-duplicates included."""
+    """Fates of the candidates, near-duplicates included."""
     inverse: int | None = None
     """Inverse rows of the dataset; None for a recipe without them."""
 
@@ -60,7 +60,7 @@ def publish(
     funnel: Funnel | None = None,
     loras: Sequence[Fit] = (),
 ) -> Published:
-    """Finish the dataset. ``funnel``: the counts of its choices, before near-duplicates are looked for.
+    """Finish the dataset. ``funnel``: the counts of its choices, before the search for near-duplicates.
 
     ``loras``: how much of each LoRA a model uses, of those that generated in this build.
     """
@@ -82,7 +82,7 @@ def publish(
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices, beside)
     manifest = with_loras(manifest, loras, _loras(build), folder.read_manifest())
     manifest = with_scorers(manifest, scorers, folder.read_manifest())
-    licences = [f"{spec.licence}{'; untried by imagemill' * is_untried(spec)}" for spec in build.models.values()]
+    licences = [f"{spec.licence}{'; untested by imagemill' * is_untried(spec)}" for spec in build.models.values()]
     listed = [facts for facts in scorers if facts.kind != PHASH]
     lines = funnel.lines() if funnel is not None and build.is_judged else ()
     paths = [folder.data / file.name for file in files]
@@ -105,7 +105,7 @@ def _loras(build: Build) -> set[tuple[str, str]]:
 
 
 def _choices(build: Build) -> Choices | None:
-    """What the contact sheet shows of the choices; None where none was made by a score."""
+    """Choices for the contact sheet; None where none was made by a score."""
     rules = rules_of(build.recipe)
     last = next(reversed(rules))
     for step, rule in reversed(rules.items()):

@@ -48,7 +48,7 @@ def most_steps(
 
 
 def uses_guidance(declared: bool | None, family: str, folder: Path | None, given: bool | None = None) -> bool:
-    """Whether a model makes use of a guidance scale.
+    """True if a model makes use of a guidance scale.
 
     ``declared`` is the catalog's answer; without one the configs in the model's ``folder`` decide. A model that
     neither describes, such as a repository's, is taken to use it. ``given``: whether a transformer that is loaded in
@@ -66,7 +66,7 @@ def uses_guidance(declared: bool | None, family: str, folder: Path | None, given
 
 
 def reads_negative(declared: bool, family: str, index: Mapping[str, Any] | None) -> bool:
-    """Whether a model makes use of a negative prompt. ``declared``: by the catalog; ``index``: its model_index.json.
+    """True if a model makes use of a negative prompt. ``declared``: by the catalog; ``index``: its model_index.json.
 
     A HunyuanImage without guiders is the distilled one, which makes no second pass.
     """
