@@ -182,6 +182,8 @@ class StepReport:
     reused: int = 0
     loads: tuple[Mapping[str, Any], ...] = ()
     """Each model that was loaded for it: model, device, seconds, GiB and worker."""
+    loras: tuple[Mapping[str, Any], ...] = ()
+    """How much of each of its LoRAs the model uses, if it generated (data.dataset.describe.lora_fits)."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
     """Image key -> why that image could not be generated."""
     worker: str | None = None
@@ -226,6 +228,8 @@ class ModelFacts:
     """True if it uses a guidance scale."""
     min_steps: int = 1
     """The fewest steps that it supports."""
+    max_steps: int | None = None
+    """The most steps that it supports; None: any number."""
     buckets: tuple[tuple[int, int], ...] = ()
     """Widths and heights that it generates best, in pixels, its default first; empty for a model without a default."""
     only_buckets: bool = False

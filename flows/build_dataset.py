@@ -126,7 +126,9 @@ def _build(load: Callable[[], Recipe], retry_set_aside: bool) -> State:
                     with judge_asks(folder, chat_scorers(recipe) if plan.shards else {}, retry_set_aside):
                         _build_shards(build, plan, progress)
                     devices = sorted(progress.devices)
-                    published = begin(publish, build, progress.set_aside, devices, progress.funnel)
+                    published = begin(
+                        publish, build, progress.set_aside, devices, progress.funnel, [*progress.loras.values()]
+                    )
                     manifest, set_aside, progress.funnel, inverse = published
         except BaseException as error:
             record_run(folder, progress, **stopped_by(error))

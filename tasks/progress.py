@@ -38,6 +38,8 @@ class Progress:
     """Statistics by worker."""
     cost: float = 0.0
     """Cost of APIs' images and answers, by the recipe's cost_per_image and cost_per_request."""
+    loras: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Names of model and LoRA -> how much of it that model uses."""
     truncated: int = 0
     """Generated prompts that are longer than their model's text encoders take."""
     max_tokens: set[int] = field(default_factory=set)
@@ -121,6 +123,7 @@ class Progress:
             self.max_tokens |= {report.max_tokens} if report.max_tokens else set()
             self.library_messages.update(report.library_messages)
             self.model_loads.extend(report.loads)
+            self.loras.update({(fit["model"], fit["lora"]): fit for fit in report.loras})
             self.worker_seconds += report.stats.seconds
             if report.device:
                 self.devices.add(report.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from prefect import task
@@ -12,6 +13,7 @@ from imagemill.data.config.judging.duplicates import PHASH
 from imagemill.data.config.judging.judged import rules_of
 from imagemill.data.dataset.card import dataset_card
 from imagemill.data.dataset.describe.card_notes import card_notes
+from imagemill.data.dataset.describe.lora_fits import Fit, with_loras
 from imagemill.data.dataset.files.compaction import compact, conform, remove_rows
 from imagemill.data.dataset.files.inverse import inverse_keys
 from imagemill.data.dataset.manifest import make_manifest, write_manifest, write_paths, write_set_aside
@@ -25,7 +27,7 @@ from imagemill.data.scores.funnel import Funnel
 from imagemill.data.scores.ledger import Ledger
 from imagemill.data.scores.listing import with_scorers
 from imagemill.data.scores.pair_files import pair_files
-from imagemill.models.catalog.spec import is_untried
+from imagemill.models.catalog.spec import is_untried, loaded_here
 from imagemill.tasks.build_context import Build
 
 MAX_PUBLISH_RETRIES = 2
@@ -52,9 +54,16 @@ class Published(NamedTuple):
     persist_result=False,
 )
 def publish(
-    build: Build, set_aside: Sequence[SetAside], devices: Sequence[str], funnel: Funnel | None = None
+    build: Build,
+    set_aside: Sequence[SetAside],
+    devices: Sequence[str],
+    funnel: Funnel | None = None,
+    loras: Sequence[Fit] = (),
 ) -> Published:
-    """Finish the dataset. ``funnel``: the counts of its choices, before the search for near-duplicates."""
+    """Finish the dataset. ``funnel``: the counts of its choices, before the search for near-duplicates.
+
+    ``loras``: how much of each LoRA a model uses, of those that generated in this build.
+    """
     folder = build.folder
     with Worklist.open(folder.plan) as worklist:
         if build.is_judged:
@@ -71,6 +80,7 @@ def publish(
     beside = {"pairs": pair_files(folder), "scores": Ledger(folder).files(), "answers": answer_files(folder)}
     scorers = [spec.facts() for spec in build.scorers.values()]
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices, beside)
+    manifest = with_loras(manifest, loras, _loras(build), folder.read_manifest())
     manifest = with_scorers(manifest, scorers, folder.read_manifest())
     licences = [f"{spec.licence}{'; untested by imagemill' * is_untried(spec)}" for spec in build.models.values()]
     listed = [facts for facts in scorers if facts.kind != PHASH]
@@ -83,6 +93,15 @@ def publish(
     write_paths(folder, build.recipe)
     write_manifest(folder, manifest)
     return Published(manifest, count, funnel or Funnel(), inverse)
+
+
+def _loras(build: Build) -> set[tuple[str, str]]:
+    """The recipe's LoRAs: names of model and file."""
+    return {
+        (spec.name, PurePath(lora.name).name)
+        for spec in loaded_here(build.models.values())
+        for lora in spec.adapters.loras
+    }
 
 
 def _choices(build: Build) -> Choices | None:

@@ -10,7 +10,13 @@ from imagemill.data.config.fields import Section
 
 Offload = Literal["none", "model", "sequential", "group"]
 Quantization = Literal[
-    "none", "bitsandbytes_8bit", "bitsandbytes_4bit", "torchao_int8", "torchao_float8", "torchao_float8_dynamic"
+    "none",
+    "bitsandbytes_8bit",
+    "bitsandbytes_4bit",
+    "torchao_int8",
+    "torchao_float8",
+    "torchao_float8_dynamic",
+    "float8_storage",
 ]
 
 
@@ -38,7 +44,9 @@ class Memory(Section):
         "none",
         title="Quantization",
         description="Store the weights of all large parts but the autoencoder in fewer bits; changes pixels. "
-        "torchao_float8_dynamic also computes in float8, for speed: use it with compile on an H100 or newer. Needs "
+        "Parts whose files are quantized already stay as they are. "
+        "torchao_float8_dynamic also computes in float8, for speed: use it with compile on an H100 or newer. "
+        "float8_storage takes the transformer or UNet alone, and computes in dtype. The others need "
         "imagemill[bitsandbytes] or imagemill[torchao].",
     )
 

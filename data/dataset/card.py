@@ -13,6 +13,7 @@ from imagemill.data.config.step_models import base_step
 from imagemill.data.dataset.carried.features import card_feature
 from imagemill.data.dataset.describe.card_notes import CardNotes
 from imagemill.data.dataset.describe.language_models import language_models
+from imagemill.data.dataset.describe.lora_fits import lora_lines
 from imagemill.data.dataset.describe.split_sizes import size_category, split_sizes, with_split_sizes
 from imagemill.data.dataset.files.area import files_of
 from imagemill.data.dataset.files.shard_files import DATA_FILES, TRAIN, splits_among
@@ -77,6 +78,7 @@ def dataset_card(
         for (step, facts), licence in zip(models.items(), licences, strict=True)
     )
     listed += "".join(f"\n- scorer {_scorer(scorer)}" for scorer in scorers)
+    listed += lora_lines(manifest)
     listed += language_models(recipe, manifest.get("pinned", {}))
     opened, files, rows = _example(manifest)
     kind = "that were given" if schema.is_given else "made by diffusion models"

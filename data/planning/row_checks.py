@@ -34,6 +34,11 @@ def check_drawing(row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> No
             f"steps is {drawing['steps']}: {shown(facts.name)}, as the recipe uses it, needs at least {facts.min_steps}"
             + _switch(row, "steps")
         )
+    if drawing["steps"] is not None and facts.max_steps is not None and drawing["steps"] > facts.max_steps:
+        raise BadRow(
+            f"steps is {drawing['steps']}: {shown(facts.name)}, as the recipe uses it, has at most {facts.max_steps}"
+            + _switch(row, "steps")
+        )
     if not facts.uses_guidance and row.guidance_scale not in (None, facts.guidance_scale):
         why = f"guidance_scale is {row.guidance_scale}: {shown(facts.name)} makes no use of guidance"
         raise BadRow(why + _switch(row, "guidance_scale"))

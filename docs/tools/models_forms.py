@@ -19,6 +19,37 @@ the vocabularies of CLIP and T5 ship with imagemill. The file is identified by i
 - A file with a transformer or UNet alone, as most of FLUX.1's are, is a model if `parts` has the others.
 - A file is in the host's memory while it is loaded, and its parts are not shared with other models.
 
+An entry of a models file (`recipe.models_file`, `IMAGEMILL_MODELS`) may be such a file, and gives it the settings that
+the file does not show. `file` is relative to the models file; `family` has to be that of the file, or Kontext for one
+of FLUX.1. `dtype` is the entry's, by default that of the file's weights:
+
+```yaml
+models:
+  pony-lightning:
+    family: StableDiffusionXLPipeline
+    file: checkpoints/ponyXL-lightning.safetensors
+    preset: lightning-4
+    width: 832
+    height: 1216
+    licence: my own
+```
+
+## Quantized weights
+
+A folder or repository whose transformer, UNet or text encoders were saved quantized, with a `quantization_config` in
+their `config.json`, is loaded as it is; so is such a part in `parts`.
+
+| quantized with | needs | where |
+|---|---|---|
+| torchao | `pip install 'imagemill[torchao]'` | everywhere |
+| bitsandbytes | `pip install 'imagemill[bitsandbytes]'` | text encoders of 8 bits everywhere, all else on a GPU |
+
+- A package that is not installed is named before a build begins, by the machine that plans, and again by a worker that
+  lacks it. Other methods (quanto, GPTQ, AWQ, Nunchaku, ...) are refused.
+- `memory.quantization` leaves these parts as they are, and takes the others that it would take.
+- `memory.offload` has the limits that the same quantization by `memory.quantization` has (below).
+- A model with such parts is dropped, and not moved to the host's memory, where it leaves the device for another one.
+
 ## Replaced parts
 
 ```yaml
@@ -43,8 +74,8 @@ its latents as they are. Each is part of an image's key: a folder or file by its
 
 A transformer may be GGUF: `parts: {transformer: flux1-dev-Q8_0.gguf}`, with `pip install 'imagemill[gguf]'`. Its
 weights stay quantized in memory and are widened layer by layer, in `dtype`; the other parts are the model's.
-Run here with tiny random FLUX.1 and Stable Diffusion 3 in F16, Q8_0 and Q4_0, on a CPU. A text encoder in GGUF is
-refused.
+Run here with tiny random FLUX.1, Stable Diffusion 3 and Qwen-Image in F16, Q8_0 and Q4_0, on a CPU. A text encoder in
+GGUF is refused.
 """
 
 UNTRIED = """
@@ -133,13 +164,23 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "transformer in GGUF",
-        "FLUX.1, Stable Diffusion 3",
-        "near the image of its weights; Qwen-Image not run",
+        "FLUX.1, Stable Diffusion 3, Qwen-Image",
+        "near the image of its weights",
     ),
     (
-        "folder quantized with bitsandbytes, torchao or quanto",
-        "all",
-        "the error where the package lacks; loading not run",
+        "single file in an entry of a models file",
+        "Stable Diffusion XL, FLUX.1 Kontext",
+        "compared with the file named in the recipe: equal",
+    ),
+    (
+        "folder or part quantized with torchao",
+        "FLUX.1, Stable Diffusion 3, Qwen-Image and its text encoder",
+        "compared with the quantized part before it was saved: equal",
+    ),
+    (
+        "text encoder quantized with bitsandbytes, 8 bits",
+        "FLUX.1, Qwen-Image",
+        "the same; 4 bits, transformers and UNets, which need a GPU, not run",
     ),
     (
         "pipeline that the catalog does not have",

@@ -75,13 +75,20 @@ MEMORY = """
 
 `memory.quantization` takes the transformer or UNet, and every other part of over half a billion weights (a gigabyte in
 16 bits) but the autoencoder: the language models of FLUX.2, Qwen-Image, Z-Image, SANA and HiDream, and T5 in FLUX.1 and
-Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not.
+Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not. Parts whose files are quantized already stay as
+they are.
 
-| offload | bitsandbytes_8bit | bitsandbytes_4bit | torchao |
-|---|---|---|---|
-| none, model | yes | yes | yes |
-| sequential | yes | refused: a 4-bit weight cannot be put back layer by layer | yes |
-| group | refused: 8-bit layers cannot be moved in groups | yes | yes |
+`float8_storage` takes the transformer or UNet alone, and needs no package: its weights lie in eight bits (e4m3) in
+memory, and each layer is widened to `dtype` while it computes (diffusers' layerwise casting; norms and embeddings stay
+wide). The weights of a plain fp8 file are so kept as they are in the file. They are made small on the host, so that the
+transformer has to fit there once in `dtype`. Run here with tiny random FLUX.1, Qwen-Image, Z-Image, Stable Diffusion 3
+and XL, on a CPU; with `speed.compile` and with offload it was not run. It excludes `lora` and `ip_adapter`.
+
+| offload | bitsandbytes_8bit | bitsandbytes_4bit | torchao | float8_storage |
+|---|---|---|---|---|
+| none, model | yes | yes | yes | yes |
+| sequential | yes | refused: a 4-bit weight cannot be put back layer by layer | yes | refused |
+| group | refused: 8-bit layers cannot be moved in groups | yes | yes | yes |
 
 The pairs with sequential were tested layer by layer on a CPU; the others follow from the sources of diffusers 0.42 and
 accelerate 1.15. Before a model is loaded, others are evicted if it needs their memory: its size is that of the loaded

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from imagemill.data.config.memory import Memory
@@ -25,6 +24,9 @@ _FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL
 """Pipelines that run steps x strength rounded down; the others round up, and may leave out no step."""
 
 
+CHOSEN_STEPS = "which its scheduler chooses from those that it was distilled in"
+
+
 def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     """The fewest steps that make sense with a strength.
 
@@ -39,24 +41,18 @@ def fewest_steps(task: Task, pipeline: str, strength: float | None) -> int:
     return math.ceil(round(1 / (1 - strength), 6)) if task == "image-to-image" else 1
 
 
-def fewest_own_steps(declared: int, folder: Path | None) -> int:
-    """The fewest steps with a model's own scheduler, or another one that has its configuration.
-
-    ``declared``: the family's. The config in a model's ``folder`` decides: where it has a shift_terminal, the noise
-    levels of all steps are stretched until the last one is that, which one level alone cannot be.
-    """
-    if folder and (folder / "scheduler" / "scheduler_config.json").is_file():
-        return 2 if _read(folder / "scheduler" / "scheduler_config.json").get("shift_terminal") else 1
-    return declared
-
-
 def task_of(section: Generate | Edit) -> Task:
     """The task that a recipe section has for its model."""
     return "text-to-image" if isinstance(section, Generate) else section.task
 
 
-def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that all calls of the section share. Raises RecipeError for one that the task does not have."""
+def arguments_of(
+    step: Step, section: Generate | Edit, call: TaskCall, pipeline: str, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments that all calls of the section share. Raises RecipeError for one that the task does not have.
+
+    ``pipeline``: the class that is called, with a ControlNet another one than the task's.
+    """
     task = task_of(section)
     defaults = {
         "strength": call.strength,
@@ -73,7 +69,7 @@ def arguments_of(step: Step, section: Generate | Edit, call: TaskCall, settings:
             )
         if default is not None:
             arguments[name] = default if value is None else value
-    return {**arguments, **true_cfg_argument(step, section, call.pipeline, settings)}
+    return {**arguments, **true_cfg_argument(step, section, pipeline, settings)}
 
 
 def check_sweep(sweep: Sweep, spec: Model) -> None:
@@ -91,6 +87,12 @@ def check_sweep(sweep: Sweep, spec: Model) -> None:
         raise RecipeError(
             f"recipe.sweep.steps has {few[0]}: the model {shown(spec.name)} needs at least {limits.min_steps}"
             f"{' with its strength' if 'strength' in spec.call.arguments else ''}."
+        )
+    many = [value for value in sweep.steps if limits.max_steps is not None and value > limits.max_steps]
+    if many:
+        raise RecipeError(
+            f"recipe.sweep.steps has {many[0]}: the model {shown(spec.name)} has at most {limits.max_steps}"
+            f"{' with its strength' if 'strength' in spec.call.arguments else ''}, {CHOSEN_STEPS}."
         )
     if sweep.negative_prompt and not limits.negative_prompt:
         raise RecipeError(
@@ -139,17 +141,21 @@ def check_safety(step: Step, section: Generate | Edit, index: str) -> None:
 _IMPOSSIBLE = {
     ("sequential", "bitsandbytes_4bit"): "a 4-bit weight cannot be put back layer by layer",
     ("group", "bitsandbytes_8bit"): "the layers of an 8-bit model cannot be moved in groups",
+    ("sequential", "float8_storage"): "a layer that is not on the device cannot be widened there",
 }
 """Pairs of memory.offload and memory.quantization that fail in accelerate or diffusers at the first batch, and why."""
 
 
-def check_memory(step: Step, memory: Memory) -> None:
-    """Raises RecipeError for two memory settings that exclude each other."""
-    if why := _IMPOSSIBLE.get((memory.offload, memory.quantization)):
-        raise RecipeError(
-            f"recipe.{step}.memory.offload is {shown(memory.offload)}, which excludes quantization: "
-            f"{memory.quantization}, since {why}. Set offload to model, or take another quantization."
-        )
+def check_memory(step: Step, memory: Memory, quantized_files: Mapping[str, str]) -> None:
+    """Raises RecipeError for two memory settings that exclude each other, or one that excludes the model's files."""
+    for method in dict.fromkeys((memory.quantization, *quantized_files.values())):
+        if why := _IMPOSSIBLE.get((memory.offload, method)):
+            is_setting = method == memory.quantization
+            what = f"quantization: {method}" if is_setting else f"a model that is quantized with {method}"
+            raise RecipeError(
+                f"recipe.{step}.memory.offload is {shown(memory.offload)}, which excludes {what}, since {why}. Set "
+                f"offload to model, or take another {'quantization' if is_setting else 'model'}."
+            )
 
 
 def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> None:
@@ -160,7 +166,12 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             f"recipe.{step}.speed.attention is {shown(section.speed.attention)}, which cannot mask the padding of the "
             f"texts of {shown(spec.name)}: take 'native', 'cudnn' or 'xformers', or leave it out."
         )
-    check_memory(step, section.memory)
+    check_memory(step, section.memory, spec.quantized_files)
+    if section.memory.quantization == "float8_storage" and (spec.adapters.loras or spec.adapters.ip_adapter):
+        raise RecipeError(
+            f"recipe.{step}.memory.quantization is 'float8_storage', which excludes lora and ip_adapter: their layers "
+            "would be stored in eight bits too. Leave them out, or take another quantization."
+        )
     if section.speed.step_cache == "first_block" and section.batch_size != 1:
         raise RecipeError(
             f"recipe.{step}.speed.step_cache is 'first_block', which decides for a whole batch at once, so that an "
@@ -177,6 +188,14 @@ def check_settings(step: Step, section: Generate | Edit, spec: ModelSpec) -> Non
             f"recipe.{step}.steps is {section.steps}, but with a strength of {spec.call.arguments['strength']} the "
             f"model {shown(spec.name)} needs at least {limits.min_steps}: it would run no step, or see nothing of the "
             "source. Set more steps or another strength."
+        )
+    steps = section.steps or spec.defaults.steps
+    if limits.max_steps is not None and steps > limits.max_steps:
+        strength = spec.call.arguments.get("strength")
+        raise RecipeError(
+            f"recipe.{step}.steps is {steps}, but the model {shown(spec.name)} has at most {limits.max_steps}"
+            f"{'' if strength is None else f' with a strength of {strength}'}, {CHOSEN_STEPS}. Set fewer steps"
+            f"{'' if strength is None else ' or more strength'}."
         )
     if section.guidance_scale not in (None, spec.defaults.guidance_scale) and not limits.uses_guidance:
         raise RecipeError(
@@ -211,29 +230,3 @@ def _check_size(step: Step, section: Generate, spec: ModelSpec) -> None:
             f"{sizes}: "
             f"give one of these, or recipe.{step}.aspect_ratio."
         )
-
-
-_EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline", "HunyuanImagePipeline")
-"""Families whose guidance goes into the transformer, if that has an input for it."""
-
-
-def uses_guidance(declared: bool | None, family: str, folder: Path | None, given: bool | None = None) -> bool:
-    """True if a model makes use of a guidance scale.
-
-    ``declared`` is the catalog's answer; without one the configs in the model's ``folder`` decide. A model that
-    neither describes, such as a repository's, is taken to use it. ``given``: whether a transformer that is loaded in
-    place of the model's own does; None where there is none, or it is not known.
-    """
-    if given is not None and family in _EMBEDDED:
-        return given
-    if declared is not None:
-        return declared
-    if folder and family in _EMBEDDED:
-        return _read(folder / "transformer" / "config.json").get("guidance_embeds", True)
-    if folder and family == "Flux2KleinPipeline":
-        return not _read(folder / "model_index.json").get("is_distilled", False)
-    return True
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_bytes()) if path.exists() else {}

@@ -105,6 +105,8 @@ class Entry(_Entry):
     family: str
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
+    file: str | None = Field(None, pattern=r"(?i)\.(safetensors|sft)$")
+    """A single file with the whole model. In place of a folder."""
     earlier: list[str] = []
     """Folders with earlier weights, the oldest first: a dataset that was begun with one of them continues with it."""
     revision: str | None = None
@@ -136,11 +138,17 @@ class Entry(_Entry):
 
     @model_validator(mode="after")
     def _lies_somewhere(self) -> Entry:
-        if (self.repository is None) == (self.folder is None):
-            raise ValueError("give either 'repository' (org/name) or 'folder'")
+        if [self.repository, self.folder, self.file].count(None) != 2:
+            raise ValueError("give one of 'repository' (org/name), 'folder' and 'file'")
         if self.earlier and self.folder is None:
             raise ValueError("'earlier' are folders: give 'folder' too, with the newest weights")
         return self
+
+    @property
+    def path(self) -> Path | None:
+        """Its folder or file on this machine; None for a repository."""
+        found = self.folder or self.file
+        return Path(found) if found else None
 
     def settings(self, family: Family) -> dict[str, Any]:
         """The family's settings, overridden by the entry's. An explicit null counts."""
@@ -264,25 +272,20 @@ def _read(field: str, path: Path) -> ModelsFile:
         raise RecipeError(
             f"{field}: {where or 'the top level'} in {shown_path(path)}: {fault['msg']}{allowed}."
         ) from error
-    # Folders are relative to the file.
-    models = {
-        name: entry
-        if entry.folder is None
-        else entry.model_copy(
-            update={
-                "folder": str(path.parent / Path(entry.folder).expanduser()),
-                "earlier": [str(path.parent / Path(folder).expanduser()) for folder in entry.earlier],
-            }
-        )
-        for name, entry in file.models.items()
-    }
-    scorers = {
-        name: entry
-        if entry.folder is None
-        else entry.model_copy(update={"folder": str(path.parent / Path(entry.folder).expanduser())})
-        for name, entry in file.scorers.items()
-    }
+    models = {name: _beside(path, entry) for name, entry in file.models.items()}
+    scorers = {name: _beside(path, entry) for name, entry in file.scorers.items()}
     return file.model_copy(update={"models": models, "scorers": scorers})
+
+
+def _beside(path: Path, entry: _Entry) -> Any:
+    """The entry with the folders and files that it names relative to ``path``, which is the file that it is in."""
+
+    def beside(name: str) -> str:
+        return str(path.parent / Path(name).expanduser())
+
+    names = {field: beside(name) for field in ("folder", "file") if (name := getattr(entry, field, None))}
+    earlier = [beside(name) for name in getattr(entry, "earlier", ())]
+    return entry.model_copy(update={**names, **({"earlier": earlier} if earlier else {})})
 
 
 def _allowed(where: tuple[int | str, ...]) -> str:

@@ -38,6 +38,8 @@ class Limits:
     """True if it makes use of a guidance scale."""
     min_steps: int = 1
     """The fewest denoising steps that make sense with its strength (models.catalog.capabilities.fewest_steps)."""
+    max_steps: int | None = None
+    """The most steps; None: any number. Consistency schedulers choose theirs from those of the distilled model."""
     max_batch: int | None = None
     """The most rows of one call; None: any number."""
     buckets: tuple[tuple[int, int], ...] = ()

@@ -20,10 +20,8 @@ from imagemill.models.catalog.capabilities import (
     arguments_of,
     check_references,
     check_safety,
-    fewest_own_steps,
     fewest_steps,
     task_of,
-    uses_guidance,
 )
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from imagemill.models.catalog.external_parts import find_external_parts, find_given_parts, given_guidance
@@ -31,13 +29,15 @@ from imagemill.models.catalog.families.signature import family_of
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
+from imagemill.models.catalog.own_limits import fewest_own_steps, most_steps, reads_negative, uses_guidance
+from imagemill.models.catalog.quantized_files import check_quantized, find_quantized, find_quantized_parts
 from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
-from imagemill.models.catalog.single_file.checkpoint import SINGLE_FILES, check_whole, read_checkpoint
+from imagemill.models.catalog.single_file.checkpoint import SINGLE_FILES, read_checkpoint
 from imagemill.models.catalog.single_file.folder import config_folder
+from imagemill.models.catalog.single_file.locate import locate_checkpoint
 from imagemill.models.catalog.source import Locator, ModelSource, check_no_revision, is_repository, pin_of
 from imagemill.models.catalog.spec import CallSettings, ModelSpec, Step
 from imagemill.models.catalog.weight_files import check_weights
-from imagemill.models.hash_cache import cached_hash
 
 MAX_INDEX_BYTES = 2**20
 """A longer one is cut, and so is not JSON: it lists a dozen parts."""
@@ -83,12 +83,15 @@ class Resolver:
         step_call = call.controlnet if adapters.controlnet else call
         # Of a repository in the catalog no file is needed before a worker has something to generate.
         has_index = entry is None or folder is not None
-        parts = find_given_parts(
-            f"{field}.parts", section.parts, json.loads(index()) if has_index else None, self.locator
-        )
+        known = json.loads(index()) if has_index else None
+        parts = find_given_parts(f"{field}.parts", section.parts, known, self.locator)
         own_parts = {name: part for name, part in (entry.parts if entry else {}).items() if name not in section.parts}
         parts = (*find_external_parts(f"{field}.model", own_parts, self.locator), *parts)
-        arguments = arguments_of(step, section, call, settings)
+        quantized = find_quantized(f"{field}.model", source, known or {}, self.locator)
+        quantized = {part: method for part, method in quantized.items() if part not in section.parts}
+        check_quantized(f"{field}.model is {shown(section.model)}", quantized)
+        quantized |= find_quantized_parts(field, parts, self.locator)
+        arguments = arguments_of(step, section, call, step_call.pipeline, settings)
         min_steps = max(
             fewest_steps(task_of(section), call.pipeline, arguments.get("strength")),
             fewest_own_steps(settings["min_steps"], folder),
@@ -114,12 +117,13 @@ class Resolver:
             ),
             limits=Limits(
                 size_multiple=settings["size_multiple"],
-                negative_prompt=settings["negative_prompt"] or has_true_cfg,
+                negative_prompt=reads_negative(settings["negative_prompt"], name, known) or has_true_cfg,
                 true_cfg=settings["true_cfg"],
                 uses_guidance=uses_guidance(
                     settings["uses_guidance"], name, folder, given_guidance(f"{field}.parts.transformer", parts)
                 ),
                 min_steps=min_steps,
+                max_steps=most_steps(name, scheduler, known, folder, arguments.get("strength")),
                 # diffusers gives all rows of a call the same image prompt.
                 # Stitched images are as wide as each row's references make them.
                 max_batch=1 if adapters.ip_adapter or stitches else call.max_batch,
@@ -145,6 +149,7 @@ class Resolver:
             speed=section.speed,
             memory=section.memory,
             quantized=settings["quantized"],
+            quantized_files=quantized,
             cache_dir=self.locator.cache_dir,
             licence=entry.licence if entry else "unknown",
             is_catalogued=entry is not None,
@@ -165,11 +170,11 @@ class Resolver:
 
     def _locate(self, field: str, section: Generate | Edit, entry: Entry | None) -> ModelSource:
         name = section.model
-        folder = Path(entry.folder) if entry and entry.folder else Path(name).expanduser()
-        if entry is None and folder.suffix.lower() in SINGLE_FILES and folder.is_file():
+        folder = (entry and entry.path) or Path(name).expanduser()
+        is_file = entry is None and folder.suffix.lower() in SINGLE_FILES and folder.is_file()
+        if is_file or (entry and entry.file):
             check_no_revision(field, name, section.revision)
-            check_whole(f"{field}.model", read_checkpoint(f"{field}.model", folder.resolve()), section.parts)
-            return ModelSource(str(folder.resolve()), files=cached_hash(folder), is_checkpoint=True)
+            return locate_checkpoint(f"{field}.model", folder, section.parts, name, entry and entry.family)
         has_index = (folder / INDEX).is_file()
         if entry is None and not has_index and (folder.is_dir() or not _may_be_repository(name)):
             raise not_a_model(f"{field}.model", name, self.catalog)
@@ -221,7 +226,7 @@ def _settings(
     if section.dtype != "auto":
         return {**settings, "dtype": section.dtype}
     saved = None
-    if source.is_checkpoint:
+    if source.is_checkpoint and (entry is None or entry.dtype is None):
         saved = read_checkpoint(f"{field}.model", Path(source.location)).dtype
     elif source.files and entry is None:
         saved = saved_dtype(f"{field}.model", Path(source.location))

@@ -95,6 +95,8 @@ class ModelSpec:
     memory: Memory = field(default_factory=Memory)
     quantized: Quantized = "named"
     """Parts that the memory settings quantize."""
+    quantized_files: Mapping[str, str] = field(default_factory=dict)
+    """Part -> the quantization of its files, which are loaded as they are. Their contents are part of the identity."""
     cache_dir: str | None = None
     """The Hub's cache; None: the default."""
     licence: str = "unknown"
@@ -162,6 +164,7 @@ class ModelSpec:
             negative_prompt=limits.negative_prompt,
             uses_guidance=limits.uses_guidance,
             min_steps=limits.min_steps,
+            max_steps=limits.max_steps,
             buckets=limits.buckets,
             only_buckets=limits.only_buckets,
         )

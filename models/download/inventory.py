@@ -65,7 +65,7 @@ def _files(entry: Entry | ScorerEntry, status: CacheStatus, is_own: bool) -> dic
         "gated": entry.gated,
         "repository": entry.repository,
         "revision": entry.revision,
-        "folder": entry.folder,
+        "folder": str(path) if (path := path_of(entry)) else None,
         "own": is_own,
         "cached": status.state,
         "cached_bytes": status.bytes,
@@ -81,9 +81,16 @@ def cache_root(repository: str, cache_dir: str | None) -> Path:
 
 def cache_status_of(entry: Entry | ScorerEntry, cache_dir: str | None) -> CacheStatus:
     """Share of an entry that is on this machine, at its commit, or at the newest one that the cache knows."""
-    if entry.folder:
-        return CacheStatus("folder", bytes_in(Path(entry.folder)))
+    if path := path_of(entry):
+        return CacheStatus("folder", bytes_in(path))
     return cache_status_of_repository(entry.repository, entry.revision, cache_dir)
+
+
+def path_of(entry: Entry | ScorerEntry) -> Path | None:
+    """The folder or single file of an entry that names one; None for a repository."""
+    if isinstance(entry, Entry):
+        return entry.path
+    return Path(entry.folder) if entry.folder else None
 
 
 def cache_status_of_repository(repository: str, revision: str | None, cache_dir: str | None) -> CacheStatus:
@@ -100,5 +107,7 @@ def cache_status_of_repository(repository: str, revision: str | None, cache_dir:
 
 
 def bytes_in(folder: Path) -> int:
-    """The bytes of all files below a folder, links followed; 0 for a folder that does not exist."""
+    """The bytes of a file, or of all files below a folder, links followed; 0 for a folder that does not exist."""
+    if folder.is_file():
+        return folder.stat().st_size
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

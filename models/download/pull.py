@@ -28,8 +28,9 @@ from imagemill.data.errors import DownloadFailed, RecipeError, UnknownModel
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.not_a_model import nearest_names
+from imagemill.models.catalog.scorers.entries import ScorerEntry
 from imagemill.models.download.file_selection import is_whole, needed_files, needed_of_scorer, safe_path
-from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository
+from imagemill.models.download.inventory import bytes_in, cache_root, cache_status_of_repository, path_of
 from imagemill.models.download.resumable import Emit, Progress, downloaded_bytes, fetch
 from imagemill.models.hub import gated_message
 
@@ -74,9 +75,8 @@ def pull(
             f"{shown(key)} is neither in the catalog (nearest: {', '.join(nearest_names(key, catalog))}; `imagemill "
             f"models` lists all {len(catalog.models) + len(catalog.scorers)}) nor an 'org/name' repository."
         )
-    if entry and entry.folder:
-        folder = Path(entry.folder)
-        return Pulled(key, None, None, entry.folder, bytes_in(folder), 0, _is_scorer(folder))
+    if entry and (path := path_of(entry)):
+        return Pulled(key, None, None, str(path), bytes_in(path), 0, isinstance(entry, ScorerEntry))
     repository = entry.repository if entry else key
     revision = revision or (entry.revision if entry else None)
     with _explain(key, repository, revision):

@@ -27,7 +27,7 @@ from imagemill.models.job import Job
 from imagemill.models.loading.load_errors import DeviceLost, is_sticky
 from imagemill.models.loading.lora import lora_details
 from imagemill.models.loading.pipeline import device_name, pick_device
-from imagemill.models.loading.pipeline_cache import Report, resident_pipeline
+from imagemill.models.loading.pipeline_cache import Report, lora_fits, resident_pipeline
 from imagemill.models.loading.schedulers import sampler_name
 from imagemill.models.running.quarantine import Work, split_suspects
 from imagemill.models.running.timing import Timeline
@@ -76,6 +76,8 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
     with timeline.loading():
         pipeline = _load(job, emit, in_flight)
         measuring.load(pipeline)
+    # Before the device is free for another job, which may evict the model.
+    loras = lora_fits(job.spec)
     generator = RecoveringGenerator(pipeline, job, in_flight.abandon, failed)
     generated, device, details = 0, device_name(pick_device()), _details(pipeline, job.spec)
     with Encoders(staging) as encoders:
@@ -110,6 +112,7 @@ def draw(job: Job, report: Report, run: str = "once", on_device_idle: Callable[[
     return StepReport(
         reused=len(job.drawings) - len(missing),
         loads=_loads(events),
+        loras=loras,
         failed=failed,
         truncated=(truncated := measuring.true["prompt_truncated"]),
         max_tokens=max_tokens(pipeline, job.spec) if truncated else None,

@@ -20,6 +20,7 @@ from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.catalog.weight_files import part_variant, read_index
 from imagemill.models.loading.adapters import hub_arguments
 from imagemill.models.loading.memory.offload import DENOISERS, NAMED, part_quantization
+from imagemill.models.loading.memory.quantized_files import check_part
 from imagemill.models.loading.single_file.tensors import read_tensors
 from imagemill.models.loading.single_file.weights import load_tensors
 
@@ -59,7 +60,10 @@ def _from_folder(spec: ModelSpec, part: ExternalPart, library: str, kind: str, d
     found = getattr(classes, str(kind), None)
     if found is None:
         raise RecipeError(f"{shown_path(part.source.location)} is a {shown(kind)}, which {library} does not have.")
-    quantization = _quantization(spec, part.name, library, device)
+    # Its files may have been quantized, and are then loaded as they are.
+    own = spec.quantized_files.get(part.name)
+    check_part(spec.name, part.name, library, own, device)
+    quantization = None if own else _quantization(spec, part.name, library, device)
     return found.from_pretrained(
         part.source.location,
         dtype=getattr(torch, spec.dtype),

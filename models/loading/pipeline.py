@@ -25,9 +25,11 @@ from imagemill.models.loading.fixed_texts import fix_text_lengths
 from imagemill.models.loading.given_parts import load_given_part
 from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import load_loras
+from imagemill.models.loading.memory.float8 import store_in_float8
 from imagemill.models.loading.memory.model_offload import share_offload
-from imagemill.models.loading.memory.offload import apply_offload, part_quantization, quantization, stays_on_device
+from imagemill.models.loading.memory.offload import apply_offload, loads_to_device, part_quantization, quantization
 from imagemill.models.loading.memory.part_sizes import part_sizes
+from imagemill.models.loading.memory.quantized_files import check_own_parts
 from imagemill.models.loading.single_file.load import build_pipeline, checkpoint_components
 from imagemill.models.loading.weights_report import complete_weights
 
@@ -96,6 +98,7 @@ def load_pipeline(
     folder = local_folder(spec)
     with load_errors(spec), complete_weights(spec.name, spec.source.location) as weights:
         pipeline = _load(spec, folder, device, shared)
+    store_in_float8(pipeline, spec)
     if weights.unused:
         first = one_line(weights.unused[0], 120)
         report({"kind": "unused_weights", "model": spec.name, "tensors": len(weights.unused), "first": first})
@@ -112,6 +115,7 @@ def _load(spec: ModelSpec, folder: Path, device: torch.device, given: Mapping[st
     if spec.source.is_checkpoint:
         return build_pipeline(kind, {**checkpoint_components(spec, given, device), **given})
     sizes = {name: size for name, size in part_sizes(folder).items() if name not in given}
+    check_own_parts(spec.name, folder, sizes, device)
     # It paints images black, which would then be set aside as blank, for a reason that no message gives.
     without = {"safety_checker": None} if "safety_checker" in inspect.signature(kind.__init__).parameters else {}
     return kind.from_pretrained(
@@ -121,7 +125,7 @@ def _load(spec: ModelSpec, folder: Path, device: torch.device, given: Mapping[st
         variant=variant_of(folder),
         use_safetensors=True,
         # Tensor by tensor from the files to the device: the host never holds the whole model.
-        device_map=device.type if stays_on_device(spec.memory, device) else None,
+        device_map=device.type if loads_to_device(spec.memory, device) else None,
         **quantization(spec, sizes, device),
         **without,
         **given,
@@ -154,8 +158,8 @@ def _load_external_part(spec: ModelSpec, part: ExternalPart, device: torch.devic
     location, arguments = part.source.location, hub_arguments(part.source, spec.cache_dir)
     if part.name.startswith("tokenizer"):
         return AutoTokenizer.from_pretrained(location, **arguments)
-    if spec.memory.quantization != "none":
-        arguments["quantization_config"] = part_quantization(spec, "transformers", device)
+    if config := part_quantization(spec, "transformers", device):
+        arguments["quantization_config"] = config
     return AutoModelForCausalLM.from_pretrained(
         location, dtype=getattr(torch, spec.dtype), use_safetensors=True, **arguments
     )

@@ -33,6 +33,7 @@ from imagemill.models.loading.load_errors import load_errors
 from imagemill.models.loading.lora import changed_parts
 from imagemill.models.loading.memory.offload import device_bytes, loaded_bytes, stays_on_device
 from imagemill.models.loading.memory.pinned import bytes_to_copy, forget_copies
+from imagemill.models.loading.memory.quantized_files import is_quantized
 from imagemill.models.loading.pipeline import (
     device_name,
     extra_components,
@@ -42,7 +43,7 @@ from imagemill.models.loading.pipeline import (
     pipeline_from_parts,
 )
 from imagemill.models.loading.schedulers import use_scheduler
-from imagemill.models.loading.shared_parts import find_equal, part_folders
+from imagemill.models.loading.shared_parts import FolderState, find_equal, folder_state, part_folders
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -58,6 +59,10 @@ class Resident:
     """The one that it was loaded with; None for a stand-in, which has none."""
     folders: dict[Path, torch.nn.Module]
     """Folder -> the part that was loaded from it, for parts that no adapter has changed."""
+    states: Mapping[Path, FolderState] = field(default_factory=dict)
+    """Folder -> its files as they were loaded: they may be replaced while the part is in memory."""
+    loras: tuple[Mapping[str, Any], ...] = ()
+    """How much of each of its LoRAs it uses."""
     is_on_device: bool = True
     used: float = field(default_factory=time.monotonic)
 
@@ -88,6 +93,7 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
             loras: list[dict[str, Any]] = []
             with load_errors(spec):
                 found = _resident[spec.weights_key] = _load(spec, device, max_resident, partial(_sort, report, loras))
+            found.loras = tuple(loras)
             _emit(report, "loaded", found, device, started, **({"loras": loras} if loras else {}))
         elif not found.is_on_device:
             _make_space(bytes_of(found.parts), device, max_resident)
@@ -101,6 +107,12 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
             found.pipelines[key] = pipeline_from_parts(next(iter(found.pipelines.values())), spec)
             use_scheduler(found.pipelines[key], found.scheduler, spec.scheduler)
         return found.pipelines[key]
+
+
+def lora_fits(spec: ModelSpec) -> tuple[dict[str, Any], ...]:
+    """How much of each of its LoRAs the spec's loaded model uses, with the model's name."""
+    found = _resident.get(spec.weights_key)
+    return tuple({"model": spec.name, **fit} for fit in found.loras) if found else ()
 
 
 def _sort(report: Report, loras: list[dict[str, Any]], event: dict[str, Any]) -> None:
@@ -126,7 +138,13 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
         for resident in _resident.values()
         if _setup(resident.spec) == _setup(spec) and spec.memory.offload == "none"
     ]
-    loaded = {path: part for resident in shareable for path, part in resident.folders.items()}
+    loaded = {
+        path: part
+        for resident in shareable
+        for path, part in resident.folders.items()
+        if resident.states[path] == folder_state(path)
+    }
+    states = {path: folder_state(path) for path in own}
     # A LoRA or an IP-Adapter changes a part in place, so such a part is not shared.
     changed = (changed_parts(spec) | steered_parts(spec)) if own else frozenset()
     own = [path for path in own if path.name not in given_names(spec)]
@@ -144,7 +162,7 @@ def _load(spec: ModelSpec, device: torch.device, max_resident: int | None, repor
     scheduler = getattr(pipeline, "scheduler", None)
     if spec.scheduler:
         use_scheduler(pipeline, scheduler, spec.scheduler)
-    return Resident(spec, {(spec.pipeline, spec.scheduler): pipeline}, scheduler, plain)
+    return Resident(spec, {(spec.pipeline, spec.scheduler): pipeline}, scheduler, plain, states)
 
 
 def _size(part: torch.nn.Module) -> int:
@@ -214,7 +232,7 @@ def _can_offload(
     resident: Resident, leaving: list[torch.nn.Module], device: torch.device, to_free_memory: bool
 ) -> bool:
     memory = resident.spec.memory
-    if memory.offload != "none" or memory.quantization != "none":
+    if memory.offload != "none" or memory.quantization != "none" or any(map(is_quantized, leaving)):
         return False
     if device.type == "cuda":
         needed = bytes_to_copy(leaving)

@@ -133,6 +133,13 @@ def test_guidance_for_a_model_without_it_sets_the_row_aside(load):
     assert keys_of(load([{"prompt": "a", "guidance_scale": FACTS.guidance_scale}]).row, facts)
 
 
+def test_more_steps_than_a_model_has_set_the_row_aside(load):
+    facts = replace(FACTS, max_steps=50)
+    with pytest.raises(BadRow, match=r"steps is 51: 'm', as the recipe uses it, has at most 50; "):
+        keys_of(load([{"prompt": "a", "steps": 51}]).row, facts)
+    assert keys_of(load([{"prompt": "a", "steps": 50}]).row, facts)
+
+
 def test_the_model_changes_the_key_and_its_name_does_not(row):
     named = ModelFacts("other name", "1", FACTS.identity, 64, 64, 4, 3.5, 8, True)
     other = ModelFacts("m", "1", {"files": "abd", "dtype": "float32"}, 64, 64, 4, 3.5, 8, True)

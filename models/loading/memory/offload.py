@@ -31,10 +31,16 @@ _AUTOENCODERS = ("vae", "vqvae", "movq")
 
 
 def quantized_parts(spec: ModelSpec, parts: Mapping[str, PartSize]) -> list[str]:
-    """The names of the parts that the spec's memory settings quantize, the largest first."""
+    """The names of the parts that the spec's memory settings quantize, the largest first.
+
+    Not those whose files are quantized: they are loaded as they are.
+    """
     if spec.memory.quantization == "none":
         return []
-    if spec.quantized == "named":
+    parts = {name: size for name, size in parts.items() if not size.is_quantized}
+    if spec.memory.quantization == "float8_storage":
+        chosen = [name for name in DENOISERS if name in parts]
+    elif spec.quantized == "named":
         chosen = [name for name in NAMED if name in parts]
     else:
         chosen = [name for name, size in parts.items() if name in DENOISERS or _is_large(name, size)]
@@ -52,7 +58,7 @@ def quantization(spec: ModelSpec, parts: Mapping[str, PartSize], device: torch.d
     Raises RecipeError where the package is not installed, or needs a GPU.
     """
     names = quantized_parts(spec, parts)
-    if not names:
+    if not names or spec.memory.quantization == "float8_storage":
         return {}
     from diffusers import PipelineQuantizationConfig
 
@@ -81,7 +87,12 @@ def device_bytes(spec: ModelSpec, parts: Sequence[int]) -> int:
 
 
 def part_quantization(spec: ModelSpec, library: str, device: torch.device) -> Any:
-    """The quantization of one part, as its library wants it. Raises RecipeError as ``quantization`` does."""
+    """The quantization that one part is loaded with, as its library wants it; None for none, or one that comes later.
+
+    Raises RecipeError as ``quantization`` does.
+    """
+    if spec.memory.quantization in ("none", "float8_storage"):
+        return None
     kind, package = spec.memory.quantization, spec.memory.quantization.split("_")[0]
     if find_spec(package) is None:
         raise RecipeError(
@@ -120,6 +131,11 @@ def _torchao(kind: str) -> Any:
 def stays_on_device(memory: Memory, device: torch.device) -> bool:
     """True if a pipeline's weights are all on the device at once: without offload, and on a CPU, which has none."""
     return memory.offload == "none" or device.type == "cpu"
+
+
+def loads_to_device(memory: Memory, device: torch.device) -> bool:
+    """Whether weights go straight to the device: not those that are made smaller on the host before."""
+    return stays_on_device(memory, device) and memory.quantization != "float8_storage"
 
 
 def apply_offload(pipeline: Any, memory: Memory, device: torch.device, model: str) -> Any:

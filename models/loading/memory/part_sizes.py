@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from imagemill.data.config.memory import Quantization
+from imagemill.models.catalog.quantized_files import quantization_of
 from imagemill.models.catalog.single_file.checkpoint import read_checkpoint
 from imagemill.models.catalog.single_file.contents import Checkpoint
 from imagemill.models.catalog.spec import ModelSpec
@@ -23,6 +23,7 @@ BYTES_PER_WEIGHT: Mapping[Quantization, float] = {
     "torchao_int8": 1,
     "torchao_float8": 1,
     "torchao_float8_dynamic": 1,
+    "float8_storage": 1,
 }
 """Of a quantized layer."""
 
@@ -80,11 +81,7 @@ def _in_file(checkpoint: Checkpoint, prefix: str) -> Iterator[tuple[str, list[in
 
 
 def _size(library: str, part: Path, files: Iterable[Path]) -> PartSize:
-    try:
-        is_quantized = bool(json.loads((part / "config.json").read_bytes()).get("quantization_config"))
-    except (OSError, ValueError, AttributeError):
-        is_quantized = False
-    return PartSize(library, *_sums(_tensors(files)), is_quantized)
+    return PartSize(library, *_sums(_tensors(files)), is_quantized=quantization_of(part) is not None)
 
 
 def _sums(tensors: Iterable[tuple[str, list[int], int]]) -> tuple[int, int, int]:

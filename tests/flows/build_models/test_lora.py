@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -35,4 +36,14 @@ def test_how_much_of_a_lora_fits_is_logged_once_and_recorded(
     assert recorded
     assert all(loras == [{"lora": lora.name, "used": tensors, "tensors": tensors}] for loras in recorded)
     said = [record.getMessage() for record in caplog.records if "tensors of the LoRA" in record.getMessage()]
+    manifest, card = (Path(fields["output"], name) for name in ("manifest.json", "README.md"))
+    listed = [{"model": model.name, "lora": lora.name, "used": tensors, "tensors": tensors}]
+    assert json.loads(manifest.read_bytes())["loras"] == listed
+    assert f"- LoRA `style.safetensors`: {tensors} of its {tensors} tensors fit `{model.name}`\n" in card.read_text()
+    # A build that generates nothing loads none, and one without the LoRA has none to list.
+    assert build(fields, {"edit.lora": str(lora)})["generated"] == 0
+    assert json.loads(manifest.read_bytes())["loras"] == listed
+    build(fields)
+    assert "loras" not in json.loads(manifest.read_bytes())
+    assert "LoRA" not in card.read_text()
     assert said == [f"{tensors} of {tensors} tensors of the LoRA 'style.safetensors' fit {model.name}."]

@@ -73,7 +73,7 @@ def test_a_users_models_are_known_by_their_names(tmp_path: Path, named_in: str, 
         ("models: {mine: {family: Video, folder: x}}", ["models.mine.family", "'Video'", "FluxPipeline"]),
         (
             "models: {mine: {family: FluxPipeline}}",
-            ["models.mine", "either 'repository' (org/name) or 'folder'"],
+            ["models.mine", "one of 'repository' (org/name), 'folder' and 'file'"],
         ),
         ("models: {mine: {family: SanaPipeline, folder: x, tasks: [inpaint]}}", ["'inpaint'", "can: text-to-image"]),
         ("model: {}", ["model in", "allowed are families, models"]),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from imagemill.data.config.speed import Speed
 from imagemill.data.config.steps import Edit, Generate
@@ -22,7 +23,8 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading import pipeline_cache
 from tests.models.catalog.folders import COMMIT
-from tests.models.drawing.test_neighbours import LONG, changed, latents_of, row
+from tests.models.controlnets import save_controlnet
+from tests.models.drawing.test_neighbours import HEIGHT, LONG, WIDTH, changed, latents_of, row
 from tests.models.tiny import MAKERS, save_tiny
 
 CASES = [
@@ -67,6 +69,27 @@ def test_a_row_is_guided_away_from_its_own_negative_prompt_alone(tiny: Callable,
         assert torch.equal(latents_of(spec, [neighbour, fox])[1], plain)
     stronger = latents_of(spec_of(tiny(family), task, dtype="float32", true_cfg_scale=6), [fox, cat])[0]
     assert not torch.equal(stronger, plain)
+
+
+@pytest.mark.slow
+def test_with_a_controlnet_too_and_the_control_image_counts(tiny: Callable, tmp_path: Path):
+    controlnet = str(save_controlnet(tiny("FluxPipeline"), tmp_path / "controlnet"))
+    spec = spec_of(tiny("FluxPipeline"), "text-to-image", dtype="float32", true_cfg_scale=3, controlnet=controlnet)
+    assert (spec.pipeline, spec.limits.negative_prompt) == ("FluxControlNetPipeline", True)
+    slope = Image.linear_gradient("L").resize((WIDTH, HEIGHT)).convert("RGB")
+    fox, cat = (
+        replace(it, guides={"control_image": slope})
+        for it in (row("text-to-image", negative_prompt="blurry"), row("text-to-image", prompt="a cat", seed=4))
+    )
+    plain = latents_of(spec, [fox, cat])[0]
+    for change in ({"negative_prompt": "a castle"}, {"prompt": "a castle"}, {"seed": 9}):
+        other = latents_of(spec, [changed(fox, **change), cat])[0]
+        assert (other - plain).abs().max() / plain.std() > 0.02, change
+    turned = replace(fox, guides={"control_image": slope.transpose(Image.Transpose.FLIP_TOP_BOTTOM)})
+    assert not torch.equal(latents_of(spec, [turned, cat])[0], plain)
+    for neighbour in (changed(cat, prompt=LONG), changed(cat, negative_prompt=LONG)):
+        assert torch.equal(latents_of(spec, [fox, neighbour])[0], plain)
+        assert torch.equal(latents_of(spec, [neighbour, fox])[1], plain)
 
 
 @pytest.mark.slow
@@ -121,6 +144,19 @@ def test_a_step_cache_is_refused_where_it_would_mix_up_both_passes():
     spec_of("flux.1-dev", "text-to-image", **cached)
     with pytest.raises(RecipeError, match=r"step_cache is 'taylorseer', which would mix up .* of FluxKontextPipeline:"):
         spec_of("flux.1-kontext-dev", "instruction", **cached)
+
+
+def test_a_step_cache_is_refused_beside_a_controlnet_whose_pipeline_keeps_no_passes_apart(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"_class_name": "FluxControlNetModel"}')
+    with pytest.raises(RecipeError, match=r"would mix up the two passes .* of a step of FluxControlNetPipeline: leave"):
+        spec_of(
+            "flux.1-dev",
+            "text-to-image",
+            revision=COMMIT,
+            true_cfg_scale=2,
+            speed=Speed(step_cache="taylorseer"),
+            controlnet=str(tmp_path),
+        )
 
 
 @pytest.mark.slow

@@ -45,14 +45,6 @@ def refusal(folder: Path, **settings: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["torchao", "bitsandbytes", "quanto"])
-def test_weights_that_were_quantized_by_a_missing_package_are_one_sentence(folder: Path, method: str):
-    change(folder / "unet" / "config.json", quantization_config={"quant_method": method, "load_in_4bit": True})
-    message = refusal(folder)
-    assert message.startswith("the model 'StableDiffusionPipeline' ")
-    assert len(message) < 500
-
-
 def test_a_part_that_comes_with_code_says_that_imagemill_never_runs_it(folder: Path):
     (folder / "unet" / "mine.py").write_text("class Mine: ...\n")
     change(folder / "model_index.json", unet=["mine", "Mine"])

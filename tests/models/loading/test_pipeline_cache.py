@@ -19,6 +19,7 @@ from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.draw import draw
 from imagemill.models.loading import pipeline_cache
+from imagemill.models.loading.memory import offload
 from imagemill.models.loading.memory.offload import loaded_bytes
 from imagemill.models.loading.pipeline_cache import resident_pipeline
 from tests.models.jobs import make_job, silent
@@ -119,7 +120,22 @@ def test_images_are_generated_with_slicing_and_tiling(specs: list[ModelSpec], mo
     assert draw(job, silent).generated == 2
 
 
-def test_quantization_without_its_package_says_what_to_install(specs: list[ModelSpec]):
+def test_quantization_without_its_package_says_what_to_install(specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(offload, "find_spec", lambda package: None)
     spec = replace(specs[0], memory=Memory(quantization="bitsandbytes_4bit"))
     with pytest.raises(RecipeError, match=r"pip install 'imagemill\[bitsandbytes\]'"):
         resident_pipeline(spec, silent)
+
+
+def test_a_part_whose_files_are_replaced_while_it_is_loaded_is_loaded_again(specs: list[ModelSpec]):
+    folder = Path(specs[1].source.location)
+    before = resident_pipeline(specs[1], silent)
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = {name: tensor + 1 for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, {"format": "pt"})
+    after = resident_pipeline(resolve("generate", Generate(model=str(folder))), silent)
+    name, tensor = next(iter(tensors.items()))
+    assert torch.equal(after.vae.state_dict()[name].float(), tensor.float())
+    assert after.vae is not before.vae
+    # What has not changed is shared.
+    assert after.text_encoder is before.text_encoder
