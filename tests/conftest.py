@@ -36,6 +36,8 @@ os.environ |= {
     # Workers import the tests' stand-ins, and never look for modules in their working directory.
     "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     "HF_HUB_OFFLINE": "1",
+    # No test needs a name server: one that does not answer costs a second, not five.
+    "RES_OPTIONS": "timeout:1 attempts:1",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
