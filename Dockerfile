@@ -1,5 +1,5 @@
 # imagemill in an image: the Prefect server and the worker of compose.yaml, or one run of a Docker or Kubernetes work
-# pool (docs/operations/deploy.md). It has no secrets: tokens come with a container's environment.
+# pool (docs/operations/containers.md). It has no secrets: tokens come with a container's environment.
 #   docker build --tag imagemill .
 # torch's wheel brings CUDA's libraries along; the host needs NVIDIA's driver and its container toolkit.
 ARG BASE=python:3.11-slim

@@ -1,9 +1,9 @@
 # make demo        a first dataset, a minute after cloning
-# make check       before every commit: lint, formatting, import contracts, types, generated pages, the fast tests
+# make check       before every commit: lint, formatting, import contracts, types, pages and wording, the fast tests
 # make test        before every pull request: the same, with all tests but those marked long (two at a time)
 # make test-long   the tests marked long
 # make contracts   the import contracts alone: which folder may import which
-# make docs        write docs/reference/recipe.md and docs/reference/models.md from the recipe's classes and the catalog
+# make docs        write the generated pages of docs/reference: recipe, models, commands, deployments
 # make lock        resolve requirements.lock
 # make setup       only install into .venv; every other target does that first
 # make clean       remove .venv and out
@@ -12,6 +12,9 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Tests of one file run in one process, since they share its servers and models.
 TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Pages of docs/reference, each written by a script of docs/tools.
+GENERATED := recipe models commands deployments
 
 .PHONY: setup demo check test test-long lint contracts docs lock clean tree
 
@@ -43,8 +46,10 @@ lint: tree
 	$(BIN)/ruff format --check .
 	if grep -q '^\[tool\.mypy\]' pyproject.toml; then \
 		cd .venv/tree && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../mypy-cache; fi
-	$(BIN)/python docs/tools/write_recipe.py --check
-	$(BIN)/python docs/tools/write_models.py --check
+	for page in $(GENERATED); do $(BIN)/python docs/tools/write_$$page.py --check || exit; done
+	$(BIN)/python docs/tools/check_links.py
+	$(BIN)/python docs/tools/check_words.py
+	$(BIN)/python docs/tools/test_kinds.py --check
 
 contracts: tree
 	cd .venv/tree && ../bin/lint-imports --no-cache --config ../../pyproject.toml
@@ -58,8 +63,7 @@ tree: setup
 	cp -r flows tasks models data .venv/tree/imagemill/
 
 docs: setup
-	$(BIN)/python docs/tools/write_recipe.py
-	$(BIN)/python docs/tools/write_models.py
+	for page in $(GENERATED); do $(BIN)/python docs/tools/write_$$page.py || exit; done
 
 # No hashes, and torch by its public version: the CPU and the CUDA build are both torch==2.13.0.
 lock: setup

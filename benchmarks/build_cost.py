@@ -30,7 +30,8 @@ from imagemill.models.drawing.draw import draw
 from imagemill.tasks.load_prompts import load_prompts
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.publish import publish
-from imagemill.tasks.build_context import make_build, pin_recipe, resolve_models
+from imagemill.tasks.build_context import make_build, resolve_models
+from imagemill.tasks.pinned import pin_recipe
 from imagemill.tasks.write_parquet import write_parquet
 
 recipe = load_recipe(json.loads(sys.argv[1]))

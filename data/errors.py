@@ -11,7 +11,7 @@ ImagemillError
 ├── BuildFailed          the build ended without a complete dataset; finished images are kept
 ├── DownloadFailed       a model's download is incomplete; finished files are kept
 ├── UploadFailed         a dataset's upload is incomplete; uploaded files are not sent again
-└── BadRow               one row is at fault: it is set aside, and the build goes on
+└── BadRow               one row is at fault: it is set aside, and the build continues
 """
 
 from __future__ import annotations

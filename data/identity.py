@@ -40,7 +40,7 @@ def numbered(content: str, occurrence: int) -> str:
 def image_seed(base: int, row_id: str, variant: int, instruction: str | None = None, candidate: int = 0) -> int:
     """The seed of one image, 0 to 2**32 - 1, from the recipe's seed, the row and the variant.
 
-    ``instruction`` is an edit's text: an edit keeps its seed when others are added before it. ``candidate`` tells
+    ``instruction`` is an edit's text: an edit keeps its seed when others are added before it. ``candidate`` separates
     several edits of one image by one instruction apart; the first has the seed of a single one.
     """
     text = _bytes([base, row_id, variant, instruction, *([candidate] if candidate else [])])

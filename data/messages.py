@@ -29,7 +29,7 @@ TOKENS = {
     "a password in a URL": r"://[^/\s@]*:[^/\s@]+@",
     "a signed URL": r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token|access_token)=",
 }
-"""What a credential is -> how it looks."""
+"""Kind of a credential -> its pattern."""
 
 _TOKEN = re.compile("|".join(f"(?:{pattern})" for kind, pattern in TOKENS.items() if "URL" not in kind))
 _KEY_BODY = re.compile(TOKENS["a private key"] + r".*", re.DOTALL)

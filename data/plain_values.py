@@ -30,7 +30,7 @@ _DURATION = re.compile(r"(?:(-?\d+) days?,? )?\+?(\d{1,2}):(\d\d):(\d\d)(?:\.(\d
 
 
 def is_plain(value: Any) -> bool:
-    """Whether ``plain`` would return the value unchanged."""
+    """True if ``plain`` would return the value unchanged."""
     kind = type(value)
     if kind in _SIMPLE:
         return True

@@ -44,9 +44,9 @@ class Drawing:
     reading: int = 1
     """Version of the conversion of the images that it is given (data.images.modes)."""
     truncated: bool = False
-    """Whether a given image whose file ends early is read as far as it goes. Others are the same pixels either way."""
+    """True if a given image whose file ends early is read as far as it goes. Others are the same pixels either way."""
     of_given: bool = False
-    """Whether it is an edit of an image that the row gives, or of such an edit. For its metadata; no pixel depends."""
+    """True if it is an edit of an image that the row gives, or of such an edit. For its metadata; no pixel depends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class SetAside:
     candidate: int | None = None
     """Number of the candidate; None where the whole row is set aside."""
     counts: bool = True
-    """Whether the row ends with fewer images for it, so that it counts against the recipe's max_set_aside."""
+    """True if the row ends with fewer images for it, so that it counts against the recipe's max_set_aside."""
 
     def counted(self, counts: bool) -> SetAside:
         """The same, counted or not."""
@@ -221,12 +221,12 @@ class ModelFacts:
     size_multiple: int
     """Widths and heights are multiples of this, in pixels."""
     negative_prompt: bool
-    """Whether it uses one."""
+    """True if it uses one."""
     uses_guidance: bool = True
-    """Whether it uses a guidance scale."""
+    """True if it uses a guidance scale."""
     min_steps: int = 1
     """The fewest steps that it supports."""
     buckets: tuple[tuple[int, int], ...] = ()
     """Widths and heights that it generates best, in pixels, its default first; empty for a model without a default."""
     only_buckets: bool = False
-    """Whether it generates these sizes alone."""
+    """True if it generates these sizes alone."""

@@ -40,9 +40,9 @@ from imagemill.flows.run.step_runs import build_shard
 from imagemill.flows.run.unasked import candidates_not_asked, not_asked, not_asked_about, without_removals
 from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
-from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models, resolve_recipe_scorers
+from imagemill.tasks.build_context import Build, make_build, resolve_models, resolve_recipe_scorers
 from imagemill.tasks.load_prompts import load_prompts
-from imagemill.tasks.pinned import pin_scorers
+from imagemill.tasks.pinned import pin_recipe, pin_scorers
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.progress import Progress, lora_note
 from imagemill.tasks.publish import publish

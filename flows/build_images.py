@@ -46,20 +46,19 @@ def build_images(
     """Build a dataset from a few fields, and return the run's figures (a line of runs.jsonl).
 
     Args:
-        prompts: The prompts: a file (.jsonl, .csv, .txt, .parquet, ...), a folder of such files or of images, a URL, or
-            hf:org/name:config:split. A path is one of the machine that builds.
+        prompts: A file of prompts (.jsonl, .csv, .txt, .parquet, ...), a folder of such files or of images, a URL, or
+            hf:org/name:config:split. A path is on the machine that builds.
         model: A name from the catalog (`imagemill models`), a folder, or an 'org/name' repository. A model that only
-            edits works on the images that the rows supply. Empty: the recipe's, or
-            the bundled model of simple shapes.
+            edits works on the images that the rows supply. Empty: the recipe's, or the bundled model of simple shapes.
         width: Image width in pixels, a multiple of 8; empty: the model's default.
         height: Image height in pixels, a multiple of 8; empty: the model's default.
         images_per_prompt: Number of images of each prompt in the dataset; empty: the recipe's, or 1.
         instructions: Edits of each image, one row for each, such as "make it snow"; empty: the recipe's, or none.
         seed: Seed from which all others are derived; empty: the recipe's, or 0. -1: pick a random one and record it.
-        candidates: Generate this many images of each prompt and keep the best, by the recipe's scorer, or by how well
-            an image fits its prompt; the others go to rejected/. Empty: every image is kept.
+        candidates: Generate this many images of each prompt and keep the best, by the recipe's scorer, or by the
+            similarity of image and prompt; the others go to rejected/. Empty: every image is kept.
         output: Folder for the dataset, or a URL such as s3://bucket/name; empty: out/NAME, after the prompts.
-        recipe: A recipe that has everything else: the path of a YAML file, a name such as demo, or its fields. The
+        recipe: Base recipe for everything else: the path of a YAML file, a name such as demo, or its fields. The
             fields above override it. Empty: none.
         overrides: Any other fields of the recipe, by dotted name: {"generate.steps": 28, "image_format": "webp"}.
     """

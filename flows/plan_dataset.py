@@ -32,10 +32,14 @@ from imagemill.data.staging.store import Staging
 from imagemill.data.storage.scratch import scratch_folder
 from imagemill.models.catalog.spec import untried_families
 from imagemill.models.drawing.measure_registry import measures_of
-from imagemill.tasks.build_context import pin_recipe, resolve_models, resolve_recipe_scorers
+from imagemill.tasks.build_context import resolve_models, resolve_recipe_scorers
+from imagemill.tasks.pinned import pin_recipe
 
 MAX_REASONS = 3
 """Rows that are set aside of which the reason is returned."""
+
+DUPLICATES = "near-duplicates are found at the end of a build: rows and moves are counted without that search"
+"""Note on the plan of a recipe with ``duplicates``."""
 
 
 def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
         "removed": plan.removed,
         "set_aside": loaded.set_aside + plan.set_aside,
         "reasons": reasons,
-        "notes": [*plan.notes, *untried_families(models.values())],
+        "notes": [*plan.notes, *untried_families(models.values()), *([DUPLICATES] if recipe.duplicates else [])],
         "damaged_files": [path.name for path in damaged],
         "draw": draw,
         "images": images,
@@ -119,7 +123,7 @@ def plan_dataset(recipe: Recipe, retry_set_aside: bool = False) -> dict[str, Any
 
 
 def _judging(recipe: Recipe, folder: Folder, schema: DatasetSchema, judge: Judge, plan: Plan) -> dict[str, Any]:
-    """What a judged build scores, moves and writes again, of the rows that need no further image."""
+    """Rows without a further image that a judged build scores, moves or writes again."""
     assert plan.judging is not None, "the plan of a judged recipe has these totals"
 
     def placements(row_keys: Sequence[str]) -> Mapping[str, Placement]:

@@ -39,14 +39,20 @@ ROWS_PER_TASK = 16
 @served
 @flow(name="verify-dataset", flow_run_name="verify {output}", task_runner=GpuTaskRunner(), persist_result=False)
 def verify_dataset(
-    output: Annotated[str, Field(description="Folder or URL of a finished dataset.")],
-    regenerate: Annotated[int, Field(ge=0, description="Number of rows to regenerate and compare.")] = 0,
-    seed: Annotated[int, Field(ge=0, description="Seed of the choice of these rows.")] = 0,
-    row: Annotated[str, Field(description="Row key of one row to regenerate and compare; empty: none.")] = "",
+    output: str,
+    regenerate: Annotated[int, Field(ge=0)] = 0,
+    seed: Annotated[int, Field(ge=0)] = 0,
+    row: str = "",
 ) -> dict[str, Any]:
-    """Verify the finished dataset in ``output`` and return the report. Raises DatasetDiffers if anything differs.
+    """Verify a finished dataset and return the report. Raises DatasetDiffers if anything differs.
 
     If files differ from the manifest, nothing is regenerated. Nothing is written into the folder.
+
+    Args:
+        output: Folder or URL of a finished dataset.
+        regenerate: Number of rows to regenerate and compare.
+        seed: Seed that selects these rows.
+        row: Row key of one row to regenerate and compare; empty: none.
     """
     with ends_in_time():
         report = check_files(output)

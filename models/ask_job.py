@@ -19,4 +19,4 @@ class AskJob:
     journal: str
     """Folder of the journal (data.scores.journal) that takes each answer's scores."""
     known: Mapping[str, Score] = field(default_factory=dict)
-    """Score.pixels -> a score that is known already: it is copied, not asked for."""
+    """Score.pixels -> a score that is known already: it is copied, not requested."""

@@ -10,7 +10,7 @@ from imagemill.data.storage.home import home_folder
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of this name in imagemill's cache (XDG_CACHE_HOME, else ~/.cache), created on first need.
+    """The folder of this name in imagemill's cache (XDG_CACHE_HOME, by default ~/.cache), created on first need.
 
     Raises BuildFailed where it cannot be created.
     """

@@ -30,7 +30,7 @@ class Job:
     batch_timeout: float = 3600.0
     """Seconds after which a batch counts as hung."""
     finds_batch_size: bool = False
-    """Whether the worker finds the best size up to this by trial (the recipe's `batch_size: auto`)."""
+    """True if the worker finds the best size up to this by trial (the recipe's `batch_size: auto`)."""
     max_resident: int | None = None
     """The most models that stay on a worker's device at once; None: as many as fit."""
     allow_hosts: tuple[str, ...] = ()

@@ -96,7 +96,7 @@ def collect_new() -> None:
 
 @dataclass
 class _Before:
-    """What a logger gets back."""
+    """Settings that a logger gets back."""
 
     handlers: list[logging.Handler]
     """Those that write to the terminal."""
@@ -128,7 +128,7 @@ class _Collector(logging.Handler):
             logger.setLevel(before.level)
 
     def sweep(self) -> None:
-        """Take over every logger that is not taken over yet, or has got a handler since."""
+        """Take over every logger that is not taken over yet, or has received a handler since."""
         if self._everything:
             self._take_over(logging.root, is_top=True)
         for name, logger in list(logging.root.manager.loggerDict.items()):
@@ -184,7 +184,7 @@ class _Collector(logging.Handler):
 
 
 def _is_console(handler: logging.Handler) -> bool:
-    """Whether a handler writes to this process's terminal."""
+    """True if a handler writes to this process's terminal."""
     if not isinstance(handler, logging.StreamHandler):
         return False
     stream = handler.stream

@@ -11,7 +11,7 @@ from imagemill.models.catalog.scorers.spec import ScorerSpec
 
 @dataclass(frozen=True, slots=True)
 class ScoreJob:
-    """Scores to compute: which scorer looks at which images, and where these are staged."""
+    """Scores to compute: which scorer reads which images, and where these are staged."""
 
     scorers: tuple[tuple[ScorerSpec, tuple[ScoreRequest, ...]], ...]
     staging: str

@@ -12,7 +12,7 @@ from imagemill.tasks.task_options import DRAW_TASK_OPTIONS
 
 @task(name="ask", **DRAW_TASK_OPTIONS)
 def ask(job: AskJob, name: str) -> ScoreReport:
-    """Ask for the job's scores that its journal does not have yet; the report counts them and lists failures.
+    """Request the job's scores that its journal does not have yet; the report counts them and lists failures.
 
     ``name``: of the task run. A build with nothing to ask does not begin this task.
     """

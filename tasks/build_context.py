@@ -1,15 +1,13 @@
-"""What every task of one build has in common: the recipe, the folder, the columns and the models."""
+"""Context of one build, shared by all its tasks: the recipe, the folder, the columns and the models."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any
 
-from imagemill.data.config.chain import chain_of, with_sections
+from imagemill.data.config.chain import chain_of
 from imagemill.data.config.judging.judged import is_judged
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.config.step_models import base_step, model_links
@@ -30,7 +28,6 @@ from imagemill.data.planning.judging.outcomes import outcome_columns
 from imagemill.data.planning.loaded import Loaded
 from imagemill.data.planning.plan import schema_of
 from imagemill.data.planning.worklist import Worklist
-from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
 from imagemill.data.records import Drawing, Failure, ModelFacts, RowPlan
 from imagemill.data.scores.records import Score, ScoreRequest
 from imagemill.models.ask_job import AskJob
@@ -42,11 +39,11 @@ from imagemill.models.catalog.resolve import Resolver
 from imagemill.models.catalog.scorers.chat import ChatScorerSpec
 from imagemill.models.catalog.scorers.resolve import AnyScorer, duplicates_scorer, resolve_scorers
 from imagemill.models.catalog.scorers.spec import ScorerSpec
-from imagemill.models.catalog.spec import Model, Step, loaded_here
+from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
 from imagemill.models.score_job import ScoreJob
-from imagemill.tasks.pinned import IN_CATALOG, check_pinned, is_commit, is_flag, is_seed, locator, pinned_commits
+from imagemill.tasks.pinned import locator
 
 MAX_AUTO_BATCH = 64
 """Largest batch that `batch_size: auto` tries."""
@@ -62,13 +59,13 @@ class Build:
     first_file: int
     """Number of the Parquet file that shard 0 becomes."""
     retry_set_aside: bool = False
-    """Whether rows that an earlier build set aside are tried again."""
+    """True if rows that an earlier build set aside are tried again."""
     first_rejected: int = 0
     """The same for its file in rejected/."""
     scorers: Mapping[str, AnyScorer] = dataclass_field(default_factory=dict)
-    """Name -> scorer, of those that look at images."""
+    """Name -> scorer, of those that read images."""
     is_judged: bool = False
-    """Whether rows are chosen, scored or placed (data.planning.judging)."""
+    """True if rows are chosen, scored or placed (data.planning.judging)."""
 
     def first_file_of(self, area: AreaName) -> int:
         """Number of the file in an area that shard 0 becomes."""
@@ -190,62 +187,6 @@ def _naming_the_sweep(recipe: Recipe, step: Step, section: Generate | Edit) -> I
             raise
         place = recipe.sweep.model.index(section.model)
         raise type(error)(f"{error} (With the model of recipe.sweep.model.{place}, {shown(section.model)}.)") from error
-
-
-def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
-    """The recipe with a seed in place of each -1, and prompts on the Hub at a commit.
-
-    ``pin`` records these and the models' versions; by default in the recipe's folder (Folder.pin), which must be
-    locked.
-    """
-    pin = pin or Folder(recipe.output).pin
-    known = pinned_commits(recipe.output)
-    changes: dict[Step, Generate | Edit] = {}
-    for model in models.values():
-        for spec in loaded_here([model]):
-            if spec.source.commit:
-                name = spec.source.pin + IN_CATALOG
-                is_new = spec.is_catalogued and spec.source.pin not in known
-                check_pinned(name, pin(name, _always(is_new)), is_flag)
-        for source in model.sources:
-            if source.commit or source.entry:
-                is_valid = is_commit if source.commit else source.version.__eq__
-                check_pinned(source.pin, pin(source.pin, _always(source.version)), is_valid)
-    for step, _, section in chain_of(recipe):
-        update: dict[str, Any] = {}
-        if section.seed == -1:
-            name = f"{step}.seed"
-            update["seed"] = check_pinned(name, pin(name, lambda: secrets.randbits(32)), is_seed)
-        if isinstance(section, Edit) and section.references is None:
-            update["references"] = _passes_references(recipe, step, section, pin)
-        if update:
-            changes[step] = section.model_copy(update=update)
-    recipe = with_sections(recipe, changes)
-    if recipe.prompt_truncated is None:
-        # A dataset that is older than this column keeps its rows unchanged.
-        name = "prompt_truncated"
-        is_new = check_pinned(name, pin(name, lambda: not Folder(recipe.output).committed()[0]), is_flag)
-        recipe = recipe.model_copy(update={"prompt_truncated": is_new})
-    if is_on_hub(recipe.prompts):
-        prompts = recipe.prompts
-        pinned = check_pinned(
-            prompts, pin(prompts, lambda: pin_prompts(prompts)), lambda value: is_pinned(prompts, value)
-        )
-        recipe = recipe.model_copy(update={"prompts": pinned})
-    return recipe
-
-
-def _passes_references(recipe: Recipe, step: Step, section: Edit, pin: Callable[..., Any]) -> bool:
-    """Whether an edit of the rows' images passes the further ones too: an API takes any number of them."""
-    if section.backend != "openai" or chain_of(recipe)[0].name != step:
-        return False
-    # It has a column of images more than a dataset that is older than this.
-    name = f"{step}.references"
-    return bool(check_pinned(name, pin(name, lambda: Folder(recipe.output).conventions() >= 2), is_flag))
-
-
-def _always(value: Any) -> Callable[[], Any]:
-    return lambda: value
 
 
 def resolve_recipe_scorers(recipe: Recipe) -> dict[str, AnyScorer]:

@@ -1,4 +1,4 @@
-"""Check of the decisions that a dataset's folder has pinned: each has the one form that its name can have.
+"""Decisions that a dataset's folder pins, such as seeds and commits, and a check of those that it has.
 
 The folder may be from someone else, and its decisions take the place of the recipe's: they can choose a commit of the
 repository that the recipe names, or one of the catalog's folders, but no other repository, and no other file.
@@ -7,16 +7,22 @@ repository that the recipe names, or one of the catalog's folders, but no other 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from imagemill.data.config.chain import chain_of, with_sections
+from imagemill.data.config.recipe import Recipe
+from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.dataset.folder import Folder
 from imagemill.data.errors import OutputError
 from imagemill.data.identity import MAX_SEED
 from imagemill.data.messages import shown
+from imagemill.data.prompts.hub import is_on_hub, is_pinned, pin_prompts
 from imagemill.models.catalog.scorers.resolve import AnyScorer
 from imagemill.models.catalog.source import Locator
+from imagemill.models.catalog.spec import Model, Step, loaded_here
 
 IN_CATALOG = " in the catalog"
 """Ending of the names under which a dataset records, beside a commit, that its model is one of the catalog's."""
@@ -41,6 +47,62 @@ def locator(cache_dir: str | None, output: str) -> Locator:
         pins_folders=folder.conventions() > 1,
         hashes_templates=folder.conventions() > 1,
     )
+
+
+def pin_recipe(recipe: Recipe, models: Mapping[Step, Model], pin: Callable[..., Any] | None = None) -> Recipe:
+    """The recipe with a seed in place of each -1, and prompts on the Hub at a commit.
+
+    ``pin`` records these and the models' versions; by default in the recipe's folder (Folder.pin), which must be
+    locked.
+    """
+    pin = pin or Folder(recipe.output).pin
+    known = pinned_commits(recipe.output)
+    changes: dict[Step, Generate | Edit] = {}
+    for model in models.values():
+        for spec in loaded_here([model]):
+            if spec.source.commit:
+                name = spec.source.pin + IN_CATALOG
+                is_new = spec.is_catalogued and spec.source.pin not in known
+                check_pinned(name, pin(name, _always(is_new)), is_flag)
+        for source in model.sources:
+            if source.commit or source.entry:
+                is_valid = is_commit if source.commit else source.version.__eq__
+                check_pinned(source.pin, pin(source.pin, _always(source.version)), is_valid)
+    for step, _, section in chain_of(recipe):
+        update: dict[str, Any] = {}
+        if section.seed == -1:
+            name = f"{step}.seed"
+            update["seed"] = check_pinned(name, pin(name, lambda: secrets.randbits(32)), is_seed)
+        if isinstance(section, Edit) and section.references is None:
+            update["references"] = _passes_references(recipe, step, section, pin)
+        if update:
+            changes[step] = section.model_copy(update=update)
+    recipe = with_sections(recipe, changes)
+    if recipe.prompt_truncated is None:
+        # A dataset that is older than this column keeps its rows unchanged.
+        name = "prompt_truncated"
+        is_new = check_pinned(name, pin(name, lambda: not Folder(recipe.output).committed()[0]), is_flag)
+        recipe = recipe.model_copy(update={"prompt_truncated": is_new})
+    if is_on_hub(recipe.prompts):
+        prompts = recipe.prompts
+        pinned = check_pinned(
+            prompts, pin(prompts, lambda: pin_prompts(prompts)), lambda value: is_pinned(prompts, value)
+        )
+        recipe = recipe.model_copy(update={"prompts": pinned})
+    return recipe
+
+
+def _passes_references(recipe: Recipe, step: Step, section: Edit, pin: Callable[..., Any]) -> bool:
+    """True if an edit of the rows' images passes the further ones too: an API takes any number of them."""
+    if section.backend != "openai" or chain_of(recipe)[0].name != step:
+        return False
+    # It has a column of images more than a dataset that is older than this.
+    name = f"{step}.references"
+    return bool(check_pinned(name, pin(name, lambda: Folder(recipe.output).conventions() >= 2), is_flag))
+
+
+def _always(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def pin_scorers(scorers: Iterable[AnyScorer], pin: Callable[..., Any]) -> None:
@@ -70,20 +132,20 @@ def check_pinned(name: str, value: Any, is_valid: Callable[[Any], bool]) -> Any:
 
 
 def is_commit(value: Any) -> bool:
-    """Whether this is a commit of a repository."""
+    """True if this is a commit of a repository."""
     return isinstance(value, str) and _COMMIT.fullmatch(value) is not None
 
 
 def is_hash(value: Any) -> bool:
-    """Whether this is a hash of a model's files (models.catalog.model_files.hash_model)."""
+    """True if this is a hash of a model's files (models.catalog.model_files.hash_model)."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def is_seed(value: Any) -> bool:
-    """Whether a build could have pinned this as a seed."""
+    """True if a build could have pinned this as a seed."""
     return type(value) is int and 0 <= value <= MAX_SEED
 
 
 def is_flag(value: Any) -> bool:
-    """Whether this is true or false."""
+    """True if this is true or false."""
     return isinstance(value, bool)

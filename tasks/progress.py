@@ -57,9 +57,9 @@ class Progress:
     asking_seconds: float = 0.0
     """From the first request to a language model to its last answer."""
     judges: bool = False
-    """Whether the build chooses or scores."""
+    """True if the build chooses or scores."""
     funnel: Funnel = field(default_factory=Funnel)
-    """What became of the candidates, of the whole dataset."""
+    """Fates of the candidates, in the whole dataset."""
     worker_seconds: float = 0.0
     """Seconds that workers and APIs spent on shards, loading included."""
     started: float = field(default_factory=time.monotonic)
@@ -194,7 +194,7 @@ class Progress:
 
 
 def asking_note(progress: Progress) -> str:
-    """What language models were asked: ``12 requests, 10 answers, 4,000 + 200 tokens``."""
+    """Requests to language models and their answers: ``12 requests, 10 answers, 4,000 + 200 tokens``."""
     return (
         f"{progress.asked:,} requests, {progress.answered:,} answers, "
         f"{progress.prompt_tokens:,} + {progress.completion_tokens:,} tokens"

@@ -33,13 +33,13 @@ PUBLISH_RETRY_DELAY_S = 2
 
 
 class Published(NamedTuple):
-    """What became of the dataset."""
+    """Outcome of a build for its dataset."""
 
     manifest: dict[str, Any]
     set_aside: int
     """Rows set aside."""
     funnel: Funnel
-    """What became of the candidates, near-duplicates included."""
+    """Fates of the candidates, near-duplicates included."""
     inverse: int | None = None
     """Inverse rows of the dataset; None for a recipe without them."""
 
@@ -54,7 +54,7 @@ class Published(NamedTuple):
 def publish(
     build: Build, set_aside: Sequence[SetAside], devices: Sequence[str], funnel: Funnel | None = None
 ) -> Published:
-    """Finish the dataset. ``funnel``: the counts of its choices, before near-duplicates are looked for."""
+    """Finish the dataset. ``funnel``: the counts of its choices, before the search for near-duplicates."""
     folder = build.folder
     with Worklist.open(folder.plan) as worklist:
         if build.is_judged:
@@ -72,7 +72,7 @@ def publish(
     scorers = [spec.facts() for spec in build.scorers.values()]
     manifest = make_manifest(folder, build.recipe, files, build.facts, devices, beside)
     manifest = with_scorers(manifest, scorers, folder.read_manifest())
-    licences = [f"{spec.licence}{'; untried by imagemill' * is_untried(spec)}" for spec in build.models.values()]
+    licences = [f"{spec.licence}{'; untested by imagemill' * is_untried(spec)}" for spec in build.models.values()]
     listed = [facts for facts in scorers if facts.kind != PHASH]
     lines = funnel.lines() if funnel is not None and build.is_judged else ()
     paths = [folder.data / file.name for file in files]
@@ -86,7 +86,7 @@ def publish(
 
 
 def _choices(build: Build) -> Choices | None:
-    """What the contact sheet shows of the choices; None where none was made by a score."""
+    """Choices for the contact sheet; None where none was made by a score."""
     rules = rules_of(build.recipe)
     last = next(reversed(rules))
     for step, rule in reversed(rules.items()):

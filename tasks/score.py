@@ -1,4 +1,4 @@
-"""Score task: let the recipe's scorers look at a shard's images, and write what they find to the journal."""
+"""Score task: run the recipe's scorers on a shard's images, and write their scores to the journal."""
 
 from __future__ import annotations
 

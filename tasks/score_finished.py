@@ -65,7 +65,7 @@ class FinishedScoring:
         return [spec.facts() for spec in self.scorers.values()]
 
     def looking(self) -> Looking:
-        """What the scorers read of the dataset. Raises RecipeError for a column that it does not have."""
+        """Columns and images that the scorers read. Raises RecipeError for a column that it does not have."""
         scoring = Scoring(self.recipe.asked, {facts.name: facts for facts in self.facts})
         return Looking.of(self.recipe.dataset, self.schema, scoring)
 
@@ -119,7 +119,7 @@ def plan_finished(scoring: FinishedScoring, manifest: Mapping[str, Any]) -> Scor
     persist_result=False,
 )
 def publish_finished(scoring: FinishedScoring) -> tuple[dict[str, Any], Settled]:
-    """Write the scores into the rows, and list them; returns the manifest, and what was rewritten for it."""
+    """Write the scores into the rows, and list them; returns the manifest and the rewritten files."""
     folder = scoring.folder
     with explain_disk_errors(folder.disk), Worklist.open(scoring.worklist) as worklist:
         return publish_scores(folder, scoring.recipe, scoring.looking(), worklist.connection, scoring.facts)

@@ -50,7 +50,7 @@ def step_key(step: str, job: Job) -> str:
 
 
 def _is_staged(job: Job, report: StepReport) -> bool:
-    """Whether every image that did not fail is there: a result is only a reference to them."""
+    """True if every image that did not fail is there: a result is only a reference to them."""
     staging = Staging(Path(job.staging))
     return all(
         drawing.key in report.failed

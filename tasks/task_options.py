@@ -21,7 +21,7 @@ WRITE_RETRY_DELAYS_S = (1, 10)
 
 
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
-    """Whether a retry can help: not if the recipe, the input or the folder is at fault."""
+    """True if a retry can help: not if the recipe, the input or the folder is at fault."""
     return not isinstance(state.result(raise_on_failure=False), ImagemillError)
 
 

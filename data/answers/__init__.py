@@ -1,1 +1,1 @@
-"""Answers of language models: pinned before they are used, and never asked for twice."""
+"""Answers of language models: pinned before they are used, and never requested twice."""

@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 )
 """The columns of a file: those of data.answers.records.Answer, ``values`` as JSON."""
 
-ANSWERS = FileKind("answers", SCHEMA, "the answers in it are then asked for again, and their images may be others.")
+ANSWERS = FileKind("answers", SCHEMA, "the answers in it are then requested again, and their images may be others.")
 
 
 def tables_of(answers: Sequence[Answer]) -> Iterator[pa.Table]:

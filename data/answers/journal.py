@@ -13,7 +13,7 @@ from imagemill.data.answers.records import Answer
 from imagemill.data.storage.line_journal import LineJournal
 
 MAX_FILE_BYTES = 2**20
-"""Size after which the journal goes on in a further file: a remote dataset's is copied file by file."""
+"""Size after which the journal continues in another file: a remote dataset's is copied file by file."""
 
 _TEXTS = ("question", "request", "asker", "model", "text")
 
@@ -27,7 +27,7 @@ class Asked:
 
 
 class AnswerJournal:
-    """The journal in one folder. Each object appends to files of its own. Making it touches nothing."""
+    """The journal in one folder. Each object appends to separate files. Making it touches nothing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,12 +51,12 @@ class AnswerJournal:
 
 
 def series_of(name: str) -> str:
-    """What the names of one build's files have in common."""
+    """Prefix of the names of one build's files."""
     return name.removesuffix(".jsonl").rpartition("-")[0]
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[Answer | Asked]:
-    """What lines of a journal hold, without one that a kill has cut short, or that holds something else."""
+    """Contents of a journal's lines, without one that a kill has cut short, or that holds something else."""
     for line in lines:
         if (entry := _parsed(line)) is not None:
             yield entry

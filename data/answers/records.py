@@ -19,7 +19,7 @@ class SeenImage:
     sha256: str
     """Of the file's bytes, in hexadecimal."""
     truncated: bool = False
-    """Whether of a file that ends early what there is counts."""
+    """True if a file that ends early counts as far as it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Question:
     temperature: float | None = 0.0
     seed: int | None = None
     number: int = 0
-    """Which of several answers to the same question, from 0."""
+    """Number among the answers to the same question, from 0."""
     max_tokens: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 

@@ -39,7 +39,7 @@ class SharedJournal:
         self._thread: threading.Thread | None = None
 
     def files(self) -> Iterator[tuple[str, list[bytes]]]:
-        """Name and lines of each file: this machine's, which is the longer one, or else the copy."""
+        """Name and lines of each file: this machine's, which is the longer one, or the copy."""
         local = {path.name: path for path in self._journal.paths()}
         copies: dict[str, Location] = {}
         if self._copies is not None and self._copies.exists():

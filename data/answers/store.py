@@ -150,7 +150,7 @@ class AnswerStore:
         yield [*answers, *(row for row in lost if not self._is_filed(row))]
 
     def _is_filed(self, answer: Answer) -> bool:
-        """Whether a file has this: of requests without an answer, those that the first to look has counted."""
+        """True if a file has this: requests without an answer count once, for the first reader."""
         query = "SELECT content FROM answers WHERE request = ? AND is_filed"
         found = self._index.execute(query, (answer.request,)).fetchone()
         return found is not None and (not answer.question or found[0] == _content(answer))

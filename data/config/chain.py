@@ -22,7 +22,7 @@ class Link(NamedTuple, Generic[SectionT]):
 
     @property
     def is_edit(self) -> bool:
-        """Whether the step starts from an image."""
+        """True if the step starts from an image."""
         return isinstance(self.section, Edit)
 
 
@@ -54,18 +54,18 @@ def edits_of(recipe: Recipe) -> tuple[Link[Edit], ...]:
 
 
 def has_turns(recipe: Recipe) -> bool:
-    """Whether an image may be edited more than once, so that the dataset has one row per turn."""
+    """True if an image may be edited more than once, so that the dataset has one row per turn."""
     edits = edits_of(recipe)
     return len(edits) > 1 or any(link.section.multi_turn for link in edits)
 
 
 def has_masks(recipe: Recipe) -> bool:
-    """Whether an edit inpaints, so that every row needs a mask."""
+    """True if an edit inpaints, so that every row needs a mask."""
     return any(link.section.task == "inpaint" for link in edits_of(recipe))
 
 
 def has_references(recipe: Recipe) -> bool:
-    """Whether an edit also uses a row's further images."""
+    """True if an edit also uses a row's further images."""
     return any(link.section.references for link in edits_of(recipe))
 
 

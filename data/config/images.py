@@ -11,7 +11,7 @@ from imagemill.data.images.limits import MAX_PIXELS
 
 
 class Images(Section):
-    """Limits for the images that rows name or embed. They decide no pixel of an image that is read, and spare finished
+    """Limits for the images that rows name or embed. They decide no pixel of an image that is read, and skip finished
     rows."""
 
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS), Number] = Field(
@@ -35,12 +35,12 @@ class Images(Section):
     truncated: Literal["set_aside", "allow"] = Field(
         "set_aside",
         title="Truncated images",
-        description="What becomes of a row whose image file ends early: it is set aside, or read as far as it goes, "
-        "with grey or black for the rest.",
+        description="Rows whose image file ends early: set them aside, or read the file as far as it goes, with grey "
+        "or black for the rest.",
     )
     allow_hosts: Annotated[list[Text], BeforeValidator(as_list)] = Field(
         [],
         title="Allowed hosts",
-        description="Hosts that are not public and that URLs may lead to all the same: names, name:port or networks "
+        description="Private hosts that URLs may lead to: names, name:port or networks "
         "such as 10.0.0.0/8. For prompts that are not on this machine, for redirects, and for an API's answers.",
     )

@@ -20,7 +20,7 @@ class Memory(Section):
     offload: Offload = Field(
         "none",
         title="Offload",
-        description="What stays in host memory until it is needed: whole components (model), groups of layers (group) "
+        description="Units that stay in host memory until use: whole components (model), groups of layers (group) "
         "or single layers (sequential, the slowest). Has no effect on a CPU.",
     )
     attention_slicing: bool = Field(

@@ -1,4 +1,4 @@
-"""Recipe section for parts that a step's model is loaded with in place of its own."""
+"""Recipe section for parts that replace those of a step's model."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Recipe(Section):
     given: Given | None = Field(
         None,
         title="Given",
-        description="Without generate and edit: which of the rows' own images are kept; absent: all.",
+        description="Without generate and edit: the choice among the rows' images; absent: all are kept.",
     )
     scorers: dict[ScorerName, Scorer] = Field(
         {},

@@ -20,7 +20,7 @@ class ServerApi(Section):
     """Address, key and request settings that all APIs have."""
 
     path: ClassVar[str] = ""
-    """What is appended to base_url."""
+    """Path that is appended to base_url."""
     reserved: ClassVar[tuple[str, ...]] = ()
     """Request fields that imagemill sets itself."""
 

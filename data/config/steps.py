@@ -69,7 +69,7 @@ class ModelChoice(Section):
     true_cfg_scale: TrueCfg | None = Field(
         None,
         title="True CFG",
-        description="FLUX.1 and Kontext: guide away from the negative prompt, at twice the time; empty: not.",
+        description="FLUX.1 and Kontext: guide away from the negative prompt, at twice the time; empty: off.",
     )
     speed: Speed = Field(
         Speed(),
@@ -149,7 +149,7 @@ class Generate(ModelChoice):
 
     @property
     def kept(self) -> int:
-        """How many images of a prompt are kept, at most."""
+        """Most images of a prompt that are kept."""
         return self.images_per_prompt
 
 
@@ -266,7 +266,7 @@ class Edit(ModelChoice):
 
     @property
     def kept(self) -> int:
-        """How many edits of an image by an instruction are kept, at most."""
+        """Most edits of an image by an instruction that are kept."""
         return self.images_per_instruction
 
 

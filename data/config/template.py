@@ -75,7 +75,7 @@ class Template(Section):
 
 
 class Sweep(Section):
-    """Settings to combine: every row is generated with each combination, instead of its own and the step's settings."""
+    """Settings to combine: every row is generated with each combination, in place of the row's and step's settings."""
 
     seed: list[OneSeed] = Field(
         [], title="Seeds", description="Seeds; with a single one, only the other settings differ."

@@ -1,4 +1,4 @@
-"""What a run that is killed leaves for the next: the count of attempts without progress, and its figures.
+"""Records of a killed run for the next: the count of attempts without progress, and its figures.
 
 The count ends an endless loop of recoveries; the figures become a line of runs.jsonl.
 """
@@ -40,7 +40,7 @@ def record_attempt(folder: Folder, run: str) -> int:
 
 
 def reset_attempts(folder: Folder) -> None:
-    """Start counting from zero: a user who starts the build again has changed something."""
+    """Start counting from zero: starting the build again means that something has changed."""
     folder.attempts.unlink(missing_ok=True)
 
 

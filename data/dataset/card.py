@@ -31,7 +31,7 @@ _OTHER = "a JSON object of the row's values that do not fit into the types of th
 
 
 class ListedScorer(Protocol):
-    """What the card says of a scorer (data.scores.records.ScorerFacts)."""
+    """Entry of a scorer on the card (data.scores.records.ScorerFacts)."""
 
     @property
     def name(self) -> str: ...
@@ -98,7 +98,7 @@ from datasets import load_dataset
 
 {FROM_THE_HUB}
 
-## Where it comes from
+## Origin
 
 {listed.lstrip()}
 - prompts: {code_span(public_path("prompts", recipe.prompts) or recipe.rows_from)}
@@ -218,7 +218,7 @@ def _scorer(scorer: ListedScorer) -> str:
 def _funnel(lines: Sequence[str]) -> str:
     """A section on how the images were chosen; empty for a dataset whose images were not."""
     text = "\n".join(lines)
-    return f"\n## How the images were chosen\n\n```\n{text}\n```\n" if lines else ""
+    return f"\n## Selection\n\n```\n{text}\n```\n" if lines else ""
 
 
 def _text_columns(schema: DatasetSchema) -> str:

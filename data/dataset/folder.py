@@ -1,20 +1,4 @@
-"""Output folder of a dataset: its paths, its lock, its pinned decisions, and atomic writes.
-
-<output>/
-  data/train-00000-3f9a2b1c.parquet ...   whole files only, named by split, place and content
-  rejected/   pairs/   scores/   answers/   of a judged dataset: candidates that were not chosen, and so on
-  README.md  contact_sheet.jpg  manifest.json  runs.jsonl  set_aside.jsonl
-  .imagemill/                    a build's state; may be deleted between builds
-    folder.json   the dataset's name, and the seeds and revisions that were pinned for it
-    lock          held while a build runs
-    files.jsonl   the journal: a line for each committed file; rejected.jsonl is that of rejected/
-    paths.json    this machine's paths in the recipe, which manifest.json leaves out
-    scores/  answers/   journals of what scorers and language models have said, until it is in files beside data/
-    staged/  given/  results/  tmp/  plan.sqlite  attempts.json   of the running build; removed when it is complete
-    replaced/     files that manifest.json still lists and the running build has replaced
-
-For a URL, the files of the last line and a copy of the journal are in a work folder on this machine instead.
-"""
+"""Output folder of a dataset: its lock, its pinned decisions, and atomic writes. Its paths: folder_paths.py."""
 
 from __future__ import annotations
 
@@ -27,17 +11,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from imagemill.data.dataset.files.area import DATA, EXTRAS, REJECTED, Area, AreaName, files_of
+from imagemill.data.dataset.files.area import DATA, REJECTED, Area, AreaName, files_of
 from imagemill.data.dataset.files.journal import Journal
 from imagemill.data.dataset.files.own_files import read_about, read_manifest
 from imagemill.data.dataset.files.shard_files import TRAIN, CommittedFile
+from imagemill.data.dataset.folder_paths import FolderPaths
 from imagemill.data.errors import NotAnImagemillDataset, OutputError
 from imagemill.data.images.codec import ENCODING_VERSION
 from imagemill.data.messages import shown, shown_path
 from imagemill.data.staging.step_results import StepResults
-from imagemill.data.storage.contents import check_contents
 from imagemill.data.storage.jsonl import append_line, json_line, read_lines
-from imagemill.data.storage.locations import Location, RemotePath, locate, work_folder
+from imagemill.data.storage.locations import Location, RemotePath
 from imagemill.data.storage.lock import check_still_locked, lock_local, lock_remote
 
 CONVENTIONS = 2
@@ -48,50 +32,25 @@ CONVENTIONS = 2
 """
 
 
-class Folder:
+class Folder(FolderPaths):
     """One dataset's folder. Making the object touches nothing."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = locate(root)
-        self.is_remote = isinstance(self.root, RemotePath)
-        self.manifest = self.root / "manifest.json"
-        self.card = self.root / "README.md"
-        self.contact_sheet = self.root / "contact_sheet.jpg"
-        self.runs = self.root / "runs.jsonl"
-        self.set_aside = self.root / "set_aside.jsonl"
-        self.snapshot = self.root / "snapshot.json"
-        shared = self.root / ".imagemill"
-        self.about = shared / "folder.json"
-        self.lock_file = shared / "lock"
-        # Needed only by the machine that builds, and by its workers.
-        self.state = work_folder(self.root) if isinstance(self.root, RemotePath) else self.root / ".imagemill"
-        self.failures = self.state / "failures.jsonl"
-        self.staged = self.state / "staged"
-        self.given = self.state / "given"
-        self.replaced = self.state / "replaced"
-        self.results = self.state / "results"
-        self.tmp = self.state / "tmp"
-        self.plan = self.state / "plan.sqlite"
-        self.attempts = self.state / "attempts.json"
-        self.score_journal = self.state / "scores"
-        self.answer_journal = self.state / "answers"
-        self.shared_answers = shared / "answers"
-        self.under_way = self.state / "run.json"
-        self.paths = self.state / "paths.json"
+        super().__init__(root)
         self._areas: dict[AreaName, Area] = {
-            DATA: self._area(DATA, shared, "files.jsonl", "merge.json"),
-            REJECTED: self._area(REJECTED, shared, "rejected.jsonl", "merge-rejected.json"),
+            DATA: self._area(DATA, "files.jsonl", "merge.json"),
+            REJECTED: self._area(REJECTED, "rejected.jsonl", "merge-rejected.json"),
         }
         self.data = self.area(DATA).path
         self.journal = self.area(DATA).journal
         self.merge = self.area(DATA).merge
 
-    def _area(self, name: AreaName, shared: Location, journal: str, merge: str) -> Area:
+    def _area(self, name: AreaName, journal: str, merge: str) -> Area:
         def listed() -> list[dict[str, Any]]:
             return files_of(self.read_manifest() or {}, name)
 
-        lines = Journal(self.state / journal, shared / journal, listed, self.publish, self.write)
-        return Area(name, self.root / name, lines, shared / merge, self.replaced, listed, self._check_still_locked)
+        lines = Journal(self.state / journal, self.shared / journal, listed, self.publish, self.write)
+        return Area(name, self.root / name, lines, self.shared / merge, self.replaced, listed, self._check_still_locked)
 
     def area(self, name: AreaName) -> Area:
         """The rows of the dataset (``data``), or those of its candidates that were not chosen (``rejected``)."""
@@ -101,23 +60,6 @@ class Folder:
     def areas(self) -> tuple[Area, ...]:
         """Both, the dataset first."""
         return tuple(self._areas.values())
-
-    @property
-    def disk(self) -> Path:
-        """The part on this machine's disk: the folder itself, or a remote dataset's work folder."""
-        return self.root if isinstance(self.root, Path) else self.state
-
-    @property
-    def is_new(self) -> bool:
-        """Whether there is no finished dataset yet; False for a remote one, which is not looked up."""
-        return not self.is_remote and not self.manifest.exists()
-
-    def check_contents(self, links: bool) -> None:
-        """Raise OutputError for a special file, or a link (unless ``links`` may be followed), in place of its files."""
-        if isinstance(self.root, Path):
-            names = ("manifest.json", "README.md", "contact_sheet.jpg", "runs.jsonl", "set_aside.jsonl")
-            folders = [self.root / name for name in ("data", *EXTRAS, ".imagemill")]
-            check_contents([self.root / name for name in names], folders, links)
 
     def read_manifest(self) -> dict[str, Any] | None:
         """The dataset's manifest; None if there is none yet. Raises OutputError if it is damaged."""

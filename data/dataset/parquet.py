@@ -80,7 +80,7 @@ def read_columns(path: Location, columns: Sequence[str]) -> Iterator[dict[str, l
 
 
 def read_presence(path: Location, image: str) -> list[bool]:
-    """Whether each row of a committed file has an image in the column ``image``."""
+    """True if each row of a committed file has an image in the column ``image``."""
     file = pq.ParquetFile(arrow_source(path))
     batches = file.iter_batches(batch_size=8192, columns=[f"{image}.path"])
     return [is_valid for batch in batches for is_valid in batch.column(0).is_valid().to_pylist()]

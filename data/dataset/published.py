@@ -56,7 +56,7 @@ def public_path(field: str, path: str) -> str | None:
 
 
 def is_private(path: str) -> bool:
-    """Whether a text is a path that says where it lies on this machine."""
+    """True if a text is a path that says where it lies on this machine."""
     if path.startswith(("file://", "~")) or re.match(r"[A-Za-z]:[\\/]", path):
         return True
     return "://" not in path and (PurePath(path).is_absolute() or ".." in PurePath(path).parts)

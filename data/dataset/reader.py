@@ -90,10 +90,10 @@ def read_numbered_rows(
                 rows = (row for batch in batches for row in batch.to_pylist())
                 yield from ((first + place, row) for place, row in enumerate(rows) if kept is None or kept[place])
     except FileNotFoundError as error:
-        raise OutputError(f"{shown_path(path)} is missing; `imagemill verify` says what else is.") from error
+        raise OutputError(f"{shown_path(path)} is missing; `imagemill verify` lists all faults.") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(
-            f"{shown_path(path)} cannot be read ({_one_line(error)}); `imagemill verify` says more."
+            f"{shown_path(path)} cannot be read ({_one_line(error)}); `imagemill verify` lists all faults."
         ) from error
 
 

@@ -31,28 +31,28 @@ class DatasetSchema:
     """The columns of one dataset."""
 
     chained: bool
-    """Whether an image is generated and then edited."""
+    """True if an image is generated and then edited."""
     edits: bool
     encoding: Encoding
     carried: Mapping[str, ColumnKind]
     has_turns: bool = False
-    """Whether an image may be edited more than once: then each turn has a row, numbered by turn_index."""
+    """True if an image may be edited more than once: then each turn has a row, numbered by turn_index."""
     has_masks: bool = False
-    """Whether edits are inpaintings, whose masks are stored beside their images."""
+    """True if edits are inpaintings, whose masks are stored beside their images."""
     references: bool = False
-    """Whether a row may have reference images of its edit."""
+    """True if a row may have reference images of its edit."""
     guides: tuple[str, ...] = ()
     """Columns of control images (data.config.guides)."""
     measures: tuple[MeasureColumn, ...] = ()
-    """What is measured of the generated images."""
+    """Measures of the generated images."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Name in the prompts file -> name of the carried column; where there is none, ``carried_name`` gives it."""
     other: str | None = None
     """Column of carried values that do not fit into their columns."""
     wide_seeds: bool = False
-    """Whether seeds have 64 bits; a dataset that was begun with int64 keeps that."""
+    """True if seeds have 64 bits; a dataset that was begun with int64 keeps that."""
     is_given: bool = False
-    """Whether the images are those that the rows give, as they are: they have no seed, model or settings."""
+    """True if the images are those that the rows give, as they are: they have no seed, model or settings."""
     outcomes: tuple[OutcomeColumn, ...] = ()
     """Columns whose values a changed rule rewrites without another image: in no row key, and not in ``digest``."""
 
@@ -144,7 +144,7 @@ class DatasetSchema:
 
     @property
     def max_seed(self) -> int:
-        """The largest seed that these columns have room for."""
+        """The largest seed that these columns can store."""
         return 2**64 - 1 if self.wide_seeds else 2**63 - 1
 
     @property
@@ -153,7 +153,7 @@ class DatasetSchema:
         return ("input_image", "edited_image") if self.edits else ("image",)
 
     def arrow(self) -> pa.Schema:
-        """The Arrow schema, with the metadata by which ``datasets`` tells images from dicts."""
+        """The Arrow schema, with the metadata by which ``datasets`` distinguishes images from dicts."""
         columns = [pa.field(name, IMAGE) for name in self.image_columns]
         if self.edits:
             columns.insert(1, pa.field("edit_prompt", pa.string()))

@@ -80,7 +80,7 @@ class Where:
     """Its conditions, if all of them compare with numbers and are joined by ``and``; None for any other filter."""
 
     def keeps(self, table: pa.Table) -> list[bool]:
-        """Whether each row of a table meets the filter; a column that the table lacks is null."""
+        """Mask of a table's rows that meet the filter; a column that the table lacks is null."""
         kept = set(self.matching(table).tolist())
         return [row in kept for row in range(table.num_rows)]
 

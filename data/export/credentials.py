@@ -1,7 +1,7 @@
-"""Content credentials (C2PA) for exported images: a signed manifest in each generated image of who made it, and how.
+"""Content credentials (C2PA) for exported images: a signed manifest of origin in each generated image.
 
 The extra ``c2pa`` installs the library. The certificate is the user's: an end-entity certificate of an authority, and
-the chain below its root, as PEM, with its key. Nothing is fetched and no timestamp is asked for.
+the chain below its root, as PEM, with its key. Nothing is fetched and no timestamp is requested.
 https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html
 """
 
@@ -103,7 +103,7 @@ def _algorithm_of(key: Any) -> str:
 
 
 def _actions(row: Row, image: str) -> list[dict[str, Any]]:
-    """What was done to make an image of the row; nothing for one that was given."""
+    """C2PA actions that made an image of the row; none for one that was given."""
     if image == "edited_image":
         # Later turns of a given image's edit have a generated input, and are composites too.
         is_chain = bool(row.get("edit_model"))

@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 class Signer(Protocol):
-    """What puts a signed manifest into images (data.export.credentials)."""
+    """Signer that puts a manifest into images (data.export.credentials)."""
 
     fingerprint: str
 
@@ -24,7 +24,7 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the user chose beside the format."""
+    """Choices of the user beside the format."""
 
     target: Path
     """Absolute path of the folder that is exported to."""
@@ -35,9 +35,9 @@ class Choices:
     by_class: str | None = None
     """Column whose values become folders."""
     messages: bool = False
-    """Whether ids that end in -0, -1, ... are the messages of one row of the prompts file."""
+    """True if ids that end in -0, -1, ... are the messages of one row of the prompts file."""
     signer: Signer | None = None
-    """What signs the generated images, if they are signed."""
+    """Signer of the generated images, if they are signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ class ImageOf:
     column: str
     """Or ``reference 1`` and so on (data.export.row_images)."""
     for_training: bool = False
-    """Whether a trainer reads it, and knows neither EXIF orientation nor rare formats."""
+    """True if a trainer reads it, and knows neither EXIF orientation nor rare formats."""
     as_png: bool = False
-    """Whether it is written as PNG, since trainers do not open the format that it has."""
+    """True if it is written as PNG, since trainers do not open the format that it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an export has of one row."""
+    """One row in an export."""
 
     files: Mapping[str, ImageOf | str]
     """Path below the target -> an image of the row, or a text."""
@@ -86,7 +86,7 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Summary:
-    """What was exported, for the configuration files of trainers."""
+    """Summary of an export, for the configuration files of trainers."""
 
     choices: Choices
     dataset: str

@@ -1,4 +1,4 @@
-"""Export of a finished dataset to another format, which grows with the dataset and goes on after an interruption.
+"""Export of a finished dataset to another format, which grows with the dataset and continues after an interruption.
 
 A further export into the same folder writes the rows that are new or differ and removes those that are gone; it
 touches no file that it did not write (data.export.ledger).

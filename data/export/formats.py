@@ -47,7 +47,7 @@ class Format:
     sources: tuple[str, ...] = ("data", "rejected")
     """Folders of a dataset whose rows fit."""
     takes: tuple[str, ...] = ()
-    """What may be chosen beside --where and --name: caption, class, messages, sign."""
+    """Choices beside --where and --name: caption, class, messages, sign."""
 
 
 _ALL = ("data", "rejected", "pairs")

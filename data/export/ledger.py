@@ -1,4 +1,4 @@
-"""Ledger of an export: which files it wrote, so that it grows, goes on after a kill, and touches no other file.
+"""Ledger of an export: which files it wrote, so that it grows, continues after a kill, and touches no other file.
 
   export.json              what is exported, and whether it is complete; written first and last
   .export/files.jsonl      a line for each row (or tar, or Parquet file): its name, its stamp and its files
@@ -50,7 +50,7 @@ class Ledger:
         """Files that this or an earlier export wrote, or was about to write."""
 
     def current(self, identity: Mapping[str, Any], content: str) -> dict[str, Any] | None:
-        """What export.json says if the folder holds exactly this export, complete; None if there is something to do.
+        """Contents of export.json if the folder holds exactly this export, complete; None if something is missing.
 
         Raises NotAnImagemillDataset for another export, and for a folder that is none.
         """
@@ -88,7 +88,7 @@ class Ledger:
             for file in item.files:
                 if file not in self.owned and os.path.lexists(self.target / file):
                     raise NotAnImagemillDataset(
-                        f"{shown_path(self.target / file)} is there already and is not of this export; it was not "
+                        f"{shown_path(self.target / file)} exists and is not of this export; it was not "
                         "touched. Move it away, or give --to another folder."
                     )
             self._note(name, Item("", item.files))
@@ -147,7 +147,7 @@ class Ledger:
             others = [path for path in self.target.iterdir() if path != self._state] if self.target.is_dir() else []
             if others or (self.target.exists() and not self.target.is_dir()):
                 raise NotAnImagemillDataset(
-                    f"{shown_path(self.target)} is there already and is not an export; nothing in it was touched. "
+                    f"{shown_path(self.target)} exists and is not an export; nothing in it was touched. "
                     "Give --to an empty folder, or one that does not exist."
                 )
             return None
@@ -209,7 +209,7 @@ def _chosen(marker: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_inside(name: Any) -> bool:
-    """Whether a name in the ledger, which is data, is that of a file below the target."""
+    """True if a name in the ledger, which is data, is that of a file below the target."""
     return isinstance(name, str) and bool(name) and not name.startswith("/") and ".." not in name.split("/")
 
 

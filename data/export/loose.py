@@ -1,4 +1,4 @@
-"""Writer of formats with files of their own for each row: writes the rows that are new or differ, and no other."""
+"""Writer of formats with separate files for each row: writes the rows that are new or differ, and no other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Emit = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Written:
-    """What a call did."""
+    """Counts of a call."""
 
     rows: int = 0
     written: int = 0
@@ -84,7 +84,7 @@ def write_loose(
 def _plan(
     source: Source, layout: Layout, ledger: Ledger, summary: Summary
 ) -> tuple[Written, dict[int, dict[int, Named]], dict[str, Path]]:
-    """What the export consists of, the rows whose images have to be read, and the files of the rows' metadata."""
+    """Names of the export's files, the rows whose images have to be read, and the files of the rows' metadata."""
     done = Written()
     missing: dict[int, dict[int, Named]] = {}
     metadata: dict[str, BinaryIO] = {}

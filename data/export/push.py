@@ -66,7 +66,7 @@ def push(
     """Push the finished dataset at ``output`` into the dataset repository 'org/name', which is created if necessary.
 
     ``beside``: its other folders that are pushed too (data.dataset.files.area.EXTRAS); card and manifest there list
-    only what was pushed.
+    only the pushed files.
     A new repository is private unless ``public``; an existing one keeps its visibility. The token is HF_TOKEN, or that
     of the Hub's own login. Raises RecipeError without a token or for an invalid name, NotAnImagemillDataset if the
     repository holds something else, OutputError for a damaged dataset, UploadFailed if the Hub refuses the push or
@@ -155,7 +155,7 @@ def _name_in(manifest: bytes) -> Any:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a file in the repository is one that a push has put there."""
+    """True if a file in the repository is one that a push has put there."""
     return any(is_data_path(path, name) for name in (DATA, *EXTRAS))
 
 
@@ -181,7 +181,7 @@ def _upload(
     if not path.exists() or hash_file(path) != file["sha256"]:
         raise DatasetDiffers(
             f"{shown_path(path)} is missing, or not the file that manifest.json names; nothing was published. "
-            "`imagemill verify` says more, and `imagemill build` with the dataset's recipe mends it."
+            "`imagemill verify` lists all faults, and `imagemill build` with the dataset's recipe repairs it."
         )
     if isinstance(path, Path):
         addition = CommitOperationAdd(name, path)

@@ -93,7 +93,7 @@ def bytes_of(row: Row, image: ImageOf) -> bytes:
 
 
 def tail(image: str, mark: str) -> str:
-    """What distinguishes the files of a row's images: ``-input``; nothing for a generated image."""
+    """Suffix that distinguishes the files of a row's images: ``-input``; empty for a generated image."""
     if image.startswith("reference"):
         return mark + image.replace(" ", "")
     return f"{mark}{_TAILS[image]}" if image in _TAILS else ""

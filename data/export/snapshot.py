@@ -39,7 +39,7 @@ def snapshot(output: str | Path, target: Path) -> dict[str, Any]:
     """Collect the files of the dataset's manifest in ``target``, which appears once it is complete.
 
     Returns {"output", "to", "rows", "files", "bytes", "linked", "fingerprint", "written"}; ``linked`` counts the files
-    that take no further space. A snapshot of the same content that is there already is left as it is.
+    that take no further space. An existing snapshot of the same content is left as it is.
     Raises NotAnImagemillDataset and OutputError.
     """
     folder, manifest = find_finished(output)
@@ -66,7 +66,7 @@ def _collect_current(folder: Folder, scratch: Path) -> dict[str, Any]:
             if not left:
                 raise OutputError(
                     f"{shown_path(folder.data / str(gone))} is missing. A build replaces files when it ends: take the "
-                    "snapshot again then. If no build is running, `imagemill verify` says more."
+                    "snapshot again then. If no build is running, `imagemill verify` lists all faults."
                 ) from gone
     raise AssertionError("the last try returns or raises")
 
@@ -81,7 +81,7 @@ def _existing(target: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | Non
         other = Folder(target).read_manifest()
     except (OSError, ValueError) as error:
         raise NotAnImagemillDataset(
-            f"{shown_path(target)} is there already and is not a snapshot; nothing in it was touched. Give --to a "
+            f"{shown_path(target)} exists and is not a snapshot; nothing in it was touched. Give --to a "
             "folder that does not exist."
         ) from error
     if other is None or other["files"] != manifest["files"]:
@@ -129,7 +129,7 @@ def _take(folder: Folder, file: Mapping[str, Any], target: Path) -> bool:
         # A linked file is as trustworthy as the dataset, which `imagemill verify` reads as a whole.
         if target.stat().st_size != file["bytes"] or not (linked or hash_file(target) == file["sha256"]):
             raise OutputError(
-                f"{shown_path(source)} is not the file that the manifest lists; `imagemill verify` says more."
+                f"{shown_path(source)} is not the file that the manifest lists; `imagemill verify` lists all faults."
             )
         return linked
     raise _FileGone(file["name"])

@@ -24,7 +24,7 @@ from imagemill.data.messages import shown_path
 ENCODING_VERSION = 3
 """Version of what is written round an image's pixels: its metadata, and the encoder's settings. Not part of its key.
 
-A dataset goes on with the version that it was begun with, so that its images have one kind of bytes.
+A dataset continues with the version that it was begun with, so that its images have one kind of bytes.
 1: prompt, steps, guidance, seed and model; every image trainedAlgorithmicMedia; EXIF as Pillow writes it. 2: sampler,
 strength and LoRAs too, which sd-parsers and sd-prompt-reader read; IPTC's type of edits, and its AI fields. 3: PNG by
 data.images.encoding.png.
@@ -67,12 +67,12 @@ class Encoding:
 
     @property
     def lossless(self) -> bool:
-        """Whether every pixel is preserved."""
+        """True if every pixel is preserved."""
         return self.image_format == LOSSLESS
 
 
 class Inspected(NamedTuple):
-    """Facts of an image that its file's header tells."""
+    """Facts of an image from its file's header."""
 
     sha256: str
     width: int

@@ -24,7 +24,7 @@ _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 
 
 class Conversion(NamedTuple):
-    """What becomes of colours that have a profile."""
+    """Treatment of colours that have a profile."""
 
     to_srgb: ImageCms.ImageCmsTransform | None
     """None where the colours stay as they are: the profile is sRGB's, or cannot be used."""

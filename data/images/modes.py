@@ -24,7 +24,7 @@ _WHITE_IS_ZERO = 0
 
 
 class Stored(NamedTuple):
-    """How a file stores its pixels, as far as Pillow's decoding does not undo it."""
+    """Storage of a file's pixels, as far as Pillow's decoding does not undo it."""
 
     colours: Conversion
     bits: int = 16
@@ -42,7 +42,7 @@ class Stored(NamedTuple):
 
 
 def stored_as(image: Image.Image) -> Stored:
-    """How an opened image is stored; it is not decoded."""
+    """Storage of an opened image; it is not decoded."""
     colours, is_deep = conversion(image.info.get("icc_profile"), image.mode), image.mode.startswith("I")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and is_deep:
         tags = image.tag_v2

@@ -50,7 +50,7 @@ def open_image(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS, header_o
 
 
 def is_signed_16_bit(image: Image.Image) -> bool:
-    """Whether the pixels are 16-bit signed integers, which Pillow gives as 32-bit ones."""
+    """True if the pixels are 16-bit signed integers, which Pillow gives as 32-bit ones."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False
     return image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE) == (16,) and image.tag_v2.get(339) == (2,)

@@ -24,7 +24,7 @@ _TEXTS = {b"<svg": "an SVG drawing", b"<!doctype html": "a web page", b"<html": 
 
 
 def kind_of_other_file(head: bytes) -> str | None:
-    """What the file with these first bytes is; None if it is not known, or may be an image that is read."""
+    """Kind of the file with these first bytes; None if it is unknown, or may be an image that is read."""
     for start, kind in _STARTS.items():
         if head.startswith(start) and (kind != "a Netpbm image" or head[2:3].isspace()):
             return kind

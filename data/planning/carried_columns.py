@@ -1,4 +1,4 @@
-"""Kinds of the carried columns of a build: those that the dataset was begun with, or else what the loaded rows are."""
+"""Kinds of the carried columns of a build: those that the dataset was begun with, or those of the loaded rows."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _BITS = {bool: _BOOL, str: _TEXT, float: _FLOAT, type(None): 0}
 
 
 class ColumnNotes:
-    """What one column holds."""
+    """Contents of one column."""
 
     __slots__ = ("bits", "declared", "is_free", "shape")
 
@@ -27,7 +27,7 @@ class ColumnNotes:
         self.declared: set[ColumnKind | None] = set()
         """Kinds of the types that files declare; None for a type that no dataset stores."""
         self.is_free = False
-        """Whether a value comes from a file that declares no types."""
+        """True if a value comes from a file that declares no types."""
 
     def kind(self) -> ColumnKind:
         """The kind of the column in a dataset that begins with these values."""
@@ -57,7 +57,7 @@ class ColumnNotes:
         return "json" if len(found) > 1 else next(iter(found), "null")
 
     def may_misfit(self, kind: ColumnKind) -> bool:
-        """Whether a value may not fit into a column of this kind."""
+        """True if a value may not fit into a column of this kind."""
         return kind not in ("str", "mixed", "json") and self.kind() not in (kind, "null")
 
 

@@ -22,7 +22,7 @@ _FLOAT_IDS = (
 
 
 def find_float_ids(worklist: Connection) -> tuple[str, str] | None:
-    """The ids of two rows, both asked for or one in the dataset: 1 and 1.0. None if there are no such two."""
+    """The ids of two rows, both requested or one in the dataset: 1 and 1.0. None without such a pair."""
     if not worklist.execute(_HAS_FLOAT_ID).fetchone()[0]:
         return None
     for query in _FLOAT_IDS:

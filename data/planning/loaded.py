@@ -21,10 +21,10 @@ class Loaded:
     begun: Begun = field(default_factory=Begun)
     """The columns that the dataset has already."""
     conventions: int = 1
-    """How the rows were read (data.dataset.folder.CONVENTIONS)."""
+    """Conventions by which the rows were read (data.dataset.folder.CONVENTIONS)."""
     encoding_version: int = 1
-    """How images are written (data.images.codec.ENCODING_VERSION)."""
+    """Version of the images' encoding (data.images.codec.ENCODING_VERSION)."""
     unasked: Unasked = field(default_factory=Unasked)
-    """What language models are not asked yet."""
+    """Questions that language models have not been asked yet."""
     notes: tuple[str, ...] = ()
     """Sentences about what the user may not have meant."""

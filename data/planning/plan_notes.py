@@ -24,5 +24,5 @@ def plan_notes(unused_negatives: int, float_ids: tuple[str, str] | None, without
         whole, as_float = map(shown, float_ids)
         yield (
             f"The ids {whole} and {as_float} are two: pandas writes whole numbers so where another id is missing. Read "
-            "ids as text (dtype=str), or what was generated for the one is generated again for the other."
+            "ids as text (dtype=str), or images of the one are generated again for the other."
         )

@@ -21,7 +21,7 @@ from imagemill.data.storage.locations import Location
 
 
 class FinishedImages:
-    """The images of a dataset's rows, and the staged ones, by their keys: read when the first is asked for."""
+    """The images of a dataset's rows, and the staged ones, by their keys: read when the first is needed."""
 
     def __init__(self, worklist: Worklist, folder: Folder, files: Sequence[CommittedFile]) -> None:
         self._worklist, self._folder = worklist, folder

@@ -40,13 +40,13 @@ def check_drawing(row: Row, drawing: Mapping[str, Any], facts: ModelFacts) -> No
 
 
 def _switch(row: Row, *settings: str) -> str:
-    """How to leave the row's columns of these settings unread; empty if it has none of them."""
+    """Advice to leave the row's columns of these settings unread; empty if it has none of them."""
     given = [name for name in settings if getattr(row, name) is not None]
     return f"; {left_unread(*given)}" if given else ""
 
 
 def image_size(row: Row, section: Generate, facts: ModelFacts) -> tuple[int | None, int | None]:
-    """Default width and height in pixels: by the aspect ratio of the row or the recipe, or else by recipe and model."""
+    """Default width and height in pixels: by the aspect ratio of the row or the recipe, or by recipe and model."""
     ratio = row.aspect_ratio or (section.aspect_ratio and parse_ratio(section.aspect_ratio))
     if not ratio:
         return section.width or facts.width, section.height or facts.height

@@ -65,7 +65,7 @@ class RowPlanner:
 
     @property
     def makes_first_image(self) -> bool:
-        """Whether a row begins with an image to judge; otherwise edits start from the image that the row gives."""
+        """True if a row begins with an image to judge; otherwise edits start from the image that the row gives."""
         return self.generate is not None or self.judges_given
 
     def first_image(self, row: Row, number: int) -> DrawingSpec:
@@ -78,11 +78,11 @@ class RowPlanner:
         return DrawingSpec(GIVEN, given_key(row), fields)
 
     def check_seed(self, row: Row) -> None:
-        """Raise BadRow if the row's seed is one that the dataset's column has no room for."""
+        """Raise BadRow if the row's seed does not fit into the dataset's column."""
         if row.seed is not None and row.seed > self.max_seed:
             raise BadRow(
-                f"seed is {row.seed}: this dataset was begun with seeds up to {self.max_seed}, which its column has "
-                f"room for; give recipe.output another folder, or {left_unread('seed')}"
+                f"seed is {row.seed}: this dataset was begun with seeds up to {self.max_seed}, the most that its "
+                f"column stores; give recipe.output another folder, or {left_unread('seed')}"
             )
 
     def planned_rows(self, row: Row) -> Iterator[list[PlannedRow]]:
@@ -191,7 +191,7 @@ class RowPlanner:
         return self.generate is None and link is self.edits[0]
 
     def _decoding(self, row: Row) -> dict[str, Any]:
-        """How the images that the row gives are decoded, as fields of a Drawing."""
+        """Decoding of the images that the row gives, as fields of a Drawing."""
         return {"reading": row.reading or 1, "truncated": self.allows_truncated}
 
     def _negative_prompt(self, row: Row, facts: ModelFacts) -> str | None:

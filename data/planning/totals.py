@@ -13,11 +13,11 @@ class JudgingPlan:
     """Further totals of a judged build's plan."""
 
     funnel: Funnel = field(default_factory=Funnel)
-    """What became of the candidates of the rows that are finished."""
+    """Fates of the candidates of finished rows."""
     at_least: Mapping[str, int] = field(default_factory=dict)
     """Model -> images that are generated whatever is chosen; Plan.drawings has the most."""
     to_score: Mapping[str, int] = field(default_factory=dict)
-    """Scorer -> images that it looks at now; more where later steps generate."""
+    """Scorer -> images that it scores now; more where later steps generate."""
     to_rejected: int = 0
     """Rows that move from data/ to rejected/, ..."""
     from_rejected: int = 0

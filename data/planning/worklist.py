@@ -173,7 +173,7 @@ class Worklist:
         self._db.executemany("INSERT OR IGNORE INTO images VALUES (?)", ((key,) for key in keys))
 
     def has_image(self, key: str) -> bool:
-        """Whether an image is among those."""
+        """True if an image is among those."""
         return self._db.execute("SELECT 1 FROM images WHERE key = ?", (key,)).fetchone() is not None
 
     def mark_wanted(self, row_keys: Sequence[str]) -> set[str]:

@@ -35,7 +35,7 @@ NO_CONVERSATION = Conversation([], [])
 
 
 def has_conversation(values: Mapping[str, Any]) -> bool:
-    """Whether the row has a conversation. An empty one does not count, so that the row's prompt is read."""
+    """True if the row has a conversation. An empty one does not count, so that the row's prompt is read."""
     return values.get("conversations") not in (None, "", [])
 
 
@@ -91,7 +91,7 @@ def python_list(text: str) -> list[Any] | None:
 
 
 def _of_user(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The user's messages: those with the role 'user', or else with a name that others give it, or else with none."""
+    """The user's messages: those with the role 'user', with a name that others give it, or with none."""
     own = [message for message in messages if message.get("role") == "user"]
     named = own or [message for message in messages if _role(message) in _USERS]
     return named or [message for message in messages if not _role(message)]

@@ -23,7 +23,7 @@ _DATA = re.compile(r"data:(?P<type>[^,;]{0,100})(?P<options>(;[^,;]{0,100}){0,5}
 
 
 def is_embedded(text: str) -> bool:
-    """Whether a text is an image itself, and not the name of one."""
+    """True if a text is an image itself, and not the name of one."""
     start = text[:1000].lstrip()
     if start[:5].lower() == "data:" and "://" not in start[:10]:
         return True

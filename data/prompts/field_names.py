@@ -1,4 +1,4 @@
-"""Names of a record's fields in messages: those that tell the user which field to name in recipe.columns."""
+"""Names of a record's fields in messages, so that the user knows which field to name in recipe.columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FAMILIAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RoleNames:
-    """What the recipe calls the fields of a row, for readers of files that have no names for them, or odd headings."""
+    """Names that the recipe gives the fields of a row, for readers of files without names, or with odd headings."""
 
     prompt: str = "prompt"
     id: str | None = "id"
@@ -62,7 +62,7 @@ def role_names(recipe: Recipe) -> RoleNames:
 
 
 def has_heading(prompts: str) -> bool:
-    """Whether the prompts file's first line names its fields (CSV, TSV); so it may be in a folder."""
+    """True if the prompts file's first line names its fields (CSV, TSV); so it may be in a folder."""
     is_folder = bool(prompts) and not is_on_hub(prompts) and format_of(prompts) is None
     return is_folder or format_of(prompts) in TABLES
 

@@ -93,7 +93,7 @@ class RoleFinder:
     def of(self, fields: Collection[str], heading: tuple[str, ...] = ()) -> FieldRoles:
         """The roles of a record's fields. ``heading``: all fields of its file, where the file lists them.
 
-        Names match exactly, or else ignoring case.
+        Names match exactly, or if there is none, ignoring case.
         """
         return self._of(tuple(fields), heading)
 
@@ -136,7 +136,7 @@ class RoleFinder:
 
 
 class _Names:
-    """Finds names among keys: exactly, or else ignoring case."""
+    """Finds names among keys: exactly, or if there is none, ignoring case."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = frozenset(keys)

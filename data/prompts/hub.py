@@ -59,7 +59,7 @@ class HubPrompts:
 
 
 def is_on_hub(prompts: str) -> bool:
-    """Whether recipe.prompts is on the Hub."""
+    """True if recipe.prompts is on the Hub."""
     return prompts.startswith("hf:")
 
 
@@ -77,7 +77,7 @@ def parse_hub_prompts(prompts: str) -> HubPrompts:
 
 
 def is_pinned(prompts: str, pinned: Any) -> bool:
-    """Whether ``pinned`` is these prompts at a commit."""
+    """True if ``pinned`` is these prompts at a commit."""
     match = isinstance(pinned, str) and (_FILE.fullmatch(pinned) or _SPLIT.fullmatch(pinned))
     if not match or not is_on_hub(pinned):
         return False

@@ -67,7 +67,7 @@ class ImageLocations:
         return location
 
     def may_use_token(self, location: str) -> bool:
-        """Whether the user's token is sent for a hf:// URL: prompts from elsewhere get their own repository only."""
+        """True if the user's token is sent for a hf:// URL: prompts from elsewhere get their own repository only."""
         return not self._protocol or (self._on_hub and _repository(location) == _repository(self._hub_base()))
 
     def _local(self, name: str, location: str) -> str:
@@ -116,7 +116,7 @@ def _spellings(path: str) -> Iterator[str]:
 
 
 def _hint(path: str) -> str | None:
-    """What may be wrong with a path that does not exist."""
+    """Likely fault of a path that does not exist."""
     plain = path.strip()
     if _WINDOWS.match(plain):
         return "it is a path on Windows: copy the image, and name it relative to the prompts file"

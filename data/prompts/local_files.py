@@ -24,7 +24,7 @@ CAPTION_SUFFIXES = (".txt", ".caption")
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 _SAVED_BY_DATASETS = ("dataset_info.json", "state.json", "dataset_dict.json")
-"""What `Dataset.save_to_disk` writes beside its .arrow files."""
+"""Files that `Dataset.save_to_disk` writes beside its .arrow files."""
 
 
 class Listing(NamedTuple):
@@ -33,7 +33,7 @@ class Listing(NamedTuple):
     folder: Path
     files: list[str]
     is_images: bool = False
-    """Whether the files are images with their captions or metadata, not prompts files."""
+    """True if the files are images with their captions or metadata, not prompts files."""
 
 
 def list_prompts(location: str) -> Listing | None:
@@ -94,7 +94,7 @@ def _of_folder(folder: Path) -> Listing:
 
 
 def _is_beside_arrow(name: str, names: list[str]) -> bool:
-    """Whether `datasets` wrote a file beside those of a saved dataset: its description, or a cache of a `map`."""
+    """True if `datasets` wrote a file beside those of a saved dataset: its description, or a cache of a `map`."""
     path = PurePosixPath(name)
     is_cache = path.name.startswith("cache-") and str(path.with_name("state.json")) in names
     return path.name in _SAVED_BY_DATASETS or is_cache
@@ -179,12 +179,12 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image by its name."""
+    """True if a file is an image by its name."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def is_caption(name: str) -> bool:
-    """Whether a file is the caption of an image, or a text file of prompts, by its name."""
+    """True if a file is the caption of an image, or a text file of prompts, by its name."""
     return name.lower().endswith(CAPTION_SUFFIXES)
 
 

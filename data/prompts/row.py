@@ -1,4 +1,4 @@
-"""A prompt row, and the content ids that it gets if it has no id of its own."""
+"""A prompt row, and the content ids that a row without an id gets."""
 
 from __future__ import annotations
 

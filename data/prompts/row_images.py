@@ -80,7 +80,7 @@ def _list_of(text: str) -> list[str] | None:
 
 
 def is_image(value: Any) -> bool:
-    """Whether a normalized value is an image or the name of one."""
+    """True if a normalized value is an image or the name of one."""
     return isinstance(value, str | EmbeddedImage) and bool(value)
 
 
@@ -97,12 +97,12 @@ class RowImages:
         self._facts = lru_cache(maxsize=MAX_INSPECTED)(_facts)
         self._warned = False
         self.doubt: str | None = None
-        """Which limit an image of the current row exceeds; no BadRow, since the dataset may have the row's image."""
+        """The limit that an image of the current row exceeds; no BadRow, since the dataset may have the row's image."""
         self.reading: int | None = None
         """Version of the conversion that an image of the current row needs (data.images.modes); None for the first."""
 
     def begin_row(self) -> None:
-        """Forget what was found of the images of the row before."""
+        """Forget the images of the previous row."""
         self.doubt = self.reading = None
 
     def inspect(self, image: str | EmbeddedImage, column: str) -> tuple[str, str]:
@@ -164,7 +164,7 @@ class RowImages:
 
 
 def _facts(path: Path, name: str, truncated: bool, state: tuple[int, ...]) -> Inspected | str:
-    """What is in a file that is in this state, or why it is no image."""
+    """Contents of a file that is in this state, or the reason why it is no image."""
     try:
         return inspect_image(path, name, truncated)
     except BadRow as error:

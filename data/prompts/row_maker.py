@@ -52,7 +52,7 @@ class RowMaker:
 
         ``mark`` distinguishes the variants of a record (data.prompts.expansion) and is appended to its own id;
         ``swept`` are the variant's settings. ``heading``: all fields of the record's file, where the file lists them.
-        ``given_id`` takes the place of its own id.
+        ``given_id`` replaces its id.
         """
         roles = self.roles.of(fields, heading)
         values = roles.values(fields)

@@ -58,6 +58,6 @@ def read_settings(values: Mapping[str, Any], names: Mapping[str, str]) -> RowSet
 
 
 def left_unread(*settings: str) -> str:
-    """What a message says about settings that come from a row: how to leave their columns unread."""
+    """Advice in a message about settings that come from a row: how to leave their columns unread."""
     them = "them" if len(settings) > 1 else "it"
     return f"write columns: {{{', '.join(f'{name}: null' for name in settings)}}} to leave {them} unread"

@@ -16,7 +16,7 @@ _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def is_visible(text: str) -> bool:
-    """Whether anything of a text is seen: U+200B or U+FEFF alone is none."""
+    """True if a text has a visible character: U+200B or U+FEFF alone is none."""
     return any(unicodedata.category(character) not in _INVISIBLE and character not in _FILLERS for character in text)
 
 

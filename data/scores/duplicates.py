@@ -16,7 +16,7 @@ from imagemill.data.scores.hash_bands import near_pairs
 from imagemill.data.scores.records import DECIMALS
 
 _FEW = 20_000
-"""Up to so many hashes are compared each with each."""
+"""Up to this number, hashes are compared each with each."""
 _MOST_PAIRS = 10_000_000
 """Pairs that are held in memory, 16 bytes each."""
 _BLUR = 1e-3

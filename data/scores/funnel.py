@@ -67,7 +67,7 @@ class Funnel:
         )
 
     def with_duplicates(self, duplicates: int) -> Funnel:
-        """The counts after so many of the kept images were found to be duplicates."""
+        """The counts after this number of kept images were found to be duplicates."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         values["kept"] -= duplicates
         values["rejected"] += duplicates

@@ -18,7 +18,7 @@ _SPLITS = (4, 5, 6)
 """Numbers of bands to choose from. Few are wide: fewer pairs to compare, in more and smaller blocks."""
 _MAX_FLIPS = 500
 _BLOCK_COST = 4000
-"""Time that a block takes, however small: that of so many comparisons."""
+"""Time that a block takes, however small: that of this number of comparisons."""
 _BLOCK = 1 << 22
 """Comparisons at a time: about 40 MB."""
 

@@ -16,7 +16,7 @@ from imagemill.data.storage.line_journal import LineJournal
 class ScoreJournal:
     """The journal in one folder, which several processes and machines may append to at once.
 
-    Each object appends to a file of its own, so an object is for one thread. Making it touches nothing.
+    Each object appends to a separate file, so an object is for one thread. Making it touches nothing.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -99,7 +99,7 @@ def _listed(root: Location) -> list[Location]:
 
 
 def _digest_in(path: Location) -> str | None:
-    """What ``_digest_of`` was of a file's pairs; None for a damaged file, which is then written again."""
+    """Recorded ``_digest_of`` of a file's pairs; None for a damaged file, which is then written again."""
     try:
         metadata = pq.read_schema(arrow_source(path)).metadata or {}
         return str(json.loads(metadata[b"imagemill"])["pairs"])

@@ -24,9 +24,9 @@ class PairCandidate:
     score: float | None
     """Of the scorer that ``pairs.by`` names."""
     passed: bool
-    """Whether it passed ``select.where``."""
+    """True if it passed ``select.where``."""
     row_key: str = ""
-    """Where its row is: in data/, or in rejected/."""
+    """Folder of its row: data/, or rejected/."""
     group: str = ""
     """Only images of one group make pairs: of an edit, its source's key and its instruction."""
 

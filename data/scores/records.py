@@ -11,7 +11,7 @@ from imagemill.data.identity import digest
 from imagemill.data.records import Failure, WorkerStats
 
 Reads = Literal["text", "source", "before", "mask"]
-"""What a scorer may look at beside the image: its text, the edit's source, the text before the edit, the mask."""
+"""Inputs of a scorer beside the image: its text, the edit's source, the text before the edit, the mask."""
 
 DECIMALS = 4
 """Decimal places of a score: what differs between batch sizes and devices is beyond them, as a rule."""
@@ -43,15 +43,15 @@ class ScorerFacts:
     text: str | None = None
     """Column of the text that it reads; None for the step's default."""
     has_vector: bool = False
-    """Whether its scores carry a vector, for near-duplicates."""
+    """True if its scores carry a vector, for near-duplicates."""
     question: str | None = None
     """The question of a chat scorer, with names of the row's columns in braces; None for another scorer."""
     asker: str | None = None
     """Name of a chat scorer in the recipe, of whose answer this is one field."""
     is_text: bool = False
-    """Whether it gives a text, which is a column of its name, and no score."""
+    """True if it gives a text, which is a column of its name, and no score."""
     is_of_edits: bool = False
-    """Whether it looks at edits alone."""
+    """True if it scores edits alone."""
 
     @property
     def id(self) -> str:
@@ -61,7 +61,7 @@ class ScorerFacts:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where an image to score lies: staged (``key`` and ``encoding``), or a given file (``path``)."""
+    """Location of an image to score: staged (``key`` and ``encoding``), or a given file (``path``)."""
 
     key: str | None
     """Image key of a staged image."""
@@ -74,7 +74,7 @@ class ImageRef:
     reading: int = 1
     """Version of a given image's conversion (data.images.modes)."""
     truncated: bool = False
-    """Whether a given image whose file ends early is read as far as it goes."""
+    """True if a given image whose file ends early is read as far as it goes."""
 
     def __post_init__(self) -> None:
         if (self.key is None) == (self.path is None) or (self.key is None) != (self.encoding is None):
@@ -116,7 +116,7 @@ class Score:
     vector: bytes | None = None
     """Unit vector of the image: float16, little endian."""
     text: str | None = None
-    """What a chat scorer's field of words says."""
+    """Text of a chat scorer's field of words."""
 
     def __post_init__(self) -> None:
         if self.score is not None:

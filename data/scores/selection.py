@@ -30,12 +30,12 @@ class Candidate:
     scores: Mapping[str, float | None]
     """Scorer -> score, None where the scorer has none for it; a scorer that has not looked yet is missing."""
     failed: bool = False
-    """Whether it could not be generated, or not be scored."""
+    """True if it could not be generated, or not be scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a rule makes of the candidates that are known. Provisional as long as any number is ``wanted``."""
+    """Result of a rule for the known candidates. Provisional as long as any number is ``wanted``."""
 
     kept: tuple[int, ...]
     """Best first, or by number where the rule does not rank."""
@@ -48,7 +48,7 @@ class Choice:
 
     @property
     def is_final(self) -> bool:
-        """Whether no further candidate or score can change it."""
+        """True if no further candidate or score can change it."""
         return not self.wanted
 
 
@@ -103,7 +103,7 @@ def _needed(rule: Rule) -> list[str]:
 
 
 def is_within(bounds: Bounds, score: float) -> bool:
-    """Whether a score lies in the range, both ends included; compared with 4 decimals."""
+    """True if a score lies in the range, both ends included; compared with 4 decimals."""
     score = rounded(score)
     return (bounds.min is None or score >= bounds.min) and (bounds.max is None or score <= bounds.max)
 

@@ -37,7 +37,7 @@ def group_of(
     source_key: str | None = None,
     carried: Mapping[str, Any] | None = None,
 ) -> str:
-    """What a row shares with those that must be in its split.
+    """Value that a row shares with those that must be in its split.
 
     ``by``: ``prompt`` (without one, the input image), ``image`` (the input image), or a column of the prompts file (a
     row without a value in it: as by prompt). ``given_sha256``: of the given input image; ``source_key``: image key of

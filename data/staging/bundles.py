@@ -110,7 +110,7 @@ class StagedFiles:
             _add(self._entries, self._files[file])
 
     def refresh(self, remote: bool = False) -> None:
-        """Index new files and forget removed ones; with ``remote`` surely also those of other machines."""
+        """Index new files and forget removed ones; with ``remote`` reliably also those of other machines."""
         with self._lock:
             if remote:
                 self._invalidate_listing()

@@ -24,7 +24,7 @@ from imagemill.data.staging.bundles import BundleEntry, Name, staged_files
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """How an image was generated, as its record (data.records.Staged) has it."""
+    """Generation of an image, as its record (data.records.Staged) has it."""
 
     model: str
     batch_size: int

@@ -21,15 +21,15 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which addresses may be connected to. Public ones always may."""
+    """Rule for the addresses that may be connected to. Public ones always may."""
 
     local: bool = False
-    """Whether loopback and the local network may be reached; link-local addresses never, unless ``hosts`` has them."""
+    """True if loopback and the local network may be reached; link-local addresses never, unless ``hosts`` has them."""
     hosts: tuple[str, ...] = ()
     """Names, ``name:port`` and networks (10.0.0.0/8) that may be reached in any case, in lower case."""
 
     def allows(self, host: str, port: int, address: str) -> bool:
-        """Whether a connection to ``address``, which ``host`` resolves to, is allowed."""
+        """True if a connection to ``address``, which ``host`` resolves to, is allowed."""
         found = _embedded(ipaddress.ip_address(address.partition("%")[0]))
         name = host.lower().strip("[]").rstrip(".")
         if any(_names(entry, name, port, found) for entry in self.hosts):
@@ -42,7 +42,7 @@ class Reach:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet (IANA's registries of special-purpose addresses)."""
+    """True if an address belongs to the public internet (IANA's registries of special-purpose addresses)."""
     found = _embedded(address)
     return found.is_global and not found.is_multicast
 

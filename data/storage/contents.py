@@ -20,7 +20,7 @@ FOLLOW_LINKS = "IMAGEMILL_FOLLOW_LINKS"
 def check_contents(files: Iterable[Path], folders: Iterable[Path], links: bool) -> None:
     """Raise OutputError for a link (unless ``links`` may be followed) or a special file.
 
-    Looked at are the files, the folders and everything below these; what is missing is fine. Links are followed too if
+    It checks the files, the folders and everything below these; a missing one is fine. Links are followed too if
     the environment variable IMAGEMILL_FOLLOW_LINKS is 1.
     """
     links = links or os.environ.get(FOLLOW_LINKS) == "1"
@@ -31,7 +31,7 @@ def check_contents(files: Iterable[Path], folders: Iterable[Path], links: bool) 
 
 
 def _suspects(top: Iterable[Path]) -> Iterator[Path]:
-    """What lies below these folders and is neither a plain file nor a folder. Follows no further link."""
+    """Entries below these folders that are neither a plain file nor a folder. Follows no further link."""
     folders = [str(folder) for folder in top if folder.is_dir()]
     while folders:
         with os.scandir(folders.pop()) as entries:

@@ -13,15 +13,15 @@ _GLOB = "*.jsonl"
 class LineJournal:
     """The journal in one folder, which several processes and machines may append to at once.
 
-    Each object appends to files of its own, so an object is for one thread. Making it touches nothing.
+    Each object appends to separate files, so an object is for one thread. Making it touches nothing.
 
-    ``max_bytes``: after so many it goes on in a further file; None: it has one.
+    ``max_bytes``: size after which it continues in another file; None: it has one.
     """
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
         self.folder = folder
         self.series = f"{os.getpid()}-{uuid4().hex}"
-        """What the names of its own files begin with."""
+        """Prefix of the names of its files."""
         self._max_bytes = max_bytes
         self._file: Path | None = None
         self._count = 0

@@ -58,11 +58,11 @@ class RemotePath:
         return self.key.rstrip("/").rsplit("/", 1)[-1]
 
     def exists(self) -> bool:
-        """Whether there is a file of this name, or anything below it."""
+        """True if there is a file of this name, or anything below it."""
         return self._info() is not None
 
     def is_dir(self) -> bool:
-        """Whether there is anything below this name."""
+        """True if there is anything below this name."""
         info = self._info()
         return info is not None and info["type"] == "directory"
 
@@ -162,7 +162,7 @@ def locate(output: str | Path) -> Location:
 
 
 def is_remote(location: str | Path) -> bool:
-    """Whether a location is a URL of anything but a local file or folder."""
+    """True if a location is a URL of anything but a local file or folder."""
     return isinstance(location, str) and "://" in location and location[:7].lower() != "file://"
 
 

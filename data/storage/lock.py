@@ -122,7 +122,7 @@ class _RemoteLock:
         raise FolderInUse(_in_use(self.root, holder))
 
     def is_lost(self) -> bool:
-        """Whether another process may hold it by now."""
+        """True if another process may hold it by now."""
         return self.is_taken or time.time() > self.until
 
     def release(self) -> None:

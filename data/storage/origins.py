@@ -50,7 +50,7 @@ def _host(host: str, is_bracketed: bool) -> str:
 
 
 def is_loopback(origin: str) -> bool:
-    """Whether an origin is this machine by its name alone: localhost, 127.0.0.0/8 or [::1].
+    """True if an origin is this machine by its name alone: localhost, 127.0.0.0/8 or [::1].
 
     Not by a look-up: a name server may say anything, and 127.1 or 2130706433 are names to some readers.
     """

@@ -144,7 +144,7 @@ def _read(response: httpcore2.Response, limits: Limits, end: float) -> bytes:
 
 
 def _is_public(response: httpcore2.Response) -> bool:
-    """Whether the response came from a public address; False where that is not known."""
+    """True if the response came from a public address; False where that is not known."""
     peer = response.extensions["network_stream"].get_extra_info("server_addr")
     try:
         address: Address = ipaddress.ip_address(str(peer[0]).partition("%")[0])

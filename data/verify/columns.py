@@ -21,7 +21,7 @@ from imagemill.data.messages import shown
 def schema_faults(
     schema: pa.Schema, recipe: Mapping[str, Any], measures: tuple[MeasureColumn, ...], is_rejected: bool = False
 ) -> Iterator[str]:
-    """What is wrong with the columns of a file in data/, or in rejected/."""
+    """Faults of the columns of a file in data/, or in rejected/."""
     chain = plain_chain(recipe)
     generates, edits = "generate" in dict(chain), [section for kind, section in chain if kind == "edit"]
     has_turns = len(edits) > 1 or any(edit.get("multi_turn") for edit in edits)

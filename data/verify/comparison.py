@@ -35,7 +35,7 @@ class Regenerated:
 
     @property
     def good(self) -> bool:
-        """Whether it is no evidence against the dataset."""
+        """True if it is no evidence against the dataset."""
         return self.result not in ("differs", "not generated")
 
     def to_json(self) -> dict[str, Any]:

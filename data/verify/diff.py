@@ -56,7 +56,7 @@ class Difference:
 
     @property
     def equal(self) -> bool:
-        """Whether both hold the same images."""
+        """True if both hold the same images."""
         return not (self.only_a.rows or self.only_b.rows or self.changed.rows)
 
 

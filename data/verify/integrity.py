@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file that the manifest lists and that is there."""
+    """An existing file that the manifest lists."""
 
     folder: str
     name: str
@@ -85,7 +85,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether nothing differs."""
+        """True if nothing differs."""
         return not self.counts
 
     def add(self, fault: Fault) -> None:
@@ -122,7 +122,7 @@ def verify_files(output: str | Path, measures_of: MeasuresOf) -> Report:
 
 
 def _present(report: Report, folder: Folder, manifest: Mapping[str, Any], name: str) -> list[_File]:
-    """The manifest's files in one of the dataset's folders that are there; reports those that are not, and others."""
+    """The manifest's existing files in one of the dataset's folders; reports missing and unlisted ones."""
     listed, top = {file["name"]: file for file in files_of(manifest, name)}, folder.root / name
     present = {path.name: path for path in top.iterdir()} if top.is_dir() else {}
     files = []

@@ -15,7 +15,7 @@ _Images = tuple[Any, Any]
 
 
 class InverseFault(NamedTuple):
-    """What is wrong with an inverse row."""
+    """Fault of an inverse row."""
 
     file: str
     id: str
@@ -23,7 +23,7 @@ class InverseFault(NamedTuple):
 
 
 def has_inverses(recipe: Mapping[str, Any]) -> bool:
-    """Whether a manifest's recipe asks for inverse rows."""
+    """True if a manifest's recipe asks for inverse rows."""
     return any(section.get("inverse") for _, section in plain_chain(recipe))
 
 

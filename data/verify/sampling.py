@@ -52,7 +52,7 @@ class Sampled:
     edit_step: str | None
     """The recipe's step whose model in the manifest gives ``edit`` its image key."""
     known: bool
-    """Whether the drawings have the row's image key with the manifest's models; otherwise others generated it."""
+    """True if the drawings have the row's image key with the manifest's models; otherwise others generated it."""
 
     @property
     def final(self) -> Drawing:

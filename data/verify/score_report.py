@@ -50,7 +50,7 @@ class ScoreFigures:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What a filter keeps, of data/ and rejected/ together."""
+    """Counts of a filter over data/ and rejected/ together."""
 
     where: str
     rows: int
@@ -113,7 +113,7 @@ def report_scores(output: str | Path, where: str | None = None, name: str | None
 
 
 class _Reading:
-    """What is read of the files."""
+    """Columns that are read from the files."""
 
     def __init__(self, columns: Sequence[str], where: Where | None) -> None:
         self._columns, self._where = columns, where
@@ -151,7 +151,7 @@ class _Reading:
         return np.concatenate([np.empty(0), *self._found[column]])
 
     def threshold(self, where: Where, recipe: Mapping[str, Any]) -> Threshold:
-        """What the filter keeps."""
+        """The counts of the filter."""
         return Threshold(
             where=where.text,
             rows=self._passed,
@@ -205,7 +205,7 @@ def _schema(path: Location) -> pa.Schema:
 
 def _unreadable(path: Location, error: BaseException) -> OutputError:
     why = "it is missing" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
-    return OutputError(f"{shown_path(path)} cannot be read ({why}); `imagemill verify` says more.")
+    return OutputError(f"{shown_path(path)} cannot be read ({why}); `imagemill verify` lists all faults.")
 
 
 def _joined(schemas: Iterator[pa.Schema]) -> pa.Schema:

@@ -18,7 +18,7 @@ _OWN, _INPUT = "score_", "input_score_"
 
 
 def rule_line(recipe: Mapping[str, Any], comparisons: Sequence[Comparison] | None) -> str | None:
-    """The line of a manifest's recipe with a ``select`` that has these bounds, and else is as it was.
+    """The line of a manifest's recipe with a ``select`` that has these bounds and is otherwise unchanged.
 
     None where no ``select`` does what the filter does: it has bounds of scores only, those of one step's images.
     """

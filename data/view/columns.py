@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Who a part's rows are."""
+    """Identities of a part's rows."""
 
     row: Array
     """uint64, two a row: the row keys."""
@@ -41,7 +41,7 @@ class Keys:
 
 
 class Columns:
-    """The columns of the parts, read when they are first asked for. Thread-safe."""
+    """The columns of the parts, read on first use. Thread-safe."""
 
     def __init__(self, reader: PartReader) -> None:
         self._reader = reader
@@ -103,7 +103,7 @@ class Columns:
         return np.concatenate(arrays) if arrays else np.empty(0, np.float32)
 
     def counts(self, parts: Sequence[Part], column: str) -> Counter[str]:
-        """How often a column of texts has each value. Raises Replaced and OutputError."""
+        """Counts of each value of a column of texts. Raises Replaced and OutputError."""
 
         def read(part: Part) -> Counter[str]:
             key = (part, column)

@@ -87,7 +87,7 @@ class Gallery:
                 return read(self.listing(fresh=attempt > 0))
             except Replaced as error:
                 missing = str(error)
-        raise OutputError(f"{missing} was there and is missing now; `imagemill verify` says what else is.")
+        raise OutputError(f"{missing} was there and is missing now; `imagemill verify` lists all faults.")
 
     def state(self) -> State:
         """The dataset as it is now. Raises OutputError."""

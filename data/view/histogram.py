@@ -40,7 +40,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Which images are of one row of the prompts file."""
+    """Images grouped by row of the prompts file."""
 
     order: Array
     """The images' numbers, those of a row next to each other."""

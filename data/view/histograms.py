@@ -54,7 +54,7 @@ class Histograms:
         return made
 
     def _groups(self, listing: Listing, query: Query, found: Array | None) -> Groups:
-        """Which of a query's images are of one prompt row; remembered for the query's other histograms."""
+        """A query's images grouped by prompt row; cached for the query's other histograms."""
         with self._lock:
             if self._grouped is not None and self._grouped[0] == (listing, query):
                 return self._grouped[1]

@@ -26,7 +26,7 @@ class BadPage(ValueError):
 
 
 class ShortHeader(BadPage):
-    """The header goes on after these bytes."""
+    """The header continues after these bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class PageHeader:
     values: int
     """Number of its values, nulls included; 0 for a page of another kind."""
     is_plain: bool
-    """Whether its values are PLAIN, and its levels RLE."""
+    """True if its values are PLAIN, and its levels RLE."""
     length: int
     """Bytes of the header itself."""
 
 
 def parse_page_header(content: bytes) -> PageHeader:
-    """The header at the beginning of ``content``. Raises ShortHeader if it is longer than that, else BadPage."""
+    """The header at the beginning of ``content``. Raises ShortHeader if it is longer, BadPage if it is damaged."""
     reader = _Compact(content)
     page = reader.struct()
     kind, size = page.get(1), page.get(3)

@@ -1,4 +1,4 @@
-"""Reader of parts: footers, columns and rows, without the images unless they are asked for.
+"""Reader of parts: footers, columns and rows, without the images unless they are requested.
 
 A file that a build has replaced meanwhile is Replaced: the caller lists the files again.
 """
@@ -56,7 +56,7 @@ class PartReader:
         if footer.num_rows != part.rows:
             raise OutputError(
                 f"{shown_path(part.path)} has {footer.num_rows:,} rows, and the dataset's manifest or journal says "
-                f"{part.rows:,}; `imagemill verify` says more."
+                f"{part.rows:,}; `imagemill verify` lists all faults."
             )
         with self._lock:
             self._footers[key] = footer
@@ -109,7 +109,7 @@ class PartReader:
         """The image of a row, as its column stores it; None if it has none.
 
         ``place``: of a column with a list of images, which of them. Raises Replaced, OutputError, and IndexError for
-        a row, column or place that there is not.
+        an unknown row, column or place.
         """
         footer = self.footer(part)
         schema = footer.schema.to_arrow_schema()
@@ -128,7 +128,7 @@ class PartReader:
 
 
 def is_image(field: pa.Field) -> bool:
-    """Whether a column holds images, or lists of images."""
+    """True if a column holds images, or lists of images."""
     return field.type in (IMAGE, IMAGES)
 
 
@@ -156,5 +156,5 @@ def _explained(part: Part) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise OutputError(
-            f"{shown_path(part.path)} cannot be read ({reason}); `imagemill verify` says more."
+            f"{shown_path(part.path)} cannot be read ({reason}); `imagemill verify` lists all faults."
         ) from error

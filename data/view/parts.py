@@ -41,7 +41,7 @@ class Part:
 
     @property
     def is_content_named(self) -> bool:
-        """Whether the name has a part of the content's hash, so that no other content ever has it."""
+        """True if the name has a part of the content's hash, so that no other content ever has it."""
         return self.name.count("-") == 2
 
 

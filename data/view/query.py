@@ -8,7 +8,7 @@ from imagemill.data.errors import RecipeError
 from imagemill.data.messages import shown
 
 SHOWS = ("data", "rejected", "all")
-"""Which rows a query can be over."""
+"""Sets of rows that a query can be over."""
 
 ORDERS = ("desc", "asc")
 
@@ -48,7 +48,7 @@ class Query:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it shows every row in the order of the files."""
+        """True if it shows every row in the order of the files."""
         return not (self.words.strip() or self.where.strip() or self.sort)
 
     def filter(self, columns: list[str]) -> str:

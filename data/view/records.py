@@ -35,7 +35,7 @@ MAX_TEXT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ImagePlace:
-    """Where an image is stored."""
+    """Location of a stored image."""
 
     part: Part
     row: int
@@ -106,7 +106,7 @@ class State:
     rows: Mapping[str, int]
     """Area -> rows."""
     is_finished: bool
-    """Whether it has a manifest: a build has been completed."""
+    """True if it has a manifest: a build has been completed."""
     fingerprint: str | None
     damaged: Sequence[str] = ()
     scorers: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Rows and pairs at known places, read a part at a time and returned in the order in which they were asked for."""
+"""Rows and pairs at known places, read a part at a time and returned in the order of the request."""
 
 from __future__ import annotations
 

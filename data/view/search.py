@@ -68,7 +68,7 @@ class Search:
     def positions(self, listing: Listing, query: Query) -> Array | None:
         """The rows that meet the query, as numbers over the parts of its areas; None for all of them in their order.
 
-        Raises RecipeError for a filter or a column that there is not, Replaced and OutputError.
+        Raises RecipeError for a bad filter or an unknown column, Replaced and OutputError.
         """
         if query.is_plain:
             return None

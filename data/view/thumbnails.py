@@ -68,7 +68,7 @@ def make_thumbnail(content: bytes, size: int) -> Encoded:
 
 
 def whole_image(content: bytes) -> Encoded:
-    """The image for a browser: as it is if browsers can show its format, else as PNG. Raises BadRow."""
+    """The image for a browser: as it is if browsers can show its format, otherwise as PNG. Raises BadRow."""
     for magic, media_type in _MAGIC.items():
         if content.startswith(magic):
             return content, media_type

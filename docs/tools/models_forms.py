@@ -1,25 +1,25 @@
-"""Texts of docs/reference/models.md: the forms in which a model may come, such as files, parts and own families."""
+"""Texts of docs/reference/models.md on the forms of a model: single files, replaced parts, other families."""
 
 SINGLE_FILES = """
 ## Single files
 
 `model: ponyXL.safetensors` loads a checkpoint as Civitai, kohya's scripts and ComfyUI write it, of Stable Diffusion 1.5
 and 2, XL and 3, of FLUX.1, and of InstructPix2Pix and the inpainting models of these; for all tasks of its family.
-Nothing is asked of the Hub: the configuration is read from the shapes of the file's tensors and the family's constants,
-and the words of CLIP and T5 ship with imagemill. The file is known by its sha256, whatever its name and place.
+The Hub is not needed: the configuration is read from the shapes of the file's tensors and the family's constants, and
+the vocabularies of CLIP and T5 ship with imagemill. The file is identified by its sha256, not by its name or folder.
 
-- The settings are those of the family: of a turbo, lightning or schnell file give `steps` and `guidance_scale`.
-- Whether a model predicts velocities is read from the file's metadata (`modelspec.prediction_type`), from the marks
-  `v_pred` and `ztsnr` in files of XL, and in Stable Diffusion 2 from one bias.
-- Weights of eight bits (fp8, also scaled ones as ComfyUI has them) are made wide when they are loaded, into `dtype`, by
-  default the family's. Weights packed in four bits are refused.
-- Of a file with EMA weights beside the others, the others are taken.
-- A file that lacks a part is refused, and names what it lacks; Stable Diffusion 3 does without its T5.
-- `memory.quantization` takes the parts that it would take of a folder.
+- The settings are those of the family: for a turbo, lightning or schnell file set `steps` and `guidance_scale`.
+- Velocity prediction is detected by the file's metadata (`modelspec.prediction_type`), by the marks `v_pred` and
+  `ztsnr` in files of XL, and in Stable Diffusion 2 by one bias.
+- Weights of eight bits (fp8, also ComfyUI's scaled ones) are widened to `dtype` when they are loaded, by default the
+  family's. Weights packed in four bits are refused.
+- EMA weights in a file are ignored.
+- A file that lacks a part is refused, and the error names the part; Stable Diffusion 3 works without its T5.
+- `memory.quantization` applies to the same parts as in a folder.
 - A file with a transformer or UNet alone, as most of FLUX.1's are, is a model if `parts` has the others.
-- A file lies in the host's memory while it is loaded, and its parts are not shared with other models.
+- A file is in the host's memory while it is loaded, and its parts are not shared with other models.
 
-## Parts of one's own
+## Replaced parts
 
 ```yaml
 generate:
@@ -29,20 +29,20 @@ generate:
     unet: {source: studio/fine-tunes, file: mine.safetensors}
 ```
 
-`vae`, `unet`, `transformer`, `text_encoder`, `text_encoder_2` and `text_encoder_3` may come from elsewhere, in
-`generate` and in `edit`: from a part's folder, a whole model's folder, whose part of that name is taken, a single file,
-or a repository with `subfolder` or `file`. A tiny autoencoder (taesd, taesdxl, taef1) works where the pipeline takes
+`vae`, `unet`, `transformer`, `text_encoder`, `text_encoder_2` and `text_encoder_3` can be replaced, in
+`generate` and in `edit`: by a part's folder, the part of that name in a whole model's folder, a single file, or a
+repository with `subfolder` or `file`. A tiny autoencoder (taesd, taesdxl, taef1) works where the pipeline takes
 its latents as they are. Each is part of an image's key: a folder or file by its contents, a repository by a commit.
 
 - A file may have the layout of diffusers or that of its makers (Civitai, ComfyUI: `sdxl_vae.safetensors`,
   `ae.safetensors`, `clip_l.safetensors`, `t5xxl_fp8_e4m3fn.safetensors`, a FLUX.1 transformer). Its configuration is
-  read from its shapes, and what they do not show is as in the part that it replaces.
-- Text encoders have the class that the model's own has; of a folder's VAE, UNet or transformer its own class is loaded.
-- A part is loaded in the step's `dtype`, and `memory.quantization` takes it as it would take the model's own.
-- A repository's own part is downloaded all the same.
+  read from its shapes; settings that shapes do not show are those of the replaced part.
+- A text encoder is loaded as the class of the replaced one; a folder's VAE, UNet or transformer as the folder's class.
+- A part is loaded in the step's `dtype`, and `memory.quantization` applies to it as to the replaced one.
+- The replaced part of a repository is downloaded nevertheless.
 
 A transformer may be GGUF: `parts: {transformer: flux1-dev-Q8_0.gguf}`, with `pip install 'imagemill[gguf]'`. Its
-weights stay as they are in memory and are made wide layer by layer, in `dtype`; the other parts are the model's own.
+weights stay quantized in memory and are widened layer by layer, in `dtype`; the other parts are the model's.
 Run here with tiny random FLUX.1 and Stable Diffusion 3 in F16, Q8_0 and Q4_0, on a CPU. A text encoder in GGUF is
 refused.
 """
@@ -56,8 +56,9 @@ and the length of texts are the defaults of that call, the size is 1024 x 1024 u
 multiples of 32, and a call has one row. The class is read from the source of the installed diffusers.
 
 Such a model has to prove itself in each worker, in up to four calls of four steps: the same row gives the same image,
-another seed and another prompt another one. What fails is refused with the reason. What passes is marked "untried by
-imagemill" in the plan and on the dataset's card. Run here with tiny random AuraFlow and PixArt-alpha on a CPU.
+another seed and another prompt another one. A model that fails is refused with the reason. One that passes is marked
+"untested by imagemill" in the plan and on the dataset's card. Run here with tiny random AuraFlow and PixArt-alpha on a
+CPU.
 
 A models file (`recipe.models_file`, `IMAGEMILL_MODELS`) describes one as a family, with more tasks, other limits and
 arguments that every call has. Its rows are batched unless the task has `max_batch: 1`, and the proof then also compares
@@ -80,7 +81,7 @@ models:
   alpha: {family: PixArtAlphaPipeline, folder: ./pixart-alpha}
 ```
 
-A family of the catalog cannot be described anew. `imagemill models` lists the file's models.
+A family of the catalog cannot be redefined. `imagemill models` lists the file's models.
 
 """
 
@@ -151,15 +152,15 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
         "refused",
     ),
 )
-"""Form, families, and how it was run here."""
+"""Form, families, and tests."""
 
 FORMS = (
     """
 ## Forms
 
-What a model may be, and how each form was run here: always with tiny random weights on a CPU.
+The forms of a model, and the tests of each: always with tiny random weights on a CPU.
 
-| form | families | run how |
+| form | families | tests |
 |---|---|---|
 """
     + "\n".join(f"| {' | '.join(cells)} |" for cells in _FORMS)

@@ -1,10 +1,10 @@
-"""Write docs/reference/models.md from the catalog: `make docs`. With --check, only report whether it is current."""
+"""Generator of docs/reference/models.md from the catalog: `make docs`. With --check, only compares it."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from generated import write_or_compare
 from models_forms import FORMS, SINGLE_FILES, UNTRIED
 
 from imagemill.models.catalog.entries import Entry, Family, read_catalog
@@ -39,22 +39,23 @@ SCORERS = """
 Models that judge images, for a recipe's `scorers`; `imagemill models pull KEY` downloads one ahead of a build. Beside
 these, `similarity` and `head` take any folder or repository of an encoder that transformers' AutoModel loads with
 `get_image_features` or a pooled output (CLIP, SigLIP, DINO), and `classify` any that
-AutoModelForImageClassification loads: safetensors alone, no code of the model's own. All are loaded in float32 unless
-the recipe says otherwise, and prepare images with Pillow, whatever else is installed. Your own names for scorers go
-into the same YAML file as models, under `scorers`: `kinds`, `repository` or `folder`, `licence` and so on. None was run
-here with its published weights but the bundled one: the tests run tiny ones of the same classes.
+AutoModelForImageClassification loads: safetensors alone, no code of the model. All are loaded in float32 unless the
+recipe sets another dtype, and prepare images with Pillow. Add your scorers to the YAML file of your models, under
+`scorers`: `kinds`, `repository` or `folder`, `licence` and so on. Only the bundled one was run with its published
+weights: the tests run tiny ones of the same classes.
 
 A head is a chain of linear layers in one safetensors file, on the image's unit vector, such as
-`ttj/sac-logos-ava1-l14-linearMSE` on `clip-vit-large-patch14`. What stands between the layers and after the last one
-can be named in the file's metadata, as `activation` and `output`: none, relu, gelu, sigmoid or tanh.
+`ttj/sac-logos-ava1-l14-linearMSE` on `clip-vit-large-patch14`. The file's
+metadata can name the function between the layers as `activation`, and the last one as `output`: none, relu, gelu,
+sigmoid or tanh.
 
 """
 
 NAMES = """
 ## Names and folders
 
-A key counts in any capitals, and so do the further names below and `org/name` of the entry's repository. In a dataset
-that a version before these names has begun, `org/name` keeps its family's defaults; new datasets have the entry's.
+Capitals do not matter in a key, in the further names below, and in `org/name` of the entry's repository. A dataset that
+was begun by a version without these names keeps its family's defaults for `org/name`; new datasets have the entry's.
 
 """
 
@@ -65,8 +66,8 @@ weights (`.bin`, `.ckpt`) is refused, with the command that converts it. No code
 parts are refused. A folder that exists is never looked up on the Hub.
 
 The hashes of files of over a megabyte are cached in `~/.cache/imagemill/hashes/files.json` (or below `XDG_CACHE_HOME`),
-so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. Delete the cache,
-and the next plan reads all files once.
+so that a plan reads no weights again. A file whose path, size, inode or times changed is read again. After deleting the
+cache, the next plan reads all files once.
 """
 
 MEMORY = """
@@ -82,22 +83,22 @@ Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not.
 | sequential | yes | refused: a 4-bit weight cannot be put back layer by layer | yes |
 | group | refused: 8-bit layers cannot be moved in groups | yes | yes |
 
-The pairs with sequential were tried layer by layer on a CPU; the others are from reading diffusers 0.42 and accelerate
-1.15. Before a model is loaded, others leave the device if it needs their space: it is judged by the files that are
-loaded, in the dtype and quantization they are loaded in. An offloaded model takes no space between its batches, and
-stays loaded. With `model`, a text that was encoded before is not encoded again, so its encoder stays in host memory.
+The pairs with sequential were tested layer by layer on a CPU; the others follow from the sources of diffusers 0.42 and
+accelerate 1.15. Before a model is loaded, others are evicted if it needs their memory: its size is that of the loaded
+files, in their dtype and quantization. An offloaded model takes no device memory between its batches, and stays loaded.
+With `model`, a text is encoded once, so its encoder stays in host memory.
 """
 
 IDENTITY = """
-## What identifies a model
+## Identity of a model
 
-An image's key has the model that generated it: another model generates its images again.
+An image's key covers the model that generated it: with another model, its images are generated again.
 
-- A repository is known by its commit.
-- A folder is known by the names and contents of its `.json`, `.safetensors`, `.txt` and `.model` files, at any depth
-  and behind links: to files, as in the Hub's cache, and to folders where `model_index.json` names them as parts. The
-  same holds for LoRAs, ControlNets and IP-Adapters. So a part that is linked to other weights, or replaced, generates
-  all images again. A folder that is moved, files with a new date, and another readme generate none.
+- A repository is identified by its commit.
+- A folder is identified by the names and contents of its `.json`, `.safetensors`, `.txt` and `.model` files, at any
+  depth and behind links: to files, as in the Hub's cache, and to folders where `model_index.json` names them as parts.
+  The same holds for LoRAs, ControlNets and IP-Adapters. A part that is linked to other weights, or replaced, generates
+  all images again; a moved folder, new dates of files, and another readme generate none.
 """
 
 COMBINATIONS = """
@@ -105,7 +106,7 @@ COMBINATIONS = """
 
 None of these models was run with its published weights. "tiny random weights" is a pipeline of the real class with the
 real kinds of parts, far smaller and untrained. The tests save it, build a dataset with it, and check that an image
-depends on all that its row asks for (prompt, negative prompt, guidance, steps, seed, source) and not on its neighbours
+depends on everything in its row (prompt, negative prompt, guidance, steps, seed, source) and not on its neighbours
 in the batch: with short and very long prompts beside it, its latents are the same bits in float32 and bfloat16
 (`tests/models/drawing/test_neighbours.py`, which also has how far a prompt moves each tiny pipeline). "in memory": the
 pipeline was not saved and loaded, but constructed in the worker. "not run": only the names of the arguments were
@@ -215,11 +216,4 @@ def _run_how(family: str, task: str) -> str:
 
 
 if __name__ == "__main__":
-    text = page()
-    if "--check" in sys.argv:
-        sys.exit(
-            0
-            if PAGE.exists() and PAGE.read_text() == text
-            else "docs/reference/models.md is not current: run `make docs`."
-        )
-    PAGE.write_text(text)
+    write_or_compare(PAGE, page())

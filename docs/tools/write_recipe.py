@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
+
+from generated import write_or_compare
 
 from imagemill.data.config.recipe import Recipe
 
@@ -23,7 +24,7 @@ A row of the prompts file may set its own `seed`, `negative_prompt`, `width`, `h
 They apply to `generate` if images are generated, and to the first edit if images come from the rows. Columns that
 imagemill does not read are carried into the dataset.
 
-`generate` and `edit` are the short form of `steps: [{generate: ...}, {edit: ...}]`, which may go on with more edits;
+`generate` and `edit` are the short form of `steps: [{generate: ...}, {edit: ...}]`, which may continue with more edits;
 the fields of a step have names such as `steps.1.edit.seed`, counted from 0. See
 [chains.md](../topics/chains.md).
 
@@ -141,11 +142,4 @@ def _default(field: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    text = page()
-    if "--check" in sys.argv:
-        sys.exit(
-            0
-            if PAGE.exists() and PAGE.read_text() == text
-            else "docs/reference/recipe.md is not current: run `make docs`."
-        )
-    PAGE.write_text(text)
+    write_or_compare(PAGE, page())

@@ -40,7 +40,7 @@ score_command.add_commands(app)
 setup_prefect.add_commands(app)
 view.add_commands(app)
 app.register_install_completion_command(
-    help="Install completion of this command for your shell (bash, zsh or fish), and show where."
+    help="Install completion of commands and options for your shell: bash, zsh or fish."
 )
 
 
@@ -72,7 +72,7 @@ def build(
     cluster: Cluster = None,
     retry_set_aside: RetrySetAside = False,
     verbose: Annotated[bool, Parameter(alias="-v", help="Show Prefect's log.")] = False,
-    watch: Annotated[bool, Parameter(help="Print progress as lines, with the time left, and not as a bar.")] = False,
+    watch: Annotated[bool, Parameter(help="Print progress as lines, with the time left, instead of a bar.")] = False,
 ) -> int:
     """Build a dataset, generating only what is missing.
 
@@ -99,9 +99,9 @@ def plan(
     retry_set_aside: RetrySetAside = False,
     json: Json = False,
 ) -> int:
-    """Print what a build would generate, and about how long it would take. Nothing is generated, loaded or written.
+    """Predict the work, time and disk space of a build. Nothing is generated, loaded or written.
 
-    Exits with 0, 1 if the output folder or the prompts cannot be used, 2 for a bad recipe.
+    Exits with 0 when it has a plan, 1 if the output folder or the prompts cannot be used, 2 for a bad recipe.
     """
     checked = load_command_line(recipe, set, flags)
     from imagemill.flows.cli.dataset_output import print_plan
@@ -117,7 +117,7 @@ def verify(
     regenerate: Annotated[
         int, Parameter(validator=validators.Number(gte=0), help="Generate this many rows again and compare them.")
     ] = 0,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Seed of the choice of these rows.")] = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0), help="Seed that selects these rows.")] = 0,
     row: Annotated[str, Parameter(help="Generate the row with this key (its row_key) again and compare it.")] = "",
     workers: Workers = None,
     cluster: Cluster = None,
@@ -125,7 +125,7 @@ def verify(
 ) -> int:
     """Verify a finished dataset against its manifest: files, columns, every image, the fingerprint.
 
-    Exits with 0 when everything matches, 1 when something differs. Nothing is written into the folder.
+    Nothing is written into the folder. Exits with 0 when everything matches, 1 when something differs.
     """
     check_cluster(cluster)
     from imagemill.flows.cli.dataset_output import print_verified
@@ -135,7 +135,10 @@ def verify(
 
 @app.command
 def history(output: Output, /, *, json: Json = False) -> int:
-    """List the runs that built a dataset, oldest first."""
+    """List the runs that built a dataset, oldest first.
+
+    Exits with 0, or with 1 if the dataset cannot be read.
+    """
     from imagemill.flows.cli.dataset_output import print_history
 
     return print_history(output, json)
@@ -143,7 +146,9 @@ def history(output: Output, /, *, json: Json = False) -> int:
 
 @app.command
 def diff(a: Output, b: Output, /, *, json: Json = False) -> int:
-    """Compare the images of two finished datasets: rows only in A, only in B, or with equal keys but other bytes.
+    """Compare the images of two finished datasets.
+
+    It lists rows only in A, only in B, and rows with equal keys but different bytes.
 
     Exits with 0 when both have the same images, 1 when they differ.
     """
@@ -157,12 +162,12 @@ def snapshot(
     output: Output,
     /,
     *,
-    to: Annotated[Path, Parameter(help="Folder for the snapshot; it must not exist.")],
+    to: Annotated[Path, Parameter(help="Folder for the snapshot; it must not exist yet.")],
     json: Json = False,
 ) -> int:
-    """Keep a finished dataset's files as they are now in a folder that never changes, for training during builds.
+    """Copy a finished dataset's present files into a folder that never changes, for training during builds.
 
-    Files are hard links where the file system has them, and copies otherwise. Exits with 0 when the snapshot is
+    Files are hard links where the file system supports them, and copies otherwise. Exits with 0 when the snapshot is
     complete, 1 when the dataset or the folder cannot be used.
     """
     from imagemill.flows.cli.dataset_output import print_snapshot
@@ -170,7 +175,7 @@ def snapshot(
     return print_snapshot(output, to, json)
 
 
-catalog = App(name="models", help="List the catalog of models, and download them ahead of a build.")
+catalog = App(name="models", help="List the models of the catalog, and download them ahead of a build.")
 app.command(catalog)
 
 ModelsFile = Annotated[str | None, Parameter(help="YAML file with your own models. By default IMAGEMILL_MODELS.")]
@@ -179,7 +184,10 @@ CacheDir = Annotated[str | None, Parameter(help="Folder of the hub's cache. By d
 
 @catalog.default
 def models(*, models_file: ModelsFile = None, cache_dir: CacheDir = None, json: Json = False) -> int:
-    """List the models and scorers that a recipe can name: tasks, defaults, licence, and how much of each is cached."""
+    """List the models and scorers that a recipe can name: tasks, defaults, licence, and how much of each is cached.
+
+    Exits with 0, or with 2 if the models file cannot be used.
+    """
     from imagemill.flows.cli.models_output import print_models
 
     return print_models(models_file, cache_dir, json)
@@ -196,7 +204,7 @@ def pull(
     cache_dir: CacheDir = None,
     json: Json = False,
 ) -> int:
-    """Download a model ahead of a build: only the files it is loaded from. An interrupted download can be resumed.
+    """Download a model or scorer ahead of a build: only the files it is loaded from. An interrupted download resumes.
 
     Exits with 0 when the model is complete, 1 when the download failed, 2 if it does not exist or access is denied.
     """

@@ -26,8 +26,9 @@ from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.progress import asking_note, truncation_note
 from imagemill.tasks.runner.cluster import MachineCluster
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
 
-STOPPED = "imagemill: stopped; run the same command again to go on from here."
+STOPPED = "imagemill: stopped; run the same command again to continue."
 
 STOP_TIMEOUT_S = 8.0
 """Seconds from a signal until the process ends, whatever it still waits for."""
@@ -53,9 +54,12 @@ def run_build(
     own = MachineCluster.of(workers) if has_work and not cluster else None
     shown = progress_lines() if watch else progress_bar(show=errors.is_terminal and not verbose)
     with shown as on_start, closing(own) if own else nullcontext():
-        from imagemill.flows.build_dataset import build_dataset
-        from imagemill.flows.prefect_server.connection import find_server
-        from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+        with fast_imports():
+            from imagemill.flows.prefect_server.connection import find_server, start_server_early
+
+            start_server_early()
+            from imagemill.flows.build_dataset import build_dataset
+            from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
         find_server()
         runner = GpuTaskRunner(workers, cluster, own=own, on_start=on_start)
@@ -165,6 +169,6 @@ def _print_summary(folder: Folder, figures: dict[str, Any]) -> None:
         print(note)
     print(f"Fingerprint: {figures['fingerprint']}")
     print(f"Contact sheet: {folder.contact_sheet}")
-    print(f"Look at it with: imagemill view {shlex.quote(str(folder.root))}")
+    print(f"View it with: imagemill view {shlex.quote(str(folder.root))}")
     names = [file["name"] for file in (folder.read_manifest() or {"files": []})["files"]]
     print(f"Open with: datasets.load_dataset({open_with(str(folder.root), names)[0]})")

@@ -39,13 +39,16 @@ def check_cluster(address: str | None, gpus: str | None = None) -> None:
 
 def scheduler(
     *,
-    host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535), help="0: any free port.")] = 8786,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, Parameter(validator=validators.Number(gte=0, lte=65535), help="Port to listen on; 0: any free one.")
+    ] = 8786,
     insecure: Insecure = False,
 ) -> int:
     """Run the scheduler of a cluster of several machines until interrupted.
 
-    It uses TLS if Dask's settings name certificates; see docs/operations/clusters.md.
+    Workers and builds find each other through it. It uses TLS if Dask's settings name certificates; see
+    docs/operations/clusters.md. Exits with 0 once it is stopped, 2 for an address that is not allowed.
     """
     from imagemill.tasks.runner.cluster_service import serve_scheduler
 
@@ -54,7 +57,7 @@ def scheduler(
 
 
 def worker(
-    address: Annotated[str, Parameter(help="The scheduler's address: tls://host:8786, or tcp://127.0.0.1:8786.")],
+    address: Annotated[str, Parameter(help="Address of the scheduler: tls://host:8786, or tcp://127.0.0.1:8786.")],
     /,
     *,
     gpus: Gpus = None,
@@ -63,7 +66,7 @@ def worker(
         Parameter(validator=validators.Number(gte=1), help="Worker processes. By default one per GPU, or one."),
     ] = None,
     host: Annotated[
-        str | None, Parameter(help="The address to listen on. By default the one facing the scheduler.")
+        str | None, Parameter(help="Address to listen on. By default the one facing the scheduler.")
     ] = None,
     insecure: Insecure = False,
     timeout: Annotated[
@@ -72,7 +75,8 @@ def worker(
 ) -> int:
     """Run this machine's workers for a scheduler until interrupted.
 
-    Models stay loaded from build to build.
+    Models stay loaded from build to build; see docs/operations/clusters.md. Exits with 0 once it is stopped, 1 if it
+    finds no scheduler, 2 for an address that is not allowed.
     """
     from imagemill.tasks.runner.cluster_service import serve_workers
     from imagemill.tasks.runner.gpus import choose_gpus

@@ -21,6 +21,7 @@ from imagemill.data.verify.diff import DiffSample, compare
 from imagemill.data.verify.integrity import verify_files
 from imagemill.flows.run.dashboard_text import format_duration
 from imagemill.models.drawing.measure_registry import measures_of
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
 
 
 def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
@@ -61,14 +62,14 @@ def print_plan(recipe: Recipe, retry_set_aside: bool, as_json: bool) -> int:
 
 
 def _print_asking(asking: Mapping[str, Any]) -> None:
-    """What language models would be asked. A refusal is asked about once more, so requests may be more."""
+    """Requests that language models would get. A refusal is tried once more, so the number may grow."""
     _line("to ask", _questions(asking["questions"], asking["costs"]) or "nothing")
     if asking["rows"]:
         _line("", f"{count_of(asking['rows'], 'row')} without words yet, in none of the other figures")
 
 
 def _questions(questions: Mapping[str, int], costs: Mapping[str, float]) -> str:
-    """Who asks how much, at most, and at what cost."""
+    """Requests of each place of the recipe, at most, and their cost."""
     return ", ".join(
         f"up to {count_of(count, 'question')} by {cut(name)}" + (f" (about {costs[name]:g})" if name in costs else "")
         for name, count in questions.items()
@@ -115,7 +116,7 @@ def _line(name: str, text: str) -> None:
 def print_verified(
     output: str, regenerate: int, seed: int, row: str, workers: int | None, cluster: str | None, as_json: bool
 ) -> int:
-    """Verify a dataset and print the result; returns 0 if everything matches, else 1. Raises ImagemillError."""
+    """Verify a dataset and print the result; returns 0 if everything matches, 1 otherwise. Raises ImagemillError."""
     report = (
         _run_verify(output, regenerate, seed, row, workers, cluster)
         if regenerate or row
@@ -143,9 +144,12 @@ def _run_verify(
     from imagemill.flows.cli.build_command import quiet_prefect
 
     quiet_prefect()
-    from imagemill.flows.prefect_server.connection import find_server
-    from imagemill.flows.verify_dataset import verify_dataset
-    from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+    with fast_imports():
+        from imagemill.flows.prefect_server.connection import find_server, start_server_early
+
+        start_server_early()
+        from imagemill.flows.verify_dataset import verify_dataset
+        from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
     find_server()
     flow = verify_dataset.with_options(task_runner=GpuTaskRunner(workers, cluster))
@@ -227,7 +231,7 @@ def _cells(run: Mapping[str, Any], columns: Mapping[str, str]) -> Sequence[str]:
 
 
 def print_difference(a: str, b: str, as_json: bool) -> int:
-    """Compare two datasets and print the result; returns 0 if they are equal, else 1. Raises ImagemillError."""
+    """Compare two datasets and print the result; returns 0 if they are equal, 1 otherwise. Raises ImagemillError."""
     difference = compare(a, b)
     code = 0 if difference.equal else 1
     if as_json:

@@ -35,7 +35,7 @@ def export(
     ],
     to: Annotated[Path | None, Parameter(help="Folder to write to; by default OUTPUT-FORMAT.")] = None,
     where: Annotated[
-        str | None, Parameter(help="Rows to export, such as \"width >= 512 and prompt like '%fox%'\".")
+        str | None, Parameter(help="Only rows that meet this filter, such as \"width >= 512 and prompt like '%fox%'\".")
     ] = None,
     from_: Annotated[
         Literal["data", "rejected", "pairs"],
@@ -61,7 +61,7 @@ def export(
 ) -> int:
     """Write a finished dataset's images and columns in another format, for other tools and trainers.
 
-    Into the folder of an earlier export it writes what is new and removes what is gone. An interrupted export can be
+    In the folder of an earlier export it writes new rows and deletes removed ones. An interrupted export can be
     resumed. Exits with 0 when the export is complete, 1 when the dataset or the folder cannot be used.
     """
     from imagemill.flows.cli.export_output import print_export

@@ -12,6 +12,7 @@ from contextlib import suppress
 from threading import Thread
 
 from imagemill.data.errors import ImagemillError
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
 from imagemill.tasks.runner.processes.fork_server import start_fork_server
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     if sys.argv[1:2] == ["build"]:
         # In a thread, since listing the GPUs takes a moment too.
         Thread(target=_start_early, daemon=True, name="entry").start()
-    from imagemill.flows.cli import app as cli
+    with fast_imports():
+        from imagemill.flows.cli import app as cli
 
     cli.main()

@@ -16,8 +16,8 @@ def add_commands(app: App) -> None:
 
 
 def push(
-    output: Annotated[str, Parameter(help="The folder, or the URL, of a dataset that imagemill built.")],
-    repository: Annotated[str, Parameter(help="The dataset's name on the Hub: org/name.")],
+    output: Annotated[str, Parameter(help="Folder or URL of a dataset that imagemill built.")],
+    repository: Annotated[str, Parameter(help="Name of the dataset on the Hub: org/name.")],
     /,
     *,
     public: Annotated[bool, Parameter(help="Make a new repository public.")] = False,
@@ -32,8 +32,8 @@ def push(
 ) -> int:
     """Upload a finished dataset to the Hugging Face Hub: data, card and manifest, in one commit.
 
-    Rejected candidates, pairs and scores stay here unless --with names them. Only files that differ are uploaded. An
-    interrupted upload can be resumed. A new repository is private.
+    Rejected candidates, pairs and scores are uploaded only if --with names them. Only files that differ are uploaded.
+    An interrupted upload can be resumed. A new repository is private.
 
     Exits with 0 when the dataset is uploaded, 1 when it is not, 2 without a token or a valid name.
     """

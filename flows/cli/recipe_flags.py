@@ -10,7 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from cyclopts import CycloptsError, Parameter, UnknownOptionError
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from imagemill.data.config.load import explain_faults, load_recipe, parse_assignment
+from imagemill.data.config.faults.explain import explain_faults
+from imagemill.data.config.load import load_recipe, parse_assignment
 from imagemill.data.config.recipe import Recipe
 from imagemill.data.messages import MAX_REASON, cut
 
@@ -52,11 +53,15 @@ def _is_section(kind: Any) -> bool:
 
 RecipeFile = Annotated[
     Path | None,
-    Parameter(help="A YAML file. Flags and --set override its fields; without a file, they are the recipe."),
+    Parameter(
+        help="YAML file of the recipe. Options and --set override its fields; without a file, they are the recipe."
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
-    Parameter(consume_multiple=False, help="FIELD=VALUE, by the field's dotted name: --set generate.seed=7"),
+    Parameter(
+        consume_multiple=False, help="FIELD=VALUE for a field of the recipe, by its dotted name: --set generate.seed=7."
+    ),
 ]
 Flags = Annotated[_flags(Recipe) | None, Parameter(name="*")]
 

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from imagemill.data.config.load import parse_assignment
 from imagemill.flows.cli.cluster import Gpus, check_cluster
 from imagemill.flows.cli.recipe_flags import Assignments
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
 
 if TYPE_CHECKING:
     from imagemill.data.dataset.folder import Folder
@@ -26,7 +27,9 @@ def score(
     output: Annotated[str, Parameter(help="Folder or URL of a dataset that imagemill built.")],
     /,
     *,
-    recipe: Annotated[Path, Parameter(help="YAML file with 'scorers', or a whole recipe; nothing else of it is read.")],
+    recipe: Annotated[
+        Path, Parameter(help="YAML file with 'scorers' alone, or a whole recipe, whose steps are ignored.")
+    ],
     set: Assignments = None,
     workers: Annotated[int | None, Parameter(help="Worker processes. By default one per GPU, or one on CPU.")] = None,
     gpus: Gpus = None,
@@ -63,9 +66,12 @@ def score(
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
     stop_on_signals()
     with progress_bar(show=errors.is_terminal and not verbose) as on_start:
-        from imagemill.flows.prefect_server.connection import find_server
-        from imagemill.flows.score_dataset import score_dataset
-        from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
+        with fast_imports():
+            from imagemill.flows.prefect_server.connection import find_server, start_server_early
+
+            start_server_early()
+            from imagemill.flows.score_dataset import score_dataset
+            from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
         find_server()
         runner = GpuTaskRunner(workers, cluster, on_start=on_start)

@@ -28,13 +28,13 @@ def scores(
     ] = None,
     histogram: Annotated[str | None, Parameter(help="Show the histogram of this scorer's scores.")] = None,
     forget: Annotated[
-        str | None, Parameter(help="Remove this scorer's scores from the dataset's scores/; nothing else is done.")
+        str | None, Parameter(help="Only remove this scorer's scores from the dataset's scores/.")
     ] = None,
     json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Print the scores of a finished dataset: where its candidates went, and figures of each score. Nothing is built.
+    """Summarize the scores of a finished dataset: the fate of its candidates, and figures of each score.
 
-    Exits with 0, 1 if the dataset cannot be read, 2 for a filter or a scorer that does not exist.
+    Nothing is built. Exits with 0, 1 if the dataset cannot be read, 2 for a bad filter or an unknown scorer.
     """
     from imagemill.data.errors import RecipeError
 

@@ -17,7 +17,7 @@ def add_commands(app: App) -> None:
 def setup_prefect(
     *,
     runs_at_once: Annotated[
-        int, Parameter(validator=validators.Number(gte=1), help="Concurrent runs in the work pool.")
+        int, Parameter(validator=validators.Number(gte=1), help="Concurrent runs of the work pool.")
     ] = 1,
     silent_seconds: Annotated[
         int,
@@ -28,30 +28,31 @@ def setup_prefect(
     ] = 90,
     pool_type: Annotated[
         Literal["process", "docker", "kubernetes"],
-        Parameter(help="Where runs work: processes of the worker, or containers of an image with imagemill."),
+        Parameter(help="Type of the work pool: runs are processes of the worker, or containers."),
     ] = "process",
-    image: Annotated[str | None, Parameter(help="Container image; at first 'imagemill:latest'.")] = None,
+    image: Annotated[str | None, Parameter(help="Container image; for a new pool 'imagemill:latest'.")] = None,
     gpus: Annotated[
         int | None,
         Parameter(
             validator=validators.Number(gte=0),
-            help="GPUs of a run in a container; at first all with Docker, one on Kubernetes.",
+            help="GPUs of a run in a container; for a new pool all with Docker, one on Kubernetes.",
         ),
     ] = None,
     work: Annotated[
         str | None,
         Parameter(
-            help="Where a container's working directory is kept: a Docker volume or a folder, or a Kubernetes claim; "
-            "at first 'imagemill-work'."
+            help="Storage of a container's working directory: a Docker volume or a folder, or a Kubernetes claim; for "
+            "a new pool 'imagemill-work'."
         ),
     ] = None,
     models: Annotated[
-        str | None, Parameter(help="The same for the models that it downloads; at first 'imagemill-models'.")
+        str | None, Parameter(help="Storage of downloaded models, likewise; for a new pool 'imagemill-models'.")
     ] = None,
 ) -> int:
     """Set up a Prefect server: work pool, deployments of prefect.yaml, and automations that restart crashed builds.
 
-    Not interactive; can be called again at any time. The server is the one that PREFECT_API_URL names.
+    Not interactive; can be called again at any time. The server is the one that PREFECT_API_URL names. Exits with 0
+    when the server is ready, 1 when it is not, 2 for options that do not fit.
     """
     options = {"image": image, "gpus": gpus, "work": work, "models": models}
     if pool_type == "process" and (named := [f"--{name}" for name, value in options.items() if value is not None]):

@@ -20,7 +20,7 @@ def view(
         int, Parameter(validator=validators.Number(gte=0, lte=65535), help="Port; by default a free one.")
     ] = 0,
 ) -> int:
-    """Look at a dataset in the browser: a grid of its images, filters, scores with thresholds, pairs and runs.
+    """Show a dataset in the browser: a grid of its images, filters, scores with thresholds, pairs and runs.
 
     Only this user of this machine can open it, by the link that is printed. Nothing is written. Ctrl-C ends it.
 

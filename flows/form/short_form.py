@@ -22,7 +22,7 @@ from imagemill.data.messages import shown
 from imagemill.models.catalog.entries import Catalog, read_catalog
 
 BUNDLED_SCORER, SCORER = "bundled-clip", "clip-vit-large-patch14"
-"""What chooses among candidates where the recipe has no scorers: images of the bundled model, and all others."""
+"""Scorers that choose among candidates where the recipe has none: images of the bundled model, and all others."""
 
 DEFAULT_MODEL = Generate.model_fields["model"].default
 
@@ -188,7 +188,7 @@ class ShortForm:
         return {f"{edit}.model": model}
 
     def _choice(self, step: str | None) -> dict[str, Any]:
-        """What chooses among the candidates of a step. Raises RecipeError where that is open."""
+        """The scorer that chooses among the candidates of a step. Raises RecipeError where that is open."""
         if not _is_given(self.candidates) or step is None:
             return {}
         section, scorers = self._section(step), self._known.get("scorers")
@@ -240,5 +240,5 @@ class ShortForm:
 
 
 def _is_given(value: Any) -> bool:
-    """Whether a field says anything: forms send empty texts, lists and mappings for what was not touched."""
+    """True if a field has a value: forms send empty texts, lists and mappings for untouched ones."""
     return bool(value.strip()) if isinstance(value, str) else value is not None and value not in ([], {})

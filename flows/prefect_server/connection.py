@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from imagemill.data.errors import ImagemillError
 from imagemill.flows.prefect_server.home_check import check_home
-from imagemill.flows.prefect_server.temporary import is_temporary, start_temporary_server
+from imagemill.flows.prefect_server.temporary import begin_temporary_server, is_temporary, start_temporary_server
 
 SERVER_TIMEOUT_S = 10.0
 """Seconds within which a server must answer."""
@@ -24,8 +24,7 @@ def find_server(needed: bool = False) -> None:
 
     If none is configured, a temporary one is started for this process; with ``needed``, that is an error.
     """
-    address = PREFECT_API_URL.value()
-    if not address or is_temporary(address):
+    if _is_unset():
         if needed:
             raise ImagemillError(
                 "no Prefect server is configured: start one (`prefect server start`) and set "
@@ -34,6 +33,7 @@ def find_server(needed: bool = False) -> None:
         check_home()
         start_temporary_server()
         return
+    address = PREFECT_API_URL.value()
     headers = {"Content-Type": "application/json", **_authorization()}
     try:
         # This route needs authorization, unlike /health, and Prefect Cloud has it too.
@@ -54,6 +54,16 @@ def find_server(needed: bool = False) -> None:
         ) from error
 
 
+def start_server_early() -> None:
+    """Begin to start the temporary server that ``find_server`` then waits for; nothing if a server is configured.
+
+    Raises ImagemillError if Prefect's folder cannot be written.
+    """
+    if _is_unset():
+        check_home()
+        begin_temporary_server()
+
+
 def missing_settings(required: dict[str, Any]) -> list[str]:
     """The settings (nested, as in a prefect.toml) that the server lacks, as NAME=VALUE for its environment.
 
@@ -67,6 +77,11 @@ def missing_settings(required: dict[str, Any]) -> list[str]:
     except urllib.error.HTTPError:
         return []
     return [f"{name}={value}" for name, value in _differing("PREFECT_SERVER", required["server"], present["server"])]
+
+
+def _is_unset() -> bool:
+    address = PREFECT_API_URL.value()
+    return not address or is_temporary(address)
 
 
 def _differing(name: str, required: dict[str, Any], present: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -47,10 +47,10 @@ RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 4, 4, 4, 4, 4)
 """Seconds before each retry; half a minute in total."""
 
 LEADER_TIMEOUT = timedelta(seconds=60)
-"""How long an event waits for the one that it follows. Prefect's 15 minutes are for queues of several servers.
+"""Most time that an event waits for the one that it follows. Prefect's 15 minutes are for queues of several servers.
 
 A server that was started again has not seen the event before a crash, and a scheduled run's first event follows one
-that Prefect never emits: their crashes would come back a quarter of an hour later.
+that Prefect never emits: their builds would be restarted a quarter of an hour later.
 """
 
 OUR_FLOWS = frozenset({"build-dataset", "build-images", "verify-dataset"})
@@ -73,7 +73,7 @@ def _lock_at_once(_: Connection) -> None:
 
 
 def is_state_of_our_step(message: Message) -> bool:
-    """Whether an event is a state of a task run of one of our flows."""
+    """True if an event is a state of a task run of one of our flows."""
     if b'"prefect.task-run.' not in message.data:
         return False
     stored = json.loads(message.data)

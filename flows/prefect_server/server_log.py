@@ -13,7 +13,7 @@ LOG = "temporary-server.log"
 """Its name. Builds that run at the same time share it."""
 
 MAX_LOG_BYTES = 1_000_000
-"""A log that is larger is begun anew by the next server."""
+"""The next server truncates a log that is larger."""
 
 
 def open_log(home: Path) -> BinaryIO:

@@ -19,13 +19,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
+
 READY = "ready"
 
 LOCK = "temporary-server.lock"
 """File in PREFECT_HOME, locked while a server starts."""
 
 POLL_INTERVAL_S = 1.0
-"""Seconds between two looks at the parent's pid, in case another process holds its end of the pipe."""
+"""Seconds between two checks of the parent's pid, in case another process holds its end of the pipe."""
 
 END_TIMEOUT_S = 10.0
 """Seconds from the parent's end to this process's end in any case."""
@@ -56,18 +58,20 @@ def _end_with_parent(alive: int, parent: int) -> None:
 
 
 def _serve(listener: socket.socket, ready: int) -> None:
-    import uvicorn
-    from filelock import FileLock
-    from prefect.server.api.server import create_app
-    from prefect.settings import get_current_settings
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    with fast_imports():
+        import uvicorn
+        from filelock import FileLock
+        from prefect.server.api.server import create_app
+        from prefect.settings import get_current_settings
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        app = create_app()
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             os.write(ready, f"{READY}\n".encode())
 
-    app = create_app()
     prefects = app.router.lifespan_context
 
     @asynccontextmanager

@@ -25,7 +25,7 @@ from imagemill.flows.prefect_server.schedules import forgotten, make_equal, make
 from imagemill.flows.prefect_server.work_pool import POOL, PROCESSES, WORK_FOLDER, Pool, make_pool
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-"""Where the project lies, if it was installed with `pip install -e`."""
+"""The project's folder, if it was installed with `pip install -e`."""
 
 DEPLOYMENTS, SETTINGS = Path(__file__).with_name("prefect.yaml"), Path(__file__).with_name("prefect.toml")
 """The project's own, which an installed package brings along."""
@@ -46,7 +46,7 @@ def set_up(runs_at_once: int, silent_seconds: int, pool: Pool = PROCESSES) -> No
     for line in deploy(WORK_FOLDER if pool.has_containers else None):
         print(line)
     if missing := missing_settings(tomllib.loads(SETTINGS.read_text())):
-        print("The server lacks settings that docs/operations/deploy.md tells of. Start it in this project's folder,")
+        print("The server lacks settings that docs/operations/server.md lists. Start it in this project's folder,")
         print("whose prefect.toml has them, or with these in its environment:")
         print(*(f"  {line}" for line in missing), sep="\n")
     print(f"Start a worker:  prefect worker start --pool {POOL}")
@@ -118,7 +118,7 @@ def _deploy(definition: dict[str, Any], is_checkout: bool) -> list[str]:
     names = [*dict.fromkeys(re.findall(r"Deployment '([^']+)'", " ".join(done.stdout.split())))]
     if done.returncode != 0 or len(names) < len(definition["deployments"]):
         output = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
-        raise ImagemillError(f"`prefect deploy --all` did not deploy everything. It said:\n{output[-3000:]}")
+        raise ImagemillError(f"`prefect deploy --all` did not deploy everything. Its output:\n{output[-3000:]}")
     return names
 
 

@@ -5,7 +5,7 @@ Importing this arranges it for every SQLite connection that SQLAlchemy's asynchr
 A cursor of Python's sqlite3 keeps a statement that failed until it is closed or freed; SQLAlchemy (2.0) does not close
 it, and the error's traceback holds it in a cycle. The garbage collector may come to it in the thread of the server's
 event loop, and to free the statement it needs the connection's mutex (sqlite3_reset), which SQLite holds while another
-statement of that connection waits for the database's lock. Where the lock's holder needs the loop to go on, the whole
+statement of that connection waits for the database's lock. Where the lock's holder needs the loop to run, the whole
 server stands still until that wait ends (Prefect's busy_timeout: 60 s).
 """
 

@@ -56,13 +56,20 @@ _changing = threading.Lock()
 _server: _Server | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Server:
     process: subprocess.Popen[bytes]
     address: str
     password: str
+    home: Path
     held_open: BinaryIO
     """Our end of a pipe: the server ends when it closes, however this process ends."""
+    ready: BinaryIO
+    """End of a pipe on which the server reports that it is ready; closed since."""
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready.closed
 
     def stop(self) -> None:
         self.process.terminate()
@@ -72,6 +79,15 @@ class _Server:
             self.process.kill()
             self.process.wait()
         self.held_open.close()
+        self.ready.close()
+
+
+def begin_temporary_server() -> None:
+    """Start the server's process, unless this process has one, and do not wait for it. Raises ImagemillError."""
+    global _server
+    with _changing:
+        if _server is None:
+            _server = _start()
 
 
 def start_temporary_server() -> None:
@@ -82,9 +98,14 @@ def start_temporary_server() -> None:
     """
     global _server
     with _changing:
-        check_running()
         if _server is None:
             _server = _start()
+        if _server.is_ready:
+            check_running()
+        elif failure := _wait_for(_server):
+            _server.stop()
+            _server = None
+            raise failure
         context = prefect.context.get_settings_context()
         # In place of the global settings, since threads of Prefect's see no others.
         prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.SettingsContext(
@@ -100,7 +121,7 @@ def connection_settings() -> dict[Any, Any]:
 
 
 def is_temporary(address: str) -> bool:
-    """Whether this is the address of this process's temporary server."""
+    """True if this is the address of this process's temporary server."""
     return _server is not None and _server.address == address
 
 
@@ -128,6 +149,7 @@ def _forget() -> None:
     _changing = threading.Lock()
     if _server is not None:
         _server.held_open.close()
+        _server.ready.close()
         _server = None
 
 
@@ -165,19 +187,11 @@ def _start() -> _Server:
             # In a new session: Ctrl-C is for the build, which still needs its server.
             start_new_session=True,
         )
-        server = _Server(process, f"{address}/api", password, held_open)
-        for ours in (listener, alive, to_us, log):
-            ours.close()
-        opened.callback(server.stop)
-        if reason := _wait_for(process, ready, settings.home):
-            raise ImagemillError(
-                f"the temporary Prefect server did not start: {reason}. It stores runs in the database of "
-                f"PREFECT_HOME={settings.home}: move a damaged database away, or set PREFECT_HOME to another folder. "
-                f"The whole log is {settings.home / LOG}."
-            )
-        # All but our end of the pipe is closed.
+        for theirs in (listener, alive, to_us, log):
+            theirs.close()
+        # What is left open is the server's.
         opened.pop_all()
-    return server
+    return _Server(process, f"{address}/api", password, settings.home, held_open, ready)
 
 
 def _pipe(opened: ExitStack) -> tuple[BinaryIO, BinaryIO]:
@@ -196,17 +210,27 @@ def _environment(settings: Settings, address: str, password: str) -> dict[str, s
     }
 
 
-def _wait_for(process: subprocess.Popen[bytes], ready: BinaryIO, home: Path) -> str | None:
-    """Wait until the server is ready; if it does not become ready, the reason."""
-    with ready, selectors.DefaultSelector() as selector:
-        selector.register(ready, selectors.EVENT_READ)
+def _wait_for(server: _Server) -> ImagemillError | None:
+    """Wait until the server is ready; the error if it does not become ready."""
+    if (reason := _reason_not_ready(server)) is None:
+        return None
+    return ImagemillError(
+        f"the temporary Prefect server did not start: {reason}. It stores runs in the database of "
+        f"PREFECT_HOME={server.home}: move a damaged database away, or set PREFECT_HOME to another folder. "
+        f"The whole log is {server.home / LOG}."
+    )
+
+
+def _reason_not_ready(server: _Server) -> str | None:
+    with server.ready, selectors.DefaultSelector() as selector:
+        selector.register(server.ready, selectors.EVENT_READ)
         if not selector.select(STARTUP_TIMEOUT_S):
             return f"it was not ready within {STARTUP_TIMEOUT_S:.0f} s"
-        line = ready.readline().decode(errors="replace").strip()
+        line = server.ready.readline().decode(errors="replace").strip()
     if line == server_process.READY:
         return None
-    code = process.wait()
-    return line or last_line(home) or _describe(code)
+    code = server.process.wait()
+    return line or last_line(server.home) or _describe(code)
 
 
 def _describe(code: int) -> str:

@@ -56,7 +56,7 @@ class Pool:
 
     @property
     def has_containers(self) -> bool:
-        """Whether runs have a separate file system."""
+        """True if runs have a separate file system."""
         return self.type != "process"
 
 
@@ -80,7 +80,7 @@ def make_pool(client: SyncPrefectClient, pool: Pool, runs_at_once: int) -> None:
     if there.type != pool.type:
         keep = f"give --pool-type {there.type}" if there.type in get_args(PoolType) else "deploy to another pool"
         raise ImagemillError(
-            f"the work pool {POOL!r} is there and is of type {shown(there.type)}, not {pool.type!r}: {keep}, or "
+            f"the work pool {POOL!r} exists and is of type {shown(there.type)}, not {pool.type!r}: {keep}, or "
             f"delete it (`prefect work-pool delete {POOL}`) and call this again."
         )
     update = WorkPoolUpdate(concurrency_limit=runs_at_once)

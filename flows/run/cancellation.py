@@ -1,8 +1,8 @@
 """Cancellation of a deployed run: the build sees it itself, and ends within seconds, whatever it still waits for.
 
-Prefect's worker tells a run that it is cancelled. A worker that has lost the server's events, or that was replaced
-while the run went on, does not (https://github.com/PrefectHQ/prefect/pull/20219), and the build would go on to its end.
-So the build looks at the state of its run now and then.
+Prefect's worker notifies a run that is cancelled. A worker that has lost the server's events, or that was replaced
+while the run continued, does not (https://github.com/PrefectHQ/prefect/pull/20219), and the build would run to its end.
+So the build polls the state of its run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ END_TIMEOUT_S = 10.0
 """Seconds from the signal until the process ends in any case. Prefect checks every 3 s and kills it after 30."""
 
 POLL_INTERVAL_S = 5.0
-"""Seconds between two looks at the state of a run. The second that finds it cancelled ends the build."""
+"""Seconds between two polls of a run's state. The second that finds it cancelled ends the build."""
 
 STATE_TIMEOUT_S = 3.0
 """Seconds in which the server must answer a build that is about to end."""
@@ -42,7 +42,7 @@ class BuildCancelled(Abort):
 
 
 class Watch:
-    """A look at the state of a deployed run now and then; interrupts the main thread once it is cancelled or deleted.
+    """Poll of a deployed run's state; interrupts the main thread once it is cancelled or deleted.
 
     ``runs``: the current run and those that it is part of, the deployed one last; none if none is deployed.
     """
@@ -62,7 +62,7 @@ class Watch:
         self._stop.set()
 
     def is_cancelled(self) -> bool:
-        """Whether the run is cancelled, by the last look or by what the server answers now."""
+        """True if the run is cancelled, by the last poll or by the server's answer now."""
         return self._is_cancelled or (bool(self.runs) and self._looks_cancelled(STATE_TIMEOUT_S))
 
     def _follow(self) -> None:
@@ -95,7 +95,7 @@ def ends_in_time() -> Iterator[None]:
 
     A busy server, or a worker in the middle of a batch, may take longer than a user waits after cancelling. Finished
     images are in complete files, and the workers end with this process. Raises BuildCancelled if the user cancelled the
-    run and no worker has told this process.
+    run and no worker has notified this process.
     """
     watch = Watch(deployed_runs())
     watch.start()
@@ -162,9 +162,9 @@ def deployed_runs() -> list[UUID]:
 
 
 def has_cancel_intent() -> bool:
-    """Whether a worker has told this process that a user cancelled the run.
+    """True if a worker has notified this process that a user cancelled the run.
 
-    False if Prefect does not tell cancelling from any other SIGTERM: it keeps the answer in a private module.
+    False if Prefect does not distinguish cancelling from any other SIGTERM: it keeps the answer in a private module.
     """
     try:
         from prefect._internal.control_listener import get_intent

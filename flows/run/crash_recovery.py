@@ -44,7 +44,7 @@ def lock_dataset(folder: Folder, name: str) -> Iterator[None]:
 
 
 def gave_up_state(folder: Folder) -> State | None:
-    """The state to end in after MAX_ATTEMPTS attempts without progress, else None.
+    """The state to end in after MAX_ATTEMPTS attempts without progress; None before.
 
     Its type is Crashed; its name keeps the automations from starting another attempt.
     """

@@ -42,7 +42,7 @@ from imagemill.flows.run.report.rate import RateHistory, rate_section
 from imagemill.tasks.progress import Progress
 
 EVENT_INTERVAL_S = 5.0
-"""Seconds between two looks for committed shards and rows set aside, each of which is an event."""
+"""Seconds between two searches for committed shards and rows set aside, each of which is an event."""
 
 UPDATE_INTERVALS_S = ((60.0, 5.0), (600.0, 30.0))
 """(Seconds of the build, seconds between two updates of the artifacts until then)."""
@@ -54,7 +54,7 @@ LOG_INTERVAL_S = 30.0
 """Least number of seconds between two log lines with the rate, each of which comes with an update."""
 
 LAST_UPDATE_TIMEOUT_S = 3.0
-"""How long a terminated build waits for its last update."""
+"""Seconds that a terminated build waits for its last update."""
 
 MAX_REPORTED = 100
 """Number of rows set aside that get a log line and an event each."""

@@ -115,7 +115,7 @@ def _location(folder: Folder) -> str:
     view = code_span(f"imagemill view {shlex.quote(str(root))}", limit=1000)
     return f"""{code_span(str(root), limit=1000)}
 
-To look at it in the browser, also while it is built: {view}
+To view it in the browser, also while it is built: {view}
 
 ```python
 from datasets import load_dataset

@@ -1,4 +1,4 @@
-"""Numbers of a build's shards on the dashboard: a run that is tried again goes on counting."""
+"""Numbers of a build's shards on the dashboard: a run that is tried again continues the count."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prefect.runtime import flow_run
 
 
 def shards_before() -> int:
-    """Number of shards that earlier attempts of this flow run have written, as its task runs tell.
+    """Number of shards that earlier attempts of this flow run have written, by its task runs.
 
     Only a run that is tried again asks the server. Its plan is of the missing rows alone, and would begin at 1 again.
     """

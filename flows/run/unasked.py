@@ -1,4 +1,4 @@
-"""What a build does while language models are not asked everything: it builds the rest, and ends with exit code 1."""
+"""Incomplete answers of language models: the build makes everything else, and ends with exit code 1."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def not_asked_about(candidates: list[SetAside]) -> BuildFailed:
     reasons = message("; ".join(dict.fromkeys(fault.reason for fault in candidates)), MAX_REASON)
     return BuildFailed(
         f"{count} not judged yet ({reasons}), and in rejected/ until then. Raise that limit, and run this again: it "
-        "goes on from there."
+        "continues from there."
     )
 
 
@@ -48,5 +48,5 @@ def _counted(loaded: Loaded) -> str:
     reasons = message(", ".join(loaded.unasked.reasons), MAX_REASON)
     return (
         f"{rows:,} {'rows are' if rows > 1 else 'row is'} not asked yet: {reasons}. "
-        "Raise that limit, and run this again: it goes on from there."
+        "Raise that limit, and run this again: it continues from there."
     )

@@ -1,4 +1,4 @@
-"""Application of the gallery: one function a page. Who may ask is the door's to decide (flows/view/door.py)."""
+"""Application of the gallery: one function a page. The door decides what is answered (flows/view/door.py)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class App:
         return Response(self._static[name], media_type=TYPES[Path(name).suffix])
 
     def not_found(self) -> Response:
-        """The page for an address that there is not."""
+        """The page for an unknown address."""
         return self._pages.message("There is no such page.", 404)
 
     def failed(self, request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ SCORE = "score_"
 
 
 def threshold_place(recipe: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
-    """Where a threshold for the scores in ``column`` stands: ("edit", "select", "where", "fits").
+    """Path of a threshold for the scores in ``column``: ("edit", "select", "where", "fits").
 
     None for a column that is no score of the recipe's scorers.
     """

@@ -49,7 +49,7 @@ class _Sent:
 class Asker:
     """Asks the questions of one place in the recipe.
 
-    ``asks_again``: whether a refusal of an earlier build is asked for again, once.
+    ``asks_again``: whether a question that an earlier build had refused is sent again, once.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Asker:
         self._decoders = asyncio.Semaphore(MAX_DECODED)
 
     async def answer(self, question: Question, read: Read | None = None) -> Answer:
-        """The answer to a question, asked for only if there is none yet. ``read`` decodes its images, which are files.
+        """The answer to a question, requested only if there is none yet. ``read`` decodes its images, which are files.
 
         Raises BudgetReached, ApiFault or BadRow if this question has no answer, BuildFailed if the API is at fault.
         """

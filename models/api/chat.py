@@ -68,7 +68,7 @@ class _SchemaRefused(Exception):
 
 @dataclass
 class _Asked:
-    """What a question has taken so far."""
+    """Use of a question so far."""
 
     before: Callable[[], None]
     requests: int = 0
@@ -102,7 +102,7 @@ class ChatClient:
         await self._transport.close()
 
     async def ask(self, question: ChatQuestion, before_request: Callable[[], None]) -> Reply:
-        """The model's answer; an unreadable one is asked for once more, with what is wrong with it.
+        """The model's answer; an unreadable one is requested once more, with its fault.
 
         ``before_request`` is called before each HTTP request, and may raise. Raises ApiFault where there is no answer
         to this question, BuildFailed where the API itself is at fault.
@@ -125,7 +125,7 @@ class ChatClient:
             elif completion.ended_early:
                 why = f"it ends at the limit of its tokens (max_tokens), where {why}"
             correction = _correction(question, text, why)
-        return asked.reply(None, f"the model's answer is unreadable, as {why}. It says: {words_of(text)}", text)
+        return asked.reply(None, f"the model's answer is unreadable, as {why}. Its answer: {words_of(text)}", text)
 
     async def _complete(self, question: ChatQuestion, correction: list[Message], asked: _Asked) -> Completion:
         """One completion; a malformed response is requested once more."""

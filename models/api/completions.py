@@ -15,7 +15,7 @@ MAX_BYTES = 2**20
 """Size limit of a response with words; of a longer one nothing is read."""
 
 MAX_STARTS = 50
-"""Opening braces at which an answer's JSON object is looked for."""
+"""Opening braces that are tried as the beginning of an answer's JSON object."""
 
 _DECODER = json.JSONDecoder(strict=False)
 """Models write line ends into texts as they are."""
@@ -29,9 +29,9 @@ class Completion:
     refusal: str | None = None
     """The model's words where it, or its server's filter, refuses."""
     ended_early: bool = False
-    """Whether the answer was cut at the most tokens that it may have."""
+    """True if the answer was cut at its limit of tokens."""
     too_long: bool = False
-    """Whether its server sent more than is read."""
+    """True if its server sent more than is read."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 

@@ -74,13 +74,13 @@ def field_at_fault(content: bytes) -> str | None:
 
 
 def is_filtered(content: bytes) -> bool:
-    """Whether a refusal is a content filter's: it concerns what was asked, and another request changes nothing."""
+    """True if a refusal is a content filter's: it concerns the question, and another request changes nothing."""
     error = _error(content)
     return any(error.get(name) in ("content_filter", "content_policy_violation") for name in ("code", "type"))
 
 
 def is_out_of_money(content: bytes) -> bool:
-    """Whether a 429 is about an exhausted account, where waiting does not help."""
+    """True if a 429 is about an exhausted account, where waiting does not help."""
     error = _error(content)
     return "insufficient_quota" in (error.get("code"), error.get("type"))
 

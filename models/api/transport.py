@@ -176,23 +176,25 @@ class Transport:
             return
         answer = self.without_key(f"{status} {response.reason_phrase}: {explain(content)}")
         if status == 429 and is_out_of_money(content):
-            raise BuildFailed(self._systematic(f"it requires payment. It says: {answer}"))
+            raise BuildFailed(self._systematic(f"it requires payment. Its answer: {answer}"))
         if status in _TRANSIENT:
             wait = retry_after_s(response.headers.get("retry-after"))
             if wait is not None and wait > MAX_RETRY_AFTER_S:
-                raise BuildFailed(self._systematic(f"it asks to retry after {wait:.0f} s. It says: {answer}"))
+                raise BuildFailed(self._systematic(f"it asks to retry after {wait:.0f} s. Its answer: {answer}"))
             raise _Retry(f"the API answered {answer}", wait, is_systematic=status == 429)
         if status in _SYSTEMATIC:
             key = f" (its key is {self._key_from})" if status in (401, 403) else ""
-            raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. It says: {answer}"))
+            raise BuildFailed(self._systematic(f"it {_SYSTEMATIC[status]}{key}. Its answer: {answer}"))
         if status < 400:
             to = response.headers.get("location", "elsewhere")
             raise BuildFailed(
-                self._systematic(f"it redirects to {shown_path(to)}: give that as base_url. It says: {answer}")
+                self._systematic(f"it redirects to {shown_path(to)}: give that as base_url. Its answer: {answer}")
             )
         if field := field_at_fault(content):
             hint = "set api.send_seed to false" if field == "seed" else "change or leave out that setting"
-            raise BuildFailed(self._systematic(f"it does not take the field {shown(field)}: {hint}. It says: {answer}"))
+            raise BuildFailed(
+                self._systematic(f"it does not take the field {shown(field)}: {hint}. Its answer: {answer}")
+            )
         raise ApiFault(f"the API refused: {answer}", 1)
 
     def without_key(self, text: str) -> str:

@@ -43,7 +43,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def with_newest_words(pipeline: FluxPipeline) -> FluxPipeline:
-    """The pipeline with this code's tokenizer: a colour that is said of the background begins as the colour's word."""
+    """The pipeline with this code's tokenizer: a background's colour begins as the colour's word."""
     known = pipeline.tokenizer.get_vocab()
     rows = torch.tensor([known[word.removeprefix("background_") if word not in known else word] for word in VOCABULARY])
     fresh = make_pipeline()

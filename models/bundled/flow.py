@@ -141,7 +141,7 @@ def draw_texts(edits: Edits, rng: np.random.Generator, picks: np.ndarray, side: 
 
 
 def teach_reading(model: Denoiser, reader: Reader, tokenizer, edits: Edits, device, heads_alone: bool) -> None:
-    """Train the text encoders alone, with the heads of `reader`, until they can say what a text asks for.
+    """Train the text encoders alone, with the heads of `reader`, until they recognise what a text asks for.
 
     ``heads_alone`` leaves encoders that a trained transformer reads as they are.
     """

@@ -54,7 +54,7 @@ class Run:
 
     @property
     def share(self) -> float:
-        """How much of the time is spent, 0..1."""
+        """Share of the time that is spent, 0..1."""
         return self.seconds / self.limit
 
     def save(self) -> None:

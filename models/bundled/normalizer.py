@@ -10,7 +10,7 @@ from tokenizers import Regex, normalizers
 from imagemill.models.bundled.scenes import COLOURS, SHAPES
 
 BACKGROUND = "background_{}"
-"""Word for a colour that is said of the background: in which order the two colours come then no longer matters."""
+"""Prefix for a background's colour: then the order of the two colours does not matter."""
 
 SYNONYMS = {
     "large": ("big", "huge", "giant", "enormous", "massive", "oversized"),
@@ -63,7 +63,7 @@ PLACE_WORDS = (
     *("in", "on", "at", "to", "near", "the", "left", "right", "top", "bottom", "upper", "lower"),
     *("centre", "center", "middle", "side", "edge"),
 )
-"""Words that a place is said with."""
+"""Words that name a place."""
 
 EDIT_VERBS = ("make", "turn", "paint", "change", "colour", "recolour", "replace", "swap", "let", "put")
 """Words that an edit begins with."""

@@ -29,7 +29,7 @@ def labels(scene: Scene, before: Scene | None = None) -> list[int]:
 
 
 class Reader(nn.Module):
-    """How badly the encoders' outputs tell what was asked, as a mean cross-entropy."""
+    """Heads that read a text's fields from the encoders' outputs. Called, gives their mean cross-entropy."""
 
     def __init__(self):
         super().__init__()

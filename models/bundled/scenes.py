@@ -80,7 +80,7 @@ SHAPES = {"circle": _circle, "square": _square, "triangle": _triangle, "star": _
 
 
 def coverage(shape: str, x, y, radius) -> np.ndarray:
-    """How much of each pixel the shapes cover, (n, 64, 64) in 0..1, from centres and radii in pixels, each (n,)."""
+    """Share of each pixel that the shapes cover, (n, 64, 64) in 0..1, from centres and radii in pixels, each (n,)."""
     grid = np.arange(IMAGE_SIZE, dtype=np.float32) + 0.5
     x, y, radius = (np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (x, y, radius))
     return np.clip(0.5 - SHAPES[shape](grid[None, None, :] - x, grid[None, :, None] - y, radius), 0, 1)

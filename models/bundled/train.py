@@ -4,7 +4,7 @@ python -m models.bundled.train --autoencoder-minutes 20 --minutes 75 --decoder-m
 python -m models.bundled.train --further models/bundled/model --minutes 68 --rate 3e-4 --pairs 12000 --output FOLDER
 python -m models.bundled.train --batch 512 --autoencoder-batch 128 --pairs 200000  # a GPU, found by itself, in bf16
 
-It needs no data: the scenes are drawn by models/bundled/scenes.py. Killed, it goes on from its last checkpoint in
+It needs no data: the scenes are drawn by models/bundled/scenes.py. Killed, it continues from its last checkpoint in
 --work when it is started again; with other settings, start with another --work.
 """
 

@@ -3,7 +3,7 @@
 python -m imagemill.models.bundled.train_clip --minutes 60  # one core
 python -m imagemill.models.bundled.train_clip --further models/bundled/clip --minutes 30 --rate 5e-4 --output FOLDER
 
-It needs no data: scenes.py draws the images, and wording.py and typed.py say them. Killed, it goes on from its last
+It needs no data: scenes.py draws the images, and wording.py and typed.py word them. Killed, it continues from its last
 checkpoint in --work when it is started again; with other settings, start with another --work.
 
 A batch is made of groups: a scene and seven that differ from it in one field each (shape and position twice). So the

@@ -195,7 +195,7 @@ ARTICLE_SHARE = 0.15  # of the articles before a word are left out, or put in wh
 
 
 def default_of(field: str, scene: Scene) -> str:
-    """What a prompt for this scene means where it leaves the field unsaid: a white shape alone is on black."""
+    """The default that a prompt for this scene leaves unsaid: a white shape alone is on black."""
     return "black" if field == "background" and scene.colour == "white" else DEFAULTS[field]
 
 

@@ -1,4 +1,4 @@
-"""What people say about the bundled model's scenes: prompts and edit instructions in several wordings, and back.
+"""Wordings of the bundled model's scenes: prompts and edit instructions in several ways, and back.
 
 What a prompt leaves unsaid has a default: large, in the centre, on a white background.
 """

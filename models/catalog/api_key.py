@@ -46,12 +46,12 @@ def check_key(field: str, api: ServerApi) -> None:
 
 
 def may_get_key(api: ServerApi) -> bool:
-    """Whether the machine's owner lets this API's origin have a key. Raises RecipeError for an invalid list."""
+    """True if the machine's owner lets this API's origin have a key. Raises RecipeError for an invalid list."""
     return is_loopback(origin_of(api.base_url)) or is_listed(api)
 
 
 def is_listed(api: ServerApi) -> bool:
-    """Whether the machine's owner has named this API's origin. Raises RecipeError for an invalid list."""
+    """True if the machine's owner has named this API's origin. Raises RecipeError for an invalid list."""
     return origin_of(api.base_url) in (*DEFAULT_ORIGINS, *_listed())
 
 

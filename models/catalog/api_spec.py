@@ -54,7 +54,7 @@ class ApiSpec:
         return {"backend": "openai", "model": self.name, **revision, **self.api.identity()}
 
     def facts(self) -> ModelFacts:
-        """What planning needs to know."""
+        """Facts for planning."""
         return ModelFacts(
             name=self.name,
             revision=self.revision,

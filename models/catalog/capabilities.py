@@ -218,7 +218,7 @@ _EMBEDDED = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline", "Hunyuan
 
 
 def uses_guidance(declared: bool | None, family: str, folder: Path | None, given: bool | None = None) -> bool:
-    """Whether a model makes use of a guidance scale.
+    """True if a model makes use of a guidance scale.
 
     ``declared`` is the catalog's answer; without one the configs in the model's ``folder`` decide. A model that
     neither describes, such as a repository's, is taken to use it. ``given``: whether a transformer that is loaded in

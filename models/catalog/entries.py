@@ -30,7 +30,7 @@ class _Entry(BaseModel):
 
 
 class ControlnetCall(_Entry):
-    """How a task is called with a ControlNet."""
+    """Call of a task with a ControlNet."""
 
     pipeline: str
     part: str
@@ -39,28 +39,28 @@ class ControlnetCall(_Entry):
 
 
 class TaskCall(_Entry):
-    """How one task of a family is called. None: as the family has it."""
+    """Call of one task of a family. None: as the family has it."""
 
     pipeline: str
     strength: float | None = Field(None, gt=0, le=1)
-    """How much of the source is regenerated, 0 to 1; None where the pipeline takes no strength."""
+    """Share of the source that is regenerated, 0 to 1; None where the pipeline takes no strength."""
     max_batch: int | None = Field(None, ge=1)
     references: bool = False
-    """Whether a list of images belongs to one row; max_batch is then 1."""
+    """True if a list of images belongs to one row; max_batch is then 1."""
     stitches: bool = False
-    """Whether its input image may be larger than the generated one, so that references can stand beside it."""
+    """True if its input image may be larger than the generated one, so that references can stand beside it."""
     schedulers: list[SchedulerName] | None = None
     only: list[tuple[int, int]] | None = None
     """The only widths and heights, in pixels, that the pipeline generates; None: any."""
     controlnet: ControlnetCall | None = None
     """None where none generates reproducibly."""
     ip_adapter: bool = False
-    """Whether its pipeline takes an IP-Adapter, with or without a ControlNet."""
+    """True if its pipeline takes an IP-Adapter, with or without a ControlNet."""
     arguments: dict[str, bool | int | float | str] = {}
     """Further arguments of every call."""
 
     def takes(self, layout: str) -> bool:
-        """Whether a row may have references in this layout (the recipe's references_layout)."""
+        """True if a row may have references in this layout (the recipe's references_layout)."""
         return self.stitches if layout == "stitch" else self.references
 
 
@@ -71,7 +71,7 @@ class Family(_Entry):
     version: int = Field(1, ge=1)
     """Raised when imagemill calls its pipelines in another way, so that all of their images are generated again."""
     texts_vary: bool = False
-    """Whether the length of what its pipelines make of a text depends on it: speed.compile makes one graph for all."""
+    """True if the length of what its pipelines make of a text depends on it: speed.compile makes one graph for all."""
     schedulers: list[SchedulerName] = []
     """Those that it can generate with beside its own."""
     dtype: Literal["float32", "bfloat16", "float16"]
@@ -81,17 +81,17 @@ class Family(_Entry):
     guidance_scale: float | None = Field(None, ge=0)
     guidance_argument: str = "guidance_scale"
     uses_guidance: bool | None = None
-    """Whether a guidance scale changes anything; None: the model's files decide, and by default it does."""
+    """True if a guidance scale changes anything; None: the model's files decide, and by default it does."""
     image_guidance_scale: float | None = Field(None, ge=0)
     size_multiple: int = Field(ge=1)
     buckets: list[tuple[int, int]] | None = None
     """Widths and heights, in pixels, that its makers recommend; None: derived from its area and multiple."""
     only_buckets: bool = False
-    """Whether the pipeline generates no other sizes."""
+    """True if the pipeline generates no other sizes."""
     negative_prompt: bool
     empty_negative: str | None = None
     true_cfg: bool = False
-    """Whether its pipelines take a negative prompt if they are given a true_cfg_scale, and none otherwise."""
+    """True if its pipelines take a negative prompt if they are given a true_cfg_scale, and none otherwise."""
     max_sequence_length: int | None = Field(None, ge=1)
     min_steps: int = Field(1, ge=1)
     """The fewest steps with its published scheduler."""
@@ -106,14 +106,14 @@ class Entry(_Entry):
     repository: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
     folder: str | None = None
     earlier: list[str] = []
-    """Folders with earlier weights, the oldest first: a dataset that was begun with one of them goes on with it."""
+    """Folders with earlier weights, the oldest first: a dataset that was begun with one of them continues with it."""
     revision: str | None = None
     aliases: list[str] = []
     """Further names, which other tools use for it. All names and aliases count in any capitals."""
     parts: dict[str, str] = {}
     """Parts that its repository lacks: name in the pipeline -> repository."""
     preset: NamedPreset = None
-    """Steps, guidance and scheduler together; what the entry or the recipe has of its own counts more."""
+    """Steps, guidance and scheduler together; settings of the entry or the recipe override them."""
     tasks: list[Task] | None = None
     """Those of its family's tasks that the model was trained for; None: all."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -151,7 +151,7 @@ class Entry(_Entry):
         return {**family.model_dump(exclude={"tasks", "schedulers"}), **sizes, **preset, **own}
 
     def calls(self, family: Family) -> dict[Task, TaskCall]:
-        """How each task that the model can do is called."""
+        """Call of each task that the model can do."""
         return {task: call for task, call in family.tasks.items() if self.tasks is None or task in self.tasks}
 
 

@@ -31,11 +31,11 @@ class ExternalPart:
     """One part, known exactly. Travels to the workers."""
 
     name: str
-    """Its name in the pipeline: a ``tokenizer...``, else a language model."""
+    """Its name in the pipeline: a ``tokenizer...``, or a language model."""
     source: ModelSource
     """A repository; where it is given also a local folder or file."""
     is_given: bool = False
-    """Whether it is loaded in place of the model's own, and so is of the class that the model's index names."""
+    """True if it is loaded in place of the model's own, and so is of the class that the model's index names."""
     subfolder: str | None = None
     """Of a repository; None: its root."""
     file: str | None = None
@@ -120,7 +120,7 @@ def _check_file(field: str, path: Path) -> None:
 
 
 def given_guidance(field: str, parts: tuple[ExternalPart, ...]) -> bool | None:
-    """Whether a transformer of FLUX.1 that is given has an input for guidance; None where none is given, or here."""
+    """True if a given transformer of FLUX.1 has an input for guidance; None where none is given, or none is local."""
     path = next((part.local() for part in parts if part.is_given and part.name == "transformer"), None)
     if path is None or path.suffix.lower() == GGUF:
         return None

@@ -26,16 +26,16 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What can be asked of a model."""
+    """Settings that a model can take."""
 
     size_multiple: int
     """Width and height are multiples of this many pixels."""
     negative_prompt: bool
-    """Whether it makes use of one."""
+    """True if it makes use of one."""
     true_cfg: bool = False
-    """Whether it makes use of one if the recipe gives a true_cfg_scale."""
+    """True if it makes use of one if the recipe gives a true_cfg_scale."""
     uses_guidance: bool = True
-    """Whether it makes use of a guidance scale."""
+    """True if it makes use of a guidance scale."""
     min_steps: int = 1
     """The fewest denoising steps that make sense with its strength (models.catalog.capabilities.fewest_steps)."""
     max_batch: int | None = None
@@ -43,4 +43,4 @@ class Limits:
     buckets: tuple[tuple[int, int], ...] = ()
     """Widths and heights that it generates best, in pixels, its own first."""
     only_buckets: bool = False
-    """Whether it generates no other sizes."""
+    """True if it generates no other sizes."""

@@ -1,4 +1,4 @@
-"""Files of a model in a local folder: hashes, and what index and weights say of themselves."""
+"""Files of a model in a local folder: hashes, and the facts that index and weights declare."""
 
 from __future__ import annotations
 

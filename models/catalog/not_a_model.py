@@ -20,7 +20,7 @@ CHECKPOINTS = (".safetensors", ".ckpt", ".gguf", ".sft")
 """Suffixes of files that hold a whole model, or its largest part."""
 
 NEAREST = 3
-"""How many names of the catalog a message offers."""
+"""Most names of the catalog that a message offers."""
 
 
 def not_a_model(field: str, name: str, catalog: Catalog) -> UnknownModel:

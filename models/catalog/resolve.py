@@ -198,7 +198,7 @@ class Resolver:
         return path.read_bytes()[:MAX_INDEX_BYTES].decode("utf-8", "replace")
 
     def _call(self, step: Step, section: Generate | Edit, entry: Entry | None, family: Family) -> TaskCall:
-        """How the section's task is called. Raises RecipeError where the model cannot do it."""
+        """Call of the section's task. Raises RecipeError where the model cannot do it."""
         calls, task = entry.calls(family) if entry else family.tasks, task_of(section)
         if task in calls:
             if isinstance(section, Edit) and section.references:
@@ -216,7 +216,7 @@ class Resolver:
 def _settings(
     field: str, section: Generate | Edit, entry: Entry | None, family: Family, source: ModelSource
 ) -> dict[str, Any]:
-    """The family's settings with the entry's over them, in the dtype that the section, else the files, ask for."""
+    """The family's settings with the entry's over them, in the dtype of the section or, without one, of the files."""
     settings = entry.settings(family) if entry else family.model_dump(exclude={"tasks", "schedulers"})
     if section.dtype != "auto":
         return {**settings, "dtype": section.dtype}

@@ -31,7 +31,7 @@ class ModelSource:
     entry: str | None = None
     """Name in the catalog of a model whose weights lie in several folders; None: there is nothing to choose."""
     is_checkpoint: bool = False
-    """Whether the location is one file that holds a whole model."""
+    """True if the location is one file that holds a whole model."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -66,8 +66,8 @@ class ModelSource:
 class Locator:
     """Finds what a recipe names, on this machine or on the Hub.
 
-    The Hub is asked for the newest commit once a dataset: a later build takes the pinned one, so that a commit to a
-    repository's readme regenerates nothing.
+    The newest commit is requested from the Hub once a dataset: a later build takes the pinned one, so that a commit to
+    a repository's readme regenerates nothing.
     """
 
     cache_dir: str | None = None
@@ -77,22 +77,22 @@ class Locator:
     pinned_files: Mapping[str, str] = field(default_factory=dict)
     """ModelSource.pin -> hash of one of a catalog entry's folders."""
     pins_folders: bool = True
-    """Whether the dataset was begun by a version that pins them: an older one knew but the first folder."""
+    """True if the dataset was begun by a version that pins them: an older one knew but the first folder."""
     hashes_templates: bool = True
-    """Whether chat templates are part of a folder's identity: not in a dataset that an older version began."""
+    """True if chat templates are part of a folder's identity: not in a dataset that an older version began."""
     catalogued: Mapping[str, bool] = field(default_factory=dict)
     """ModelSource.pin -> whether the dataset has it as a model of the catalog, or with its family's settings alone."""
 
     def is_catalogued(self, *pins: str) -> bool:
-        """Whether a repository that the catalog has is that model, with these names of its pinned commit.
+        """True if a repository that the catalog has is that model, with these names of its pinned commit.
 
-        A dataset that pinned it and says nothing more is of a version that gave every 'org/name' its family's settings.
+        A dataset that pinned it and nothing more is of a version that gave every 'org/name' its family's settings.
         """
         decided = [self.catalogued[pin] for pin in pins if pin in self.catalogued]
         return all(decided) if decided else not any(pin in self.pinned for pin in pins)
 
     def locate(self, field: str, key: str, name: str, revision: str | None, local: str) -> Path | ModelSource:
-        """The path on this machine that ``name`` is, else the repository, at a commit.
+        """The path on this machine that ``name`` is, or the repository, at a commit.
 
         ``field`` is the recipe's section that has ``name`` under ``key``; ``local`` says what may lie on this machine.
         Raises RecipeError and UnknownModel, naming the field.
@@ -131,7 +131,7 @@ class Locator:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name has the form 'org/name'."""
+    """True if a name has the form 'org/name'."""
     return bool(_REPOSITORY.fullmatch(name))
 
 

@@ -32,7 +32,7 @@ Step = str
 """Name of a recipe's step (data.config.chain): ``generate``, ``edit``, ``edit 2``."""
 
 Task = Literal["text-to-image", "instruction", "image-to-image", "inpaint"]
-"""What a pipeline is called for: the first by `generate`, the others by `edit`."""
+"""Tasks that a pipeline is called for: the first by `generate`, the others by `edit`."""
 
 
 Quantized = Literal["named", "large"]
@@ -42,7 +42,7 @@ Quantized = Literal["named", "large"]
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """How a step calls its pipeline, whatever the row."""
+    """Call of a step's pipeline, the same for all rows."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of every call, such as strength."""
@@ -54,13 +54,13 @@ class CallSettings:
     version: int = 1
     """Of the family's calls (models.catalog.entries.Family)."""
     texts_vary: bool = False
-    """Whether the length of what the pipeline makes of a text depends on the text."""
+    """True if the length of what the pipeline makes of a text depends on the text."""
     stitches: bool = False
-    """Whether a row's references stand beside its image, in one."""
+    """True if a row's references stand beside its image, in one."""
     keep_unmasked: bool = False
-    """Whether an inpainted image has its source's pixels where the mask is black."""
+    """True if an inpainted image has its source's pixels where the mask is black."""
     to_bucket: bool = False
-    """Whether an edit has the model's size of the nearest shape, rather than its source's size."""
+    """True if an edit has the model's size of the nearest shape, rather than its source's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,14 @@ class ModelSpec:
     speed: Speed = field(default_factory=Speed)
     memory: Memory = field(default_factory=Memory)
     quantized: Quantized = "named"
-    """Which parts the memory settings quantize."""
+    """Parts that the memory settings quantize."""
     cache_dir: str | None = None
     """The Hub's cache; None: the default."""
     licence: str = "unknown"
     is_catalogued: bool = False
-    """Whether its settings are those of an entry of the catalog, and not its family's alone."""
+    """True if its settings are those of an entry of the catalog, and not its family's alone."""
     is_untried: bool = False
-    """Whether its family is a user's, or known by its signature alone: its first rows have to prove it."""
+    """True if its family is a user's, or known by its signature alone: its first rows have to prove it."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class ModelSpec:
         return (self.source, *(file.source for file in files))
 
     def facts(self) -> ModelFacts:
-        """What planning needs to know."""
+        """Facts for planning."""
         defaults, limits = self.defaults, self.limits
         return ModelFacts(
             name=self.name,
@@ -171,14 +171,14 @@ Model = ModelSpec | ApiSpec
 
 
 def is_untried(model: Model) -> bool:
-    """Whether imagemill's tests do not have a model's family."""
+    """True if imagemill's tests do not have a model's family."""
     return isinstance(model, ModelSpec) and model.is_untried
 
 
 def untried_families(models: Iterable[Model]) -> list[str]:
-    """What a user is told of models whose families imagemill's tests do not have, a sentence for each."""
+    """Warnings of models whose families imagemill's tests do not have, a sentence for each."""
     return [
-        f"{shown(model.name)} is a {model.pipeline}, untried by imagemill: its first rows have to prove that an image "
+        f"{shown(model.name)} is a {model.pipeline}, untested by imagemill: its first rows have to prove that an image "
         "depends on its row alone."
         for model in loaded_here(models)
         if model.is_untried

@@ -15,7 +15,7 @@ IN_MEMORY = "made in memory"
 LARGE = "saved and loaded, called without a build"
 """The same without a build: whatever size is requested, it generates a megapixel and scales that down."""
 
-OWN_SIZES = "saved and loaded, called without a build at a size of its own"
+OWN_SIZES = "saved and loaded, called without a build at the one size that it generates"
 """The same without a build: it generates one number of pixels only."""
 
 TRIED: dict[str, dict[str, str]] = {

@@ -38,5 +38,5 @@ def true_cfg_argument(
 
 
 def unless_true_cfg(step: str, limits: Limits) -> str:
-    """What an error says of a negative prompt that the model does not read, if a true_cfg_scale would change that."""
+    """Hint of an error about a negative prompt that the model does not read, if a true_cfg_scale would change that."""
     return f", or give recipe.{step}.true_cfg_scale too, such as 2" if limits.true_cfg else ""

@@ -68,7 +68,7 @@ def needed_of_scorer(repository: str, paths: Iterable[str]) -> list[str]:
 
 
 def _is_setting(name: str, variant: str) -> bool:
-    """Whether a part's file has settings, or is the index of the weights of this variant ("" for none)."""
+    """True if a part's file has settings, or is the index of the weights of this variant ("" for none)."""
     if name.endswith(".json") and ".index." in name:
         index = _WEIGHTS_INDEX.fullmatch(name)
         return index is not None and (index[2] or "") == variant
@@ -76,14 +76,14 @@ def _is_setting(name: str, variant: str) -> bool:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a model's folder has all files that it is loaded from."""
+    """True if a model's folder has all files that it is loaded from."""
     if not (folder / "model_index.json").is_file():
         return _scorer_is_whole(folder)
     return all(_part_is_whole(folder / name) for name in parts_of((folder / "model_index.json").read_text("utf-8")))
 
 
 def _scorer_is_whole(folder: Path) -> bool:
-    """Whether a folder has the weights of a scorer's model or head, and all shards of them."""
+    """True if a folder has the weights of a scorer's model or head, and all shards of them."""
     names = _names(folder)
     return any(name.endswith(".safetensors") for name in names) and _has_shards(folder, names)
 
@@ -93,7 +93,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def _has_shards(folder: Path, names: Set[str]) -> bool:
-    """Whether all shards are there that an index lists."""
+    """True if all shards that an index lists exist."""
     for name in filter(_WEIGHTS_INDEX.fullmatch, names):
         weight_map: Mapping[str, str] = json.loads((folder / name).read_text("utf-8"))["weight_map"]
         if not set(weight_map.values()) <= names:

@@ -17,7 +17,7 @@ CacheState = Literal["whole", "part", "none", "folder"]
 
 @dataclass(frozen=True, slots=True)
 class CacheStatus:
-    """How much of a model is on this machine."""
+    """Share of a model that is on this machine."""
 
     state: CacheState
     bytes: int = 0
@@ -80,14 +80,14 @@ def cache_root(repository: str, cache_dir: str | None) -> Path:
 
 
 def cache_status_of(entry: Entry | ScorerEntry, cache_dir: str | None) -> CacheStatus:
-    """How much of an entry is on this machine, at its commit, or at the newest one that the cache knows."""
+    """Share of an entry that is on this machine, at its commit, or at the newest one that the cache knows."""
     if entry.folder:
         return CacheStatus("folder", bytes_in(Path(entry.folder)))
     return cache_status_of_repository(entry.repository, entry.revision, cache_dir)
 
 
 def cache_status_of_repository(repository: str, revision: str | None, cache_dir: str | None) -> CacheStatus:
-    """How much of a repository is in the hub's cache at a revision; None: at its default branch."""
+    """Share of a repository that is in the hub's cache at a revision; None: at its default branch."""
     root = cache_root(repository, cache_dir)
     ref = root / "refs" / (revision or "main")
     commit = ref.read_text().strip() if ref.is_file() else revision

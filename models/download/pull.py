@@ -50,7 +50,7 @@ class Pulled:
     downloaded: int
     """Bytes of large files that were missing before."""
     is_scorer: bool = False
-    """Whether it judges images, and generates none."""
+    """True if it judges images, and generates none."""
 
 
 def pull(

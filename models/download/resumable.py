@@ -109,7 +109,7 @@ def _sha256(file: RepoFile) -> str | None:
 
 
 def _is_right(path: Path, file: RepoFile) -> bool:
-    """Whether a file has the repository's size and checksum."""
+    """True if a file has the repository's size and checksum."""
     if path.stat().st_size != file.size:
         return False
     if file.lfs:

@@ -90,7 +90,7 @@ def _seconds(draw: Callable[[int], Any], size: int, clock: Callable[[], float]) 
 
 
 def _fits_twice() -> bool:
-    """Whether twice the activations of the last trial fit beside the weights; on a CPU, memory does not decide."""
+    """True if twice the activations of the last trial fit beside the weights; on a CPU, memory does not decide."""
     if not torch.cuda.is_available():
         return True
     _, total = torch.cuda.mem_get_info()

@@ -52,13 +52,13 @@ class Measure:
     combine: Callable[[Sequence[Any]], Any] | None = None
     """Values of a row's images -> the row's value. If None, each step has a column."""
     needs_pipeline: bool = False
-    """Whether an image can be measured only while it is generated; all other measures also cover staged images."""
+    """True if an image can be measured only while it is generated; all other measures also cover staged images."""
     load: Callable[[MeasureContext], Any] | None = None
     """Loads the measure's model, before the batch size is found beside it."""
     fault: Callable[[Any, Any], str | None] | None = None
     """(value, setting) -> reason to set the image aside, or None."""
     is_column: Callable[[Settings], bool] = bool
-    """Whether the dataset stores the values."""
+    """True if the dataset stores the values."""
     digest: Callable[[Settings], Mapping[str, Any]] | None = None
     """Entries in the schema's digest, which all row keys contain; by default the settings under the measure's name."""
 

@@ -123,7 +123,7 @@ def _negatives(spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> list[str] | 
 
 
 def text_tokens(pipeline: Any, spec: ModelSpec) -> int | None:
-    """``max_sequence_length``: the spec's, else that of the pipeline's long text encoder, at most 512."""
+    """``max_sequence_length``: the spec's, or that of the pipeline's long text encoder, at most 512."""
     tokenizer = getattr(pipeline, "tokenizer_2", None)
     if spec.call.max_sequence_length or tokenizer is None:
         return spec.call.max_sequence_length

@@ -1,4 +1,4 @@
-"""Guard of the rows' seeds: a call that draws from a global generator has noise that no row's seed decides."""
+"""Guard of the rows' seeds: a call that reads a global generator has noise that no row's seed decides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imagemill.data.messages import shown
 def all_noise_is_seeded(pipeline: Any, model: str) -> Iterator[None]:
     """Raises RecipeError where the block moves the state of a global generator of torch or numpy.
 
-    Python's own is not watched: other threads of a worker, such as its cluster's, draw from it too.
+    Python's own is not watched: other threads of a worker, such as its cluster's, read it too.
     """
     before = _states()
     yield
@@ -26,7 +26,7 @@ def all_noise_is_seeded(pipeline: Any, model: str) -> Iterator[None]:
         return
     scheduler = type(getattr(pipeline, "scheduler", None)).__name__
     raise RecipeError(
-        f"the model {shown(model)} drew random numbers that no row's seed decides (from {', '.join(moved)}), so none "
+        f"the model {shown(model)} used random numbers that no row's seed decides (from {', '.join(moved)}), so none "
         f"of its images could be generated again. Most often its scheduler, here {shown(scheduler)}, adds them: set "
         "the step's scheduler to one that the model can generate with, such as flow-match euler "
         "(docs/topics/steering.md), or take another model."
@@ -34,7 +34,7 @@ def all_noise_is_seeded(pipeline: Any, model: str) -> Iterator[None]:
 
 
 def _states() -> dict[str, bytes]:
-    """States of the global generators that a call may draw from; no device is waited for."""
+    """States of the global generators that a call may read; no device is waited for."""
     keys, position = np.random.get_state()[1:3]
     states = {"torch's for the CPU": torch.get_rng_state(), "numpy's": np.append(keys, position)}
     if torch.cuda.is_initialized():

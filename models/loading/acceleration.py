@@ -81,7 +81,7 @@ def within_graph_limit(speed: Speed, model: str) -> Iterator[None]:
         raise BuildFailed(
             f"the model {shown(model)} has {torch._dynamo.config.recompile_limit} compiled graphs in this worker, and "
             "an image needs another: each image size and batch size is one. Uncompiled it would have other bits. Build "
-            "again to go on with new workers; or use fewer sizes, or set the step's speed.compile to false."
+            "again to continue with new workers; or use fewer sizes, or set the step's speed.compile to false."
         ) from error
 
 

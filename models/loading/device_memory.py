@@ -26,7 +26,7 @@ LIMIT = "IMAGEMILL_DEVICE_GIB"
 
 
 def is_limited() -> bool:
-    """Whether this worker may have only so many weights on its device."""
+    """True if this worker has a limit of weights on its device."""
     return bool(os.environ.get(LIMIT))
 
 

@@ -106,7 +106,7 @@ def _from_gguf(spec: ModelSpec, part: ExternalPart, path: Path, kind: str, folde
         raise RecipeError(_unfit(spec, part.name, path, "diffusers reads transformers and UNets alone from GGUF"))
     own = folder / part.name / "config.json"
     if not own.is_file():
-        raise RecipeError(_unfit(spec, part.name, path, "the model has no configuration of its own to read it by"))
+        raise RecipeError(_unfit(spec, part.name, path, "the model has no configuration to read it by"))
     config, dtype = json.loads(own.read_bytes()), getattr(torch, spec.dtype)
     tensors = import_module("diffusers.models.model_loading_utils").load_gguf_checkpoint(str(path))
     if kind == "FluxTransformer2DModel":

@@ -35,7 +35,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_
 """Texts of those that torch does not raise as OutOfMemoryError: of the CPU's allocator, Apple's, cuBLAS."""
 
 ANSWER_TIMEOUT_S = 300.0
-"""Wait for a device after an error; one that has not finished its queued work by then hangs."""
+"""Wait for a device after an error; one that has not finished its queued work within the limit hangs."""
 
 
 class DeviceLost(Exception):
@@ -43,14 +43,14 @@ class DeviceLost(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch might fit."""
+    """True if a smaller batch might fit."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def is_sticky(error: BaseException) -> bool:
-    """Whether this process has lost its device: a CUDA error that stays, or a device that is gone, or hangs.
+    """True if this process has lost its device: a CUDA error that stays, or a device that is gone, or hangs.
 
     Waits for the device, at most ANSWER_TIMEOUT_S: in a batch, ask within the batch's time limit.
     """
@@ -100,7 +100,7 @@ def load_errors(spec: ModelSpec, location: str | None = None) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, cut; its class for one that says nothing, or only a name."""
+    """The first line of an error's message, cut; its class where the line is empty, or only a name."""
     lines = str(error).strip().splitlines()
     # A line that ends with a colon only announces the next one.
     line = one_line(" ".join(lines[:2] if lines and lines[0].rstrip().endswith(":") else lines[:1])).rstrip(" .:")

@@ -26,12 +26,12 @@ _WEIGHT = re.compile(r"\.(lora_linear_layer\.\w+|lora_\w+|lora\.(down|up)|lokr_\
 _PROCESSOR = re.compile(r"\.processor\.(to_q|to_k|to_v|to_out)_lora\.")
 """diffusers' names of before peft."""
 _SAMPLES = 4096
-"""Numbers that are looked at of each converted tensor: a converter may join several tensors to one."""
+"""Numbers of each converted tensor that are compared: a converter may join several tensors to one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraFit:
-    """How much of a LoRA's file a pipeline uses."""
+    """Share of a LoRA's file that a pipeline uses."""
 
     lora: str
     """Name of its file."""

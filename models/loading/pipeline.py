@@ -33,7 +33,7 @@ from imagemill.models.loading.weights_report import complete_weights
 
 
 def pick_device() -> torch.device:
-    """The device of this worker process: its first visible GPU, else Apple's, else the CPU."""
+    """The device of this worker process: its first visible GPU, Apple's, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
     if torch.backends.mps.is_available():
@@ -83,7 +83,7 @@ def load_pipeline(
     shared: Mapping[str, torch.nn.Module],
     report: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> Any:
-    """Load the spec's pipeline onto the device, with the parts in ``shared`` in place of its own.
+    """Load the spec's pipeline onto the device, with the parts in ``shared`` in place of the model's.
 
     ``report`` gets an event if the files have more than the model uses, and one for each LoRA. Raises RecipeError where
     they cannot be loaded.
@@ -131,7 +131,7 @@ def _load(spec: ModelSpec, folder: Path, device: torch.device, given: Mapping[st
 def extra_components(spec: ModelSpec, device: torch.device, folder: Path | None = None) -> dict[str, Any]:
     """Load components that are not in the model's own repository into host memory: ControlNet and external parts.
 
-    ``folder``: of the model's configuration, for parts that are loaded in place of its own.
+    ``folder``: of the model's configuration, for parts that replace the model's.
     Raises RecipeError where their files cannot be loaded.
     """
     if os.environ.get("IMAGEMILL_PIPELINE"):

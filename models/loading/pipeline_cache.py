@@ -104,7 +104,7 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
 
 
 def _sort(report: Report, loras: list[dict[str, Any]], event: dict[str, Any]) -> None:
-    """Keep what is said of LoRAs for the event of the loaded model, which runs.jsonl has; report the rest."""
+    """Keep reports on LoRAs for the event of the loaded model, which runs.jsonl has; emit the rest."""
     if event["kind"] == "lora":
         loras.append({name: value for name, value in event.items() if name not in ("kind", "model")})
     else:
@@ -198,7 +198,7 @@ def _parts_of(residents: Iterable[Resident]) -> list[torch.nn.Module]:
 
 
 def _evict(resident: Resident, device: torch.device, to_free_memory: bool) -> None:
-    """Offload to host memory where that helps and there is enough of it, else drop."""
+    """Offload to host memory where that helps and there is enough of it; otherwise drop."""
     resident.is_on_device = False
     stay = {id(part) for part in _parts_of(filter(attrgetter("is_on_device"), _resident.values()))}
     leaving = [part for part in resident.parts if id(part) not in stay]

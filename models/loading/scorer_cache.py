@@ -47,7 +47,7 @@ class LoadedScorer:
 
     @property
     def device(self) -> torch.device:
-        """Where it is now."""
+        """Its present device."""
         return next(self.model.parameters()).device
 
     @property
@@ -58,7 +58,7 @@ class LoadedScorer:
 
 @dataclass(frozen=True, slots=True)
 class _ResidentSpec:
-    """What pipeline_cache asks of the spec of a resident model."""
+    """Interface that pipeline_cache needs of a resident model's spec."""
 
     name: str
     source: ModelSource

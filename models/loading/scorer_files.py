@@ -1,7 +1,7 @@
 """Files of a scorer's model on this machine: a repository's are downloaded into the Hub's cache, at their commit.
 
 transformers is then given a folder, never a repository's name: it would take a folder of that name in the working
-directory, and load adapters from repositories that nobody has named.
+directory, and load adapters from repositories that no recipe names.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ MAX_CRASHES = 3
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How a job's work is named in messages."""
+    """Words for a job's work in messages."""
 
     model: str
     done: str = "generated"

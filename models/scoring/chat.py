@@ -34,7 +34,7 @@ Answering = Callable[[Question, Read], Awaitable[Answer]]
 
 
 async def ask_scores(job: AskJob, answering: Mapping[str, Answering]) -> ScoreReport:
-    """Ask for the job's scores that its journal does not have yet. ``answering``: chat scorer -> what answers for it.
+    """Request the job's scores that its journal does not have yet. ``answering``: chat scorer -> what answers for it.
 
     An image that has no score for good, as after a refusal, is in the result's ``failed``; one about which the model
     gave no answer, or was not asked, in ``unanswered``. Raises BuildFailed where an API is at fault.
@@ -117,7 +117,7 @@ class _ChatScoring:
             self._not_asked.update(ids)
 
     def report(self) -> ScoreReport:
-        """What has come of the job."""
+        """Results of the job."""
         return ScoreReport(
             scored=self._scored,
             reused=self._reused,

@@ -15,7 +15,7 @@ def finished_requests(folder: Path) -> Set[str]:
 
 
 class _Index:
-    """Ids of one journal; what was read once is not read again."""
+    """Ids of one journal; no line is read twice."""
 
     def __init__(self, folder: Path) -> None:
         self._journal = ScoreJournal(folder)

@@ -25,7 +25,7 @@ ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
 }
-"""What the metadata's ``activation`` and ``output`` can name."""
+"""Functions that the metadata's ``activation`` and ``output`` can name."""
 
 Head = Callable[[torch.Tensor], torch.Tensor]
 

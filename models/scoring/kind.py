@@ -31,7 +31,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A request with its decoded images: what the scorer looks at."""
+    """A request with its decoded images: the scorer's input."""
 
     request: ScoreRequest
     image: Pixels
@@ -61,7 +61,7 @@ class Kind:
     score: Callable[[ScorerSpec, Sequence[Look], Embeddings | None], Sequence[Verdict]]
     """The verdict of each look of a batch. Raises BadRow for a single look that cannot be scored."""
     has_model: bool = False
-    """Whether it needs the spec's model, which it finds in the embeddings."""
+    """True if it needs the spec's model, which it finds in the embeddings."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Reader of the images that scorers look at: each is decoded once for all of them, in chunks of bounded size."""
+"""Reader of scorers' input images: each is decoded once for all of them, in chunks of bounded size."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class _Decoder:
         self._decoded: dict[_Name, Future[Pixels]] = {}
         self._used: set[_Name] = set()
         self.bytes = 0
-        """Of the images that were looked at."""
+        """Of the images that were read."""
 
     def begin(self, group: Sequence[Asked]) -> None:
         """Begin to decode what these requests read."""
@@ -93,7 +93,7 @@ class _Decoder:
         return Look(request, **{role: name and self._pixels(name) for role, name in _names(spec, request).items()})
 
     def forget(self) -> None:
-        """Forget all images that were looked at: another chunk begins."""
+        """Forget all images that were read: another chunk begins."""
         self._decoded = {name: future for name, future in self._decoded.items() if name not in self._used}
         self._used, self.bytes = set(), 0
 

@@ -1,4 +1,4 @@
-"""Decoding of the images that scorers look at. Imports no torch."""
+"""Decoding of scorers' input images. Imports no torch."""
 
 from __future__ import annotations
 

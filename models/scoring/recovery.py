@@ -34,7 +34,7 @@ PIXELS_BATCH = 32
 """Images between two writes of the journal for a scorer without a model."""
 
 _fits: dict[str, int] = {}
-"""ScorerSpec.weights_key -> the largest batch that fits, if the one asked for did not."""
+"""ScorerSpec.weights_key -> the largest batch that fits, if the requested one did not."""
 
 
 def batch_size_of(spec: ScorerSpec, has_model: bool) -> int:

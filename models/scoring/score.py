@@ -87,7 +87,7 @@ class _Scoring:
     failed: dict[str, Failure] = field(default_factory=dict)
     """Id of a request -> why it has no score."""
     scores: list[Score] = field(default_factory=list)
-    """All that the journal has got."""
+    """Everything in the journal."""
     scored: int = 0
     copied: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Images that a measure looks at, as arrays of one height and width."""
+"""Input images of a measure, as arrays of one height and width."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Views:
     source: np.ndarray | None = None
     """As the image, scaled to its size."""
     mask: np.ndarray | None = None
-    """(height, width) of bytes: 255 where the image was repainted, else 0."""
+    """(height, width) of bytes: 255 where the image was repainted, 0 elsewhere."""
 
 
 def luma(image: np.ndarray) -> np.ndarray:

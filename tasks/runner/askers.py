@@ -27,7 +27,7 @@ STOPPED_TIMEOUT_S = 3.0
 
 
 class Askers(NamedTuple):
-    """What asks for one build."""
+    """Clients of a build's language models."""
 
     thread: ApiThread
     """Has the event loop in which all ask."""
@@ -40,10 +40,11 @@ class Askers(NamedTuple):
 def open_askers(
     folder: Folder, askings: Mapping[str, Asking], asks_again: bool, sent: Counter[str]
 ) -> Iterator[Askers]:
-    """What asks the questions of these places of a recipe, whose dataset's folder is locked.
+    """The asker of each of these places of a recipe, whose dataset's folder is locked.
 
-    ``asks_again``: whether refusals of earlier builds are asked for again. ``sent`` counts, by origin, the images that
-    go beyond this machine. Raises RecipeError for a key that is missing or may not go there, before anything is asked.
+    ``asks_again``: whether questions that earlier builds had refused are sent again. ``sent`` counts, by origin, the
+    images that go beyond this machine. Raises RecipeError for a key that is missing or may not go there, before
+    anything is asked.
     """
     runner = gpu_runner()
     thread, listener = runner.shared_resource(ApiThread), runner.listener
@@ -77,7 +78,7 @@ async def _close(askers: Mapping[str, Asker], timeout_s: float) -> None:
 
 
 def pin_sent(folder: Folder, sent: Counter[str]) -> tuple[str, ...]:
-    """Record the origins that got images of the dataset for the first time; a sentence about each."""
+    """Record the origins that received images of the dataset for the first time; a sentence about each."""
     known: dict[str, Any] = folder.pinned().get(IMAGES_SENT) or {}
     new = {origin: count for origin, count in sent.items() if origin not in known}
     if new:

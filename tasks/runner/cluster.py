@@ -21,6 +21,7 @@ from imagemill.tasks.runner.dask_settings import own_settings
 from imagemill.tasks.runner.gpus import gpu_environment, visible_gpus
 from imagemill.tasks.runner.interrupted_sync import drop_interrupted_sync
 from imagemill.tasks.runner.processes.fork_server import can_fork, start_fork_server, unset_variables
+from imagemill.tasks.runner.processes.torch_threads import wait_policy
 
 # Importing distributed has set up its loggers.
 collect_new()
@@ -42,8 +43,7 @@ def worker_options(number: int, workers: int, gpus: list[str]) -> dict[str, Any]
         **unset_variables(),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
-        # Waiting threads sleep, and leave their core to the threads that encode and write.
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        **wait_policy(),
     }
     if gpus:
         environment |= gpu_environment(gpus[number % len(gpus)])
@@ -76,7 +76,7 @@ def cpu_workers(shards: int, weights: int | None) -> int:
 
 
 def prepare_workers(gpus: list[str]) -> bool:
-    """Whether worker processes are forked; if so, starts the process that they are forked from."""
+    """True if worker processes are forked; if so, starts the process that they are forked from."""
     forks = can_fork(gpus)
     if forks:
         start_fork_server()
@@ -111,7 +111,7 @@ def start_cluster(workers: int, gpus: list[str]) -> SpecCluster:
             )
         except Exception as error:
             raise BuildFailed(
-                f"a worker process cannot start: {root_cause(error)}. Mend that, and run the build again."
+                f"a worker process cannot start: {root_cause(error)}. Fix that, and run the build again."
             ) from error
 
 

@@ -32,7 +32,7 @@ _QUIET = {
 
 _METHOD = "distributed.worker.multiprocessing-method"
 _KEPT = ("timeouts", "retry")
-"""What a build's own cluster takes from this machine's settings, below distributed.comm."""
+"""Settings below distributed.comm that a build's own cluster takes from this machine."""
 
 _SET_BY_NANNIES = ("PYTHONHASHSEED", "__DASK_PARENT_PID")
 """Variables that a nanny sets in the environment of the build, besides those of its settings, for its worker."""

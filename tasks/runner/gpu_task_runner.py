@@ -48,10 +48,10 @@ class Closable(Protocol):
 SharedResource = TypeVar("SharedResource", bound=Closable)
 
 SCHEDULER_TIMEOUT_S = 600.0
-"""How long an external scheduler may be unreachable, once it has answered, before the build fails."""
+"""Seconds that an external scheduler may be unreachable, once it has answered, before the build fails."""
 
 FIRST_CONTACT_TIMEOUT_S = 30.0
-"""How long a build looks for an external scheduler that has never answered."""
+"""Seconds that a build looks for an external scheduler that has never answered."""
 
 CONNECT_TIMEOUT_S = 10.0
 """Timeout of one attempt to connect to it."""

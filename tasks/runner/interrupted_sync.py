@@ -1,4 +1,4 @@
-"""Filter for a traceback of Dask that Ctrl-C causes, and that says nothing: an interrupted wait cancels what it awaits.
+"""Filter for a useless traceback of Dask on Ctrl-C: an interrupted wait cancels what it awaits.
 
 ``distributed.utils.sync`` starts a coroutine on its event loop and waits. Where the signal comes before the loop has
 started the coroutine, its callback ``cancel`` raises NameError: "cannot access free variable 'future'". The wait ends

@@ -26,7 +26,7 @@ STAGING_TIMEOUT_S = 60.0
 """Seconds within which a worker must see the staging folder; NFS caches for up to 60 s that a name does not exist."""
 
 STAGING_DELAY_S = 0.5
-"""Seconds between two looks for it."""
+"""Seconds between two searches for it."""
 
 MARK = "shared"
 """File in the staging folder that identifies it as the build's."""
@@ -35,7 +35,7 @@ _marking = threading.Lock()
 
 
 WorkerJob = Job | ScoreJob
-"""What a worker does: generate images, or score them."""
+"""Work of a job: generate images, or score them."""
 
 
 @dataclass(frozen=True, slots=True)

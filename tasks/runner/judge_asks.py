@@ -20,21 +20,21 @@ from imagemill.tasks.runner.dispatch import gpu_runner
 
 
 class JudgeAsks:
-    """What a flow's chat scorers ask through; nothing until ``judge_asks`` opens it."""
+    """Access of a flow's chat scorers to their models; closed until ``judge_asks`` opens it."""
 
     def __init__(self) -> None:
         self.askers: Askers | None = None
 
     def close(self) -> None:
-        """Nothing to do: who opens it closes it."""
+        """Nothing to do: the block that opens it closes it."""
 
 
 @contextmanager
 def judge_asks(folder: Folder, scorers: Mapping[str, ChatScorer], asks_again: bool) -> Iterator[None]:
     """Let a build's ask tasks ask within the block. ``scorers``: the recipe's chat scorers; none opens nothing.
 
-    ``asks_again``: whether refusals of earlier builds are asked for again. Raises RecipeError for a key that is missing
-    or may not go there, before anything is asked.
+    ``asks_again``: whether questions that earlier builds had refused are sent again. Raises RecipeError for a key
+    that is missing or may not go there, before anything is asked.
     """
     if not scorers:
         yield

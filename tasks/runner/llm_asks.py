@@ -45,7 +45,7 @@ class LlmAsks:
 
 @contextmanager
 def llm_asks(recipe: Recipe, asks_again: bool, sent: Counter[str]) -> Iterator[LlmAsks]:
-    """What load_rows needs to ask. ``asks_again``: whether refusals of earlier builds are asked for again.
+    """Askers for load_rows. ``asks_again``: whether questions that earlier builds had refused are sent again.
 
     ``sent`` counts, by origin, the images that go beyond this machine. Raises RecipeError for a key that is missing or
     may not go there, before anything is asked.

@@ -1,4 +1,8 @@
-"""Jobs that were submitted before their task run begins, and which of them a worker has started."""
+"""Jobs that were submitted before their task run begins, and which of them a worker has started.
+
+The device then never waits for Prefect, and a task run that is Running has a worker: one that only waited for a place
+would look slow.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Output of a worker process: into a file beside the staged images of its job, never onto the build's terminal.
 
-Libraries print, log, warn and draw progress bars, and those in C write to the process's streams directly. A worker has
+Libraries print, log, warn and show progress bars, and those in C write to the process's streams directly. A worker has
 no terminal: what it has to report are a job's result, errors and events. The file is for a process that dies, when a
 driver's last words are the only trace; it is removed with the build's other work files.
 """

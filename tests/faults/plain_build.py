@@ -34,8 +34,9 @@ from imagemill.data.storage.disk_errors import explain_disk_errors
 from imagemill.data.verify.integrity import verify_files
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.models.job import Job
-from imagemill.tasks.build_context import Build, make_build, pin_recipe, resolve_models
+from imagemill.tasks.build_context import Build, make_build, resolve_models
 from imagemill.tasks.load_prompts import load_prompts
+from imagemill.tasks.pinned import pin_recipe
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.publish import publish
 from imagemill.tasks.write_parquet import write_parquet

@@ -13,7 +13,7 @@ from imagemill.data.config.words.asking import Asking
 from imagemill.data.messages import shown
 
 SEEN = ("image", "edited_image", "input_image", "mask_image")
-"""What a chat scorer can be sent: the image that it judges (of an edit also edited_image), its input and its mask."""
+"""Images that a chat scorer can be sent: the judged one (of an edit also edited_image), its input and its mask."""
 
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -45,12 +45,12 @@ class ChatScorer(Asking, ScorerSection):
 
     @property
     def images(self) -> tuple[str, ...]:
-        """What it is sent, in order."""
+        """Columns that it is sent, in order."""
         return tuple(self.sees) or ("image",)
 
     @property
     def reads(self) -> frozenset[Reads]:
-        """What it looks at beside the image."""
+        """Inputs beside the image."""
         reads: set[Reads] = {"text"}
         reads |= {"source"} if "input_image" in self.images else set()
         reads |= {"mask"} if "mask_image" in self.images else set()
@@ -58,7 +58,7 @@ class ChatScorer(Asking, ScorerSection):
 
     @property
     def is_of_edits(self) -> bool:
-        """Whether it judges edits alone."""
+        """True if it judges edits alone."""
         return bool({"edited_image", "input_image", "mask_image"}.intersection(self.images))
 
     def scores(self, name: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class ChatScorer(Asking, ScorerSection):
         return tuple(f"{name}_{field}" for field in fields if field not in numbers)
 
     def identity(self) -> dict[str, Any]:
-        """What decides an answer, beside the row's values and images."""
+        """Settings that decide an answer, beside the row's values and images."""
         return {**super().identity(), "sees": list(self.images)}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Checks of a recipe's judging as a whole: every score that it names exists, and looks at what there is to look at."""
+"""Checks of a recipe's judging as a whole: every score that it names exists, and has an input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_judging(recipe: Recipe, sections: Mapping[str, Generate | Edit]) -> None:
-    """Raise ValueError for a name without a scorer, and for a scorer that has nothing to look at.
+    """Raise ValueError for a name without a scorer, and for a scorer without an input.
 
     ``sections``: place in the recipe -> the section of each step, in order.
     """

@@ -11,11 +11,11 @@ from imagemill.data.config.judging.select import Select
 class Given(Section):
     """Judging of the rows' own images: nothing is generated."""
 
-    select: Select | None = Field(None, title="Select", description="Which images are kept; absent: all.")
+    select: Select | None = Field(None, title="Select", description="Rule for the images to keep; absent: all.")
 
     @property
     def kept(self) -> int:
-        """How many images of a row are kept, at most."""
+        """Most images of a row that are kept."""
         return 1
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ def rules_of(recipe: Recipe) -> dict[str, Rule]:
 
 
 def is_judged(recipe: Recipe) -> bool:
-    """Whether the recipe has anything of judging. Without it, a dataset has the files and columns it always had."""
+    """True if the recipe has anything of judging. Without it, a dataset has the files and columns it always had."""
     sections = [link.section for link in chain_of(recipe)]
     return (
         not sections

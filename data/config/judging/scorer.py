@@ -7,21 +7,21 @@ from typing import ClassVar, Literal
 from imagemill.data.config.fields import Section
 
 Reads = Literal["text", "source", "before", "mask"]
-"""What a scorer looks at beside the image: its text, an edit's input, the text of that input, an edit's mask."""
+"""Inputs of a scorer beside the image: its text, an edit's input, the text of that input, an edit's mask."""
 
 SCORE_DECIMALS = 4
 """Scores are rounded to this many decimals, and compared as such."""
 
 
 class ScorerSection(Section):
-    """What all scorers have in common."""
+    """Base of all scorers."""
 
     embeds: ClassVar[bool] = False
-    """Whether it makes an embedding of an image, by which near-duplicates can be found."""
+    """True if it makes an embedding of an image, by which near-duplicates can be found."""
 
     @property
     def reads(self) -> frozenset[Reads]:
-        """What it looks at beside the image."""
+        """Inputs beside the image."""
         return frozenset()
 
     def scores(self, name: str) -> tuple[str, ...]:

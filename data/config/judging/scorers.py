@@ -61,7 +61,7 @@ class SimilarityScorer(ModelScorer):
 
     @property
     def reads(self) -> frozenset[Reads]:
-        """What it looks at beside the image."""
+        """Inputs beside the image."""
         reads: Mapping[str, frozenset[Reads]] = {
             "text": frozenset(["text"]),
             "source": frozenset(["source"]),
@@ -105,7 +105,7 @@ class PixelsScorer(ScorerSection):
 
     @property
     def reads(self) -> frozenset[Reads]:
-        """What it looks at beside the image."""
+        """Inputs beside the image."""
         if self.measure in ("sharpness", "entropy"):
             return frozenset()
         return frozenset(["source", "mask"] if self.measure == "changed_outside_mask" else ["source"])

@@ -71,12 +71,12 @@ class Select(Section):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How the candidates of a row are chosen at one step."""
+    """Rule that chooses among the candidates of a row at one step."""
 
     of: int
     """Number of candidates; they are numbered from 0."""
     keep: int
-    """How many of them are kept, at most."""
+    """Most candidates that are kept."""
     where: Mapping[str, Bounds] = field(default_factory=dict)
     """Score -> range that it must be in."""
     best: str | None = None
@@ -89,7 +89,7 @@ class Rule:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every candidate is kept."""
+        """True if every candidate is kept."""
         return self.of == self.keep and not self.where
 
 
@@ -102,7 +102,7 @@ class Selecting(Protocol):
 
     @property
     def kept(self) -> int:
-        """How many candidates of a row are kept."""
+        """Number of candidates of a row that are kept."""
 
 
 def rule_of(section: Selecting) -> Rule:

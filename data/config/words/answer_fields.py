@@ -51,11 +51,11 @@ class AnswerField:
 
     @property
     def is_number(self) -> bool:
-        """Whether its value can be a score."""
+        """True if its value can be a score."""
         return self.kind in ("number", "range")
 
     def in_words(self) -> str:
-        """What its value must be, for a model and for messages."""
+        """Rule for its value, for a model and for messages."""
         return {
             "text": "a text",
             "number": "a number",
@@ -128,7 +128,7 @@ def json_schema(fields: AnswerFields) -> dict[str, Any]:
 
 
 def in_words(fields: AnswerFields) -> str:
-    """What an answer holds, as an instruction to a model: its server may not know JSON schemas."""
+    """Fields of an answer, as an instruction to a model: its server may not support JSON schemas."""
     described = ", ".join(f'"{name}" ({field.in_words()})' for name, field in fields.items())
     return f"Answer with one JSON object and nothing else. Its fields are: {described}."
 

@@ -39,7 +39,7 @@ class Asking(Section):
         title="Revision",
         description="Your label for the served weights, which no API reports; a new one asks everything again.",
     )
-    api: ChatApi = Field(title="API", description="Where the model is served.")
+    api: ChatApi = Field(title="API", description="The model's server.")
     sees: Annotated[list[Text], BeforeValidator(as_list)] = Field(
         [], max_length=16, title="Sees", description="Columns with images, which are sent at most 1024 pixels a side."
     )
@@ -49,7 +49,7 @@ class Asking(Section):
     fields: Annotated[
         dict[Text, Annotated[FieldForm, BeforeValidator(_form)]],
         AfterValidator(_are_fields),
-    ] = Field(title="Fields", description=f"Field of the answer -> what it holds: {FORMS}.")
+    ] = Field(title="Fields", description=f"Field of the answer -> its type: {FORMS}.")
     system: TextOrEmpty = Field("", title="System", description="The system text, which comes before the question.")
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), Number] | None = Field(
         0.0, title="Temperature", description="Randomness of the answers; null: not sent."
@@ -61,10 +61,14 @@ class Asking(Section):
         None, title="Maximum tokens", description="Longest answer, in tokens; empty: the server's limit."
     )
     max_requests: Annotated[int, Field(ge=0, le=10**12), Number] | None = Field(
-        None, title="Maximum requests", description="Most requests that the dataset may ever make here; empty: any."
+        None,
+        title="Maximum requests",
+        description="Limit of this entry's requests for the dataset, over all builds; empty: none.",
     )
     max_cost: Annotated[float, Field(ge=0, allow_inf_nan=False), Number] | None = Field(
-        None, title="Maximum cost", description="The most that the dataset may ever cost here; empty: any."
+        None,
+        title="Maximum cost",
+        description="Limit of this entry's cost for the dataset, over all builds; empty: none.",
     )
     cost_per_request: Annotated[float, Field(ge=0, allow_inf_nan=False), Number] | None = Field(
         None, title="Cost per request", description="Price of one request, in any currency."
@@ -94,7 +98,7 @@ class Asking(Section):
         return frozenset(names_in(self.ask))
 
     def identity(self) -> dict[str, Any]:
-        """What decides an answer, beside the row's values and images: not address, budget, retries and max_tokens."""
+        """Settings that decide an answer, with the row's values and images: not address, budget, retries or limits."""
         settings = {
             "model": self.model,
             "revision": self.revision,

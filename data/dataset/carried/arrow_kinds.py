@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 ColumnKind = str
-"""How a carried column is stored."""
+"""Storage of a carried column."""
 
 WORDS: dict[ColumnKind, pa.DataType] = {
     "bool": pa.bool_(),

@@ -23,7 +23,7 @@ class Begun:
     other: str | None = None
     """Column of the values that do not fit into their own; None if there are none."""
     is_old: bool = False
-    """Whether version 0.1.0 began it: then names are not cleaned, and floats that are not finite are null."""
+    """True if version 0.1.0 began it: then names are not cleaned, and floats that are not finite are null."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that ``from_json`` reads back."""

@@ -1,4 +1,4 @@
-"""What a dataset was begun with: pinned in its folder, or for version 0.1.0 to be found in its files."""
+"""Columns and conventions of a dataset's first build: pinned in its folder, or for 0.1.0 read from its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PIN = "carried"
 
 
 def begun_with(folder: Folder) -> Begun | None:
-    """What the dataset in this folder was begun with; None if it has no rows. Raises OutputError.
+    """Columns and conventions of the first build of the dataset in this folder; None without rows. Raises OutputError.
 
     For a dataset of version 0.1.0 the columns are still to be found (``old_columns``).
     """
@@ -53,7 +53,7 @@ def old_columns(
     inferred: Mapping[str, ColumnKind],
     infer_among: Callable[[Collection[str]], Mapping[str, ColumnKind]],
 ) -> Begun:
-    """What a dataset of version 0.1.0 was begun with, by its files.
+    """Columns and conventions that a dataset of version 0.1.0 was begun with, by its files.
 
     ``inferred``: the kinds that version would give to the rows of now; ``infer_among``: to those with these ids.
     """
@@ -85,7 +85,7 @@ def _values(paths: Iterable[Location], column: str) -> Iterator[str]:
 
 
 def _are_json(values: Iterable[str], only_texts: bool) -> bool:
-    """Whether published texts are JSON. ``only_texts``: the rows have texts there, which have quotes in JSON."""
+    """True if published texts are JSON. ``only_texts``: the rows have texts there, which have quotes in JSON."""
     try:
         return all(isinstance(json.loads(value), str) or not only_texts for value in values)
     except ValueError:

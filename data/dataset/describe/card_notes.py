@@ -16,14 +16,14 @@ from imagemill.data.dataset.files.inverse import is_inverse
 from imagemill.data.storage.locations import Location, arrow_source
 
 MAX_TEXTS = 5_000
-"""Rows, spread over the dataset, whose prompts are looked at."""
+"""Rows, spread over the dataset, whose prompts are read."""
 
 _TEXTS = ("prompt", "edit_prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class CardNotes:
-    """What the card says of the rows."""
+    """Facts of the rows for the card."""
 
     languages: tuple[str, ...] = ()
     """ISO 639-1 codes, the most frequent first."""

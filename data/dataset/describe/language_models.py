@@ -1,4 +1,4 @@
-"""What a card says of the language models that wrote columns: their names, versions, licences, and who saw images."""
+"""Section of a card on the language models that wrote columns: names, versions, licences, and images they received."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from imagemill.data.config.recipe import Recipe
 from imagemill.data.messages import code_span
 
 IMAGES_SENT = "images_sent"
-"""Name under which a dataset pins who got images of it: origin -> images of the build that sent the first."""
+"""Name under which a dataset pins recipients of its images: origin -> images of the build that sent the first."""
 
 
 def language_models(recipe: Recipe, pinned: Mapping[str, Any]) -> str:
-    """A line for each step of ``llm``, and for each origin beyond the builder's machine that got images.
+    """A line for each step of ``llm``, and for each origin beyond the builder's machine that received images.
 
     ``pinned``: the dataset's decisions; what is not a build's is left out.
     """

@@ -48,6 +48,6 @@ def split_sizes(manifest: Mapping[str, Any]) -> str:
 
 
 def with_split_sizes(card: str, manifest: Mapping[str, Any]) -> str:
-    """The card's text with the figures of this manifest in place of its own; one without them stays as it is."""
+    """The card's text with the figures of this manifest; a text without figures stays as it is."""
     table = split_sizes(manifest).removeprefix("\n")
     return _TABLE.sub(lambda _: table, card, count=1)

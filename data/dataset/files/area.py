@@ -1,7 +1,7 @@
 """Area of a dataset: a folder of committed Parquet files with rows, its journal, and its merge in flight.
 
-``data`` is the dataset. ``rejected`` holds the candidates that were not chosen, where a recipe selects; it is a folder
-of its own, so that whoever opens data/*.parquet reads the dataset alone.
+``data`` is the dataset. ``rejected`` holds the candidates that were not chosen, where a recipe selects; it is a
+separate folder, so that data/*.parquet is the dataset alone.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ BATCH = 1 << 16
 
 @dataclass(frozen=True)
 class FileKind:
-    """What the files of one folder hold."""
+    """Kind of the files of one folder."""
 
     name: str
     """Of the folder, of its entry in the manifest (data.dataset.files.area.EXTRAS), and what file names begin with."""
     schema: pa.Schema
     loss: str
-    """What a deleted file costs, for messages."""
+    """Cost of deleting a file, for messages."""
     optional: frozenset[str] = frozenset()
     """Columns that older files lack: null there."""
 
@@ -46,7 +46,7 @@ class FileKind:
         return f"{self.name}-{number:05d}-{sha256[:8]}.parquet"
 
     def is_file_name(self, name: str) -> bool:
-        """Whether a file can have this name: ``file_name`` gives it for some number and content."""
+        """True if a file can have this name: ``file_name`` gives it for some number and content."""
         return re.fullmatch(rf"{self.name}-([0-9]{{5}}|[1-9][0-9]{{5,}})-[0-9a-f]{{8}}[.]parquet", name) is not None
 
     def damaged(self, path: Location, reason: str) -> OutputError:

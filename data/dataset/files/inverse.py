@@ -26,7 +26,7 @@ from imagemill.data.images.opening import open_image
 from imagemill.data.storage.locations import Location, arrow_source
 
 INVERSE = OutcomeColumn("inverse", "bool")
-"""Whether a row is an inverse one."""
+"""True if a row is an inverse one."""
 
 INSTRUCTION = "inverse_edit"
 """Column of the prompts with the instruction that leads back; a list where the row has several instructions."""
@@ -62,7 +62,7 @@ def inverse_key(row_key: str, instruction: str) -> str:
 
 
 def is_inverse(row_key: str) -> bool:
-    """Whether the row with this key is an inverse one."""
+    """True if the row with this key is an inverse one."""
     return _MARK in row_key
 
 

@@ -38,7 +38,7 @@ class Journal:
 
     @property
     def is_remote(self) -> bool:
-        """Whether builds on other machines have journals too."""
+        """True if builds on other machines have journals too."""
         return self.shared != self.path
 
     def commit(self, temporary: Path, target: Location, file: CommittedFile) -> None:

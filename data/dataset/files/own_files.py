@@ -1,7 +1,7 @@
 """Reader for the JSON files in a dataset's folder, each checked against the one form that it can have.
 
 The folder may be from someone else. A file's name is checked here, once, where it is read: no name from a folder leads
-out of it. What fails the check is an OutputError that says how to go on, or, in a file of lines, a missing line.
+out of it. What fails the check is an OutputError with the remedy, or, in a file of lines, a missing line.
 """
 
 from __future__ import annotations

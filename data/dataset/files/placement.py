@@ -13,7 +13,7 @@ from imagemill.data.dataset.files.shard_files import CommittedFile
 from imagemill.data.storage.locations import Location
 
 RejectedMode = Literal["keep", "scores", "drop"]
-"""What rejected/ holds: whole rows, rows without their images, or nothing."""
+"""Contents of rejected/: whole rows, rows without their images, or nothing."""
 
 Place = tuple[AreaName, str]
 """Area and split."""
@@ -21,7 +21,7 @@ Place = tuple[AreaName, str]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one row belongs, and its outcomes there."""
+    """Place of one row, and its outcomes there."""
 
     area: AreaName | None
     """None for a row that leaves the dataset."""
@@ -47,7 +47,7 @@ class FilePlaces:
     moved: int = 0
     removed: int = 0
     is_changed: bool = False
-    """Whether the rows that stay get other columns or outcomes."""
+    """True if the rows that stay get other columns or outcomes."""
 
     @property
     def here(self) -> Place:
@@ -56,5 +56,5 @@ class FilePlaces:
 
     @property
     def has_work(self) -> bool:
-        """Whether it cannot stay as it is."""
+        """True if it cannot stay as it is."""
         return self.is_changed or bool(self.moved or self.removed)

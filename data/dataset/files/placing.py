@@ -1,7 +1,7 @@
 """Placing of a judged dataset's rows: each into its area and split, with its outcomes, by rewriting files alone.
 
 Nothing is generated or scored. Files in which no row moves and no outcome changes are not touched. Rows reach their new
-file before they leave the old one, so a kill loses none; what is there twice is reduced to one by the next call.
+file before they leave the old one, so a kill loses none; the next call reduces rows that exist twice to one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imagemill.data.dataset.schema import DatasetSchema
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What it took to bring every row to its place."""
+    """Count of the changes that brought every row to its place."""
 
     moved: int = 0
     """Rows that went to another area or split."""
@@ -52,12 +52,12 @@ def settle(folder: Folder, schema: DatasetSchema, placements: Placements, reject
 def count_moves(
     folder: Folder, schema: DatasetSchema, placements: Placements, rejected: RejectedMode = "keep"
 ) -> Settled:
-    """What ``settle`` would do, without writing anything."""
+    """Changes that ``settle`` would make, without writing anything."""
     return _total(file for file in RowPlaces(folder, schema, placements, rejected).files() if file.has_work)
 
 
 def was_judged(folder: Folder) -> bool:
-    """Whether the dataset has rows with outcomes, splits or rejected rows: its files then need ``settle``."""
+    """True if the dataset has rows with outcomes, splits or rejected rows: its files then need ``settle``."""
     if folder.area("rejected").committed()[0]:
         return True
     files = folder.committed()[0]

@@ -22,10 +22,10 @@ from imagemill.data.dataset.schema import IMAGES, DatasetSchema
 from imagemill.data.storage.locations import Location, arrow_source
 
 CHUNK = 8192
-"""Rows whose placements are asked for at a time."""
+"""Rows whose placements are computed at a time."""
 
 _Decision = tuple[Place | None, Mapping[str, Any]]
-"""Where a row goes, None for nowhere, and its outcomes."""
+"""Destination of a row, None for nowhere, and its outcomes."""
 
 
 class _Rows:
@@ -51,7 +51,7 @@ class _Rows:
         return self._plain[number]
 
     def lacks_image(self, number: int) -> bool:
-        """Whether a row of rejected/ has no last image."""
+        """True if a row of rejected/ has no last image."""
         return self._without_image[number]
 
 
@@ -74,7 +74,7 @@ class RowPlaces:
         """Row key that more than one row has -> file and number of the row that remains."""
 
     def files(self) -> list[FilePlaces]:
-        """The committed files, after a look at each of their rows."""
+        """The committed files, after reading the columns of each that decide."""
         self._chosen = self._choose(self._repeated())
         for file in self._files:
             self._look_at(file)
@@ -86,7 +86,7 @@ class RowPlaces:
         return target.with_metadata({**target.metadata, b"imagemill": encoding_of(file.schema, file.path)})
 
     def tables(self, file: FilePlaces, moved: bool) -> Iterator[tuple[Place, pa.Table]]:
-        """The file's rows that stay, or else those that move, as they are at their place; a row group at a time."""
+        """The file's rows that stay, or those that move, as they are at their place; a row group at a time."""
         with pq.ParquetFile(arrow_source(file.path)) as parquet:
             first = 0
             for group in range(parquet.num_row_groups):
@@ -143,7 +143,7 @@ class RowPlaces:
                     file.is_changed = not found.equals(table_of(after, found.schema))
 
     def _keeps_images(self, file: FilePlaces, parquet: pq.ParquetFile) -> bool:
-        """Whether a file in rejected/ has images that the recipe wants no longer."""
+        """True if a file in rejected/ has images that the recipe wants no longer."""
         if file.area != REJECTED or self._rejected != "scores":
             return False
         images = {column.name for column in file.schema if column.type in (IMAGE, IMAGES)}
@@ -156,7 +156,7 @@ class RowPlaces:
         )
 
     def _columns(self, file: FilePlaces) -> list[str]:
-        """What has to be read of a row to decide: its key, its outcomes, and in rejected/ whether it has its image."""
+        """Columns of a row that decide: its key, its outcomes, and in rejected/ whether it has its image."""
         known = outcomes_in(file.schema).names
         columns = ["row_key", *(name for name in outcomes_in(self._schemas[file.area]).names if name in known)]
         if file.area == REJECTED and self._image in file.schema.names:
@@ -208,7 +208,7 @@ class RowPlaces:
                 yield columns["row_key"]
 
     def _choose(self, repeated: set[str]) -> dict[str, tuple[Location, int]]:
-        """The best row of each repeated key: the first that is in its place, or else that can go there."""
+        """The best row of each repeated key: the first that is in its place, or that can go there."""
         best: dict[str, tuple[tuple[int, bool], Location, int]] = {}
         for file in self._files if repeated else ():
             first = 0

@@ -64,7 +64,7 @@ def splits_among(names: Iterable[str]) -> list[str]:
 
 
 def data_files(root: str, names: Iterable[str]) -> str | dict[str, str]:
-    """What ``datasets.load_dataset`` takes to open these files in data/: a pattern, or one for each split."""
+    """Argument of ``datasets.load_dataset`` that opens these files in data/: a pattern, or one for each split."""
     splits = splits_among(names)
     if splits in ([], [TRAIN]):
         return f"{root}/{DATA_FILES}"
@@ -72,17 +72,17 @@ def data_files(root: str, names: Iterable[str]) -> str | dict[str, str]:
 
 
 def fits_name(name: str, sha256: str) -> bool:
-    """Whether a file of this name can have this content. Version 0.1.0 gave names without a part of the hash."""
+    """True if a file of this name can have this content. Version 0.1.0 gave names without a part of the hash."""
     content = re.split("[-.]", name)[2]
     return content in ("parquet", sha256[:8])
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a committed file can have this name: ``file_name`` gives it for some split, number and content."""
+    """True if a committed file can have this name: ``file_name`` gives it for some split, number and content."""
     return _NAME.fullmatch(name) is not None
 
 
 def is_data_path(path: str, area: str = "data") -> bool:
-    """Whether a committed file can lie there, below the dataset's folder or in its repository on the Hub."""
+    """True if a committed file can lie there, below the dataset's folder or in its repository on the Hub."""
     folder, _, name = path.rpartition("/")
     return folder == area and is_file_name(name)

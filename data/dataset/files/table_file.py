@@ -19,6 +19,9 @@ from imagemill.data.dataset.schema import IMAGES
 ROW_GROUP_BYTES = 100 * 2**20
 """Approximate size of a row group: the Hub's viewer recommends 100 to 300 MB and refuses more than 286 MiB."""
 
+BATCH_ROWS = 16
+"""Rows between two checks of a page's size. With Arrow's 1,024 a page has all images of a row group, copied at once."""
+
 
 class TableFile:
     """A file while it is written; a context manager. Memory: two row groups."""
@@ -82,6 +85,7 @@ def _writer_options(schema: pa.Schema) -> dict[str, Any]:
         "compression": {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves},
         "use_dictionary": [field.name for field in schema if field.type not in (IMAGE, IMAGES)],
         "write_page_index": True,
+        "write_batch_size": BATCH_ROWS,
     }
 
 

@@ -1,4 +1,4 @@
-"""Cells of the contact sheet: a row's texts and images, and what tells it from the other rows on the sheet."""
+"""Cells of the contact sheet: a row's texts and images, and what distinguishes it from the other rows on the sheet."""
 
 from __future__ import annotations
 

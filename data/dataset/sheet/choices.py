@@ -14,7 +14,7 @@ from imagemill.data.storage.locations import Location, arrow_source
 
 
 class Choices(NamedTuple):
-    """How the images of a dataset were chosen."""
+    """Choice of a dataset's images."""
 
     column: str
     """Of the score: score_<name>, or input_score_<name> where the input of an edit was chosen."""

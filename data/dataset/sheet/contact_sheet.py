@@ -31,7 +31,7 @@ class Line(NamedTuple):
     facts: list[list[str]]
     thumbnails: list[list[Image.Image]]
     begins: bool
-    """Whether a conversation, or a prompt with several settings, begins with it."""
+    """True if a conversation, or a prompt with several settings, begins with it."""
 
     @property
     def text_height(self) -> int:

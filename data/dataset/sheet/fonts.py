@@ -77,7 +77,7 @@ def _fonts(text: str) -> Iterator[tuple[Font, str]]:
 
 @cache
 def has_glyph(font: Font, letter: str) -> bool:
-    """Whether the font has this letter."""
+    """True if the font has this letter."""
     if unicodedata.category(letter) in ("Cf", "Zs", "Cn", "Cc", "Cs"):
         return True
     return bytes(font.getmask(letter)) != bytes(font.getmask(_NO_GLYPH))

@@ -37,7 +37,7 @@ _BUFFER_BYTES = 2**20
 
 
 class Place(NamedTuple):
-    """Where a row is."""
+    """Place of a row."""
 
     path: Location
     row_group: int

@@ -14,7 +14,7 @@ LINE = 16
 """Height of a line, in pixels: room for the marks of Thai and Devanagari."""
 
 MAX_CHARACTERS = 500
-"""Of a text that is laid out: more than any cell has room for."""
+"""Characters of a text that are laid out: more than fit into any cell."""
 
 _ELLIPSIS = " …"
 
@@ -78,7 +78,7 @@ def _pieces(text: str, width: int) -> Iterator[str]:
 
 
 def is_right_to_left(text: str) -> bool:
-    """Whether the first letter that has a direction goes to the left (Unicode's bidirectional algorithm, P2 and P3)."""
+    """True if the first letter that has a direction goes to the left (Unicode's bidirectional algorithm, P2 and P3)."""
     kinds = (unicodedata.bidirectional(letter) for letter in text)
     return next((kind != "L" for kind in kinds if kind in ("L", "R", "AL")), False)
 

@@ -1,1 +1,1 @@
-"""Formats of an export, one a file: where the images of a row lie, and what is said of them."""
+"""Formats of an export, one a file: the files of a row's images, and their texts."""

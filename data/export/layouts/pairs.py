@@ -6,7 +6,7 @@
   mask/NAME.png                        the part that was edited
 
 Nothing but training images lies in ``target``, since trainers take whatever they find there. Trainers want every image
-to have as many controls as the others, so rows that differ in that have folders of their own:
+to have as many controls as the others, so rows that differ in that have separate folders:
 ``references-2/target/NAME.png``. sd-scripts, musubi-tuner (through musubi.jsonl) and ai-toolkit read them.
 """
 

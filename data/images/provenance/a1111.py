@@ -25,7 +25,7 @@ HASH_DIGITS = 12
 _TAKEN_FOR_SETTINGS = re.compile(r"(?i)((?:^|[\n\r\v\f\x85\u2028\u2029])\s*steps|negative\s+prompt)(?=\s*:)")
 
 _SEPARATORS = re.compile(r'[\s,:"\x00-\x1f\x7f]+')
-"""What ends a value, or a name, in the line of settings. Readers do not agree on quotes."""
+"""Characters that end a value, or a name, in the line of settings. Readers do not agree on quotes."""
 
 
 def generation_parameters(drawing: Drawing, size: tuple[int, int], model: str, details: ModelDetails) -> str:
@@ -53,7 +53,7 @@ def _guidance(scale: float | None, details: ModelDetails) -> float | str:
 
 
 def _loras(details: ModelDetails) -> dict[str, str]:
-    """The web UI has weights in the prompt, which here stays as it is; they get a setting of their own."""
+    """The web UI has weights in the prompt, which here stays as it is; they get a separate setting."""
     names = [_plain(lora.name) for lora in details.loras]
     hashes = [f"{name}: {lora.sha256[:HASH_DIGITS]}" for name, lora in zip(names, details.loras, strict=True)]
     weights = [f"{name}: {lora.weight}" for name, lora in zip(names, details.loras, strict=True)]

@@ -18,7 +18,7 @@ class LoraDetails:
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """How a step's model generates. Equal image keys have equal details, but for the names of files."""
+    """Details of a step's model. Equal image keys have equal details, but for the names of files."""
 
     revision: str | None = None
     """Commit of its repository, or the hash of its files."""

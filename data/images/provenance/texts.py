@@ -17,7 +17,7 @@ MAX_XMP_BYTES = 65_502
 
 
 class Provenance(NamedTuple):
-    """What an image's file says of its generation."""
+    """Texts of an image's file about its generation."""
 
     parameters: str
     """In AUTOMATIC1111's format; in a PNG the text chunk ``parameters``, otherwise the EXIF user comment."""

@@ -1,4 +1,4 @@
-"""Metadata of encoding version 1, which datasets that were begun with it go on with.
+"""Metadata of encoding version 1, which datasets that were begun with it continue to have.
 
 It is frozen: a change would give the later rows of these datasets other bytes than an undisturbed build.
 """

@@ -65,14 +65,14 @@ class GroupShard:
         """Row key -> candidate that this build could not generate or score."""
 
     def judge(self) -> None:
-        """Bring the verdicts up to date. Raises BuildFailed if nothing has come of what was lacking before."""
+        """Bring the verdicts up to date. Raises BuildFailed if all that was lacking is still lacking."""
         lacked = [(verdict.to_generate, verdict.to_score) for verdict in self.verdicts]
         self.verdicts = [self._judge.verdict(row) for _, row in self._rows]
         lacking = [(verdict.to_generate, verdict.to_score) for verdict in self.verdicts]
         if lacking == lacked and any(map(any, lacking)):
             raise BuildFailed(
-                f"images or scores of this build are gone from {self._folder.state}: run the build again, which makes "
-                "what is missing."
+                f"images or scores of this build are missing from {self._folder.state}: run the build again; it "
+                "generates and scores them."
             )
 
     @property
@@ -81,7 +81,7 @@ class GroupShard:
         return [look for verdict in self.verdicts for look in verdict.to_score]
 
     def next_work(self) -> list[StepWork]:
-        """What is to be generated before the next choices, by step in order; restores the sources that exist."""
+        """Images to generate before the next choices, by step in order; restores the sources that exist."""
         looks = [look for verdict in self.verdicts for look in verdict.to_generate]
         wanted: dict[str, dict[str, Drawing]] = {}
         restored: dict[str, tuple[Drawing, tuple[Encoding, ...]]] = {}
@@ -115,7 +115,7 @@ class GroupShard:
                     self._learn_staged(drawing.key)
 
     def requests(self) -> dict[str, list[ScoreRequest]]:
-        """Scorer -> its requests for the candidates that it has not looked at; their images are staged."""
+        """Scorer -> its requests for the candidates that it has not scored; their images are staged."""
         restored: dict[str, tuple[Drawing, tuple[Encoding, ...]]] = {}
         requests: dict[str, dict[str, ScoreRequest]] = {}
         for look in self.to_score:
@@ -162,19 +162,19 @@ class GroupShard:
                 yield fault if fault.stage == NOT_ASKED else fault.counted(is_missed)
 
     def places(self, leaves: Sequence[Leaf]) -> Iterator[tuple[Placed, Leaf]]:
-        """Where each of these rows belongs."""
+        """Place of each of these rows."""
         number_of = {row.id: number for number, row in self._rows}
         for leaf in leaves:
             yield self._judge.outcomes.place(number_of[leaf.look.planned.row.id], leaf), leaf
 
     def place(self, without: Collection[str | None] = ()) -> None:
-        """Record where the groups' rows belong, and what was learnt. ``without``: keys of rows that are not written."""
+        """Record where the groups' rows belong, and their new facts. ``without``: keys of rows that are not written."""
         self._judge.known.images.add_scores(self._scores)
         leaves = [leaf for verdict in self.verdicts for leaf in verdict.leaves if leaf.row_key not in without]
         self._judge.placements.place(place for place, _ in self.places(leaves))
 
     def funnel(self) -> Funnel:
-        """How many candidates became what."""
+        """Numbers of candidates by their fate."""
         return sum((funnel_of(verdict) for verdict in self.verdicts), Funnel())
 
     def _drawings(self, look: Look) -> tuple[Drawing, ...]:

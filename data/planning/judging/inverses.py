@@ -1,6 +1,6 @@
 """Inverse rows of a recipe: which rows have one, by which instruction, and where it belongs.
 
-They are no candidates: no choice, scorer, pair or search for near-duplicates looks at them. Each follows its forward
+They are no candidates: no choice, scorer, pair or search for near-duplicates includes them. Each follows its forward
 row, into its split and out of data/ (data.dataset.files.inverse).
 """
 
@@ -42,7 +42,7 @@ class Inverses:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether an edit has inverse rows."""
+        """True if an edit has inverse rows."""
         return bool(self._sections)
 
     def instruction(self, leaf: Leaf) -> str | None:
@@ -71,7 +71,7 @@ class Inverses:
 def places_of(
     placements: Placements, row_keys: Sequence[str], recipe: Recipe, is_planned: bool = False
 ) -> Mapping[str, Placement]:
-    """Where these stored rows belong, inverse rows included (Placements.of)."""
+    """Places of these stored rows, inverse rows included (Placements.of)."""
     keep_removed = recipe.on_removed == "keep"
     inverse = {key: forward_key(key) for key in row_keys if is_inverse(key)}
     if not inverse:

@@ -24,7 +24,7 @@ from imagemill.data.scores.records import Score, ScorerFacts
 
 @dataclass(slots=True)
 class Knowledge:
-    """What is known of images, scores and failures: what the worklist has, and what this build has learned since."""
+    """Known images, scores and failures: those of the worklist, and those of this build since."""
 
     images: KnownImages
     failures: Mapping[str, SetAside]
@@ -52,7 +52,7 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one prompts-file row."""
+    """Verdict on one prompts-file row."""
 
     replay: Replay
     leaves: tuple[Leaf, ...]
@@ -60,18 +60,18 @@ class Verdict:
     to_generate: tuple[Look, ...]
     """Candidates whose image must be generated now."""
     to_score: tuple[Look, ...]
-    """Candidates whose image exists, and that a scorer has not looked at."""
+    """Candidates whose image exists, and that a scorer has not scored."""
     to_write: tuple[Leaf, ...]
     """Rows that no committed file has, of images that exist."""
 
     @property
     def is_final(self) -> bool:
-        """Whether no image and no score is lacking."""
+        """True if no image and no score is lacking."""
         return not self.to_generate and not self.to_score
 
     @property
     def is_finished(self) -> bool:
-        """Whether the dataset has all that the row asks for; its rows may still be in the wrong place."""
+        """True if the dataset has all that the row asks for; its rows may still be in the wrong place."""
         return self.is_final and not self.to_write
 
 
@@ -95,7 +95,7 @@ class Judge:
         self._replayer = Replayer(self.planner, rules_of(recipe), self.scoring, self.known)
 
     def verdict(self, row: Row) -> Verdict:
-        """What becomes of a row, by what is known now. Raises BadRow."""
+        """The verdict on a row, by what is known now. Raises BadRow."""
         replay = self._replayer.replay(row)
         stored = self.placements.stored(row.id)
         leaves, lacking = list(replay.leaves), list(replay.wanted)

@@ -40,16 +40,16 @@ class KnownImage(NamedTuple):
     """Name of the encoding in the file."""
     is_lossless: bool = False
     is_staged: bool = False
-    """Whether it is staged, by this build or by an interrupted one."""
+    """True if it is staged, by this build or by an interrupted one."""
 
     @property
     def is_stored(self) -> bool:
-        """Whether a committed file has it."""
+        """True if a committed file has it."""
         return self.file is not None
 
     @property
     def exists(self) -> bool:
-        """Whether it need not be generated to be stored."""
+        """True if it need not be generated to be stored."""
         return self.is_stored or self.is_staged
 
 
@@ -86,11 +86,11 @@ class KnownImages:
         )
 
     def add_seen(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Add images that were scored: (key, sha256). What a committed file says of a key counts first."""
+        """Add images that were scored: (key, sha256). The facts of a committed file take precedence."""
         self._db.executemany("INSERT OR IGNORE INTO known_images (key, sha256, lossless) VALUES (?, ?, 0)", keys)
 
     def add_scores(self, scores: Iterable[Score]) -> None:
-        """Add scores, and what they say of their images."""
+        """Add scores, and their facts about their images."""
         rows = list(scores)
         self.add_seen((score.image_key, score.sha256) for score in rows)
         self._insert(tuple(getattr(score, name) for name in _NAMES) for score in rows)
@@ -124,7 +124,7 @@ class KnownImages:
         self._db.executemany("INSERT OR IGNORE INTO staged_images VALUES (?)", ((key,) for key in keys))
 
     def image(self, key: str) -> KnownImage | None:
-        """What is known of an image; None for one that was never seen."""
+        """Facts of an image; None for an unknown one."""
         row = self._db.execute(
             "SELECT sha256, file, row, image, encoding, lossless, EXISTS (SELECT 1 FROM staged_images s WHERE "
             "s.key = k.key) FROM known_images k WHERE key = ?",

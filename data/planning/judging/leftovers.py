@@ -1,4 +1,4 @@
-"""Rows of the dataset that no choice looks at any more: further candidates, and edits of a source that lost its place.
+"""Rows of the dataset that no choice includes any more: further candidates, and edits of a source that lost its place.
 
 They keep their images and scores in rejected/, from where a later rule takes them back. A row of other settings is no
 candidate, and is not found here.

@@ -17,7 +17,7 @@ from imagemill.data.scores.selection import Choice
 
 
 class Known(Protocol):
-    """What is known of images, scores and failures."""
+    """Known images, scores and failures."""
 
     def image(self, key: str) -> KnownImage | None:
         """An image by its key; None for one that was never seen."""
@@ -41,12 +41,12 @@ class Look:
     scores: Mapping[str, float | None]
     """Those that are known, formulas included."""
     lacking: tuple[ScorerFacts, ...]
-    """Scorers that have not looked at it."""
+    """Scorers that have not scored it."""
     failure: SetAside | None = None
     texts: Mapping[str, str | None] = field(default_factory=dict)
     """Those that a language model has given."""
     later: tuple[ScorerFacts, ...] = ()
-    """Chat scorers that look at it if it passes the others, which have not all looked at it yet."""
+    """Chat scorers that get it if it passes the others, which have not all scored it yet."""
 
     @property
     def key(self) -> str:
@@ -55,7 +55,7 @@ class Look:
 
     @property
     def is_known(self) -> bool:
-        """Whether a choice can be made of it."""
+        """True if a choice can be made of it."""
         return self.failure is not None or (self.image is not None and not self.lacking)
 
 
@@ -69,7 +69,7 @@ class Leaf:
     rejected_by: str | None = None
     input_scores: Mapping[str, float | None] = field(default_factory=dict)
     is_partial: bool = False
-    """Whether its image is the input of edits, of which none was made."""
+    """True if its image is the input of edits, of which none was made."""
 
     @property
     def row_key(self) -> str:

@@ -50,7 +50,7 @@ class Outcomes:
         return (*columns, *(OutcomeColumn(f"input_score_{name}", "float32") for name in self._of_input))
 
     def place(self, number: int, leaf: Leaf) -> Placed:
-        """Where a row belongs, with its outcomes. ``number``: of its prompts-file row."""
+        """The place of a row, with its outcomes. ``number``: of its prompts-file row."""
         look, row = leaf.look, leaf.look.planned.row
         split = _split(self._splits, row, leaf)
         values: dict[str, Any] = {"candidate": look.number} if self._has_candidate else {}
@@ -82,7 +82,7 @@ class Outcomes:
         )
 
     def _can_be_paired(self, leaf: Leaf) -> bool:
-        """Whether the row has an image to compare: not in a rejected/ without images."""
+        """True if the row has an image to compare: not in a rejected/ without images."""
         is_there = leaf.look.image is not None and leaf.look.image.exists
         has_place = leaf.rejected_at is None or self._recipe.rejected == "keep"
         return self._recipe.pairs is not None and is_there and has_place and not leaf.is_partial
@@ -114,7 +114,7 @@ def _split(splits: Splits | None, row: Row, leaf: Leaf) -> str:
 
 
 def _group(row: Row, leaf: Leaf) -> str:
-    """What edits share that are compared with each other: their input and their instruction."""
+    """Input and instruction, which edits share that are compared with each other."""
     path = leaf.look.planned.path
     return digest([_input(row, leaf), path[-1].fields["prompt"]]) if path[-1].step.startswith("edit") else ""
 

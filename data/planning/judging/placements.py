@@ -36,7 +36,7 @@ _ROWS = ("stored_rows", "placements")
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where one row belongs, and what near-duplicates are found by."""
+    """Place of one row, and the hash or vector by which near-duplicates are found."""
 
     row_key: str
     number: int
@@ -55,7 +55,7 @@ class Placed:
     group: str = ""
     """Only images of one group make pairs."""
     passed: bool = False
-    """Whether its scores are in the bounds of its step's rule."""
+    """True if its scores are in the bounds of its step's rule."""
     inverse: str | None = None
     """Instruction of its inverse row, which it has if it is in data/."""
 
@@ -70,7 +70,7 @@ class Kept(NamedTuple):
 
 
 class Placements:
-    """Where the rows of a dataset are, and where they belong. A connection belongs to one thread."""
+    """Present and intended places of a dataset's rows. A connection belongs to one thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
@@ -162,7 +162,7 @@ class Placements:
         self._db.commit()
 
     def of(self, row_keys: Sequence[str], keep_removed: bool, is_planned: bool = False) -> dict[str, Placement]:
-        """Where these stored rows belong.
+        """Places of these stored rows.
 
         Rows of a recipe that has changed are removed; rows whose prompt is gone as well, unless ``keep_removed``: then
         they are left out, and so stay as they are. ``is_planned``: the groups in shards are not built yet, so that

@@ -58,7 +58,7 @@ class _Counts:
     """Chat scorer -> images that it is asked about, at most."""
 
     def add_lacking(self, look: Look) -> None:
-        """Count the scorers that have not looked at a candidate; of a chat scorer, once for all that it gives."""
+        """Count the scorers that have not scored a candidate; a chat scorer once for all its fields."""
         self.lacking.update(facts.name for facts in look.lacking if facts.question is None)
         self.questions.update({facts.asker or "" for facts in (*look.lacking, *look.later) if facts.question})
 
@@ -137,7 +137,7 @@ def _same_reading(judge: Judge, row: Row) -> Row:
 
 
 def _lacks_given(judge: Judge, row: Row) -> bool:
-    """Whether the dataset has none of the images that the row itself gives."""
+    """True if the dataset has none of the images that the row itself gives."""
     return judge.planner.judges_given and not judge.placements.stored(row.id)
 
 

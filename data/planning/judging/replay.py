@@ -110,7 +110,7 @@ class Replayer:
         return looks, choice
 
     def look(self, level: Level, number: int, asks: bool = True) -> Look:
-        """What is known of a candidate. ``asks``: whether a language model is asked about it, too."""
+        """Facts of a candidate. ``asks``: whether a language model is asked about it, too."""
         planned = level.candidate(number)
         failure = self._known.failure(planned.row_key)
         if level.step == GIVEN:
@@ -147,7 +147,7 @@ class Replayer:
         return Look(planned, number, seen, image, scores, tuple(lacking), failure, texts, tuple(later))
 
     def _passes_others(self, rule: Rule, scores: Mapping[str, float | None]) -> bool:
-        """Whether a candidate passes all of a rule that no language model has a say in."""
+        """True if a candidate passes the part of a rule without language models."""
         known = apply_formulas(self._scoring.formulas, scores)
         others = [name for name in rule.scores if name not in self._scoring.by_chat]
         return not any(

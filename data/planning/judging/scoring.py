@@ -1,4 +1,4 @@
-"""Requests of a recipe's scorers: what each looks at for one image, and the key of its score in the ledger."""
+"""Requests of a recipe's scorers: the inputs of each for one image, and the key of its score in the ledger."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Scoring:
 
     def __init__(self, recipe: Recipe, facts: Mapping[str, ScorerFacts]) -> None:
         self.facts = facts
-        """Name -> facts, of those that look at images; formulas are computed from their scores."""
+        """Name -> facts, of those that read images; formulas are computed from their scores."""
         self.formulas = formulas_in_order(recipe.scorers)
         """Name -> formula, each after those that it reads."""
         self.chat = frozenset(name for name, facts in self.facts.items() if facts.question is not None)
@@ -58,7 +58,7 @@ class Scoring:
         return [name for name, facts in self.facts.items() if facts.is_text]
 
     def looking(self, is_edit: bool) -> list[ScorerFacts]:
-        """The scorers that look at a generated or given image, or at an edited one."""
+        """The scorers of a generated or given image, or of an edited one."""
         return [facts for facts in self.facts.values() if is_edit or not _needs_source(facts)]
 
     def request(self, facts: ScorerFacts, seen: Seen) -> str | None:

@@ -19,4 +19,4 @@ class ShardRow:
     split: str
     outcomes: Mapping[str, Any]
     is_partial: bool = False
-    """Whether its image is the input of edits, of which none was made."""
+    """True if its image is the input of edits, of which none was made."""

@@ -15,7 +15,7 @@ from imagemill.data.answers.store import AnswerStore
 Result = TypeVar("Result")
 
 LOOKAHEAD = 64
-"""Records in flight at least: images are downloaded and questions asked for several at once."""
+"""Records in flight at least: images are downloaded and questions sent for several at once."""
 
 
 class Asks(Protocol):

@@ -21,7 +21,7 @@ class GivenId(NamedTuple):
 
     text: str
     may_repeat: bool
-    """Whether other rows may have it too, as equal records have: they are then numbered."""
+    """True if other rows may have it too, as equal records have: they are then numbered."""
 
 
 class RecordIds:
@@ -51,7 +51,7 @@ class RecordIds:
         return GivenId(self._content_id(fields, seen), may_repeat=True)
 
     def _is_read(self, fields: Mapping[str, Any]) -> bool:
-        """Whether the words decide an image: a caption that is only carried leaves a row its id."""
+        """True if the words decide an image: a caption that is only carried leaves a row its id."""
         names = tuple(dict.fromkeys([*fields, *self._written]))
         return bool(self._written.difference(self._row_maker.carried(names)))
 

@@ -12,7 +12,7 @@ from imagemill.data.config.words.llm import LlmStep
 
 @dataclass
 class Unasked:
-    """What is not asked yet."""
+    """Counts of questions that are not asked yet."""
 
     rows: int = 0
     """Rows that lack words, before any template or sweep."""

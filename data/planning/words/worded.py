@@ -167,7 +167,7 @@ class Words:
 
 
 def column_of(name: str, fields: Mapping[str, Any], heading: tuple[str, ...], row_maker: RowMaker) -> str | None:
-    """The field that ``sees`` names: by its name, or else the one that has the role of that name."""
+    """The field that ``sees`` names: by its name, or the one that has the role of that name."""
     if name in fields:
         return name
     return row_maker.roles.of(tuple(fields), heading).columns.get(name)

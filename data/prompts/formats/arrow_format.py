@@ -145,7 +145,7 @@ class _Table:
         return struct.unpack_from(kind, self._content, at)[0]
 
     def _position(self, field: int) -> int | None:
-        """Where a field is; None if the table does not have it."""
+        """Place of a field; None if the table does not have it."""
         slot = 4 + 2 * field
         offset = self._number("<H", self._fields + slot) if slot < self._number("<H", self._fields) else 0
         return self._at + offset if offset else None

@@ -64,14 +64,14 @@ def _lines(head: bytes) -> list[bytes]:
 
 
 def _is_lines(head: bytes) -> bool:
-    """Whether a .json file is JSON Lines after all: its first line is an object, and another line follows."""
+    """True if a .json file is JSON Lines after all: its first line is an object, and another line follows."""
     first, *others = _lines(head) or [b""]
     record = parse_json(1, first) if others and first.lstrip().startswith(b"{") else None
     return record is not None and record.fields is not None
 
 
 def _is_no_lines(head: bytes) -> bool:
-    """Whether a .jsonl file is one array of objects, or objects over several lines."""
+    """True if a .jsonl file is one array of objects, or objects over several lines."""
     first, *others = _lines(head) or [b""]
     if first.strip() == b"{":
         return bool(others) and not others[0].lstrip().startswith(b"{")
@@ -102,7 +102,7 @@ def _record(scanner: JsonScanner, number: int) -> Record:
 
 
 def _first_object(scanner: JsonScanner, row_fields: Collection[str]) -> Iterator[Record]:
-    """The rows in the only array of objects of an object whose bracket was taken; or else the object, as a row."""
+    """The rows in the only array of objects of an object whose bracket was taken; without one the object, as a row."""
     parts: list[bytes] | None = []
     wrapper: str | None = None
     names: set[str] = set()

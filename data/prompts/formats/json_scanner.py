@@ -138,7 +138,7 @@ class _Text:
 
 
 def may_hold_rows(raw: bytes) -> bool:
-    """Whether a value that is not JSON may have other rows in it, after a quote or a bracket that is missing."""
+    """True if a value that is not JSON may have other rows in it, after a quote or a bracket that is missing."""
     stack: list[bytes] = []
     last = b""
     for match in _TOKEN.finditer(raw):

@@ -16,7 +16,7 @@ _MAGIC = {
     b"ARROW1": ".arrow",
     b"PK\3\4": ".zip",
 }
-"""How a file that is no text begins -> the suffix that its name should have."""
+"""First bytes of a file that is no text -> the suffix that its name should have."""
 
 HINTS = {
     ".xlsx": "save the sheet as CSV in UTF-8",

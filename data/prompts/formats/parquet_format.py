@@ -44,7 +44,7 @@ def read_parquet(file: BinaryIO, images: ImageFields = no_images) -> Iterator[Re
 def read_batches(
     schema: pa.Schema, batches: Callable[[list[str], int], Iterable[pa.RecordBatch]], images: ImageFields = no_images
 ) -> Iterator[Record]:
-    """Yield each row of a table. ``batches``: its batches with these columns, of at most so many rows."""
+    """Yield each row of a table. ``batches``: columns and a size -> batches of at most that many rows."""
     try:
         all_names = schema.names
     except UnicodeDecodeError as error:
@@ -113,7 +113,7 @@ def _with_time_texts(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBa
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Whether the type's values are JSON values already: null, booleans, numbers, texts, lists and objects."""
+    """True if the type's values are JSON values already: null, booleans, numbers, texts, lists and objects."""
     types = pa.types
     if types.is_dictionary(kind):
         return _is_plain(kind.value_type)

@@ -32,7 +32,7 @@ def delimiter_of(heading: str, default: str, named: Collection[str]) -> str:
 
 
 def has_blanks(names: list[str], named: Collection[str]) -> bool:
-    """Whether blanks round the names keep the recipe from finding its fields: none as they are, one without blanks."""
+    """True if blanks round the names keep the recipe from finding its fields: none as they are, one without blanks."""
     return not any(_is_named(name, named) for name in names) and any(_is_named(name.strip(), named) for name in names)
 
 

@@ -20,7 +20,7 @@ MAX_BROKEN = 1000
 """Lines with a quote that never closes; after these it is the file that is broken."""
 
 MIN_DELIMITERS = 10
-"""If the lines inside a field are all rows of the table, with so many delimiters in place, it is no text of several
+"""If the lines inside a field are all rows of the table, with at least this many delimiters, it is no text of several
 lines but two stray quotes with rows between them."""
 
 
@@ -38,7 +38,7 @@ class _Table(NamedTuple):
         return csv.reader(lines, delimiter=self.delimiter, strict=True, skipinitialspace=self.skips_blanks)
 
     def is_row(self, line: str) -> bool:
-        """Whether a line alone has a value for each of several columns."""
+        """True if a line alone has a value for each of several columns."""
         try:
             return len(self.heading) > 1 and len(next(self.rows(iter([line])), ())) == len(self.heading)
         except csv.Error:
@@ -126,7 +126,7 @@ def _read_heading(lines: TableLines, default: str, named: Collection[str]) -> _T
 
 
 def _swallows_rows(values: list[str], table: _Table, lines: TableLines) -> bool:
-    """Whether a row of several lines holds other rows, between a quote that never closes and the next stray one."""
+    """True if a row of several lines holds other rows, between a quote that never closes and the next stray one."""
     inner = islice(lines.lines_of_row(), 1, None)
     if len(values) > len(table.heading):
         return any(map(table.is_row, inner))
@@ -183,7 +183,7 @@ def _separated_record(number: int, heading: list[str], values: list[str]) -> Rec
 
 
 def _repeats(heading: list[str], values: list[str]) -> bool:
-    """Whether the values are the heading once more; of a single column only with the mark that begins a file."""
+    """True if the values are the heading once more; of a single column only with the mark that begins a file."""
     if len(values) != len(heading) or (len(values) > 1 and values[-1] not in (heading[-1], "")):
         return False
     first = values[0].lstrip("\ufeff")

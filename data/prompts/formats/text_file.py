@@ -1,4 +1,4 @@
-"""Reader of a text file as UTF-8 bytes, whichever Unicode encoding it is in, with a look at its beginning."""
+"""Reader of a text file as UTF-8 bytes, whatever Unicode encoding it is in; its beginning can be read ahead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARKS = {
 """Byte order mark -> encoding; UTF-32's mark begins with UTF-16's."""
 
 MIN_ASCII = 0.3
-"""Share of ASCII characters from which a file with zero bytes and no mark is surely in an encoding: with the other byte
+"""Share of ASCII characters from which a file with zero bytes and no mark is certainly text: with the other byte
 order the same file has none."""
 
 # Becomes bytes that are not UTF-8, so that the line's reader sets that line alone aside.
@@ -25,7 +25,7 @@ codecs.register_error("imagemill.invalid", lambda error: ("\udcff", error.end)) 
 
 
 class Source(Protocol):
-    """What is read block by block."""
+    """Source that is read block by block."""
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes; none at the end."""
@@ -44,7 +44,7 @@ class TextFile:
 
     @property
     def has_mac_lines(self) -> bool:
-        """Whether its lines end in a carriage return alone, as on an old Mac."""
+        """True if its lines end in a carriage return alone, as on an old Mac."""
         return b"\r" in self.head and b"\n" not in self.head
 
     def read(self, size: int, /) -> bytes:

@@ -1,4 +1,4 @@
-"""Rate of a build over time, as a plot in its report: images per second between two looks at the counters.
+"""Rate of a build over time, as a plot in its report: images per second between two readings of the counters.
 
 The plot is an SVG inside the Markdown, so that both of Prefect's dashboards show it with no further request.
 """

@@ -30,7 +30,7 @@ class ControlnetFiles:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """What identifies its weights."""
+        """Identity of its weights."""
         return {**self.source.identity, **({"subfolder": self.subfolder} if self.subfolder else {})}
 
     @property

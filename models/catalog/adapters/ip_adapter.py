@@ -33,7 +33,7 @@ class IpAdapterFiles:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """What identifies its weights."""
+        """Identity of its weights."""
         if self.source.files:
             return {"file": self.source.files, "encoder": self.encoder_files}
         return {**self.source.identity, "file": self.file, "encoder": self.encoder}

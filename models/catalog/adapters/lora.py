@@ -24,7 +24,7 @@ class LoraFile:
     """A local file, or a repository."""
     weight: float
     file: str | None = None
-    """Which file of the repository."""
+    """Name of the file in the repository."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -11,11 +11,11 @@ _LOKR = ("Flux2", "ZImage")
 """Beginnings of the pipelines for which diffusers 0.42 has a loader of LoKr (its loaders/lora_pipeline.py)."""
 
 TAKE_A_LORA = "take the LoRA of it, if its author has one, or leave it out of lora."
-"""What to do about such a file."""
+"""Remedy for such a file."""
 
 
 def kind_of(names: Iterable[str]) -> str | None:
-    """What a file with tensors of these names is, if it is no LoRA; None if nothing says so."""
+    """Kind of a file with tensors of these names, if it is no LoRA; None if no name shows one."""
     return next((kind for name in names for mark, kind in _MARKS.items() if mark in name.lower()), None)
 
 
@@ -33,5 +33,5 @@ def why_unloadable(names: Iterable[str], pipeline: str) -> str | None:
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a tensor of this name is one of a LoRA's, or of what is shared as one."""
+    """True if a tensor of this name is one of a LoRA's, or of what is shared as one."""
     return "lora" in name.lower() or kind_of([name]) is not None

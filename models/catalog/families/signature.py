@@ -22,14 +22,14 @@ SIZE_MULTIPLE = 32
 """Pixels that width and height are multiples of: enough for the autoencoders and patches of all families so far."""
 
 STEPS = 30
-"""Where the signature gives none."""
+"""Values for arguments without a default in the signature."""
 
 _NEEDS = {"prompt", "generator", "output_type", "num_inference_steps", "width", "height"}
 _GUIDANCE = ("true_cfg_scale", "guidance_scale", "distilled_guidance_scale")
 """Names of the guidance, the one of which a negative prompt makes use first."""
 
 _CONSTANTS = {"use_resolution_binning": False}
-"""Arguments that every call has where the class takes them: an image has the size that is asked for."""
+"""Arguments that every call has where the class takes them: an image has the requested size."""
 
 
 def family_of(kind: str) -> Family | None:

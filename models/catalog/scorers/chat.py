@@ -35,7 +35,7 @@ class ChatScorerSpec:
 
     @property
     def reads(self) -> frozenset[Reads]:
-        """What it looks at beside the image."""
+        """Inputs beside the image."""
         return self.section.reads
 
     @property
@@ -49,7 +49,7 @@ class ChatScorerSpec:
         return self.facts().identity
 
     def facts(self) -> ScorerFacts:
-        """What planning and the ledger need to know."""
+        """Facts for planning and the ledger."""
         return chat_facts(self.asker, self.section)[self.name]
 
 

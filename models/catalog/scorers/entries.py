@@ -23,7 +23,7 @@ class ScorerEntry(BaseModel):
     aliases: list[str] = []
     """Further names, in any capitals."""
     texts: bool = True
-    """Whether an encoder reads texts too, so that an image can be compared with its prompt."""
+    """True if an encoder reads texts too, so that an image can be compared with its prompt."""
     labels: list[str] = []
     """A classifier's labels."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

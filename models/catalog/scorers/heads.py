@@ -20,7 +20,7 @@ class HeadFile:
     source: ModelSource
     """A local file, or a repository."""
     file: str | None = None
-    """Which file of the repository; None for a local file."""
+    """Name of the file in the repository; None for a local file."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class ScorerSpec:
     cache_dir: str | None = None
     """The Hub's cache; None: the default."""
     keeps_vector: bool = False
-    """Whether the image's embedding is stored with the score."""
+    """True if the image's embedding is stored with the score."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class ScorerSpec:
         return tuple(source for source in (self.source, self.head and self.head.source) if source)
 
     def facts(self) -> ScorerFacts:
-        """What planning and the ledger need to know."""
+        """Facts for planning and the ledger."""
         return ScorerFacts(
             name=self.name,
             kind=self.kind,

@@ -39,7 +39,7 @@ _TEXT_MODEL = "text_model."
 
 
 def read_checkpoint(field: str, path: Path) -> Checkpoint:
-    """What a file holds. Raises RecipeError, naming the field, where it is none that can be loaded."""
+    """Contents of a file. Raises RecipeError, naming the field, where it is none that can be loaded."""
     state = path.stat()
     return _read(field, path, (state.st_size, state.st_mtime_ns, state.st_ino))
 

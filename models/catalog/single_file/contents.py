@@ -10,7 +10,7 @@ from typing import Any, Literal
 from imagemill.models.catalog.single_file.header import Header
 
 Scheme = Literal["original", "diffusers", "clip", "open_clip", "t5"]
-"""How a part's tensors are named: as its makers did, or as diffusers, transformers (clip, t5) or OpenCLIP do."""
+"""Naming of a part's tensors: its makers', or that of diffusers, transformers (clip, t5) or OpenCLIP."""
 
 Tokenizer = Literal["clip", "clip, padded with 0", "t5"]
 
@@ -25,7 +25,7 @@ class FilePart:
     """Of its tensors' names."""
     scheme: Scheme
     config: Mapping[str, Any]
-    """What its class is made with; ``_class_name`` or ``architectures`` names that."""
+    """Configuration that its class is made with; ``_class_name`` or ``architectures`` names that."""
 
     @property
     def kind(self) -> str:

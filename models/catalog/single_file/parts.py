@@ -11,7 +11,7 @@ from imagemill.models.catalog.single_file.unet import HEAD, Shapes, count
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """What a family's denoiser takes its latents to be: numbers that no tensor has."""
+    """Assumptions of a family's denoiser about its latents: numbers that no tensor has."""
 
     scaling_factor: float
     shift_factor: float | None = None

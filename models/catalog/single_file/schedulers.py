@@ -54,7 +54,7 @@ def scheduler_config(header: Header, prefix: str, shapes: Shapes) -> dict[str, A
 
 
 def _predicts_velocity(header: Header, prefix: str, shapes: Shapes) -> bool:
-    """As the file's metadata says (modelspec), else a mark that XL's have; Stable Diffusion 2 shows it in a bias."""
+    """By the file's metadata (modelspec), or by a mark that XL's have; Stable Diffusion 2 shows it in a bias."""
     if said := header.metadata.get("modelspec.prediction_type"):
         return said in _V_PREDICTION
     if "v_pred" in header.tensors:

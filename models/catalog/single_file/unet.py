@@ -56,12 +56,12 @@ def unet_config(shapes: Shapes) -> dict[str, Any]:
 
 
 def is_sdxl(shapes: Shapes) -> bool:
-    """Whether it is XL's, which alone is conditioned on an image's size."""
+    """True if it is XL's, which alone is conditioned on an image's size."""
     return "label_emb.0.0.weight" in shapes
 
 
 def is_sd2(shapes: Shapes) -> bool:
-    """Whether it is Stable Diffusion 2's, which reads OpenCLIP's 1024 numbers a token."""
+    """True if it is Stable Diffusion 2's, which reads OpenCLIP's 1024 numbers a token."""
     return not is_sdxl(shapes) and any(
         name.endswith("attn2.to_k.weight") and shape[1] == 1024 for name, shape in shapes.items()
     )
@@ -85,5 +85,5 @@ def _levels(shapes: Shapes) -> list[list[tuple[int, int]]]:
 
 
 def count(shapes: Shapes, prefix: str) -> int:
-    """How many numbered layers there are below a prefix."""
+    """Number of numbered layers below a prefix."""
     return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})

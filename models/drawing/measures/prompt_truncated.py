@@ -20,7 +20,7 @@ def settings(recipe: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def of(images: Sequence[tuple[Drawing, Image.Image]], context: MeasureContext) -> list[bool | None]:
-    """Whether each image's prompt is truncated; None for a stand-in without tokenizers."""
+    """One bool an image: True if its prompt is truncated; None for a stand-in without tokenizers."""
     truncated = find_truncated(context.pipeline, context.spec, (drawing.prompt for drawing, _ in images))
     return [truncated.get(drawing.prompt) for drawing, _ in images]
 

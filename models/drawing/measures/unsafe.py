@@ -33,7 +33,7 @@ def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
 
 
 def of(images: Sequence[tuple[Drawing, Image.Image]], context: MeasureContext) -> list[bool]:
-    """Whether the checker finds something in each of the images."""
+    """One bool an image: True if the checker finds something in it."""
     return load(context).unsafe([image for _, image in images])
 
 
@@ -52,7 +52,7 @@ class _Checker:
     dtype: torch.dtype
 
     def unsafe(self, images: Sequence[Image.Image]) -> list[bool]:
-        """Whether it finds something in each of the images."""
+        """One bool an image: True if it finds something in it."""
         import torch
 
         pixels = self.extractor(list(images), return_tensors="pt").pixel_values.to(self.device, self.dtype)

@@ -57,7 +57,7 @@ class RowCache(ABC):
 
 
 def is_plain(value: Any) -> bool:
-    """Whether an argument can be part of a key as it is."""
+    """True if an argument can be part of a key as it is."""
     return value is None or isinstance(value, bool | int | float | str | torch.dtype)
 
 

@@ -70,7 +70,7 @@ def loaded_bytes(spec: ModelSpec, folder: Path, shared: Container[str]) -> list[
 
 
 def device_bytes(spec: ModelSpec, parts: Sequence[int]) -> int:
-    """Bytes on the device of parts with these sizes: with offload, those that are there at the same time."""
+    """Bytes on the device of parts with these sizes: with offload, those that are on it at the same time."""
     match spec.memory.offload:
         case "none":
             return sum(parts)
@@ -118,7 +118,7 @@ def _torchao(kind: str) -> Any:
 
 
 def stays_on_device(memory: Memory, device: torch.device) -> bool:
-    """Whether a pipeline's weights are all on the device at once: without offload, and on a CPU, which has none."""
+    """True if a pipeline's weights are all on the device at once: without offload, and on a CPU, which has none."""
     return memory.offload == "none" or device.type == "cpu"
 
 

@@ -41,7 +41,7 @@ class PartSize:
     """... and of those in layers that can be quantized."""
     bytes_on_disk: int
     is_quantized: bool
-    """Whether its files are: then they are loaded as they are."""
+    """True if its files are: then they are loaded as they are."""
 
     def loaded_bytes(self, bytes_per_weight: int, quantized: float | None = None) -> int:
         """Bytes in memory. ``quantized``: bytes per weight of its layers; None where they stay as they are."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from contextlib import suppress
 
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
+from imagemill.tasks.runner.processes.torch_threads import wait_policy
 from imagemill.tasks.runner.worker_output import silence_process
 from imagemill.tasks.runner.worker_setup import die_with_parent, import_models, leave_sigterm
 
@@ -16,16 +17,13 @@ leave_sigterm()
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 # Inherited by the workers.
 silence_process()
-# Both are read when the library is loaded: see dask_settings.py, and worker_options in cluster.py.
+# Both are read when the library is loaded: see dask_settings.py and torch_threads.py.
 os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "critical")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.update(wait_policy())
 
-# Imports leave no garbage; looking for it took a sixth of their time.
-gc.disable()
-import distributed  # noqa: E402, F401
+with fast_imports():
+    import distributed  # noqa: F401
 
-# A worker repeats a failed import, and reports it.
-with suppress(ImportError, OSError, RuntimeError, ValueError):
-    import_models()
-gc.freeze()
-gc.enable()
+    # A worker repeats a failed import, and reports it.
+    with suppress(ImportError, OSError, RuntimeError, ValueError):
+        import_models()

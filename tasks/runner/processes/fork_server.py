@@ -29,7 +29,7 @@ _server: _Server | None = None
 
 
 def can_fork(gpus: list[str]) -> bool:
-    """Whether worker processes can be forked from one that has imported torch.
+    """True if worker processes can be forked from one that has imported torch.
 
     Not on macOS, where Metal does not survive a fork. Not with a GPU: its driver must be uninitialised at the fork, and
     whether the imports leave it so was not checked.
@@ -64,7 +64,7 @@ def stop_fork_server() -> None:
 
 @contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Where multiprocessing makes files meanwhile, such as a socket: in its own folder they outlive a killed build."""
+    """Move the files that multiprocessing makes, such as a socket: in its own folder they outlive a killed build."""
     # Private, but passed on to every process that multiprocessing starts.
     settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     before = settings.get("tempdir")

@@ -199,7 +199,7 @@ def test_a_damaged_file_is_named(folder: Folder) -> None:
         store.add(answer())
     (path,) = (folder.root / "answers").iterdir()  # type: ignore[union-attr]
     Path(path).write_bytes(b"nothing")
-    with pytest.raises(OutputError, match="answers in it are then asked for again"), AnswerStore.opened(folder):
+    with pytest.raises(OutputError, match="answers in it are then requested again"), AnswerStore.opened(folder):
         pass
 
 

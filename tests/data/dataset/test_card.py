@@ -114,8 +114,8 @@ def test_the_card_names_scorers_and_the_funnel_of_a_dataset_that_chooses(schema)
     lines = Funnel(candidates=4, kept=1, rejected=3, not_best=3).lines()
     card = dataset_card(recipe, schema, {"rows": 1, "fingerprint": "f"}, {}, [], [scorer], lines)
     assert "- scorer `fits`: similarity, `bundled-clip`, revision `abc`, licence: Apache-2.0" in card
-    assert "## How the images were chosen\n\n```\ncandidates             4\nnot best" in card
-    assert "How the images were chosen" not in card_of(schema, generate={})[1]
+    assert "## Selection\n\n```\ncandidates             4\nnot best" in card
+    assert "## Selection" not in card_of(schema, generate={})[1]
 
 
 def test_the_notes_on_the_rows_are_in_the_head_and_below(schema):

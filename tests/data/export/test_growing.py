@@ -74,7 +74,7 @@ def test_files_that_the_export_did_not_write_stay_and_are_never_overwritten(tmp_
     (to / "target" / "new.txt").write_text("mine")
     (to / "kohya.toml").write_text("# my settings")
     publish(output, AFTER, schema())
-    with pytest.raises(NotAnImagemillDataset, match=r"new\.txt' is there already and is not of this export"):
+    with pytest.raises(NotAnImagemillDataset, match=r"new\.txt' exists and is not of this export"):
         export(output, to, "pairs")
     assert (to / "target" / "new.txt").read_text() == "mine"
     (to / "target" / "new.txt").unlink()

@@ -83,7 +83,7 @@ def test_a_build_merges_while_it_generates_and_the_dataset_is_the_same(
     # About three shards of one row make a whole file; the last compaction is switched off.
     monkeypatch.setattr("imagemill.data.dataset.files.compaction.SMALL_BYTES", size // 6)
     monkeypatch.setattr("imagemill.data.dataset.files.compaction.FILE_BYTES", size // 3)
-    monkeypatch.setattr("imagemill.tasks.publish.compact", lambda folder: None)
+    monkeypatch.setattr("imagemill.tasks.publish.compact", lambda folder, area: None)
     other = tmp_path / "other"
     assert build({**fields, "output": str(other), "shard_size": 1})["fingerprint"] == expected
     files = sorted((other / "data").glob("*"))

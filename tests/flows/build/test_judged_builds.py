@@ -320,5 +320,5 @@ def test_the_report_shows_the_highest_and_lowest_scores_and_the_card_the_funnel(
     build(images)
     assert "data:image/webp;base64," in embedded_scores(Folder(images["output"]), load_recipe(images))
     card = (Path(images["output"]) / "README.md").read_text()
-    assert re.search(r"How the images were chosen\n\n```\ncandidates +12\nnot best +8\nkept +4\n```", card)
+    assert re.search(r"## Selection\n\n```\ncandidates +12\nnot best +8\nkept +4\n```", card)
     assert "- scorer `sharp`: pixels" in card

@@ -26,3 +26,11 @@ def test_a_plan_prints_the_first_reasons_cut_and_its_notes(imagemill: Run, tmp_p
     assert len(printed) < 2000
     figures = json.loads(imagemill(*arguments, "--json")[1])
     assert (len(figures["reasons"]), len(figures["notes"]), figures["set_aside"], figures["new"]) == (3, 1, 7, 2)
+
+
+def test_a_plan_says_that_near_duplicates_are_found_later(imagemill: Run, tmp_path: Path):
+    prompts = tmp_path / "prompts.jsonl"
+    write_prompts(prompts, ["a star", "one star"])
+    arguments = ("plan", "--prompts", prompts, "--output", tmp_path / "out", "--generate.model", "bundled")
+    assert "near-duplicates" not in imagemill(*arguments)[1]
+    assert "note        near-duplicates are found at the end" in imagemill(*arguments, "--duplicates.by", "phash")[1]

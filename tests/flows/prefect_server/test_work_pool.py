@@ -123,7 +123,7 @@ def test_a_pool_of_another_type_is_refused_in_one_sentence(
     code, text = imagemill("setup-prefect", "--pool-type", wanted)
     assert code == 1
     assert text == (
-        f"imagemill: the work pool 'gpu' is there and is of type '{there}', not '{wanted}': {remedy}, or delete it "
+        f"imagemill: the work pool 'gpu' exists and is of type '{there}', not '{wanted}': {remedy}, or delete it "
         "(`prefect work-pool delete gpu`) and call this again.\n"
     )
 

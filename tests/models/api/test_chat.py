@@ -149,7 +149,7 @@ def test_an_answer_is_read_whatever_stands_round_its_json(server: ChatServer, fo
         (words('{"follows": 3, "reason": {"a": 1}}'), "reason is {'a': 1}, not a text"),
         (words("[" * 100_000 + '{"a":' * 100_000), "it holds no JSON object"),
         (lambda server, asked: completion('{"follows": 3, "rea', reason="length"), "the limit of its tokens"),
-        (declines, "It says: \"I'm sorry, but I can't judge"),
+        (declines, "Its answer: \"I'm sorry, but I can't judge"),
         (huge, "it has over 1,048,576 bytes"),
     ],
 )

@@ -14,7 +14,8 @@ from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.model_files import hash_model
 from imagemill.models.catalog.resolve import Resolver, resolve
 from imagemill.models.catalog.source import Locator
-from imagemill.tasks.build_context import pin_recipe, resolve_models
+from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.pinned import pin_recipe
 from tests.conftest import ROOT
 
 FIRST, NEWEST = ROOT / "models/bundled/model", ROOT / "models/bundled/model-2"

@@ -13,7 +13,8 @@ from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.not_a_model import nearest_names
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
-from imagemill.tasks.build_context import pin_recipe, resolve_models
+from imagemill.tasks.build_context import resolve_models
+from imagemill.tasks.pinned import pin_recipe
 from tests.models.catalog.folders import COMMIT, write_model
 
 TURBO = "stabilityai/sdxl-turbo"

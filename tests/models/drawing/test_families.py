@@ -144,7 +144,7 @@ def test_noise_without_a_rows_seed_stops_the_first_batch(tiny, sources, tmp_path
     monkeypatch.setattr(scheduler, "step", noisy)
     drawings = (drawing(task, sources[0]), drawing(task, sources[0]))
     job = Job(spec, drawings, {row.key: (PNG,) for row in drawings}, 1, frozenset(), str(tmp_path))
-    with pytest.raises(RecipeError, match=rf"'{family}' drew random numbers that no row's seed decides .*scheduler"):
+    with pytest.raises(RecipeError, match=rf"'{family}' used random numbers that no row's seed decides .*scheduler"):
         draw(job, silent)
     assert not any(Staging(tmp_path).find(row.key, PNG.name) for row in drawings)
 

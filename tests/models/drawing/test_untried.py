@@ -54,7 +54,7 @@ def test_a_pipeline_is_called_by_its_signature(kind: str, folder: Path, tmp_path
     spec = resolve("generate", Generate(model=str(folder / kind)))
     assert spec.is_untried
     assert spec.limits.max_batch == 1
-    assert f"is a {kind}, untried by imagemill" in untried_families([spec])[0]
+    assert f"is a {kind}, untested by imagemill" in untried_families([spec])[0]
     changes = [{}, {"prompt": "a kite"}, {}, {"seed": 4}, {"guidance_scale": 8.0}, {"steps": 5}]
     if spec.limits.negative_prompt:
         changes.append({"negative_prompt": "a long list of what should not be there"})

@@ -62,7 +62,7 @@ def test_a_graph_too_many_ends_the_build_and_keeps_its_images(tiny: Callable, tm
     spec = resolve("generate", Generate(model=str(tiny("FluxPipeline")), speed=COMPILED))
     rows = [drawing(1), drawing(2, height=128)]
     with pytest.raises(
-        BuildFailed, match=r"'FluxPipeline' has 1 compiled graphs .*Build again to go on with new workers"
+        BuildFailed, match=r"'FluxPipeline' has 1 compiled graphs .*Build again to continue with new workers"
     ):
         draw(job_of(spec, tmp_path / "staged", rows), silent)
     assert [bool(Staging(tmp_path / "staged").find(row.key, PNG.name)) for row in rows] == [True, False]

@@ -110,7 +110,7 @@ def test_a_port_scan_logs_nothing_in_a_build_which_completes_and_leaves_no_tempo
                 wait_for_end(connection)
     assert running.finish() == 0
     begins = [line.split(":")[0] for line in running.log.read_text().splitlines()]
-    assert begins == [str(running.output), "Fingerprint", "Contact sheet", "Look at it with", "Open with"]
+    assert begins == [str(running.output), "Fingerprint", "Contact sheet", "View it with", "Open with"]
     assert running.leftovers() == []
 
 

@@ -1,4 +1,4 @@
-"""Builds on a real SLURM cluster of one node, with the texts of docs/operations/clusters.md."""
+"""Builds on a real SLURM cluster of one node, with the texts of docs/operations/slurm.md."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.tasks.slurm import running_slurm
 pytestmark = pytest.mark.long
 
 PROMPTS = [f"number {number}" for number in range(24)]
-DOCUMENTED = re.findall(r"```(?:sh|python)\n(.*?)```", (ROOT / "docs/operations/clusters.md").read_text(), re.DOTALL)
+DOCUMENTED = re.findall(r"```(?:sh|python)\n(.*?)```", (ROOT / "docs/operations/slurm.md").read_text(), re.DOTALL)
 
 
 def documented(beginning: str, changes: dict[str, str]) -> str:
-    """The text of docs/operations/clusters.md that begins so, made to fit this machine."""
+    """The text of docs/operations/slurm.md that begins so, made to fit this machine."""
     text = next(text for text in DOCUMENTED if text.startswith(beginning))
     for there, here in changes.items():
         assert there in text

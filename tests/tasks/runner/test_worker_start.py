@@ -25,7 +25,7 @@ def test_a_worker_that_cannot_start_is_reported_in_one_sentence() -> None:
     in_the_way.unlink()
     start, _, end = str(caught.value).partition(str(in_the_way))
     assert start == "a worker process cannot start: [Errno 17] File exists: '"
-    assert end.endswith("'. Mend that, and run the build again.")
+    assert end.endswith("'. Fix that, and run the build again.")
 
 
 NO_PLACE = """

@@ -38,7 +38,7 @@ class ScoreShard:
 
 @dataclass(slots=True)
 class ScorePlan:
-    """What there is to score."""
+    """Work of scoring a finished dataset."""
 
     rows: int = 0
     """Of data/ and rejected/ together."""
@@ -70,8 +70,8 @@ def check_whole(folder: Folder, manifest: Mapping[str, Any]) -> None:
     damaged = [path for area in folder.areas for path in area.committed()[1]]
     if damaged:
         raise OutputError(
-            f"{shown_path(damaged[0])} is damaged: `imagemill verify` says more. Restore it from a backup, or build "
-            "the dataset again. Nothing was scored."
+            f"{shown_path(damaged[0])} is damaged: `imagemill verify` lists all faults. Restore it from a backup, or "
+            "build the dataset again. Nothing was scored."
         )
     paths = {area.name: [area.path / file.name for file in area.committed()[0]] for area in folder.areas}
     expected = manifest.get("candidates_fingerprint")
@@ -155,7 +155,7 @@ def stored_images(path: Location, looking: Looking) -> Iterator[StoredImages]:
 
 
 def looks_of(images: StoredImages) -> Sequence[StoredLook]:
-    """The row's images that scorers look at."""
+    """The row's images that scorers read."""
     return [look for look in (images.own, images.input) if look is not None]
 
 

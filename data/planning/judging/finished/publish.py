@@ -111,7 +111,7 @@ class _Row(NamedTuple):
 
 
 class _Places:
-    """Where every row is, with its new outcomes."""
+    """Place of every row, with its new outcomes."""
 
     def __init__(
         self, recipe: ScoringRecipe, looking: Looking, known: KnownImages, connection: sqlite3.Connection

@@ -29,7 +29,7 @@ _OWN = ("models_file", "cache_dir", "on_oom", "max_resident", "batch_timeout", "
 
 @dataclass(frozen=True, slots=True)
 class ScoringRecipe:
-    """What to score, and by what."""
+    """Dataset to score, and its scorers."""
 
     dataset: Recipe
     """The dataset's recipe with all scorers, its own and the user's; its output is where the dataset is now."""

@@ -73,7 +73,7 @@ def _columns(schemas: Sequence[pa.Schema]) -> dict[str, Any]:
 
 
 def _outcomes(recipe: Recipe) -> tuple[OutcomeColumn, ...]:
-    """The outcomes: which scorers look at an input depends on what they read, and not on their models."""
+    """The outcomes: the scorers of an input depend on what they read, and not on their models."""
     facts: dict[str, ScorerFacts] = {}
     for name, scorer in recipe.scorers.items():
         if isinstance(scorer, ChatScorer):

@@ -49,7 +49,7 @@ class StoredLook(NamedTuple):
 
 
 class StoredImages(NamedTuple):
-    """The images of a row that scorers look at."""
+    """The images of a row that scorers read."""
 
     own: StoredLook | None
     """Of the last step; None for the input of edits that were not made."""
@@ -61,7 +61,7 @@ class StoredImages(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What the scorers of one recipe read of a dataset."""
+    """Columns and images of a dataset that the scorers of one recipe read."""
 
     recipe: Recipe
     schema: DatasetSchema
@@ -114,7 +114,7 @@ class Looking:
             yield StoredImages(own, given, None if is_first else input_key)
 
     def requests(self, look: StoredLook) -> Iterator[tuple[ScorerFacts, str | None]]:
-        """Each scorer that looks at an image, and its request; None where the row lacks what it reads."""
+        """Each scorer of an image, and its request; None where the row lacks an input."""
         for facts in self.scoring.looking(look.is_edit):
             lacks_mask = "mask" in facts.reads and look.seen.row.mask_hash is None
             yield facts, None if lacks_mask else self.scoring.request(facts, look.seen)
@@ -126,7 +126,7 @@ class Looking:
         return {name: column for name, column in found.items() if column is not None}
 
     def _row(self, fields: Mapping[str, Any], stored: Mapping[str, str]) -> Row:
-        """The row of the prompts, as far as scorers look at it."""
+        """The row of the prompts, as far as scorers read it."""
         carried = {name: self._value(name, fields.get(column)) for name, column in stored.items()}
         return Row(
             id=fields["id"],

@@ -1,4 +1,4 @@
-"""Shard of scoring a finished dataset: its images are staged from the Parquet files, for workers to look at.
+"""Shard of scoring a finished dataset: its images are staged from the Parquet files, for workers to read.
 
 They are staged apart from a build's, whose own staged images stay as they are.
 """
@@ -30,7 +30,7 @@ Asked = tuple[ScorerFacts, str]
 
 
 def staging_folder(folder: Folder) -> Path:
-    """Folder of the images that are staged for scoring; each shard has one of its own in it."""
+    """Folder of the images that are staged for scoring; each shard has a subfolder."""
     return folder.tmp / "scoring"
 
 
@@ -108,7 +108,7 @@ class _Stager:
     def _put_inputs(
         self, path: Location, encoding: str, inputs: Collection[tuple[int, StoredLook, list[Asked]]]
     ) -> None:
-        """Stage the inputs that are looked at, or that an edit is compared with."""
+        """Stage the inputs that are scored, or that an edit is compared with."""
         needed: dict[int, str] = {}
         for row, look, asked in inputs:
             if look.column == "input_image":
