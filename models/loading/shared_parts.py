@@ -17,15 +17,18 @@ IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "_c
 """Fields of a config that record where and by which version it was written."""
 
 
-FolderState = tuple[tuple[str, int, int, int], ...]
-"""Name, size, time of the last change and inode of each file of a part."""
+FolderState = tuple[tuple[str, int, int, int, int], ...]
+"""Name, size, inode, and times of the last change of content and of inode of each file of a part.
+
+A copy in place can keep all but the last: it restores the first of the times.
+"""
 
 
 def folder_state(folder: Path) -> FolderState:
     """The state of a part's files now; empty for a folder that is gone."""
     found = [path for path in sorted(folder.glob("*")) if path.suffix in (".safetensors", ".json")]
     stats = [(path.name, path.stat()) for path in found]
-    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+    return tuple((name, stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats)
 
 
 def part_folders(model: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -138,4 +139,35 @@ def test_a_part_whose_files_are_replaced_while_it_is_loaded_is_loaded_again(spec
     assert torch.equal(after.vae.state_dict()[name].float(), tensor.float())
     assert after.vae is not before.vae
     # What has not changed is shared.
+    assert after.text_encoder is before.text_encoder
+
+
+def test_a_part_that_was_loaded_through_a_link_is_not_shared_once_the_link_leads_elsewhere(
+    specs: list[ModelSpec], model: Path, tmp_path: Path
+):
+    linked = shutil.copytree(model, tmp_path / "linked")
+    link, other = linked / "transformer", Path(specs[1].source.location, "transformer")
+    shutil.rmtree(link)
+    link.symlink_to(other)
+    before = resident_pipeline(resolve("generate", Generate(model=str(linked))), silent)
+    link.unlink()
+    link.symlink_to(model / "transformer")
+    # Its files are now equal to those behind the link, but not to what was loaded from there.
+    after = resident_pipeline(specs[0], silent)
+    assert after.transformer is not before.transformer
+    assert after.vae is before.vae
+    (weights,) = (model / "transformer").glob("*.safetensors")
+    name, tensor = next(iter(load_file(weights).items()))
+    assert torch.equal(after.transformer.state_dict()[name], tensor.to(after.transformer.dtype))
+
+
+def test_a_part_whose_files_were_copied_over_in_place_with_their_time_is_loaded_again(specs: list[ModelSpec]):
+    folder = Path(specs[1].source.location)
+    before = resident_pipeline(specs[1], silent)
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    content, stat = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = resident_pipeline(resolve("generate", Generate(model=str(folder))), silent)
+    assert after.vae is not before.vae
     assert after.text_encoder is before.text_encoder
