@@ -30,6 +30,7 @@ from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
 from imagemill.models.catalog.own_limits import fewest_own_steps, most_steps, reads_negative, uses_guidance
+from imagemill.models.catalog.packages import check_packages
 from imagemill.models.catalog.quantized_files import check_quantized, find_quantized, find_quantized_parts
 from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
 from imagemill.models.catalog.single_file.checkpoint import SINGLE_FILES, read_checkpoint
@@ -84,6 +85,7 @@ class Resolver:
         # Of a repository in the catalog no file is needed before a worker has something to generate.
         has_index = entry is None or folder is not None
         known = json.loads(index()) if has_index else None
+        check_packages(f"{field}.model is {shown(section.model)}", family.packages, known)
         parts = find_given_parts(f"{field}.parts", section.parts, known, self.locator)
         own_parts = {name: part for name, part in (entry.parts if entry else {}).items() if name not in section.parts}
         parts = (*find_external_parts(f"{field}.model", own_parts, self.locator), *parts)

@@ -41,6 +41,7 @@ TRIED: dict[str, dict[str, str]] = {
     "Lumina2Pipeline": {"text-to-image": SAVED},
     "PixArtSigmaPipeline": {"text-to-image": SAVED},
     "HunyuanImagePipeline": {"text-to-image": SAVED},
+    "KolorsPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
     "LatentConsistencyModelPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
 }
 """Family -> task -> how it was run."""
