@@ -129,7 +129,13 @@ second pass in every step): then each row is guided away from its own, or from t
 Image-to-image and inpainting run only the last steps, a share equal to the strength. Where the default number of steps
 would leave none, or would hide the source completely, more steps are run; a recipe or row that asks for too few is
 refused. Qwen-Image needs two steps at least. Qwen-Image-Edit's processor needs the torchvision version that matches
-torch: `pip install torchvision`. Kolors' tokenizer needs `pip install sentencepiece`, and a plan without it names it.
+torch: `pip install torchvision`. So does Qwen-Image 2.1's, and Kolors' tokenizer needs `pip install sentencepiece`: for
+these two, a plan names the package that is missing.
+
+Qwen-Image 2.1 generates four channels. Its transparency is put on white, as that of input images is. Rows are generated
+one by one, and its guidance scale of 1 means none: with more, each step makes a second pass. Where its
+`model_index.json` fixes the noise levels of all steps (`sample_sigmas`), the first batch with another number of steps
+stops the build.
 
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.external_parts import ExternalPart
-from imagemill.models.catalog.packages import is_installed
+from imagemill.models.catalog.families.packages import is_installed
 from imagemill.models.catalog.source import Locator, ModelSource, joined
 from imagemill.models.catalog.weight_files import loaded_parts
 

@@ -25,12 +25,12 @@ from imagemill.models.catalog.capabilities import (
 )
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from imagemill.models.catalog.external_parts import find_external_parts, find_given_parts, given_guidance
+from imagemill.models.catalog.families.packages import check_packages
 from imagemill.models.catalog.families.signature import family_of
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
 from imagemill.models.catalog.not_a_model import CHECKPOINTS, INDEX, class_name, not_a_model, uncallable
 from imagemill.models.catalog.own_limits import fewest_own_steps, most_steps, reads_negative, uses_guidance
-from imagemill.models.catalog.packages import check_packages
 from imagemill.models.catalog.quantized_files import check_quantized, find_quantized, find_quantized_parts
 from imagemill.models.catalog.schedulers import check_own_scheduler, check_scheduler
 from imagemill.models.catalog.single_file.checkpoint import SINGLE_FILES, read_checkpoint

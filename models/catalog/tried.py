@@ -33,6 +33,7 @@ TRIED: dict[str, dict[str, str]] = {
     "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "QwenImageEditPipeline": {"instruction": IN_MEMORY, "inpaint": IN_MEMORY},
     "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
+    "QwenImage21Pipeline": {"text-to-image": IN_MEMORY, "instruction": IN_MEMORY},
     "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "HiDreamImagePipeline": {"text-to-image": OWN_SIZES},
     "SanaPipeline": {"text-to-image": SAVED},

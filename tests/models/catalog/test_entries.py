@@ -12,6 +12,7 @@ import pytest
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.entries import read_catalog
+from imagemill.models.catalog.families import packages
 from imagemill.models.catalog.resolve import Resolver, resolve
 from imagemill.models.catalog.source import Locator
 from tests.models.catalog.folders import COMMIT, write_model
@@ -33,7 +34,9 @@ def sections(name: str) -> Iterator[tuple[str, Generate | Edit]]:
 
 
 @pytest.mark.parametrize("name", [name for name, entry in read_catalog().models.items() if entry.repository])
-def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str):
+def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str, monkeypatch: pytest.MonkeyPatch):
+    # The tests do without torchvision.
+    monkeypatch.setattr(packages, "is_installed", lambda name: True)
     pins = {f"{repository}@default": COMMIT for repository in read_catalog().models[name].parts.values()}
     for step, section in sections(name):
         spec = Resolver(read_catalog(), Locator(pinned=pins)).resolve(step, section)

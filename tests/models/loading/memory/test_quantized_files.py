@@ -19,8 +19,8 @@ from imagemill.data.config.memory import Memory
 from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
-from imagemill.models.catalog import packages
 from imagemill.models.catalog.capabilities import check_settings
+from imagemill.models.catalog.families import packages
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading import pipeline_cache
