@@ -183,7 +183,7 @@ class StepReport:
     loads: tuple[Mapping[str, Any], ...] = ()
     """Each model that was loaded for it: model, device, seconds, GiB and worker."""
     loras: tuple[Mapping[str, Any], ...] = ()
-    """How much of each of its LoRAs the model uses, if it generated (data.dataset.describe.lora_fits)."""
+    """Share of each of its LoRAs that the model uses, if it generated (data.dataset.describe.lora_fits)."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
     """Image key -> why that image could not be generated."""
     worker: str | None = None

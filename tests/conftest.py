@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -35,6 +36,8 @@ os.environ |= {
     # Workers import the tests' stand-ins, and never look for modules in their working directory.
     "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     "HF_HUB_OFFLINE": "1",
+    # No test needs a name server: one that does not answer costs a second, not five.
+    "RES_OPTIONS": "timeout:1 attempts:1",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -56,8 +59,35 @@ SLOW_FIXTURES = {
 }
 """What takes seconds to start: tests with one of these are not in `make check`."""
 
-SLOW_FOLDERS = {"benchmarks", "bundled", "drawing", "faults", "loading", "prefect_server", "runner", "scoring"}
+SLOW_FOLDERS = {
+    "benchmarks",
+    "build",
+    "build_models",
+    "bundled",
+    "drawing",
+    "faults",
+    "loading",
+    "old",
+    "prefect_server",
+    "runner",
+    "scoring",
+}
 """Folders of tests that import torch, or start processes."""
+
+FAST = "not slow and not long"
+"""The marks of `make check`."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make check` does not import files whose tests are all slow: torch and diffusers alone take seconds."""
+    if config.option.markexpr != FAST:
+        return None
+    if collection_path.is_dir():
+        return True if collection_path.name in SLOW_FOLDERS else None
+    is_slow = collection_path.suffix == ".py" and re.search(
+        r"^pytestmark = pytest\.mark\.(slow|long)$", collection_path.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return True if is_slow else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,6 +96,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folders = set(item.path.parent.relative_to(ROOT).parts)
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & folders:
             item.add_marker(pytest.mark.slow)
+    # Files that take seconds come last, so that both processes end at about the same time.
+    items.sort(key=lambda item: item.path.is_relative_to(ROOT / "tests" / "data"))
 
 
 def free_port() -> int:

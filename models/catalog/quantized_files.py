@@ -24,7 +24,7 @@ _PARTS = ("transformer", "unet", "text_encoder")
 
 
 def quantization_of(part: Path) -> str | None:
-    """The quantization of a part's files, as memory.quantization names it, else its method; None: they have none.
+    """The quantization of a part's files, as memory.quantization names it, or its method; None if they have none.
 
     ``part``: its folder.
     """

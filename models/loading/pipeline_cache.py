@@ -62,7 +62,7 @@ class Resident:
     states: Mapping[Path, FolderState] = field(default_factory=dict)
     """Folder -> its files as they were loaded: they may be replaced while the part is in memory."""
     loras: tuple[Mapping[str, Any], ...] = ()
-    """How much of each of its LoRAs it uses."""
+    """Share of each of its LoRAs that it uses."""
     is_on_device: bool = True
     used: float = field(default_factory=time.monotonic)
 
@@ -110,7 +110,7 @@ def resident_pipeline(spec: ModelSpec, report: Report, max_resident: int | None 
 
 
 def lora_fits(spec: ModelSpec) -> tuple[dict[str, Any], ...]:
-    """How much of each of its LoRAs the spec's loaded model uses, with the model's name."""
+    """Share of each LoRA that the spec's loaded model uses, with the model's name."""
     found = _resident.get(spec.weights_key)
     return tuple({"model": spec.name, **fit} for fit in found.loras) if found else ()
 

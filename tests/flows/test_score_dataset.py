@@ -18,6 +18,8 @@ from tests.flows.build.test_judged_builds import CHANGED, SHARP, manifest_of, ro
 from tests.models.chat_server import ChatServer
 from tests.models.tiny.scorers import save_scorer
 
+pytestmark = pytest.mark.slow
+
 Score = Callable[..., dict[str, Any]]
 
 

@@ -1,4 +1,4 @@
-"""How much of each LoRA's file a model uses, in a dataset's manifest and on its card."""
+"""Record of how much of each LoRA's file a model uses, in a dataset's manifest and on its card."""
 
 from __future__ import annotations
 

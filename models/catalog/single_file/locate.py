@@ -16,7 +16,7 @@ _SAME_SHAPES = ("FluxKontextPipeline", "FluxPipeline")
 
 
 def locate_checkpoint(field: str, path: Path, given: Iterable[str], name: str, family: str | None) -> ModelSource:
-    """The source of a single file. ``given``: names of parts that are loaded in place of its own.
+    """The source of a single file. ``given``: names of parts that are loaded in place of those in the file.
 
     ``name``: of the model, in the recipe; ``family``: of its entry in a models file; None: it has none, and the file
     decides. Raises UnknownModel and RecipeError.

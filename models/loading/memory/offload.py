@@ -134,7 +134,7 @@ def stays_on_device(memory: Memory, device: torch.device) -> bool:
 
 
 def loads_to_device(memory: Memory, device: torch.device) -> bool:
-    """Whether weights go straight to the device: not those that are made smaller on the host before."""
+    """Test for weights that go straight to the device; those that the host makes smaller first do not."""
     return stays_on_device(memory, device) and memory.quantization != "float8_storage"
 
 

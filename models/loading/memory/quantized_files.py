@@ -38,7 +38,7 @@ def check_part(model: str, name: str, library: str, method: str | None, device: 
 
 
 def is_quantized(part: torch.nn.Module) -> bool:
-    """Whether a loaded part's weights are of the classes of one of these packages."""
+    """Test whether a loaded part's weights are of the classes of one of these packages."""
     # Of a class whose values are equal to texts, and hashed in another way.
     method = getattr(part, "quantization_method", None)
     return getattr(part, "is_quantized", False) and any(method == name for name in PACKAGES)

@@ -73,6 +73,10 @@ class Deployer:
         listed = self._ask("/deployments/filter", {"deployments": {"name": {"like_": PREFIX}}})
         return {deployment["name"].removeprefix(PREFIX): deployment for deployment in listed}
 
+    def ids(self) -> dict[str, set[str]]:
+        """The ids of each deployment's schedules with a slug: the server lists them in any order."""
+        return {name: {one["id"] for one in found["schedules"] if one["slug"]} for name, found in self.found().items()}
+
     def schedules(self) -> dict[str, list[tuple[str | None, str, str | None, bool]]]:
         """Slug, cron, time zone and whether it is active, of each schedule on the server."""
         return {
@@ -196,9 +200,7 @@ def test_a_deployment_that_the_file_no_longer_lists_stays_and_a_line_says_how_to
 
 
 def test_deploying_the_same_file_again_changes_no_schedule(lines: list[str], deployer: Deployer):
-    ids = {name: [one["id"] for one in there["schedules"] if one["slug"]] for name, there in deployer.found().items()}
+    ids = deployer.ids()
     again = deployer.deploy(AFTER)
     assert [line for line in again if line.startswith(" ")] == []
-    assert ids == {
-        name: [one["id"] for one in there["schedules"] if one["slug"]] for name, there in deployer.found().items()
-    }
+    assert deployer.ids() == ids

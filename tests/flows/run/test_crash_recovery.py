@@ -149,18 +149,17 @@ def test_builds_of_a_machine_that_was_off_for_an_hour_restart(machine: Machine, 
 
 
 @pytest.mark.usefixtures("without_a_worker")
-@pytest.mark.parametrize("end", ["COMPLETED", "FAILED", "CANCELLED"])
-def test_a_heartbeat_that_is_delivered_after_the_end_of_a_run_leaves_it_as_it_ended(
-    machine: Machine, recipe: dict, end: str
-):
+def test_a_heartbeat_that_is_delivered_after_the_end_of_a_run_leaves_it_as_it_ended(machine: Machine, recipe: dict):
     machine.set_up_automations(silent_seconds=10)
-    run = machine.run(recipe)
-    machine.set_state(run, "RUNNING")
-    machine.set_state(run, end)
-    machine.emit(heartbeat(run))
-    wait_until(lambda: machine.events("prefect.automation.action.failed", run), "the server's refusal")
+    ends = {machine.run(recipe): end for end in ("COMPLETED", "FAILED", "CANCELLED")}
+    for run, end in ends.items():
+        machine.set_state(run, "RUNNING")
+        machine.set_state(run, end)
+        machine.emit(heartbeat(run))
+    for run in ends:
+        wait_until(lambda run=run: machine.events("prefect.automation.action.failed", run), "the server's refusal")
     machine.set_up_automations(silent_seconds=90)
-    assert machine.state(run)["type"] == end
+    assert {run: machine.state(run)["type"] for run in ends} == ends
 
 
 @pytest.mark.usefixtures("without_a_worker")

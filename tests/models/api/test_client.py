@@ -13,7 +13,7 @@ import pytest
 
 from imagemill.data.config.api import Api
 from imagemill.data.errors import BuildFailed
-from imagemill.data.images.codec import decode_image
+from imagemill.data.images.codec import Encoding, decode_image
 from imagemill.data.records import Drawing, StepReport
 from imagemill.data.staging.store import Staging
 from imagemill.models.api import client, transport
@@ -35,8 +35,8 @@ from tests.models.images_server import (
     says,
     wrong_size,
 )
-from tests.models.jobs import PNG
 
+PNG = Encoding("png")
 CHECKS = frozenset({"size", "blank", "not_finite", "unchanged"})
 
 

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-import diffusers
 import pytest
 
 from imagemill.data.config.steps import Edit, Generate
@@ -15,6 +14,7 @@ from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.families import packages
 from imagemill.models.catalog.resolve import Resolver, resolve
 from imagemill.models.catalog.source import Locator
+from imagemill.models.catalog.spec import ModelSpec
 from tests.models.catalog.folders import COMMIT, write_model
 
 MODELS = """
@@ -22,6 +22,8 @@ models:
   mine: {family: FluxPipeline, folder: mine, steps: 3, guidance_scale: null, licence: my own}
   painter: {family: StableDiffusionXLPipeline, repository: studio/painter, tasks: [inpaint], width: 640}
 """
+
+REPOSITORIES = [name for name, entry in read_catalog().models.items() if entry.repository]
 
 
 def sections(name: str) -> Iterator[tuple[str, Generate | Edit]]:
@@ -33,18 +35,40 @@ def sections(name: str) -> Iterator[tuple[str, Generate | Edit]]:
         yield ("generate", Generate(**settings)) if task == "text-to-image" else ("edit", Edit(task=task, **settings))
 
 
-@pytest.mark.parametrize("name", [name for name, entry in read_catalog().models.items() if entry.repository])
-def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str, monkeypatch: pytest.MonkeyPatch):
-    # The tests do without torchvision.
+@pytest.fixture
+def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests do without torchvision."""
     monkeypatch.setattr(packages, "is_installed", lambda name: True)
-    pins = {f"{repository}@default": COMMIT for repository in read_catalog().models[name].parts.values()}
-    for step, section in sections(name):
-        spec = Resolver(read_catalog(), Locator(pinned=pins)).resolve(step, section)
+
+
+def specs(name: str) -> list[ModelSpec]:
+    """The model of the catalog, resolved for each of its tasks, with its parts' repositories pinned."""
+    resolver = Resolver(read_catalog(), Locator(pinned=pins(name)))
+    return [resolver.resolve(step, section) for step, section in sections(name)]
+
+
+def pins(name: str) -> dict[str, str]:
+    return {f"{repository}@default": COMMIT for repository in read_catalog().models[name].parts.values()}
+
+
+@pytest.mark.usefixtures("all_packages")
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str):
+    for spec in specs(name):
         assert (spec.source.commit, spec.source.files, spec.name) == (COMMIT, None, name)
-        assert set(pins) <= {source.pin for source in spec.sources}
+        assert set(pins(name)) <= {source.pin for source in spec.sources}
         assert isinstance(spec.defaults.guidance_scale, float) or not spec.limits.uses_guidance
         assert spec.defaults.width % spec.limits.size_multiple == 0
         assert spec.licence != "unknown"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("all_packages")
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_the_pipeline_of_every_model_takes_the_arguments_that_its_calls_have(name: str):
+    import diffusers
+
+    for spec in specs(name):
         takes = inspect.signature(getattr(diffusers, spec.pipeline).__call__).parameters
         assert {spec.call.guidance_argument, "generator", *spec.call.arguments} <= set(takes)
         assert ("negative_prompt" in takes) or not spec.limits.negative_prompt

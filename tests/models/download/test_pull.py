@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from imagemill.data.config.steps import Generate
 from imagemill.models.catalog.entries import read_catalog
 from imagemill.models.catalog.resolve import resolve
-from imagemill.models.loading.pipeline import load_pipeline
+from imagemill.models.catalog.spec import ModelSpec
 from tests.commands import Run
 from tests.conftest import wait_until
 from tests.models.hub_stand_in import COMMIT, REPOSITORY, Hub
@@ -73,6 +72,15 @@ class Machine:
         return next(entry for entry in json.loads(text) if entry["key"] == "painter")
 
 
+def is_loaded(spec: ModelSpec) -> bool:
+    """Load the pipeline: it has a transformer."""
+    import torch
+
+    from imagemill.models.loading.pipeline import load_pipeline
+
+    return load_pipeline(spec, torch.device("cpu"), {}).transformer is not None
+
+
 @pytest.fixture
 def machine(tmp_path: Path, hub: Hub) -> Machine:
     return Machine(tmp_path, hub)
@@ -97,7 +105,7 @@ def test_a_pulled_model_is_complete_offline_and_nothing_else_was_sent(machine: M
     # This process is offline too.
     spec = resolve("generate", Generate(model="painter"), str(machine.cache), models_file=str(machine.models_file))
     assert spec.source.commit == COMMIT
-    assert load_pipeline(spec, torch.device("cpu"), {}).transformer is not None
+    assert is_loaded(spec)
 
 
 @pytest.mark.parametrize("where", ["cache", "folder"])
@@ -126,7 +134,7 @@ def test_a_model_pulled_into_a_folder_is_complete_and_has_no_other_files(machine
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files - {".pull.lock"} == set(hub.files) - set(UNNEEDED)
     spec = resolve("generate", Generate(model=str(folder)))
-    assert load_pipeline(spec, torch.device("cpu"), {}).transformer is not None
+    assert is_loaded(spec)
 
 
 def test_a_download_is_resumed_after_a_broken_connection(machine: Machine, hub: Hub):

@@ -17,6 +17,8 @@ from tests.models.download.test_pull import Machine
 from tests.models.hub_stand_in import COMMIT, REPOSITORY, Hub
 from tests.models.tiny.scorers import head, save_scorer
 
+pytestmark = pytest.mark.slow
+
 UNNEEDED = ["pytorch_model.bin", "flax_model.msgpack", "README.md", "onnx/model.onnx", "model.fp16.safetensors"]
 
 
@@ -40,7 +42,6 @@ def machine(tmp_path: Path, hub: Hub) -> Machine:
     return found
 
 
-@pytest.mark.slow
 def test_a_pulled_scorer_is_complete_offline_and_nothing_else_was_sent(machine: Machine, hub: Hub):
     assert machine.listed()["cached"] == "none"
     code, text = machine.run("pull", "painter")
@@ -50,7 +51,6 @@ def test_a_pulled_scorer_is_complete_offline_and_nothing_else_was_sent(machine: 
     assert "it was there already" in machine.run("pull", "painter", HF_HUB_OFFLINE="1")[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pulled", [True, False], ids=["pulled", "not pulled"])
 def test_a_repository_is_loaded_at_its_commit_from_the_files_that_it_needs(machine: Machine, hub: Hub, pulled: bool):
     if pulled:
@@ -66,7 +66,6 @@ def test_a_repository_is_loaded_at_its_commit_from_the_files_that_it_needs(machi
     assert {name for name, _ in hub.requests} <= set(hub.files) - set(UNNEEDED)
 
 
-@pytest.mark.slow
 def test_a_repository_of_a_head_is_pulled_into_a_folder(machine: Machine, hub: Hub, tmp_path: Path):
     file = head(tmp_path / "head")
     hub.files = {"aesthetic.safetensors": file.read_bytes(), "README.md": b"about it", "model.pth": b"pickled"}
@@ -76,7 +75,6 @@ def test_a_repository_of_a_head_is_pulled_into_a_folder(machine: Machine, hub: H
     assert {path.name for path in (tmp_path / "pulled").iterdir()} == {"aesthetic.safetensors", ".pull.lock"}
 
 
-@pytest.mark.slow
 def test_a_repository_with_pickled_weights_alone_is_refused(machine: Machine, hub: Hub):
     for name in [name for name in hub.files if name.endswith(".safetensors")]:
         del hub.files[name]
@@ -85,7 +83,6 @@ def test_a_repository_with_pickled_weights_alone_is_refused(machine: Machine, hu
     assert "has these weights at its top: flax_model.msgpack, pytorch_model.bin. imagemill loads only" in text
 
 
-@pytest.mark.slow
 def test_the_list_has_every_scorer_with_its_licence(imagemill: Run):
     code, text = imagemill("models")
     assert code == 0

@@ -13,7 +13,6 @@ from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.single_file.checkpoint import read_checkpoint
-from tests.models.tiny.single_file import make, original_tensors
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +25,13 @@ def refusal(path: Path) -> str:
     with pytest.raises(RecipeError) as error:
         resolve("generate", Generate(model=str(path)))
     return str(error.value)
+
+
+def original(kind: str) -> dict[str, np.ndarray]:
+    """The tensors of a tiny model's single file."""
+    from tests.models.tiny.single_file import make, original_tensors
+
+    return {name: tensor.clone().contiguous().numpy() for name, tensor in original_tensors(make(kind)).items()}
 
 
 @pytest.mark.parametrize(
@@ -64,11 +70,7 @@ def test_a_file_that_is_damaged_is_refused_in_one_sentence(content: bytes, tmp_p
 
 @pytest.mark.slow
 def test_a_file_without_all_parts_names_those_that_it_lacks(tmp_path: Path):
-    tensors = {
-        name: tensor.clone().contiguous().numpy()
-        for name, tensor in original_tensors(make("flux dev")).items()
-        if name.startswith("model.")
-    }
+    tensors = {name: tensor for name, tensor in original("flux dev").items() if name.startswith("model.")}
     save_file(tensors, tmp_path / "alone.safetensors")
     assert "has no text_encoder and no text_encoder_2 and no vae: only transformer" in refusal(
         tmp_path / "alone.safetensors"
@@ -96,7 +98,7 @@ def test_a_file_without_all_parts_names_those_that_it_lacks(tmp_path: Path):
 def test_what_the_denoiser_predicts_is_read_from_the_file(
     extra: dict[str, list[float]], metadata: dict[str, str], kind: str, expected: dict[str, object], tmp_path: Path
 ):
-    tensors = {name: tensor.clone().contiguous().numpy() for name, tensor in original_tensors(make(kind)).items()}
+    tensors = original(kind)
     bias = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
     for name, values in extra.items():
         tensors[bias if name == "bias" else name] = np.array(values, np.float32)
@@ -106,12 +108,12 @@ def test_what_the_denoiser_predicts_is_read_from_the_file(
     assert {name: found.get(name) for name in expected} == expected
 
 
+@pytest.mark.slow
 def test_the_configuration_is_made_once_and_holds_no_weights(tmp_path: Path):
     from imagemill.models.catalog.single_file.folder import config_folder
 
     path = tmp_path / "one.safetensors"
-    tensors = {name: tensor.clone().contiguous().numpy() for name, tensor in original_tensors(make("sd-1.5")).items()}
-    save_file(tensors, path)
+    save_file(original("sd-1.5"), path)
     folder = config_folder(read_checkpoint("model", path))
     assert json.loads((folder / "model_index.json").read_bytes())["_class_name"] == "StableDiffusionPipeline"
     assert {file.suffix for file in folder.rglob("*") if file.is_file()} == {".json", ".txt"}

@@ -22,6 +22,8 @@ from imagemill.models.catalog.single_file.transformers import flux_config, sd3_c
 from imagemill.models.catalog.single_file.unet import unet_config
 from tests.models.tiny.original_layout import flux_names, open_clip_names, sd3_names, unet_names, vae_names
 
+pytestmark = pytest.mark.slow
+
 TEXT, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
 UP = {TEXT: "CrossAttnUpBlock2D", PLAIN: "UpBlock2D"}
 UNETS: dict[str, dict[str, Any]] = {
