@@ -75,8 +75,8 @@ MEMORY = """
 
 `memory.quantization` takes the transformer or UNet, and every other part of over half a billion weights (a gigabyte in
 16 bits) but the autoencoder: the language models of FLUX.2, Qwen-Image, Z-Image, SANA and HiDream, and T5 in FLUX.1 and
-Stable Diffusion 3. bitsandbytes needs an NVIDIA GPU, torchao does not. Parts whose files are quantized already stay as
-they are.
+Stable Diffusion 3. The ChatGLM of Kolors, a class that is neither diffusers' nor transformers', stays in `dtype`.
+bitsandbytes needs an NVIDIA GPU, torchao does not. Parts whose files are quantized already stay as they are.
 
 `float8_storage` takes the transformer or UNet alone, and needs no package: its weights lie in eight bits (e4m3) in
 memory, and each layer is widened to `dtype` while it computes (diffusers' layerwise casting; norms and embeddings stay
@@ -129,7 +129,13 @@ second pass in every step): then each row is guided away from its own, or from t
 Image-to-image and inpainting run only the last steps, a share equal to the strength. Where the default number of steps
 would leave none, or would hide the source completely, more steps are run; a recipe or row that asks for too few is
 refused. Qwen-Image needs two steps at least. Qwen-Image-Edit's processor needs the torchvision version that matches
-torch: `pip install torchvision`.
+torch: `pip install torchvision`. So does Qwen-Image 2.1's, and Kolors' tokenizer needs `pip install sentencepiece`: for
+these two, a plan names the package that is missing.
+
+Qwen-Image 2.1 generates four channels. Its transparency is put on white, as that of input images is. Rows are generated
+one by one, and its guidance scale of 1 means none: with more, each step makes a second pass. Where its
+`model_index.json` fixes the noise levels of all steps (`sample_sigmas`), the first batch with another number of steps
+stops the build.
 
 """
 

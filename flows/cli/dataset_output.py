@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -198,7 +199,7 @@ def print_history(output: str, as_json: bool) -> int:
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for run in runs:
         table.add_row(str(run.get("started", "?"))[:16].replace("T", " "), *_cells(run, columns))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 220).print(table)
     last = runs[-1] if runs else {}
     if "error" in last:
         print(f"The last run stopped: {message(last['error'], MAX_REASON)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as as_json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -91,7 +92,7 @@ def _print(report: ScoreReport) -> None:
             f"{threshold.prompts:,} of {threshold.of_prompts:,} prompts keep one"
         )
         if threshold.rule is not None:
-            print(f"In the recipe: {threshold.rule}")
+            print(f"In the recipe, beside its other bounds: {threshold.rule}")
         else:
             print("No select of the recipe does this: it has bounds of the scores of one step, all of which must hold.")
 
@@ -109,4 +110,4 @@ def _print_figures(scores: Mapping[str, ScoreFigures]) -> None:
         values = (found.min, found.lower_quartile, found.median, found.upper_quartile, found.max, found.mean)
         cells = ("" if value is None else f"{value:.4g}" for value in values)
         table.add_row(column.removeprefix("score_"), f"{found.number:,}", *cells, f"{found.nulls:,}")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 220).print(table)

@@ -20,7 +20,7 @@ from imagemill.models.catalog.true_cfg import true_cfg_argument, unless_true_cfg
 _WITHOUT_MASK = ("flash", "flash_3", "flash_3_hub", "sage", "sage_hub")
 """Attention backends that take no mask."""
 
-_FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL")
+_FLOOR = ("StableDiffusionImg2Img", "StableDiffusionInpaint", "StableDiffusionXL", "Kolors")
 """Pipelines that run steps x strength rounded down; the others round up, and may leave out no step."""
 
 

@@ -95,6 +95,8 @@ class Family(_Entry):
     max_sequence_length: int | None = Field(None, ge=1)
     min_steps: int = Field(1, ge=1)
     """The fewest steps with its published scheduler."""
+    packages: dict[str, str] = {}
+    """Part -> package that loads it and that imagemill does not install."""
     quantized: Quantized = "large"
     """A family that comes to be ``large`` has its quantized images generated again."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagemill.data.errors import RecipeError, UnknownModel
 from imagemill.data.messages import shown, shown_path
 from imagemill.models.catalog.external_parts import ExternalPart
+from imagemill.models.catalog.families.packages import is_installed
 from imagemill.models.catalog.source import Locator, ModelSource, joined
 from imagemill.models.catalog.weight_files import loaded_parts
 
@@ -93,16 +93,8 @@ def check_quantized(subject: str, methods: Mapping[str, str]) -> None:
                 f"{subject}: its {part} is quantized with {shown(method)}, which imagemill does not load: take plain "
                 f"weights, or those quantized with {', '.join(PACKAGES)}."
             )
-        if not _is_installed(package):
+        if not is_installed(package):
             raise RecipeError(
                 f"{subject}: its {part} is quantized with {package}, which is not installed: "
                 f"pip install 'imagemill[{package}]'."
             )
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

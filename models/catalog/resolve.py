@@ -25,6 +25,7 @@ from imagemill.models.catalog.capabilities import (
 )
 from imagemill.models.catalog.entries import Catalog, Entry, Family, TaskCall, read_catalog
 from imagemill.models.catalog.external_parts import find_external_parts, find_given_parts, given_guidance
+from imagemill.models.catalog.families.packages import check_packages
 from imagemill.models.catalog.families.signature import family_of
 from imagemill.models.catalog.limits import Defaults, Limits
 from imagemill.models.catalog.model_files import saved_dtype
@@ -84,6 +85,7 @@ class Resolver:
         # Of a repository in the catalog no file is needed before a worker has something to generate.
         has_index = entry is None or folder is not None
         known = json.loads(index()) if has_index else None
+        check_packages(f"{field}.model is {shown(section.model)}", family.packages, known)
         parts = find_given_parts(f"{field}.parts", section.parts, known, self.locator)
         own_parts = {name: part for name, part in (entry.parts if entry else {}).items() if name not in section.parts}
         parts = (*find_external_parts(f"{field}.model", own_parts, self.locator), *parts)

@@ -17,6 +17,7 @@ SEEDED_FAMILIES = (
     "StableDiffusionInstructPix2PixPipeline",
     "StableDiffusionXLPipeline",
     "StableDiffusionXLInpaintPipeline",
+    "KolorsPipeline",
     "SanaPipeline",
     "SanaSprintPipeline",
     "PixArtSigmaPipeline",

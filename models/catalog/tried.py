@@ -33,6 +33,7 @@ TRIED: dict[str, dict[str, str]] = {
     "QwenImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "QwenImageEditPipeline": {"instruction": IN_MEMORY, "inpaint": IN_MEMORY},
     "QwenImageEditPlusPipeline": {"instruction": IN_MEMORY},
+    "QwenImage21Pipeline": {"text-to-image": IN_MEMORY, "instruction": IN_MEMORY},
     "ZImagePipeline": {"text-to-image": SAVED, "image-to-image": SAVED, "inpaint": SAVED},
     "HiDreamImagePipeline": {"text-to-image": OWN_SIZES},
     "SanaPipeline": {"text-to-image": SAVED},
@@ -41,6 +42,7 @@ TRIED: dict[str, dict[str, str]] = {
     "Lumina2Pipeline": {"text-to-image": SAVED},
     "PixArtSigmaPipeline": {"text-to-image": SAVED},
     "HunyuanImagePipeline": {"text-to-image": SAVED},
+    "KolorsPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
     "LatentConsistencyModelPipeline": {"text-to-image": SAVED, "image-to-image": SAVED},
 }
 """Family -> task -> how it was run."""

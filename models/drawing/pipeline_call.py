@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from imagemill.data.errors import RecipeError
+from imagemill.data.messages import shown
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.drawing.batches import PreparedDrawing
 from imagemill.models.drawing.framing import stitch
@@ -19,6 +22,10 @@ from imagemill.models.loading.acceleration import cache_steps, within_graph_limi
 
 Outcome = tuple[PreparedDrawing, Image.Image, bool]
 """A row, its image, and whether all of the image's values were finite."""
+
+MIN_SOURCE_SIDE = 512
+"""Smallest ``output_resolution``. Qwen3-VL enlarges images of fewer than 65,536 pixels, and then their tokens no longer
+match those of the autoencoder."""
 
 
 def draw_batch(pipeline: Any, spec: ModelSpec, batch: Sequence[PreparedDrawing], batch_size: int) -> list[Outcome]:
@@ -64,10 +71,18 @@ def _ended(pipeline: Any) -> Iterator[None]:
 
 
 def _to_bytes(values: torch.Tensor) -> torch.Tensor:
-    """One image, 3 x height x width from 0 to 1, as height x width x 3 of uint8, rounded as diffusers does."""
+    """One image, 3 or 4 x height x width from 0 to 1, as height x width x 3 of uint8, rounded as diffusers does."""
     # On the device: that leaves a quarter of the bytes to copy.
-    scaled = values.float().nan_to_num().mul_(255).round_().clamp_(0, 255)
+    scaled = opaque(values.float().nan_to_num()).mul_(255).round_().clamp_(0, 255)
     return scaled.to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def opaque(values: torch.Tensor) -> torch.Tensor:
+    """An image, channels x height x width from 0 to 1, without its transparency: on white, as sources are read."""
+    if len(values) != 4:
+        return values
+    colours, alpha = values[:3], values[3:]
+    return colours * alpha + (1 - alpha)
 
 
 def _keep_unmasked(prepared: PreparedDrawing, generated: Image.Image) -> Image.Image:
@@ -79,6 +94,7 @@ def _keep_unmasked(prepared: PreparedDrawing, generated: Image.Image) -> Image.I
 
 def arguments_of_call(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDrawing]) -> dict[str, Any]:
     """Arguments of the call, under the pipeline's names."""
+    check_steps(pipeline, spec, rows[0].drawing.steps)
     first, takes = rows[0], inspect.signature(type(pipeline).__call__).parameters
     values: dict[str, Any] = {
         "prompt": [row.drawing.prompt for row in rows],
@@ -95,6 +111,8 @@ def arguments_of_call(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDra
         # Otherwise Kontext resizes its source to one of its training sizes of about a megapixel.
         "max_area": first.width * first.height,
         "_auto_resize": False,
+        # Side of the square whose area Qwen-Image 2.1 scales its sources to: that of the image.
+        "output_resolution": max(MIN_SOURCE_SIDE, round(math.sqrt(first.width * first.height))),
         **spec.call.arguments,
         **steering(pipeline, spec, rows, takes),
     }
@@ -103,6 +121,16 @@ def arguments_of_call(pipeline: Any, spec: ModelSpec, rows: Sequence[PreparedDra
         # SANA-Sprint's default is for two steps, and an error with any other number.
         arguments["intermediate_timesteps"] = None
     return arguments
+
+
+def check_steps(pipeline: Any, spec: ModelSpec, steps: int | None) -> None:
+    """Raise RecipeError where a model's makers fixed another number of steps: its pipeline would ignore this one."""
+    sigmas = pipeline.config.get("sample_sigmas") if hasattr(pipeline, "config") else None
+    if sigmas and len(sigmas) != steps:
+        raise RecipeError(
+            f"the model {shown(spec.name)} generates in {len(sigmas)} steps, which its model_index.json fixes as "
+            f"sample_sigmas, and this image has {steps}: set steps: {len(sigmas)}."
+        )
 
 
 def _images(

@@ -18,11 +18,16 @@ MAX_BYTES = 256 * 2**20
 of FLUX.2 and Qwen-Image, which return every layer's values."""
 
 
+_TOKENS_FIRST = ("ChatGLMModel",)
+"""Classes whose outputs have the tokens as their first axis, not the rows: they have no cache."""
+
+
 def cache_texts(pipeline: Any) -> None:
-    """Give each of the pipeline's text encoders a cache, unless it has one."""
+    """Give each of the pipeline's text encoders a cache, unless it has one, or cannot have any."""
     for name, encoder in pipeline.components.items():
         is_encoder = name.startswith("text_encoder") and isinstance(encoder, torch.nn.Module)
-        if is_encoder and not isinstance(encoder.forward, TextCache):
+        has_rows = is_encoder and type(encoder).__name__ not in _TOKENS_FIRST
+        if has_rows and not isinstance(encoder.forward, TextCache):
             encoder.forward = TextCache(encoder.forward)
 
 

@@ -108,7 +108,7 @@ def test_the_command_prints_funnel_figures_histogram_and_threshold(scored: Judge
     assert code == 0
     assert "4 rows in data/, 2 rejected" in text
     assert "3 of 6 rows pass" in text
-    assert "In the recipe: generate: {select: {of: 3, where: {fits: {min: 0.3}}}}" in text
+    assert "In the recipe, beside its other bounds: generate: {select: {of: 3, where: {fits: {min: 0.3}}}}" in text
     assert any(line.endswith("#" * 40) for line in text.splitlines())
     assert "no score           1" in text
 

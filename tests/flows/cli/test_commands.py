@@ -127,6 +127,9 @@ def test_history_lists_every_run(mine: dict, build: Build, report: Callable, ima
     assert code == 0
     assert len(text.splitlines()) == 3
     assert "complete" in text.splitlines()[1]
+    # Whole headings, though a pipe has no width.
+    assert "set aside" in text.splitlines()[0]
+    assert "…" not in text
 
 
 def test_datasets_of_two_seeds_have_no_image_in_common(

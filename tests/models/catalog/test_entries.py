@@ -11,6 +11,7 @@ import pytest
 from imagemill.data.config.steps import Edit, Generate
 from imagemill.data.errors import RecipeError
 from imagemill.models.catalog.entries import read_catalog
+from imagemill.models.catalog.families import packages
 from imagemill.models.catalog.resolve import Resolver, resolve
 from imagemill.models.catalog.source import Locator
 from imagemill.models.catalog.spec import ModelSpec
@@ -34,6 +35,12 @@ def sections(name: str) -> Iterator[tuple[str, Generate | Edit]]:
         yield ("generate", Generate(**settings)) if task == "text-to-image" else ("edit", Edit(task=task, **settings))
 
 
+@pytest.fixture
+def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests do without torchvision."""
+    monkeypatch.setattr(packages, "is_installed", lambda name: True)
+
+
 def specs(name: str) -> list[ModelSpec]:
     """The model of the catalog, resolved for each of its tasks, with its parts' repositories pinned."""
     resolver = Resolver(read_catalog(), Locator(pinned=pins(name)))
@@ -44,6 +51,7 @@ def pins(name: str) -> dict[str, str]:
     return {f"{repository}@default": COMMIT for repository in read_catalog().models[name].parts.values()}
 
 
+@pytest.mark.usefixtures("all_packages")
 @pytest.mark.parametrize("name", REPOSITORIES)
 def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str):
     for spec in specs(name):
@@ -55,6 +63,7 @@ def test_every_model_of_the_catalog_resolves_for_each_of_its_tasks(name: str):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("all_packages")
 @pytest.mark.parametrize("name", REPOSITORIES)
 def test_the_pipeline_of_every_model_takes_the_arguments_that_its_calls_have(name: str):
     import diffusers

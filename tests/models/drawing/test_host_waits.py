@@ -22,7 +22,7 @@ from tests.models.tiny import save_tiny
 READS = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique_dim", "_unique2"}
 """Operations whose result the host waits for, since its next step depends on a value."""
 
-WAITING = {"StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"}
+WAITING = {"StableDiffusionPipeline", "StableDiffusionXLPipeline", "KolorsPipeline", "LatentConsistencyModelPipeline"}
 """Families whose default scheduler reads a value at each step: PNDM, Euler, which keeps it on the host, and LCM."""
 
 FAMILIES = [name for name, how in TRIED.items() if how.get("text-to-image") == SAVED and name not in WAITING]

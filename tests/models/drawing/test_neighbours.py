@@ -47,6 +47,7 @@ PROMPT_MOVES = {
     "SanaPipeline": 0.1,
     "ChromaPipeline": 0.05,
     "PixArtSigmaPipeline": 0.05,
+    "KolorsPipeline": 0.02,
     "LatentConsistencyModelPipeline": 0.05,
 }
 """Family -> how far another prompt moves a latent of its tiny pipeline at least, in standard deviations of the latents.

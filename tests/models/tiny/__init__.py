@@ -11,6 +11,7 @@ import torch
 
 from tests.models.tiny.flux import flux, flux2, flux2_klein
 from tests.models.tiny.hunyuan import hunyuan_image
+from tests.models.tiny.kolors import kolors
 from tests.models.tiny.others import chroma, hidream, latent_consistency, lumina2, pixart, sana, z_image
 from tests.models.tiny.qwen import qwen_parts
 from tests.models.tiny.stable_diffusion import sd, sd3, sdxl
@@ -37,6 +38,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "Lumina2Pipeline": lumina2,
     "PixArtSigmaPipeline": pixart,
     "HunyuanImagePipeline": hunyuan_image,
+    "KolorsPipeline": kolors,
     "LatentConsistencyModelPipeline": latent_consistency,
 }
 """Family -> function that makes its tiny pipeline."""

@@ -9,6 +9,7 @@ import torch
 from diffusers import FluxPipeline
 
 from imagemill.models.loading.caches.text_cache import TextCache, cache_texts
+from tests.models.tiny.kolors import kolors
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,19 @@ def test_an_output_that_is_not_row_by_row_is_not_cached():
     cache(torch.tensor([[1]]))
     cache(torch.tensor([[1]]))
     assert len(calls) == 2
+
+
+def test_an_encoder_whose_output_begins_with_the_tokens_is_not_cached():
+    """With as many rows as tokens, the tokens of all rows would be cached as one row."""
+    pipeline = kolors()
+    cache_texts(pipeline)
+    ids = torch.arange(16).view(4, 4)
+
+    def encoded(rows: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            output = pipeline.text_encoder(input_ids=rows, output_hidden_states=True)
+        return output.hidden_states[-1]
+
+    plain = encoded(ids)
+    assert plain.shape[:2] == (4, 4)
+    assert torch.equal(encoded(ids.flip(0)).flip(1), plain)

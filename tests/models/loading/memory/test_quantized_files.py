@@ -19,8 +19,8 @@ from imagemill.data.config.memory import Memory
 from imagemill.data.config.steps import Generate
 from imagemill.data.errors import RecipeError
 from imagemill.data.records import Drawing
-from imagemill.models.catalog import quantized_files
 from imagemill.models.catalog.capabilities import check_settings
+from imagemill.models.catalog.families import packages
 from imagemill.models.catalog.resolve import resolve
 from imagemill.models.catalog.spec import ModelSpec
 from imagemill.models.loading import pipeline_cache
@@ -169,9 +169,9 @@ def test_a_quantized_part_is_dropped_where_a_plain_one_would_be_moved(tmp_path: 
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def distribution(name: str) -> None:
-        raise quantized_files.metadata.PackageNotFoundError(name)
+        raise packages.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(quantized_files.metadata, "distribution", distribution)
+    monkeypatch.setattr(packages.metadata, "distribution", distribution)
 
 
 CONFIGS = [
