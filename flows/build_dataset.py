@@ -42,7 +42,7 @@ from imagemill.models.catalog.model_files import weights_on_disk
 from imagemill.models.catalog.spec import loaded_here
 from imagemill.tasks.build_context import Build, make_build, resolve_models, resolve_recipe_scorers
 from imagemill.tasks.load_prompts import load_prompts
-from imagemill.tasks.pinned import pin_recipe, pin_scorers
+from imagemill.tasks.pinned import pin_recipe, pin_scorers, pin_threads
 from imagemill.tasks.plan_shards import plan_shards
 from imagemill.tasks.progress import Progress, lora_note
 from imagemill.tasks.publish import publish
@@ -220,7 +220,9 @@ def _build_shards(build: Build, plan: Plan, progress: Progress) -> None:
     runner, in_flight = _runner(), set()
     specs = loaded_here(build.models.values())
     is_here = all(spec.source.files for spec in specs)
-    runner.size_for(plan.shards, weights_on_disk(Path(spec.source.location) for spec in specs) if is_here else None)
+    weights = weights_on_disk(Path(spec.source.location) for spec in specs) if is_here else None
+    if plan.shards:
+        runner.size_for(plan.shards, weights, partial(pin_threads, build.folder))
     build_one = build_groups if build.is_judged else build_shard
     merger, before = Merger(build.folder, build.first_file), shards_before()
     for number in range(plan.shards):

@@ -29,6 +29,7 @@ from imagemill.models.catalog.spec import Model, Step
 from imagemill.models.drawing.measure_registry import measures_of
 from imagemill.tasks.build_context import resolve_models
 from imagemill.tasks.foreign_recipe import check_foreign_recipe
+from imagemill.tasks.pinned import pinned_threads
 from imagemill.tasks.regenerate import regenerate as regenerate_rows
 from imagemill.tasks.runner.gpu_task_runner import GpuTaskRunner
 
@@ -76,6 +77,7 @@ def _regenerate(output: str, rows: int, seed: int, row: str) -> dict[str, Any]:
     folder, manifest = find_finished(output)
     models = _models(folder, manifest)
     runner = FlowRunContext.get().task_runner
+    runner.cpu_threads = pinned_threads(folder)
     in_flight, results, devices = deque(), [], set()
 
     def collect() -> None:

@@ -27,6 +27,12 @@ from imagemill.models.catalog.spec import Model, Step, loaded_here
 IN_CATALOG = " in the catalog"
 """Ending of the names under which a dataset records, beside a commit, that its model is one of the catalog's."""
 
+THREADS = "cpu_threads"
+"""Name under which a dataset records the torch threads of its CPU workers."""
+
+MAX_THREADS = 4096
+"""More than the cores of any machine."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{32}")
 
@@ -116,6 +122,20 @@ def pin_scorers(scorers: Iterable[AnyScorer], pin: Callable[..., Any]) -> None:
                 check_pinned(source.pin, pin(source.pin, partial(str, source.commit)), is_commit)
 
 
+def pin_threads(folder: Folder, threads: int) -> int:
+    """The torch threads with which a worker without a GPU generates this dataset: those it was begun with, or these.
+
+    An image's last bits depend on them. Raises OutputError.
+    """
+    return int(check_pinned(THREADS, folder.pin(THREADS, _always(threads)), is_thread_count))
+
+
+def pinned_threads(folder: Folder) -> int | None:
+    """The threads that pin_threads has recorded; None if it has not. Raises OutputError."""
+    value = folder.pinned().get(THREADS)
+    return None if value is None else int(check_pinned(THREADS, value, is_thread_count))
+
+
 def pinned_commits(output: str) -> dict[str, str]:
     """Name of a pinned revision (models.catalog.source.ModelSource.pin) -> commit."""
     return {name: value for name, value in Folder(output).pinned().items() if is_commit(value)}
@@ -144,6 +164,11 @@ def is_hash(value: Any) -> bool:
 def is_seed(value: Any) -> bool:
     """True if a build could have pinned this as a seed."""
     return type(value) is int and 0 <= value <= MAX_SEED
+
+
+def is_thread_count(value: Any) -> bool:
+    """True if a build could have pinned this as a number of threads."""
+    return type(value) is int and 0 < value <= MAX_THREADS
 
 
 def is_flag(value: Any) -> bool:

@@ -87,6 +87,8 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         self.shards = shards
         self.on_start = on_start
         self.listener: Listener | None = None
+        self.cpu_threads: int | None = None
+        """Threads of a worker of the own cluster without a GPU; by default its share of the cores."""
         self._max_threads = shards or (MAX_THREADS if self.address else _shards_for(max(self.workers, cores())))
         super().__init__(max_workers=self._max_threads)
         self._topic = f"imagemill-{uuid4()}"
@@ -111,10 +113,18 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
         if self.address is None and self._own is None:
             self._own = MachineCluster(self.workers, self.gpus)
 
-    def size_for(self, shards: int, weights: int | None) -> None:
-        """Choose the number of workers if there is no GPU and the user named none; see cpu_workers."""
-        if self._requested_workers is None and not self.gpus and self.address is None:
-            self.workers = cpu_workers(shards, weights)
+    def size_for(self, shards: int, weights: int | None, pin_threads: Callable[[int], int]) -> None:
+        """Choose the number of a worker's threads, and of workers if the user named none; nothing where GPUs generate.
+
+        ``weights``: see cpu_workers. ``pin_threads`` returns the threads that a dataset was begun with, given those of
+        a new one: an image's last bits depend on them.
+        """
+        if self.gpus or self.address is not None:
+            return
+        most = cpu_workers(cores(), weights)
+        self.cpu_threads = pin_threads(max(1, cores() // (self._requested_workers or most)))
+        if self._requested_workers is None:
+            self.workers = max(1, min(most, shards, cores() // self.cpu_threads))
 
     def max_in_flight(self) -> int:
         """Number of shards to keep in flight now; on a cluster that grows or shrinks, by its current workers."""
@@ -180,7 +190,7 @@ class GpuTaskRunner(ThreadPoolTaskRunner):
 
     def _cpu_threads(self) -> int | None:
         """Number of threads that a worker generates with; None: as many as it was started with."""
-        return None if self.address or self.gpus else max(1, cores() // self.workers)
+        return None if self.address or self.gpus else self.cpu_threads or max(1, cores() // self.workers)
 
     def shared_resource(self, kind: type[SharedResource]) -> SharedResource:
         """The flow's instance of ``kind``, made on first need. Raises BuildFailed once the runner is stopped."""
