@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from imagemill.data.staging.in_flight import clear_marks
+from imagemill.tasks.runner.processes.fast_imports import fast_imports
 from imagemill.tasks.runner.processes.fork_server import UNSET
 from imagemill.tasks.runner.worker_output import silence_process
 
@@ -59,7 +60,7 @@ def import_models() -> None:
 
 def _import_early() -> None:
     # What cannot be imported is imported again by the first job, which reports it.
-    with suppress(ImportError, OSError, RuntimeError, ValueError):
+    with fast_imports(), suppress(ImportError, OSError, RuntimeError, ValueError):
         import_models()
 
 
