@@ -20,10 +20,14 @@ from dask import config
 from imagemill.data.storage.scratch import scratch_folder
 from imagemill.tasks.runner.processes.process_context import FORKSERVER, SPAWN
 
+_VARIABLES = "distributed.nanny.pre-spawn-environ"
+_LOGGING = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
+"""Read when a worker imports distributed, which otherwise logs every start, stop and error.
+
+What a job raises is raised where it is awaited.
+"""
+
 _QUIET = {
-    # A worker process reads this when it imports distributed, which otherwise logs every start, stop and error. What
-    # a job raises is raised where it is awaited.
-    "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
     # The profiler samples each worker's threads every 10 ms, for a dashboard that is off.
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.http.routes": [],
@@ -53,7 +57,7 @@ def own_settings(forks: bool) -> Iterator[None]:
     with _lock:
         if not _inside:
             _undo = config.set(_own())
-            names = [*config.get("distributed.nanny.pre-spawn-environ"), *_SET_BY_NANNIES]
+            names = [*config.get(_VARIABLES), *_SET_BY_NANNIES]
             _environment = {name: os.environ.get(name) for name in names}
         config.set({_METHOD: FORKSERVER if forks else SPAWN})
         _inside += 1
@@ -72,15 +76,27 @@ def own_settings(forks: bool) -> Iterator[None]:
 def service_settings(forks: bool) -> Iterator[None]:
     """Settings of `imagemill scheduler` and `imagemill worker`: this machine's, which name certificates, and ours."""
     temporary = config.get("temporary-directory", None) or str(scratch_folder())
-    with config.set({**_QUIET, _METHOD: FORKSERVER if forks else SPAWN, "temporary-directory": temporary}):
+    theirs = _defaults()["distributed"]["nanny"]["pre-spawn-environ"]
+    variables = {name: value for name, value in config.get(_VARIABLES).items() if theirs.get(name) != value}
+    ours = {**_QUIET, _VARIABLES: {**variables, **_LOGGING}, _METHOD: FORKSERVER if forks else SPAWN}
+    with config.set({**ours, "temporary-directory": temporary}):
         yield
+
+
+def _defaults() -> dict[str, Any]:
+    """Dask's defaults.
+
+    Its variables for spawned workers are not used: MALLOC_TRIM_THRESHOLD_ returns memory to the system at each free,
+    which halves the speed of a small model on a CPU.
+    """
+    return config.merge(*config.defaults)
 
 
 def _own() -> dict[str, Any]:
     """Dask's defaults, as one value per top-level key, which config.set can put back."""
-    own = config.merge(*config.defaults)
+    own = _defaults()
     kept = {f"distributed.comm.{name}": deepcopy(config.get(f"distributed.comm.{name}")) for name in _KEPT}
-    config.set({**_QUIET, **kept}, config=own)
+    config.set({**_QUIET, **kept, _VARIABLES: _LOGGING}, config=own)
     # Dask's default is one folder for all users, which it also puts first where Python looks for modules.
     return {"scheduler-address": None, "temporary-directory": str(scratch_folder()), "distributed": own["distributed"]}
 

@@ -42,6 +42,13 @@ def test_workers_are_forked_from_a_process_that_has_imported_the_models_librarie
     assert (first["grandparent"], first["has imported"], first["night"]) == (os.getpid(), True, "12")
 
 
+def test_a_spawned_worker_keeps_its_memory_and_its_share_of_the_cores():
+    with start_cluster(1, ["0"]) as cluster, cluster.get_client() as client:
+        (found,) = client.run(lambda: dict(os.environ)).values()
+    assert "MALLOC_TRIM_THRESHOLD_" not in found
+    assert found["OMP_NUM_THREADS"] == str(cores())
+
+
 def test_a_forked_worker_has_no_variable_that_the_builds_process_has_no_more(monkeypatch: pytest.MonkeyPatch):
     stop_fork_server()
     monkeypatch.setenv("NIGHT", "11")
